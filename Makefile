@@ -1,0 +1,65 @@
+# Every target makes what it needs first; nothing but Python 3.11+, make and git must be there.
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+READY := .venv/ready
+
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help setup model serve dev demo test check format bento lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
+		printf '%-16s %s\n' "$$target" "$$what"; done
+
+setup: $(READY) ## make the environment in .venv, from the pinned and hashed list
+
+$(READY): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+		|| { echo "This Python cannot make environments: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "Making the environment in .venv: about 6 GB with the GPU libraries of torch; minutes on the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
+	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements-dev.txt
+	@touch $@
+
+model: $(READY) ## put the default network into the model store, if it is not there yet
+	@$(BIN)/python save_model.py --if-missing
+
+serve: model ## serve on port 8000 (PORT=...)
+	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT)
+
+dev: model ## serve and start anew when a file changes
+	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT) --reload
+
+demo: $(READY) ## send a photo to the running service; show the classes and where the heatmap is
+	@$(BIN)/python -m src.demo --url http://localhost:$(PORT)
+
+test: $(READY) ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint and check types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## bring the code into the one format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bento: model ## build the bento
+	$(BIN)/bentoml build
+
+lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes
+	$(BIN)/uv pip compile pyproject.toml --upgrade --output-file requirements.txt $(LOCK)
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --constraint requirements.txt \
+		--output-file requirements-dev.txt $(LOCK)
+
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+clean: ## remove the environment and what the tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -1,0 +1,127 @@
+"""The Bento service: image recognition with Grad-CAM over HTTP, on port 8000."""
+
+# torch takes seconds to import: only the worker, which makes an instance of the service, pays for it, and not the
+# process that supervises the workers, documents the API or builds the bento.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import bentoml
+from bentoml.exceptions import NotFound
+from bentoml.models import BentoModel
+from starlette.middleware.cors import CORSMiddleware
+
+from src.api.errors import OneErrorShape
+from src.api.pages import create_pages, show_model
+from src.api.schemas import (
+    BatchRequest,
+    BatchResponse,
+    FileRequest,
+    ModelResponse,
+    RecognitionRequest,
+    RecognitionResponse,
+)
+from src.errors import ModelMissing
+from src.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+SETTINGS: Final = Settings()
+PAGES: Final = create_pages()
+# Ours answers first, in the one error shape; BentoML's own timeout is only there to cover ours.
+FRAMEWORK_TIMEOUT: Final = SETTINGS.timeout + 30
+
+
+class StoredNetwork(BentoModel):
+    """The reference that makes BentoML pack the model into a bento; says what to do where the store does not have it."""
+
+    def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:
+        if self.stored is None:
+            raise NotFound(str(ModelMissing(str(self.tag))))
+        return super().resolve(*args, **kwargs)
+
+
+class Documented(bentoml.IODescriptor):
+    """Documents the fields of a request to BentoML and its clients, but hands the method the request itself.
+
+    So every byte of it is read, limited and refused by our own code, in the one error shape: BentoML's parsers fetch
+    web addresses, spool to disk, and answer mistakes with a traceback in the log.
+    """
+
+    __root_input__: ClassVar[bool] = True
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Request:
+        return request
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        schema = super().model_json_schema(*args, **kwargs)
+        schema.pop("root_input", None)  # clients pass the fields by name: client.image_recognition(img=..., top_k=3)
+        return schema
+
+
+class JsonInput(Documented, RecognitionRequest):
+    """One picture as JSON."""
+
+
+class FileInput(Documented, FileRequest):
+    """One picture as a file."""
+
+
+class BatchInput(Documented, BatchRequest):
+    """Several pictures as JSON."""
+
+
+@bentoml.service(
+    name="image_recognition",
+    http={"port": 8000},
+    traffic={"timeout": FRAMEWORK_TIMEOUT},
+    envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "True"}],
+)
+@bentoml.asgi_app(PAGES)
+class ImageRecognition:
+    """What is in a picture, how sure the model is, and which pixels spoke for it."""
+
+    model = StoredNetwork(SETTINGS.model)
+
+    def __init__(self) -> None:
+        from src.api.endpoints import Endpoints
+        from src.model import bundle, runtime
+        from src.pipeline import Pipeline
+        from src.stages.decode import DecodeLimits
+
+        stored = bundle.load(self._tag())
+        running = runtime.start(stored.network, SETTINGS.device, SETTINGS.threads)
+        limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
+        self.endpoints = Endpoints(Pipeline(stored.manifest, running, limits), stored.tag, SETTINGS)
+        show_model(PAGES, ModelResponse.of(stored.tag, stored.manifest, running))
+
+    def _tag(self) -> str:
+        return str(self.model.tag)
+
+    @bentoml.api(input_spec=JsonInput)
+    async def image_recognition(self, request: Request) -> RecognitionResponse:
+        """Recognize one picture: its classes with percentages, and a heatmap of the pixels that spoke for one of them."""
+        return await self.endpoints.json(request)
+
+    @bentoml.api(input_spec=FileInput)
+    async def image_recognition_file(self, request: Request) -> RecognitionResponse:
+        """Recognize one picture that is sent as a file."""
+        return await self.endpoints.file(request)
+
+    @bentoml.api(input_spec=BatchInput)
+    async def image_recognition_batch(self, request: Request) -> BatchResponse:
+        """Recognize several pictures; one that cannot be recognized does not harm the others."""
+        return await self.endpoints.batch(request)
+
+
+if SETTINGS.cors_origins:
+    ImageRecognition.add_asgi_middleware(CORSMiddleware, allow_origins=SETTINGS.cors_origins, allow_headers=["*"])
+ImageRecognition.add_asgi_middleware(OneErrorShape)

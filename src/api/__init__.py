@@ -1,0 +1,1 @@
+"""What the web sees: request and response schemas, limits, the error object, pages."""

@@ -1,0 +1,93 @@
+"""The body of a request -> the picture and the options in it, within limits."""
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from src.api.errors import invalid_request
+from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from src.options import Options
+
+__all__ = ["FileUpload", "read_body", "read_form"]
+
+_MAX_FIELDS: Final = 32
+_MAX_FIELD_BYTES: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class FileUpload:
+    """A picture file and the options that came with it in a form."""
+
+    data: bytes
+    options: Options
+
+
+async def read_body(request: Request, media_type: str, limit: int) -> bytes:
+    """Return the body of ``request``, at most ``limit`` bytes of ``media_type``; reading stops where it gets too long.
+
+    Raises:
+        UnsupportedMediaType: The Content-Type is another one.
+        BodyTooLarge: The body is longer, whatever its Content-Length says.
+    """
+    sent = request.headers.get("content-type", "")
+    if sent.partition(";")[0].strip().lower() != media_type:
+        raise UnsupportedMediaType(f"The Content-Type is {sent[:100]!r}: send a body of the type {media_type}.")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+async def read_form(request: Request, limit: int) -> FileUpload:
+    """Return the file ``img`` and the option fields of a multipart form of at most ``limit`` bytes; all stays in memory.
+
+    Raises:
+        RequestError: The form is too large, not well formed, or has not exactly one file, called ``img``.
+    """
+    body = await read_body(request, "multipart/form-data", limit)
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(
+        request.headers, whole(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+    )
+    parser.spool_max_size = limit + 1
+    try:
+        fields = dict(await parser.parse())
+    except MultiPartException as exc:
+        raise InvalidRequest(f"The form cannot be read ({exc}): send one file and short option fields.") from exc
+    img = fields.pop("img", None)
+    if not isinstance(img, UploadFile):
+        raise InvalidRequest("The form has no file called img: send the picture as a file field of that name.")
+    texts = {name: _unquoted(text) for name, text in fields.items() if text != "null"}
+    try:
+        options = Options.model_validate_strings(texts, strict=False)
+    except ValidationError as exc:
+        raise invalid_request(exc) from exc
+    return FileUpload(await img.read(), options)
+
+
+def _unquoted(text: str | UploadFile) -> str:
+    """Return the text of a form field; BentoML's client writes it as JSON, so that a string is in quotes."""
+    if isinstance(text, str) and text.startswith('"'):
+        try:
+            return str(json.loads(text))
+        except ValueError:
+            pass
+    return str(text)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request is longer than the {limit} bytes that are accepted: send a smaller picture.")

@@ -1,0 +1,148 @@
+"""The one error object, for what we refuse and for what the framework around us refuses."""
+
+import json
+import logging
+import secrets
+from http import HTTPStatus
+from typing import Final
+
+from pydantic import ValidationError
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from src import errors
+from src.api.schemas import ErrorBody, ErrorResponse
+
+__all__ = ["OneErrorShape", "error_object", "error_response", "internal_error", "invalid_request"]
+
+logger = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[errors.RequestError], HTTPStatus]] = {
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.InvalidBase64: HTTPStatus.BAD_REQUEST,
+    errors.UnknownClass: HTTPStatus.BAD_REQUEST,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.BrokenImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Busy: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+}
+_OF_FRAMEWORK: Final = {
+    HTTPStatus.BAD_REQUEST: ("invalid_request", "The request is not valid HTTP for this service: see /docs."),
+    HTTPStatus.NOT_FOUND: ("not_found", "There is nothing at this address: see /docs for what there is."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "This address does not take this method: see /docs."),
+    HTTPStatus.TOO_MANY_REQUESTS: ("busy", "Too many requests are waiting: try again in a moment."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("not_ready", "The service is not ready yet: try again in a moment."),
+    HTTPStatus.GATEWAY_TIMEOUT: ("timeout", "The answer was not ready in time: try again."),
+}
+_SHOWN: Final = 3
+
+
+def error_object(error: errors.RequestError) -> ErrorResponse:
+    """Return ``error`` as the one error object."""
+    return ErrorResponse(error=ErrorBody(code=error.code, message=error.message))
+
+
+def error_response(error: errors.RequestError) -> Response:
+    """Return ``error`` as the one error object with its status."""
+    status = STATUS[type(error)]
+    headers = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return _response(status, error_object(error), headers)
+
+
+def internal_error() -> ErrorResponse:
+    """Log the exception being handled, with a traceback, under an id that the returned error object names."""
+    error_id = secrets.token_hex(8)
+    logger.exception("internal error %s", error_id)
+    message = f"Something went wrong inside the service; its log tells what, under the id {error_id}."
+    return ErrorResponse(error=ErrorBody(code="internal", message=message))
+
+
+def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
+    """Return what pydantic found wrong with a request, as one sentence for people that repeats none of its values."""
+    faults = []
+    for fault in exc.errors(include_url=False, include_input=False, include_context=False)[:_SHOWN]:
+        field = ".".join(map(str, fault["loc"])) or "body"
+        what = (
+            "there is no such field"
+            if fault["type"] == "extra_forbidden"
+            else fault["msg"][0].lower() + fault["msg"][1:]
+        )
+        faults.append(f"{field}: {what}")
+    return errors.InvalidRequest(f"The request is not valid: {'; '.join(faults)}. See /docs for the fields.")
+
+
+class OneErrorShape:
+    """ASGI middleware that gives every error of the framework the one shape, and lets no exception through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        shape = _Reshaped(send)
+        try:
+            await self.app(scope, receive, shape)
+        except Exception:
+            if shape.started:
+                raise
+            await _response(HTTPStatus.INTERNAL_SERVER_ERROR, internal_error())(scope, receive, send)
+
+
+class _Reshaped:
+    """Sends the messages of a response on; replaces the body of an error that has another shape."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._head: Message | None = None
+        self._body = b""
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
+            self._head = message
+        elif self._head is not None:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._send_error(self._head)
+        else:
+            self.started = True
+            await self._send(message)
+
+    async def _send_error(self, head: Message) -> None:
+        if not _has_the_shape(self._body):
+            self._body = _framework_error(head["status"]).model_dump_json().encode()
+        replaced = (b"content-length", b"content-type")
+        kept = [(name, value) for name, value in head["headers"] if name.lower() not in replaced]
+        new = [(b"content-type", b"application/json"), (b"content-length", str(len(self._body)).encode())]
+        self.started = True
+        await self._send({**head, "headers": kept + new})
+        await self._send({"type": "http.response.body", "body": self._body})
+
+
+def _has_the_shape(body: bytes) -> bool:
+    try:
+        ErrorResponse.model_validate(json.loads(body))
+    except ValueError:  # pydantic's ValidationError included
+        return False
+    return True
+
+
+def _framework_error(status: int) -> ErrorResponse:
+    if status in _OF_FRAMEWORK:
+        code, message = _OF_FRAMEWORK[HTTPStatus(status)]
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        code, message = "internal", "Something went wrong inside the service; its log tells what."
+    else:
+        phrase = HTTPStatus(status).phrase
+        code, message = phrase.lower().replace(" ", "_"), f"{phrase}: see /docs for what the service takes."
+    return ErrorResponse(error=ErrorBody(code=code, message=message))
+
+
+def _response(status: HTTPStatus, body: ErrorResponse, headers: dict[str, str] | None = None) -> Response:
+    return Response(body.model_dump_json(), status, headers, media_type="application/json")

@@ -1,0 +1,37 @@
+"""What is read with GET: the model, the documentation of the API, the page for people."""
+
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from src.api.schemas import ModelResponse
+
+__all__ = ["create_pages", "show_model"]
+
+_HERE: Final = Path(__file__).parent
+
+
+def create_pages() -> Starlette:
+    """Return the web application with the pages, to be mounted beside the routes of the service."""
+    return Starlette(routes=[Route("/", _index), Route("/docs", _docs), Route("/model", _model)])
+
+
+def show_model(pages: Starlette, model: ModelResponse) -> None:
+    """Let ``pages`` describe ``model``, which is known only when the service has loaded it."""
+    pages.state.model = model.model_dump_json()
+
+
+async def _index(_: Request) -> Response:
+    return FileResponse(_HERE / "index.html")
+
+
+async def _docs(_: Request) -> Response:
+    return FileResponse(_HERE / "docs.html")
+
+
+async def _model(request: Request) -> Response:
+    return Response(request.app.state.model, media_type="application/json")

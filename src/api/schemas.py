@@ -1,0 +1,166 @@
+"""The JSON of requests and responses."""
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from src.model.manifest import InputSpec
+from src.options import ImageFormat, Options
+
+if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
+    from src.model.manifest import Manifest
+    from src.model.runtime import Runtime
+    from src.pipeline import Recognition
+
+__all__ = [
+    "BatchRequest",
+    "BatchResponse",
+    "ErrorBody",
+    "ErrorResponse",
+    "FileRequest",
+    "ModelResponse",
+    "RecognitionRequest",
+    "RecognitionResponse",
+]
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class RecognitionRequest(Options):
+    """One picture and what to find out about it."""
+
+    img: str = Field(
+        description="Picture file as base64 (standard or URL-safe, white space ignored) or as a data: URL."
+    )
+
+
+class FileRequest(Options):
+    """One picture as a file of a multipart form; the options are fields of the same form."""
+
+    img: Path = Field(description="Picture file.")
+
+
+class BatchRequest(Options):
+    """Several pictures; the options hold for each of them."""
+
+    imgs: list[str] = Field(
+        min_length=1, description="Picture files, each as in a request for one; 64 at most by default."
+    )
+
+
+class ClassResponse(_Response):
+    """A class, how likely it is, and, if asked for, where the evidence for it lies."""
+
+    label: str = Field(alias="class", description="Name of the class.")
+    index: int = Field(description="Number of the class, from 0.")
+    prob: float = Field(description="Percent; all classes of the model together sum to 100.")
+    heatmap: list[list[float]] | None = Field(
+        default=None,
+        exclude_if=lambda heatmap: heatmap is None,
+        description="Grad-CAM, h rows of w numbers in [0, 1], over the box of the picture; only if asked for.",
+    )
+
+
+class ExplainedResponse(_Response):
+    """What the returned picture shows."""
+
+    label: str = Field(alias="class", description="The class that the heat speaks for.")
+    evidence: bool = Field(description="false if nothing in the picture spoke for the class: there is no heat then.")
+    format: ImageFormat = Field(description="Encoding of the returned picture.")
+
+
+class ImageResponse(_Response):
+    """The picture as it was understood."""
+
+    width: int = Field(description="Width of the upright picture in pixels.")
+    height: int = Field(description="Height of the upright picture in pixels.")
+    box: tuple[float, float, float, float] = Field(
+        description="x0, y0, x1, y1: the part of the upright picture that the network saw, in pixels."
+    )
+
+
+class RecognitionResponse(_Response):
+    """What is in a picture, how sure the model is, and which pixels spoke for it."""
+
+    success: Literal[True] = True
+    result: str = Field(description="The most likely class.")
+    detail: list[ClassResponse] = Field(description="The most likely classes, most likely first.")
+    other: float = Field(description="Percent of all classes that are not listed.")
+    gradcam: str | None = Field(description="The picture with the heat on it, base64; null if not asked for.")
+    explained: ExplainedResponse | None = Field(description="What the picture in gradcam shows; null if there is none.")
+    image: ImageResponse
+    model: str = Field(description="Tag of the model that answered.")
+
+    @classmethod
+    def of(cls, recognition: "Recognition", model: str) -> Self:
+        """Write down ``recognition`` as the answer of the model with the tag ``model``."""
+        top, box, explanation = recognition.prediction.top, recognition.box, recognition.explanation
+        heatmaps = [heatmap.astype(float).round(6).tolist() for heatmap in recognition.heatmaps] or [None] * len(top)
+        return cls(
+            result=top[0].label,
+            detail=[
+                ClassResponse(label=score.label, index=score.index, prob=score.percent, heatmap=heatmap)
+                for score, heatmap in zip(top, heatmaps, strict=True)
+            ],
+            other=recognition.prediction.other,
+            gradcam=explanation and base64.b64encode(explanation.picture).decode("ascii"),
+            explained=explanation
+            and ExplainedResponse(label=explanation.label, evidence=explanation.evidence, format=explanation.format),
+            image=ImageResponse(
+                width=recognition.width, height=recognition.height, box=(box.x0, box.y0, box.x1, box.y1)
+            ),
+            model=model,
+        )
+
+
+class ErrorBody(_Response):
+    """Why a request was not answered."""
+
+    code: str = Field(description="Short name of the error, for programs.")
+    message: str = Field(description="What is wrong and what to do, for people.")
+
+
+class ErrorResponse(_Response):
+    """The one shape of every error."""
+
+    success: Literal[False] = False
+    error: ErrorBody
+
+
+class BatchResponse(_Response):
+    """One answer or error for each picture, in the order of the request."""
+
+    success: Literal[True] = True
+    results: list[RecognitionResponse | ErrorResponse]
+
+
+class ModelResponse(_Response):
+    """The model that answers, and how it runs."""
+
+    success: Literal[True] = True
+    model: str = Field(description="Tag in the model store.")
+    architecture: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    layer: str = Field(description="The Grad-CAM layer.")
+    runtime: str
+    precision: str
+    device: str
+
+    @classmethod
+    def of(cls, model: str, manifest: "Manifest", runtime: "Runtime") -> Self:
+        """Describe the model with the tag ``model``."""
+        return cls(
+            model=model,
+            architecture=manifest.architecture,
+            labels=manifest.labels,
+            input=manifest.input,
+            layer=manifest.layer,
+            runtime=runtime.name,
+            precision=runtime.precision,
+            device=str(runtime.device),
+        )

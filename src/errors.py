@@ -1,0 +1,103 @@
+"""What can go wrong, as plain exceptions.
+
+Nothing here knows about the web: :mod:`src.api.errors` gives each request error its HTTP status.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "BodyTooLarge",
+    "BrokenImage",
+    "Busy",
+    "DeadlineExceeded",
+    "ImageTooLarge",
+    "InvalidBase64",
+    "InvalidRequest",
+    "ModelError",
+    "ModelMissing",
+    "RequestError",
+    "UnknownClass",
+    "UnsupportedImage",
+    "UnsupportedMediaType",
+]
+
+
+class RequestError(Exception):
+    """A request cannot be answered; the message says what is wrong and what to do."""
+
+    code: ClassVar[str]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequest(RequestError):
+    """A field is missing, unknown, of the wrong type or out of range."""
+
+    code = "invalid_request"
+
+
+class InvalidBase64(RequestError):
+    """The text of the picture is not base64."""
+
+    code = "invalid_base64"
+
+
+class UnknownClass(RequestError):
+    """The target names no class of the model, or more than one."""
+
+    code = "unknown_class"
+
+
+class BodyTooLarge(RequestError):
+    """The request has more bytes than are accepted."""
+
+    code = "body_too_large"
+
+
+class ImageTooLarge(RequestError):
+    """The picture has more pixels than are decoded."""
+
+    code = "image_too_large"
+
+
+class UnsupportedImage(RequestError):
+    """The bytes are none of the accepted picture formats."""
+
+    code = "unsupported_image"
+
+
+class UnsupportedMediaType(RequestError):
+    """The Content-Type of the request is not the one that the route takes."""
+
+    code = "unsupported_media_type"
+
+
+class BrokenImage(RequestError):
+    """The bytes claim to be an accepted picture format but do not decode."""
+
+    code = "broken_image"
+
+
+class Busy(RequestError):
+    """Too many requests are waiting already."""
+
+    code = "busy"
+
+
+class DeadlineExceeded(RequestError):
+    """The answer was not ready in time."""
+
+    code = "timeout"
+
+
+class ModelError(Exception):
+    """A checkpoint, a network or a stored model cannot be used; the message says why and what to do."""
+
+
+class ModelMissing(ModelError):
+    """The model store does not have the model."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"There is no model {tag} in the model store: run save_model.py first.")

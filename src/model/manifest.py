@@ -1,0 +1,53 @@
+"""What is stored beside the weights, so that they can be used without asking anybody."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["SCHEMA_VERSION", "InputSpec", "Interpolation", "Manifest"]
+
+SCHEMA_VERSION = 1
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+class InputSpec(BaseModel):
+    """How a picture becomes the network's input; stored with the model because it belongs to its training.
+
+    The picture is resized, its centre is cropped, its values are scaled to [0, 1] and then become
+    ``(value - mean) / std`` per channel (red, green, blue).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resize: int | tuple[int, int] = Field(
+        description="Length of the shorter side in pixels (the aspect ratio stays), or (height, width) to which the picture is stretched."
+    )
+    crop: tuple[int, int] = Field(description="(height, width) of the centre crop in pixels: the network's input size.")
+    interpolation: Interpolation = Field(description="Resampling filter of the resize, always with antialiasing.")
+    mean: tuple[float, float, float] = Field(description="Mean per channel, in units of [0, 1].")
+    std: tuple[float, float, float] = Field(description="Standard deviation per channel, in units of [0, 1].")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        height, width = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        if min(self.crop) < 1:
+            raise ValueError(f"crop must be at least 1 x 1 pixel, not {self.crop}")
+        if height < self.crop[0] or width < self.crop[1]:
+            raise ValueError(f"resize {self.resize} must not be smaller than crop {self.crop}")
+        if min(self.std) <= 0:
+            raise ValueError(f"every std must be above 0, not {self.std}")
+        return self
+
+
+class Manifest(BaseModel):
+    """What a stored network is: enough to build it, feed it and name its answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this layout.")
+    architecture: str = Field(description="Library and name of the network, such as timm/tf_efficientnet_lite0.")
+    labels: tuple[str, ...] = Field(min_length=1, description="Name of each class, by index.")
+    input: InputSpec
+    layer: str = Field(description="The Grad-CAM layer: where the network is split into backbone and head.")
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file.")

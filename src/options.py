@@ -1,0 +1,52 @@
+"""What one may ask of a recognition."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+__all__ = ["Colormap", "ImageFormat", "Options"]
+
+
+class Colormap(StrEnum):
+    """Colour map of the heat, from no evidence to the strongest evidence."""
+
+    JET = "jet"
+    TURBO = "turbo"
+    VIRIDIS = "viridis"
+    INFERNO = "inferno"
+    MAGMA = "magma"
+    PLASMA = "plasma"
+    CIVIDIS = "cividis"
+    HOT = "hot"
+
+
+class ImageFormat(StrEnum):
+    """Encoding of the returned picture."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+
+
+class Options(BaseModel):
+    """The options of one request; unknown names are refused so that a typing error is not silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many classes to list, 1 to the number of classes; default 5 (or all, if fewer).",
+    )
+    target: Annotated[StrictStr | StrictInt | None, Field(union_mode="left_to_right")] = Field(
+        default=None, description="Class to explain, as label or index; default: the predicted class."
+    )
+    gradcam: bool = Field(default=True, description="false skips the explanation and the picture.")
+    alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the picture, 0 to 1.")
+    colormap: Colormap = Field(default=Colormap.JET, description="Colour map of the heat.")
+    format: ImageFormat = Field(default=ImageFormat.JPEG, description="Encoding of the returned picture.")
+    max_side: int = Field(
+        default=1024, ge=1, description="Longest side of the returned picture in pixels; it is never enlarged."
+    )
+    heatmaps: bool = Field(default=False, description="true adds the raw heatmap of every listed class, as numbers.")

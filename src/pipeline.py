@@ -1,0 +1,90 @@
+"""The one place that joins the stages: decode -> transform -> backbone -> predict -> Grad-CAM -> render."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from src.geometry import Box
+from src.model.manifest import Manifest
+from src.model.runtime import Runtime
+from src.options import ImageFormat, Options
+from src.stages.decode import DecodeLimits, decode_image
+from src.stages.gradcam import Heatmap, gradcam
+from src.stages.predict import Prediction, evaluate, find_class, listed_classes, predict
+from src.stages.render import encode, overlay
+from src.stages.transform import transform
+
+__all__ = ["Explanation", "Pipeline", "Recognition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The picture with the heat of class ``label`` on it, encoded; ``evidence`` is false if nothing spoke for the class."""
+
+    label: str
+    evidence: bool
+    format: ImageFormat
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What was seen in a picture of ``width`` x ``height`` pixels, upright, of which the network saw ``box``.
+
+    ``heatmaps`` are those of ``prediction.top``, in its order, each (h, w) in [0, 1]; empty if none were asked for.
+    """
+
+    prediction: Prediction
+    explanation: Explanation | None
+    heatmaps: tuple[NDArray[np.float32], ...]
+    width: int
+    height: int
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A stored network, ready to recognize pictures; safe to use from several threads at once."""
+
+    manifest: Manifest
+    runtime: Runtime
+    limits: DecodeLimits
+
+    def recognize(self, data: bytes, options: Options) -> Recognition:
+        """Recognize the picture in ``data``, the bytes of a picture file.
+
+        Raises:
+            RequestError: The picture or an option cannot be used.
+        """
+        labels = self.manifest.labels
+        target = find_class(options.target, labels)
+        top_k = listed_classes(options.top_k, labels)
+        image = decode_image(data, self.limits)
+        seen = transform(image, self.manifest.input)
+        features = self.runtime.features(seen.tensor[None])
+        evaluation = evaluate(self.runtime.head, features, differentiable=options.gradcam or options.heatmaps)
+        prediction = predict(evaluation.logits, labels, top_k)
+
+        def heatmap(index: int) -> Heatmap:
+            return gradcam(evaluation.features, evaluation.logits, index)
+
+        explanation = None
+        if options.gradcam:
+            index = prediction.top[0].index if target is None else target
+            explanation = self._explain(image, heatmap(index), seen.box, index, options)
+        return Recognition(
+            prediction=prediction,
+            explanation=explanation,
+            heatmaps=tuple(heatmap(score.index).values for score in prediction.top) if options.heatmaps else (),
+            width=image.width,
+            height=image.height,
+            box=seen.box,
+        )
+
+    def _explain(self, image: Image.Image, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
+        picture = overlay(
+            image, heat.values, box, colormap=options.colormap, alpha=options.alpha, max_side=options.max_side
+        )
+        return Explanation(self.manifest.labels[index], heat.evidence, options.format, encode(picture, options.format))

@@ -1,0 +1,39 @@
+"""The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
+
+import os
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Configuration of the service, read once from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGE_RECOGNITION_", frozen=True, protected_namespaces=())
+
+    model: str = Field(default="image_recognition:latest", description="Tag of the model in the BentoML model store.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the network runs; auto takes a CUDA GPU where there is one."
+    )
+    threads: int = Field(
+        default_factory=_usable_cores, ge=1, description="Pictures in work at the same time; default: the usable cores."
+    )
+    max_queue: int = Field(
+        default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."
+    )
+    timeout: float = Field(default=30.0, gt=0, description="Seconds from the first byte of a request to its 504.")
+    max_body_bytes: int = Field(default=20_000_000, ge=1, description="Bytes of a request body; more is answered 413.")
+    max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
+    max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of a picture, judged before decoding.")
+    max_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of a picture.")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
+    )
