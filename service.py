@@ -29,6 +29,7 @@ from src.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ FRAMEWORK_TIMEOUT: Final = SETTINGS.timeout + 30
 
 
 class StoredNetwork(BentoModel):
-    """The reference that makes BentoML pack the model into a bento; says what to do where the store does not have it."""
+    """Makes BentoML pack the model into a bento; says what to do where the store does not have it."""
 
     def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:
         if self.stored is None:
@@ -97,31 +98,39 @@ class ImageRecognition:
         from src.pipeline import Pipeline
         from src.stages.decode import DecodeLimits
 
-        stored = bundle.load(self._tag())
+        stored = bundle.load(_served_tag(ImageRecognition))
         running = runtime.start(stored.network, SETTINGS.device, SETTINGS.threads)
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
         self.endpoints = Endpoints(Pipeline(stored.manifest, running, limits), stored.tag, SETTINGS)
         show_model(PAGES, ModelResponse.of(stored.tag, stored.manifest, running))
 
-    def _tag(self) -> str:
-        return str(self.model.tag)
-
-    @bentoml.api(input_spec=JsonInput)
-    async def image_recognition(self, request: Request) -> RecognitionResponse:
-        """Recognize one picture: its classes with percentages, and a heatmap of the pixels that spoke for one of them."""
+    @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
+    async def image_recognition(self, request: Request) -> Response:
+        """Recognize one picture: its classes with percentages, and a heatmap of the pixels that spoke for one."""
         return await self.endpoints.json(request)
 
-    @bentoml.api(input_spec=FileInput)
-    async def image_recognition_file(self, request: Request) -> RecognitionResponse:
+    @bentoml.api(input_spec=FileInput, output_spec=RecognitionResponse)
+    async def image_recognition_file(self, request: Request) -> Response:
         """Recognize one picture that is sent as a file."""
         return await self.endpoints.file(request)
 
-    @bentoml.api(input_spec=BatchInput)
-    async def image_recognition_batch(self, request: Request) -> BatchResponse:
+    @bentoml.api(input_spec=BatchInput, output_spec=BatchResponse)
+    async def image_recognition_batch(self, request: Request) -> Response:
         """Recognize several pictures; one that cannot be recognized does not harm the others."""
         return await self.endpoints.batch(request)
 
 
-if SETTINGS.cors_origins:
-    ImageRecognition.add_asgi_middleware(CORSMiddleware, allow_origins=SETTINGS.cors_origins, allow_headers=["*"])
-ImageRecognition.add_asgi_middleware(OneErrorShape)
+def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:
+    """Return the tag that the settings name; in a bento, where they name none, the version that was packed."""
+    if service.bento is None or "model" in SETTINGS.model_fields_set:
+        return SETTINGS.model
+    return str(service.bento.info.all_models[0].tag)
+
+
+def _surround(service: bentoml.Service[ImageRecognition]) -> None:
+    if SETTINGS.cors_origins:
+        service.add_asgi_middleware(CORSMiddleware, allow_origins=SETTINGS.cors_origins, allow_headers=["*"])
+    service.add_asgi_middleware(OneErrorShape)
+
+
+_surround(ImageRecognition)

@@ -7,7 +7,7 @@ __all__ = ["Box"]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in continuous pixel coordinates: pixel ``i`` covers ``[i, i + 1)``; ``0 <= x0 < x1``, ``0 <= y0 < y1``."""
+    """A rectangle in continuous pixel coordinates: pixel ``i`` covers ``[i, i + 1)``; ``x0 < x1`` and ``y0 < y1``."""
 
     x0: float
     y0: float

@@ -21,7 +21,7 @@ __all__ = ["Explanation", "Pipeline", "Recognition"]
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The picture with the heat of class ``label`` on it, encoded; ``evidence`` is false if nothing spoke for the class."""
+    """The picture with the heat of a class on it, encoded; ``evidence`` is false if nothing spoke for the class."""
 
     label: str
     evidence: bool
@@ -84,7 +84,5 @@ class Pipeline:
         )
 
     def _explain(self, image: Image.Image, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
-        picture = overlay(
-            image, heat.values, box, colormap=options.colormap, alpha=options.alpha, max_side=options.max_side
-        )
+        picture = overlay(image, heat.values, box, options)
         return Explanation(self.manifest.labels[index], heat.evidence, options.format, encode(picture, options.format))

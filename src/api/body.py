@@ -29,7 +29,7 @@ class FileUpload:
 
 
 async def read_body(request: Request, media_type: str, limit: int) -> bytes:
-    """Return the body of ``request``, at most ``limit`` bytes of ``media_type``; reading stops where it gets too long.
+    """Return the body of ``request``, at most ``limit`` bytes of ``media_type``; reading stops where it is too long.
 
     Raises:
         UnsupportedMediaType: The Content-Type is another one.
@@ -50,7 +50,7 @@ async def read_body(request: Request, media_type: str, limit: int) -> bytes:
 
 
 async def read_form(request: Request, limit: int) -> FileUpload:
-    """Return the file ``img`` and the option fields of a multipart form of at most ``limit`` bytes; all stays in memory.
+    """Return the file ``img`` and the options of a multipart form of at most ``limit`` bytes; all stays in memory.
 
     Raises:
         RequestError: The form is too large, not well formed, or has not exactly one file, called ``img``.

@@ -61,8 +61,8 @@ class Endpoints:
             return error_response(DeadlineExceeded(f"The answer was not ready in {seconds:g} seconds: try again."))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
-        except Exception:  # noqa: BLE001 - the last line: whatever it is, it is logged and answered in the one shape
-            return Response(internal_error().model_dump_json(), 500, media_type=_JSON)
+        except Exception as exc:  # noqa: BLE001 - the last line: whatever it is, it is logged and answered in the one shape
+            return Response(internal_error(exc).model_dump_json(), 500, media_type=_JSON)
 
     async def _json(self, request: Request) -> bytes:
         body = await read_body(request, _JSON, self._settings.max_body_bytes)
@@ -94,8 +94,8 @@ class Endpoints:
                 return self._recognize(decode_base64(img), options)
             except RequestError as exc:
                 return error_object(exc)
-            except Exception:  # noqa: BLE001 - one picture, whatever it does, never fails its neighbours
-                return internal_error()
+            except Exception as exc:  # noqa: BLE001 - one picture, whatever it does, never fails its neighbours
+                return internal_error(exc)
 
         return work
 

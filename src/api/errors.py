@@ -52,10 +52,10 @@ def error_response(error: errors.RequestError) -> Response:
     return _response(status, error_object(error), headers)
 
 
-def internal_error() -> ErrorResponse:
-    """Log the exception being handled, with a traceback, under an id that the returned error object names."""
+def internal_error(exc: Exception) -> ErrorResponse:
+    """Log ``exc`` with its traceback, under an id that the returned error object names."""
     error_id = secrets.token_hex(8)
-    logger.exception("internal error %s", error_id)
+    logger.error("internal error %s", error_id, exc_info=exc)
     message = f"Something went wrong inside the service; its log tells what, under the id {error_id}."
     return ErrorResponse(error=ErrorBody(code="internal", message=message))
 
@@ -88,10 +88,10 @@ class OneErrorShape:
         shape = _Reshaped(send)
         try:
             await self.app(scope, receive, shape)
-        except Exception:
+        except Exception as exc:
             if shape.started:
                 raise
-            await _response(HTTPStatus.INTERNAL_SERVER_ERROR, internal_error())(scope, receive, send)
+            await _response(HTTPStatus.INTERNAL_SERVER_ERROR, internal_error(exc))(scope, receive, send)
 
 
 class _Reshaped:

@@ -47,7 +47,7 @@ def save(checkpoint: Checkpoint, name: str) -> Saved:
     """Verify the network of ``checkpoint`` and store it as a new version of ``name``; a failure leaves nothing behind.
 
     Raises:
-        ModelError: The weights do not fit, the network cannot be explained, its answers are not finite, or the store refuses.
+        ModelError: The weights do not fit, the network cannot be explained, or the store refuses the name.
     """
     network = build(checkpoint.architecture, len(checkpoint.labels))
     load_weights(network, checkpoint.weights)

@@ -1,12 +1,12 @@
 """What is stored beside the weights, so that they can be used without asking anybody."""
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["SCHEMA_VERSION", "InputSpec", "Interpolation", "Manifest"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -21,7 +21,7 @@ class InputSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     resize: int | tuple[int, int] = Field(
-        description="Length of the shorter side in pixels (the aspect ratio stays), or (height, width) to which the picture is stretched."
+        description="Pixels of the shorter side (the aspect ratio stays), or (height, width) to stretch the picture to."
     )
     crop: tuple[int, int] = Field(description="(height, width) of the centre crop in pixels: the network's input size.")
     interpolation: Interpolation = Field(description="Resampling filter of the resize, always with antialiasing.")

@@ -35,7 +35,7 @@ class SplitNetwork:
 
 
 def build(architecture: str, num_classes: int) -> nn.Module:
-    """Return the network called ``architecture`` (``torchvision/<name>`` or ``timm/<name>``) with random weights, in eval mode.
+    """Return the network ``torchvision/<name>`` or ``timm/<name>`` with random weights, in eval mode.
 
     Raises:
         ModelError: There is no such network.
@@ -48,7 +48,7 @@ def build(architecture: str, num_classes: int) -> nn.Module:
         network = models.get_model(name, weights=None, num_classes=num_classes, **options)
     else:
         raise ModelError(f"There is no network {architecture!r}: name one as torchvision/<name> or timm/<name>.")
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
@@ -122,13 +122,13 @@ def _named(names: dict[fx.Node, str], layer: str) -> fx.Node:
 
 
 def _last_spatial(network: nn.Module, graph: fx.Graph, input_size: tuple[int, int]) -> fx.Node:
-    """Return the last node whose output is (N, K, h, w), gone back over pooling: alexnet and vgg pool before their head."""
+    """Return the last node whose output is (N, K, h, w); of alexnet and vgg the one before their pooling."""
     with torch.inference_mode():
         ShapeProp(fx.GraphModule(network, graph)).propagate(torch.zeros(1, 3, *input_size))
     spatial = [node for node in graph.nodes if node.op.startswith("call_") and _is_spatial(_shape(node))]
     if not spatial or isinstance(network, models.VisionTransformer):
         raise ModelError("This network has no spatial feature map: it cannot be explained by Grad-CAM.")
-    node = spatial[-1]
+    node: fx.Node = spatial[-1]
     while node.op == "call_module" and isinstance(network.get_submodule(str(node.target)), _POOLING):
         node = node.all_input_nodes[0]
     return node
@@ -139,7 +139,7 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
 
 
 def _is_spatial(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 4 and shape[2] > 1 and shape[3] > 1
+    return len(shape) == len("NKhw") and shape[2] > 1 and shape[3] > 1
 
 
 def _until(network: nn.Module, graph: fx.Graph, cut: fx.Node) -> fx.GraphModule:
@@ -155,7 +155,7 @@ def _until(network: nn.Module, graph: fx.Graph, cut: fx.Node) -> fx.GraphModule:
 
 
 def _after(network: nn.Module, graph: fx.Graph, cut: fx.Node) -> fx.GraphModule:
-    """Return the part of ``graph`` that computes the output from ``cut`` alone; parameters used directly are copied along."""
+    """Return the part of ``graph`` that computes the output from ``cut``, with the parameters that it uses directly."""
     part = fx.Graph()
     copies = {cut: part.placeholder("features")}
 

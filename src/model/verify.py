@@ -36,15 +36,13 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
         logits = network(probes)
         features = parts.backbone(probes)
     if not bool(torch.isfinite(logits).all()):
-        raise ModelError(
-            "The network answers random pictures with values that are not finite: the weights are damaged."
-        )
+        raise ModelError("The network gives logits that are not finite: its weights are damaged.")
     _check_gradient(parts.head, features)
     return Verification(_difference(logits, parts, probes), _difference(logits, stored, probes))
 
 
 def _difference(logits: torch.Tensor, parts: SplitNetwork, probes: torch.Tensor) -> float:
-    """Return the largest absolute difference between ``logits`` (N, C) and those of ``parts`` for ``probes`` (N, 3, H, W)."""
+    """Return the largest absolute difference between ``logits`` (N, C) and those of ``parts``."""
     with torch.no_grad():
         return float((parts.head(parts.backbone(probes)) - logits).abs().max())
 

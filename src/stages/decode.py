@@ -3,6 +3,7 @@
 import binascii
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Final
 
@@ -11,12 +12,11 @@ from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
 
-try:
-    import pillow_heif
-except ImportError:
-    pillow_heif = None  # an optional extra: without it HEIC is answered as an unsupported format
-else:
-    pillow_heif.register_heif_opener()
+_HAS_HEIF: Final = find_spec("pillow_heif") is not None  # an optional extra
+if _HAS_HEIF:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 
 __all__ = ["DecodeLimits", "accepted_formats", "decode_base64", "decode_image"]
 
@@ -60,11 +60,13 @@ class DecodeLimits:
 
 def accepted_formats() -> tuple[str, ...]:
     """Return the names of the formats that are decoded, as Pillow calls them."""
-    return tuple(name for name in _SIGNATURES if name != "HEIF" or pillow_heif is not None)
+    return tuple(name for name in _SIGNATURES if name != "HEIF" or _HAS_HEIF)
 
 
 def decode_base64(text: str) -> bytes:
-    """Return the bytes of ``text``: base64 (standard or URL-safe, padded or not, white space ignored) or a data: URL of it.
+    """Return the bytes that ``text`` stands for: base64 or a data: URL of it.
+
+    Standard or URL-safe, padded or not; white space is ignored.
 
     Raises:
         InvalidBase64: The text is empty, a web address, or has characters that are not base64.
@@ -96,7 +98,7 @@ def decode_image(data: bytes, limits: DecodeLimits) -> Image.Image:
             return _upright(_as_rgb(image), _orientation(image))
     except ImageTooLarge:
         raise
-    except Exception as exc:  # noqa: BLE001 - decoders fed with hostile bytes raise anything, SyntaxError to zlib.error
+    except Exception as exc:
         raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
 
 
@@ -132,7 +134,7 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I" or image.mode == "F" or image.mode.startswith("I;16"):
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         return _grey_to_8_bits(image).convert("RGB")
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
         rgba = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src.geometry import Box
-from src.options import Colormap, ImageFormat
+from src.options import Colormap, ImageFormat, Options
 
 __all__ = ["encode", "overlay"]
 
@@ -30,23 +30,19 @@ _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
 }
 
 
-def overlay(
-    image: Image.Image, heat: NDArray[np.float32], box: Box, *, colormap: Colormap, alpha: float, max_side: int
-) -> Image.Image:
-    """Return ``image``, reduced to ``max_side`` pixels, with the heat on the part that the network saw.
+def overlay(image: Image.Image, heat: NDArray[np.float32], box: Box, options: Options) -> Image.Image:
+    """Return ``image`` with the heat on the part that the network saw, reduced to ``max_side`` but never enlarged.
 
-    Inside the box: ``(1 - alpha) * picture + alpha * colormap(heat)``. Outside it, and everywhere if the map is all zero,
-    the picture stays as it is.
+    Inside the box: ``(1 - alpha) * picture + alpha * colormap(heat)``. Outside it, and everywhere if the map is all
+    zero, the picture stays as it is.
 
     Args:
         image: Upright RGB image; it is not changed.
         heat: (h, w) in [0, 1], spread evenly over ``box``.
         box: The part of ``image`` that the network saw.
-        colormap: Colours of the heat.
-        alpha: Strength of the heat, 0 to 1.
-        max_side: Longest side of the result in pixels; the picture is never enlarged.
+        options: ``colormap``, ``alpha`` and ``max_side`` of the request.
     """
-    small = _reduced(image, max_side)
+    small = _reduced(image, options.max_side)
     if not heat.any():
         return small
     box = box.scaled(small.width / image.width, small.height / image.height)
@@ -55,10 +51,10 @@ def overlay(
     rows = _interpolation(heat.shape[0], box.y0, box.y1, top, bottom)
     columns = _interpolation(heat.shape[1], box.x0, box.x1, left, right)
     levels = np.rint(rows @ heat @ columns.T * np.float32(255)).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, _COLORMAPS[colormap]), cv2.COLOR_BGR2RGB)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, _COLORMAPS[options.colormap]), cv2.COLOR_BGR2RGB)
     pixels = np.array(small)
     seen = pixels[top:bottom, left:right]
-    seen[:] = cv2.addWeighted(seen, 1 - alpha, colours, alpha, 0)
+    seen[:] = cv2.addWeighted(seen, 1 - options.alpha, colours, options.alpha, 0)
     return Image.fromarray(pixels)
 
 
@@ -84,10 +80,11 @@ def _covered(start: float, stop: float, size: int) -> tuple[int, int]:
 
 
 def _interpolation(cells: int, start: float, stop: float, first: int, last: int) -> NDArray[np.float32]:
-    """Return the (last - first, cells) matrix that interpolates ``cells`` values, spread over [start, stop), bilinearly.
+    """Return the (last - first, cells) matrix that interpolates linearly between ``cells`` values over [start, stop).
 
-    The value of a cell sits at its centre, that of a pixel too; beyond the outermost centres the value stays constant.
+    The value of a cell sits at its centre, that of a pixel too; beyond the outermost centres it stays constant.
     """
     centres = (np.arange(first, last) + 0.5 - start) / (stop - start) * cells - 0.5
     distance = np.abs(np.clip(centres, 0, cells - 1)[:, None] - np.arange(cells))
-    return np.clip(1 - distance, 0, 1).astype(np.float32)
+    weights: NDArray[np.float32] = np.clip(1 - distance, 0, 1).astype(np.float32)
+    return weights

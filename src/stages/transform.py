@@ -31,8 +31,8 @@ class NetworkInput:
 def transform(image: Image.Image, spec: InputSpec) -> NetworkInput:
     """Resize, crop and normalize an upright RGB ``image`` by the rules of ``spec``.
 
-    Equal to torchvision's ``Resize(antialias) -> CenterCrop -> ToTensor -> Normalize`` on Pillow images. Only the
-    cropped part is resampled: Pillow's filters reach beyond the box, so its pixels are those of the whole resized picture.
+    Equal to torchvision's ``Resize -> CenterCrop -> ToTensor -> Normalize`` on Pillow images. Only the cropped part is
+    resampled; Pillow's filters reach beyond the box, so its pixels are those of the whole resized picture.
     """
     box = seen_box(image.width, image.height, spec)
     height, width = spec.crop
