@@ -1,6 +1,7 @@
 """The body of a request -> the picture and the options in it, within limits."""
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from src.options import Options
 
 __all__ = ["FileUpload", "read_body", "read_form"]
 
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _MAX_FIELDS: Final = 32
 _MAX_FIELD_BYTES: Final = 4_096
 
@@ -65,29 +67,38 @@ async def read_form(request: Request, limit: int) -> FileUpload:
     )
     parser.spool_max_size = limit + 1
     try:
-        fields = dict(await parser.parse())
+        form = await parser.parse()
     except MultiPartException as exc:
         raise InvalidRequest(f"The form cannot be read ({exc}): send one file and short option fields.") from exc
+    try:
+        return await _upload(dict(form))
+    finally:
+        await form.close()
+
+
+async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
     img = fields.pop("img", None)
     if not isinstance(img, UploadFile):
         raise InvalidRequest("The form has no file called img: send the picture as a file field of that name.")
-    texts = {name: _unquoted(text) for name, text in fields.items() if text != "null"}
+    values = {name: _value(text) for name, text in fields.items() if text != "null"}
     try:
-        options = Options.model_validate_strings(texts, strict=False)
+        options = Options.model_validate(values, strict=False)
     except ValidationError as exc:
         raise invalid_request(exc) from exc
     return FileUpload(await img.read(), options)
 
 
-def _unquoted(text: str | UploadFile) -> str:
-    """Return the text of a form field; BentoML's client writes it as JSON, so that a string is in quotes."""
-    if isinstance(text, str) and text.startswith('"'):
-        try:
-            return str(json.loads(text))
-        except ValueError:
-            pass
-    return str(text)
+def _value(text: str | UploadFile) -> str | int:
+    """Return what a form field says: digits are a number, a text in quotes is JSON, as BentoML's client writes it."""
+    if not isinstance(text, str):
+        raise InvalidRequest("The form has a file under another name than img: send one file, called img.")
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    try:
+        return str(json.loads(text)) if text.startswith('"') else text
+    except ValueError:
+        return text
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request is longer than the {limit} bytes that are accepted: send a smaller picture.")
+    return BodyTooLarge(f"The request is longer than the {limit / 1e6:g} MB that are accepted: send a smaller picture.")

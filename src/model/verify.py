@@ -29,7 +29,7 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
     """Compare three forms of one network on seeded random pictures of ``input_size`` (height, width).
 
     Raises:
-        ModelError: A logit is not finite, or the logits do not depend on the features, so that nothing can be explained.
+        ModelError: A logit is not finite, or no logit depends on the features, so that nothing can be explained.
     """
     probes = 2 * torch.rand(_PROBES, 3, *input_size, generator=torch.Generator().manual_seed(0)) - 1
     with torch.no_grad():

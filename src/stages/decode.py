@@ -2,12 +2,14 @@
 
 import binascii
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
@@ -26,6 +28,12 @@ Image.MAX_IMAGE_PIXELS = None
 _DATA_URL: Final = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
 _TO_STANDARD: Final = str.maketrans("-_", "+/", " \t\r\n\f\v")
 _ORIENTATION_TAG: Final = 0x0112
+_BITS_TAG: Final = 0x0102
+_WHITE_IS_ZERO_TAG: Final = 0x0106
+_TILE_WIDTH_TAG: Final = 0x0142
+_TILE_HEIGHT_TAG: Final = 0x0143
+_SAMPLE_FORMAT_TAG: Final = 0x0153
+_PNG_BIT_DEPTH: Final = 24  # where it stands in the file
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -94,7 +102,9 @@ def decode_image(data: bytes, limits: DecodeLimits) -> Image.Image:
     try:
         with Image.open(BytesIO(data), formats=[name]) as image:
             _check_size(image, limits)
+            _check_sums(name, data)
             image.load()
+            _mend_colour_key(image, data)
             return _upright(_as_rgb(image), _orientation(image))
     except ImageTooLarge:
         raise
@@ -120,17 +130,39 @@ def _recognise(data: bytes) -> str:
     for name in accepted_formats():
         if _SIGNATURES[name].match(data):
             return name
-    accepted = ", ".join(accepted_formats())
+    accepted = ", ".join(accepted_formats()).replace("HEIF", "HEIC")
     raise UnsupportedImage(f"The picture is none of the accepted formats: send one of {accepted}.")
 
 
 def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
     width, height = image.size
+    if image.format == "TIFF":  # a tile is decoded whole, however little of it the picture shows
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        width, height = max(width, tags.get(_TILE_WIDTH_TAG, 0)), max(height, tags.get(_TILE_HEIGHT_TAG, 0))
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels: at most {limits.pixels} pixels in all"
             f" and {limits.side} a side are accepted, so send a smaller copy."
         )
+
+
+def _check_sums(name: str, data: bytes) -> None:
+    """Raise SyntaxError for a PNG with a wrong check sum: Pillow's decoder skips those of the pixels."""
+    if name == "PNG":
+        with Image.open(BytesIO(data), formats=[name]) as image:
+            image.verify()
+
+
+def _mend_colour_key(image: Image.Image, data: bytes) -> None:
+    """Bring the transparent colour of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
+    key = image.info.get("transparency")
+    if image.format != "PNG" or key is None:
+        return
+    bits = data[_PNG_BIT_DEPTH]
+    if image.mode == "L":
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+    elif image.mode == "RGB":
+        image.info["transparency"] = tuple(value >> (bits - 8) for value in key)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -145,13 +177,37 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    stored = np.asarray(image)
+    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
     if image.mode.startswith("I;16"):
-        white = 65_535.0
-    else:
-        peak = float(values.max(initial=0.0))
-        white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
-    return Image.fromarray(np.rint(np.clip(values / white, 0.0, 1.0) * 255.0).astype(np.uint8))
+        return Image.fromarray(_by_rows(stored, _shades_of_16_bits(image, tags)))
+    if image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1:
+        stored = stored.view(np.uint32)  # Pillow reads unsigned integers as signed ones
+    values = np.nan_to_num(stored.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    peak = float(values.max(initial=0.0))
+    values /= next((level for level in _WHITE_LEVELS if peak <= level), peak)
+    np.clip(values, 0.0, 1.0, out=values)
+    values *= 255.0
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
+
+
+def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[np.uint8]:
+    """Return the 8-bit shade of each 16-bit value of ``image``."""
+    bits = tags.get(_BITS_TAG, (16,))[0]
+    shades: npt.NDArray[np.uint8] = np.rint(np.minimum(np.arange(2**16) / (2**bits - 1), 1.0) * 255.0).astype(np.uint8)
+    if tags.get(_WHITE_IS_ZERO_TAG) == 0:
+        shades = 255 - shades
+    if "transparency" in image.info:
+        shades[image.info["transparency"]] = 255
+    return shades
+
+
+def _by_rows(stored: npt.NDArray[np.uint16], shades: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return ``shades[stored]``, made a row at a time: numpy would widen all of ``stored`` to 64 bits."""
+    grey = np.empty(stored.shape, np.uint8)
+    for target, row in zip(grey, stored, strict=True):
+        np.take(shades, row, out=target, mode="clip")
+    return grey
 
 
 def _orientation(image: Image.Image) -> int:
@@ -168,4 +224,4 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _reason(exc: BaseException) -> str:
-    return re.sub(r"<_io\.BytesIO[^>]*>", "file", str(exc)).strip().rstrip(".")[:120] or type(exc).__name__
+    return re.sub(r" <_io\.BytesIO[^>]*>", "", str(exc)).strip().rstrip(".")[:120] or type(exc).__name__

@@ -15,7 +15,6 @@ __all__ = ["ClassScore", "Evaluation", "Prediction", "evaluate", "find_class", "
 
 _PLACES: Final = 3
 _DEFAULT_TOP_K: Final = 5
-_MAX_DIGITS: Final = 10
 _MAX_LABEL: Final = 100
 
 
@@ -66,9 +65,11 @@ def predict(logits: torch.Tensor, labels: tuple[str, ...], top_k: int) -> Predic
     scores = logits.detach().to("cpu", torch.float64)
     if not bool(torch.isfinite(scores).all()):
         raise FloatingPointError("the network gave logits that are not finite")
-    percents = saferound((100 * scores.softmax(0)).tolist(), _PLACES, topline=100.0)
+    rounded = saferound((100 * scores.softmax(0)).tolist(), _PLACES, topline=100.0)
+    # Rounding keeps the order of the classes but may lower the first of equal ones: sorting puts that right.
+    percents = sorted(rounded, reverse=True)
     ranked = scores.argsort(descending=True, stable=True)[:top_k].tolist()
-    top = tuple(ClassScore(labels[index], index, percents[index]) for index in ranked)
+    top = tuple(ClassScore(labels[index], index, percent) for index, percent in zip(ranked, percents, strict=False))
     return Prediction(top, float(100 - sum(Decimal(str(score.percent)) for score in top)))
 
 
@@ -86,7 +87,7 @@ def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:
 
 
 def find_class(target: str | int | None, labels: tuple[str, ...]) -> int | None:
-    """Return the index of the class that ``target`` names: a label, an index, or an index in digits (as forms send it).
+    """Return the index of the class that ``target`` names by its label or index.
 
     Raises:
         UnknownClass: There is no such class, or more than one of that name.
@@ -98,8 +99,6 @@ def find_class(target: str | int | None, labels: tuple[str, ...]) -> int | None:
         return indices[0]
     if indices:
         raise UnknownClass(f"{len(indices)} classes are called {target!r}: name one by its index, {indices}.")
-    if target.isascii() and target.isdecimal() and len(target) < _MAX_DIGITS:
-        return _checked_index(int(target), labels)
     similar = difflib.get_close_matches(target[:_MAX_LABEL], labels, n=3)
     hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "GET /model lists the classes."
     raise UnknownClass(f"There is no class {target[:_MAX_LABEL]!r}: {hint}")

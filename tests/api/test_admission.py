@@ -1,0 +1,97 @@
+"""Bounded threads and a bounded queue."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from src.api.admission import Admission
+from src.errors import Busy
+
+
+def test_work_runs_in_a_thread_and_returns_its_result() -> None:
+    """The result comes back to the event loop, from another thread."""
+    assert asyncio.run(Admission(1, 0).run(threading.get_ident)) != threading.get_ident()
+
+
+def test_an_exception_comes_back() -> None:
+    """What the work raises is raised where it was asked for, and the thread is free again."""
+
+    async def fail_often() -> None:
+        admission = Admission(1, 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(admission.run(lambda: 1 // 0), 5)
+
+    asyncio.run(fail_often())
+
+
+def test_no_more_work_at_once_than_threads() -> None:
+    """However many wait, only as many as there are threads are in work."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    async def many() -> None:
+        admission = Admission(3, 0)
+        await asyncio.gather(*(admission.run(work) for _ in range(20)))
+
+    asyncio.run(many())
+    assert most == 3
+
+
+def test_one_request_too_many_is_refused_at_once() -> None:
+    """Threads and queue together are the places; the next request is refused, and a place given back is free again."""
+
+    async def fill() -> None:
+        admission = Admission(1, 1)
+        with admission.request(), admission.request(), pytest.raises(Busy, match="try again"), admission.request():
+            pass
+        with admission.request():
+            pass
+
+    asyncio.run(fill())
+
+
+def test_who_stops_waiting_never_starts() -> None:
+    """Work whose caller was cancelled in the queue is not done."""
+    done: list[str] = []
+
+    async def give_up() -> None:
+        admission = Admission(1, 9)
+        first = asyncio.create_task(admission.run(lambda: time.sleep(0.2)))
+        await asyncio.sleep(0.05)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(admission.run(lambda: done.append("second")), 0.05)
+        await first
+        await admission.run(lambda: done.append("third"))
+
+    asyncio.run(give_up())
+    assert done == ["third"]
+
+
+def test_a_thread_is_busy_until_its_work_has_ended() -> None:
+    """A caller that goes away does not free the thread that still works for it."""
+    order: list[str] = []
+
+    def slow() -> None:
+        time.sleep(0.2)
+        order.append("first ended")
+
+    async def overtake() -> None:
+        admission = Admission(1, 9)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(admission.run(slow), 0.05)
+        await admission.run(lambda: order.append("second started"))
+
+    asyncio.run(overtake())
+    assert order == ["first ended", "second started"]

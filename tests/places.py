@@ -1,0 +1,12 @@
+"""Where things are."""
+
+from pathlib import Path
+from typing import Final
+
+import skimage.data
+
+ROOT: Final = Path(__file__).parent.parent
+SHARED_DATA: Final = ROOT.parent / "shared" / "data"
+PACKAGED_PHOTOS: Final = tuple(
+    Path(skimage.data.__file__).parent / name for name in ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")
+)

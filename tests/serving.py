@@ -1,0 +1,64 @@
+"""Real servers for tests."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from tests.places import ROOT
+
+BENTOML: Final = str(Path(sys.executable).parent / "bentoml")
+_START_SECONDS: Final = 90
+
+
+@dataclass(frozen=True)
+class Server:
+    """A started ``bentoml serve``."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def wait_until_ready(self) -> None:
+        """Return when the server takes requests."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/readyz").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise RuntimeError(f"the server did not start:\n{self.log}")
+
+    def stop(self) -> None:
+        """End the server and its workers."""
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+
+def start_server(target: str, folder: Path, **environment: str) -> Server:
+    """Start ``bentoml serve TARGET`` on a free port; its log goes to ``folder``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log_file = folder / "server.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [BENTOML, "serve", target, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    return Server(f"http://127.0.0.1:{port}", process, log_file)

@@ -1,0 +1,633 @@
+"""Base64 and image decoding: every accepted format and mode comes out as the same upright RGB picture."""
+
+import base64
+import re
+import struct
+import time
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import skimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
+from src.stages import decode
+from src.stages.decode import DecodeLimits, accepted_formats, decode_base64, decode_image
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+LIMITS: Final = DecodeLimits()
+CHELSEA: Final = Path(skimage.__file__).parent / "data" / "chelsea.png"
+SHARED: Final = Path(__file__).resolve().parents[3] / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not on this machine")
+each_format = pytest.mark.parametrize("name", accepted_formats())
+
+# What each format stores as it is; Pillow's writers convert the other modes to one of these or refuse them.
+STORABLE: Final = {
+    "JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "WEBP": ("RGB", "RGBA"),
+    "GIF": ("1", "L", "P", "RGB"),
+    "BMP": ("1", "L", "P", "RGB", "RGBA"),
+    "TIFF": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"),
+    "AVIF": ("L", "RGB", "RGBA"),
+    "HEIF": ("L", "LA", "RGB", "RGBA", "I;16"),
+}
+WITHOUT_EXIF: Final = ("GIF", "BMP")
+LOSSY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
+OPTIONS: Final[dict[str, dict[str, Any]]] = {name: {"quality": 95} for name in LOSSY}
+
+QUADRANTS: Final[Pixels] = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((16, 32), np.uint8))
+COLOURS: Final[Pixels] = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
+GREYS: Final[Pixels] = np.array([230, 20, 60, 100], np.uint8)
+
+SIGNATURES: Final = {
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "WEBP": b"RIFF\xf4\x01\x00\x00WEBP",
+    "GIF": b"GIF89a",
+    "BMP": b"BM",
+    "TIFF": b"II*\x00",
+    "AVIF": b"\x00\x00\x00\x1cftypavif",
+    "HEIF": b"\x00\x00\x00\x18ftypheic",
+}
+
+
+def test_photo_of_a_cat_is_recognised_in_every_format() -> None:
+    """A real photograph survives base64 and each accepted format with small differences only."""
+    with Image.open(CHELSEA) as photo:
+        small = photo.convert("RGB").resize((112, 75))
+    for name in accepted_formats():
+        text = base64.b64encode(saved(small, name)).decode()
+        result = decode_image(decode_base64(text), LIMITS)
+        assert mean_difference(result, np.asarray(small)) < (25 if name == "GIF" else 4), name
+
+
+# Base64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "++//QQ==",
+        "--__QQ==",
+        "++__QQ==",
+        "++//QQ",
+        "--__QQ",
+        "++//\r\nQQ==\n",
+        " \t+ +\f/\v/QQ ==",
+        "data:image/png;base64,++//QQ==",
+        "data:;base64,++//QQ==",
+        "DATA:IMAGE/PNG;BASE64,--__QQ",
+        "data:image/png;charset=x;base64,++//QQ==",
+        "\n data:image/svg+xml;charset=utf-8;name=a.png;base64,++//\nQQ==",
+    ],
+)
+def test_base64_is_read_however_it_is_written(text: str) -> None:
+    """Standard and URL-safe letters, white space, missing padding and data: URLs all give the same bytes."""
+    assert decode_base64(text) == b"\xfb\xef\xff\x41"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        (" \r\n", "empty"),
+        ("====", "empty"),
+        ("data:image/png;base64,", "empty"),
+        ("QUJDé", "not base64"),
+        ("QUJD\u00a0", "not base64"),
+        ("QUJD\ud800", "not base64"),
+        ("hello, world!", "not base64"),
+        ("<svg></svg>", "not base64"),
+        ("QUI=QUJD", "not base64"),
+        ("Q", "not base64"),
+        ("QUJDR", "not base64"),
+        ("https://example.com/cat.jpg", "never fetched"),
+        ("  HTTP://example.com/cat.jpg", "never fetched"),
+        ("data:image/png,QUJD", "not base64"),
+        ("data:image/png;base64;QUJD", "not base64"),
+    ],
+)
+def test_text_that_is_not_base64_is_refused(text: str, message: str) -> None:
+    """Text that cannot be base64 is refused with the reason and a remedy."""
+    with pytest.raises(InvalidBase64, match=message) as caught:
+        decode_base64(text)
+    assert "base64" in caught.value.message
+
+
+@settings(derandomize=True, database=None, deadline=None)
+@given(
+    data=st.binary(min_size=1, max_size=300),
+    altchars=st.sampled_from([b"+/", b"-_"]),
+    padded=st.booleans(),
+    space=st.text(" \t\r\n\f\v", max_size=3),
+    width=st.integers(1, 80),
+)
+def test_base64_round_trip(data: bytes, altchars: bytes, padded: bool, space: str, width: int) -> None:  # noqa: FBT001
+    """Any bytes come back from their base64 text, in both alphabets, padded or not, wrapped at any width."""
+    text = base64.b64encode(data, altchars).decode()
+    text = text if padded else text.rstrip("=")
+    wrapped = space + space.join(text[start : start + width] for start in range(0, len(text), width)) + space
+    assert decode_base64(text) == data
+    assert decode_base64(wrapped) == data
+
+
+# Formats, modes and orientations
+
+
+def case_table() -> list[tuple[str, str, int]]:
+    """List every format with every mode it stores and every orientation it can carry."""
+    return [
+        (name, mode, orientation)
+        for name in accepted_formats()
+        for mode in STORABLE[name]
+        for orientation in ((1,) if name in WITHOUT_EXIF else range(1, 9))
+    ]
+
+
+@pytest.mark.parametrize(("name", "mode", "orientation"), case_table())
+def test_every_format_mode_and_orientation_gives_the_same_picture(name: str, mode: str, orientation: int) -> None:
+    """A picture stored in any mode and turned any way comes out upright, in RGB, with its own colours."""
+    picture = in_mode(as_stored(QUADRANTS, orientation), mode)
+    result = decode_image(saved(picture, name, orientation), LIMITS)
+    expected = expected_quadrants(mode)
+    assert (result.mode, result.size) == ("RGB", (64, 32))
+    assert mean_difference(result, expected) < 4
+    if name not in LOSSY and mode != "YCbCr":
+        assert greatest_difference(result, expected) <= 1
+
+
+def test_the_orientations_are_told_apart() -> None:
+    """The test picture differs between all eight orientations, so that no wrong turn can pass for a right one."""
+    for mode in ("1", "L", "RGB"):
+        turned = [in_mode(as_stored(QUADRANTS, orientation), mode) for orientation in range(1, 9)]
+        assert len({(picture.size, picture.tobytes()) for picture in turned}) == 8
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
+def test_orientation_out_of_range_counts_as_upright(orientation: int) -> None:
+    """An orientation number that EXIF does not define leaves the picture as it is stored."""
+    result = decode_image(saved(in_mode(QUADRANTS, "RGB"), "PNG", orientation), LIMITS)
+    assert greatest_difference(result, COLOURS[QUADRANTS]) == 0
+
+
+def test_big_endian_16_bit_tiff() -> None:
+    """A 16-bit grey TIFF in Motorola byte order is read like one in Intel byte order."""
+    data = saved(Image.fromarray((GREYS[QUADRANTS] * np.uint16(257)).astype(">u2")), "TIFF")
+    assert data.startswith(b"MM")
+    assert greatest_difference(decode_image(data, LIMITS), expected_quadrants("L")) == 0
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_by_its_full_range(name: str) -> None:
+    """White in 16 bits is 65535 even when the picture has nothing brighter than a dark grey."""
+    data = saved(Image.fromarray(np.array([[0, 257, 2570, 25_700]], np.uint16)), name)
+    assert grey_row(data) == [0, 1, 10, 100]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0.0, 0.2, 0.6, 1.0], np.float32), [0, 51, 153, 255]),
+        (np.array([0.0, 51.0, 153.0, 254.6], np.float32), [0, 51, 153, 255]),
+        (np.array([np.nan, 0.2, 0.6, 1.0], np.float32), [0, 51, 153, 255]),
+        (np.array([-7.0, np.nan, 153.0, -np.inf], np.float32), [0, 0, 153, 0]),
+        (np.array([np.nan, np.nan], np.float32), [0, 0]),
+        (np.array([0, 51, 153, 255], np.int32), [0, 51, 153, 255]),
+        (np.array([-1, 51 * 257, 153 * 257, 65_535], np.int32), [0, 51, 153, 255]),
+        (np.array([0, 0, 0], np.int32), [0, 0, 0]),
+        (np.array([0, 2**31 - 1], np.int32), [0, 127]),
+    ],
+)
+def test_white_of_32_bit_grey_is_the_customary_one(values: npt.NDArray[Any], expected: list[int]) -> None:
+    """Integers and floats are scaled to the first customary white level; NaN and negative values are black."""
+    assert grey_row(saved(Image.fromarray(values[np.newaxis]), "TIFF")) == expected
+
+
+@pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1), (32, 2**32 - 1)])
+def test_unsigned_grey_tiff_of_every_depth(bits: int, white: int) -> None:
+    """An unsigned grey TIFF shows 0 as black, the greatest number as white and 2/3 of it as light grey."""
+    values = np.array([0, white // 3 * 2, white], f"<u{bits // 8}")
+    assert grey_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
+
+
+def test_12_bit_tiff() -> None:
+    """White in a 12-bit TIFF, as microscopes and X-ray detectors write it, is 4095."""
+    rows = bytes.fromhex("fff000aaa555")
+    assert grey_row(tiff({256: 4, 257: 1, 258: 12, 262: 1, 277: 1}, rows)) == [255, 0, 170, 85]
+
+
+@pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1)])
+def test_tiff_where_white_is_zero(bits: int, white: int) -> None:
+    """A TIFF that declares 0 to be white (X-ray scans do) is not shown as its negative."""
+    values = np.array([0, white // 3, white], f"<u{bits // 8}")
+    assert grey_row(tiff({256: 3, 257: 1, 258: bits, 262: 0, 277: 1}, values.tobytes())) == [255, 170, 0]
+
+
+def test_cmyk_jpeg_as_adobe_writes_it() -> None:
+    """The inverted inks of an Adobe CMYK JPEG are put right: no ink is white and full black is black."""
+    inks = np.zeros((16, 32, 4), np.uint8)
+    inks[:, 16:, 3] = 255
+    data = saved(Image.frombytes("CMYK", (32, 16), inks.tobytes()), "JPEG")
+    assert b"Adobe" in data
+    result = decode_image(data, LIMITS)
+    assert result.getpixel((4, 8)) == (255, 255, 255)
+    assert result.getpixel((28, 8)) == (0, 0, 0)
+
+
+# Transparency
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("PNG", "RGBA"), ("TIFF", "RGBA"), ("WEBP", "RGBA"), ("PNG", "LA"), ("TIFF", "LA")]
+)
+def test_every_shade_and_opacity_is_laid_on_white(name: str, mode: str) -> None:
+    """Each of the 256 shades at each of the 256 opacities is mixed with white exactly."""
+    opacity, shade = np.indices((256, 256))
+    expected = np.rint((shade * opacity + 255 * (255 - opacity)) / 255).astype(np.uint8)
+    bands = [shade] * (len(mode) - 1) + [opacity]
+    picture = Image.merge(mode, [Image.fromarray(band.astype(np.uint8)) for band in bands])
+    options = {"lossless": True, "exact": True} if name == "WEBP" else {}
+    result = decode_image(saved(picture, name, **options), LIMITS)
+    assert greatest_difference(result, np.repeat(expected[..., np.newaxis], 3, axis=2)) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in ("AVIF", "HEIF") if name in accepted_formats()])
+def test_lossy_transparency_is_laid_on_white(name: str) -> None:
+    """A quarter-opaque red becomes a light red in the lossy formats with an alpha channel too."""
+    result = decode_image(saved(Image.new("RGBA", (32, 32), (255, 0, 0, 64)), name), LIMITS)
+    assert mean_difference(result, np.full((32, 32, 3), (255, 191, 191), np.uint8)) < 4
+
+
+def test_palette_with_opacities_in_png() -> None:
+    """Every palette entry of a PNG has its own opacity."""
+    picture = in_mode(QUADRANTS, "P")
+    result = decode_image(saved(picture, "PNG", transparency=bytes([0, 128, 255, 255])), LIMITS)
+    expected = np.array([(255, 255, 255), (142, 227, 157), (40, 60, 210), (240, 240, 120)], np.uint8)[QUADRANTS]
+    assert greatest_difference(result, expected) == 0
+
+
+def test_palette_with_alpha_in_tiff() -> None:
+    """A TIFF with a palette and an alpha channel (mode PA) is laid on white."""
+    picture = in_mode(QUADRANTS, "PA")
+    picture.putalpha(128)
+    result = decode_image(saved(picture, "TIFF"), LIMITS)
+    assert result.getpixel((0, 0)) == (237, 142, 142)
+    assert result.getpixel((63, 0)) == (142, 227, 157)
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG"])
+def test_one_transparent_palette_entry(name: str) -> None:
+    """The transparent colour of a palette becomes white and the other colours stay."""
+    result = decode_image(saved(in_mode(QUADRANTS, "P"), name, transparency=1), LIMITS)
+    assert result.getpixel((0, 0)) == (220, 30, 30)
+    assert result.getpixel((63, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "key", "row", "expected"),
+    [
+        (1, 0, (0,), b"\x40", [255, 255]),
+        (2, 0, (1,), b"\x60", [255, 170]),
+        (4, 0, (5,), b"\x5a", [255, 170]),
+        (8, 0, (85,), b"\x55\xaa", [255, 170]),
+        (8, 2, (85, 85, 85), b"\x55\x55\x55\xaa\xaa\xaa", [255, 170]),
+        (16, 0, (0x5534,), b"\x55\x34\xaa\xaa", [255, 170]),
+        (16, 2, (0x5534,) * 3, b"\x55\x34" * 3 + b"\xaa\xaa" * 3, [255, 170]),
+        (16, 2, (0x55AA,) * 3, b"\x55\xaa" * 3 + b"\xaa\xaa" * 3, [255, 170]),
+    ],
+)
+def test_transparent_colour_of_a_png(
+    bits: int, colour: int, key: tuple[int, ...], row: bytes, expected: list[int]
+) -> None:
+    """The one colour that a PNG declares transparent is white, and no other colour is, at every bit depth."""
+    transparent = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    assert grey_row(png(2, 1, bits, colour, transparent, b"\x00" + row)) == expected
+
+
+# Several pictures in one file
+
+
+@pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in ("JPEG", "BMP")])
+def test_only_the_first_frame_counts(name: str) -> None:
+    """Of an animation or a file of several pages the first picture is decoded."""
+    first, second = (Image.new("RGB", (32, 16), colour) for colour in ("red", "blue"))
+    data = saved(first, name, save_all=True, append_images=[second])
+    with Image.open(BytesIO(data)) as written:
+        assert getattr(written, "n_frames", 1) == 2
+    assert mean_difference(decode_image(data, LIMITS), np.full((16, 32, 3), (255, 0, 0), np.uint8)) < 4
+
+
+def test_multi_picture_jpeg_counts_as_jpeg() -> None:
+    """An MPO file, as cameras with two lenses write it, is decoded as its first JPEG."""
+    first, second = (Image.new("RGB", (32, 16), colour) for colour in ("red", "blue"))
+    data = saved(first, "MPO", save_all=True, append_images=[second])
+    result = decode_image(data, LIMITS)
+    assert type(result) is Image.Image
+    assert mean_difference(result, np.full((16, 32, 3), (255, 0, 0), np.uint8)) < 4
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"\xff\xd8",
+        b"\x89PNG",
+        bytes(100),
+        b"A picture of a cat.",
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
+        b"<svg/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00\x01\x00 \x00",
+        b"P6\n2 1\n255\nabcdef",
+        b"SIMPLE  =                    T / FITS",
+        b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+        b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom",
+        b"RIFF\x10\x00\x00\x00WAVEfmt ",
+    ],
+)
+def test_other_kinds_of_file_are_unsupported(data: bytes) -> None:
+    """Bytes that begin like no accepted format are refused with the list of those that are accepted."""
+    with pytest.raises(UnsupportedImage) as caught:
+        decode_image(data, LIMITS)
+    assert all(name.replace("HEIF", "HEIC") in caught.value.message for name in accepted_formats())
+
+
+def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pillow-heif is not installed HEIC is not announced and is refused as unsupported."""
+    monkeypatch.setattr(decode, "_HAS_HEIF", False)
+    assert accepted_formats() == ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    with pytest.raises(UnsupportedImage, match="AVIF"):
+        decode_image(SIGNATURES["HEIF"] + bytes(100), LIMITS)
+
+
+@each_format
+def test_half_a_file_is_broken(name: str) -> None:
+    """A file of which the second half is missing is refused as damaged."""
+    data = saved(noise(), name)
+    assert decode_image(data, LIMITS).size == (64, 48)
+    with pytest.raises(BrokenImage, match=f"damaged {name} file"):
+        decode_image(data[: len(data) // 2], LIMITS)
+
+
+@each_format
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow says so of a TIFF directory, besides refusing it
+def test_signature_followed_by_garbage_is_broken(name: str) -> None:
+    """A file that only begins like an accepted format is refused as damaged."""
+    rng = np.random.default_rng(0)
+    # Small numbers: larger ones would announce a huge GIF, which is refused as too large instead.
+    garbage = rng.integers(0, 8, 500, dtype=np.uint8).tobytes()
+    for rest in (b"", bytes(500), garbage):
+        with pytest.raises(BrokenImage, match=f"damaged {name} file"):
+            decode_image(SIGNATURES[name] + rest, LIMITS)
+
+
+@each_format
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Metadata Warning", "ignore:Truncated File Read")
+def test_damaged_bytes_never_raise_anything_else(name: str) -> None:
+    """A file with overwritten bytes gives a picture or one of the three refusals, and never another exception."""
+    rng = np.random.default_rng(1)
+    intact = np.frombuffer(saved(noise(), name, 6), np.uint8)
+    for _ in range(40):
+        damaged = intact.copy()
+        damaged[rng.integers(12, min(len(damaged), 400), 4)] = rng.integers(0, 256, 4)
+        outcome(damaged.tobytes())
+
+
+def test_the_reason_of_a_refusal_reads_well() -> None:
+    """The message of a damaged file names no Python object and repeats no word."""
+    with pytest.raises(BrokenImage) as caught:
+        decode_image(SIGNATURES["PNG"] + bytes(100), LIMITS)
+    assert "BytesIO" not in caught.value.message
+    assert not re.search(r"\b(\w+) \1\b", caught.value.message)
+
+
+# Not TIFF, whose file is itself an EXIF block, nor AVIF, whose library refuses the file: there is no picture then.
+@pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in (*WITHOUT_EXIF, "TIFF", "AVIF")])
+@pytest.mark.parametrize(
+    "damage", [b"XX\xff\xff\xff\xff\xff\xff", b"II*\x00\xff\xff\xff\xff", b"II*\x00\x00\x00\x00\x00"]
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # the damage at hand: in service it is only logged
+def test_damaged_exif_does_not_cost_the_picture(name: str, damage: bytes) -> None:
+    """A picture whose EXIF block is unreadable is decoded all the same."""
+    data = with_damaged_exif(name, damage)
+    assert mean_difference(decode_image(data, LIMITS), COLOURS[QUADRANTS]) < 4
+
+
+# Limits
+
+
+def huge_headers() -> dict[str, bytes]:
+    """Return small files that announce 50000 x 50000 pixels."""
+    small = Image.new("RGB", (8, 8))
+    return {
+        "PNG": png(50_000, 50_000, 8, 2, b"", bytes(100)),
+        "GIF": b"GIF89a" + struct.pack("<HH", 50_000, 50_000) + saved(small, "GIF")[10:],
+        "BMP": saved(small, "BMP")[:18] + struct.pack("<ii", 50_000, 50_000) + saved(small, "BMP")[26:],
+        "TIFF": tiff({256: 50_000, 257: 50_000, 258: 8, 262: 1, 277: 1}, bytes(100)),
+    }
+
+
+@pytest.mark.parametrize("name", ["PNG", "GIF", "BMP", "TIFF"])
+def test_size_is_judged_by_the_header(name: str) -> None:
+    """A small file that announces a huge picture is refused at once, with both sizes in the message."""
+    data = huge_headers()[name]
+    start = time.perf_counter()
+    with pytest.raises(ImageTooLarge, match=r"50000 x 50000 pixels.*64000000.*20000"):
+        decode_image(data, LIMITS)
+    assert time.perf_counter() - start < 0.5
+
+
+@each_format
+def test_limits_are_inclusive(name: str) -> None:
+    """A picture exactly as large as the limits is decoded; one pixel less, in all or a side, refuses it."""
+    data = saved(noise(), name)
+    assert decode_image(data, DecodeLimits(pixels=64 * 48, side=64)).size == (64, 48)
+    for limits in (DecodeLimits(pixels=64 * 48 - 1), DecodeLimits(side=63)):
+        with pytest.raises(ImageTooLarge, match="64 x 48"):
+            decode_image(data, limits)
+
+
+def test_too_large_comes_before_broken() -> None:
+    """The size is judged before anything is decoded: a picture both too large and cut off is too large."""
+    data = saved(noise(), "PNG")
+    with pytest.raises(ImageTooLarge):
+        decode_image(data[: len(data) // 2], DecodeLimits(pixels=100))
+
+
+def test_tiles_larger_than_the_picture_count() -> None:
+    """A TIFF cannot hide a huge picture in one tile of a small one: decoding needs memory for the whole tile."""
+    tags = {256: 10, 257: 10, 258: 8, 259: 8, 262: 1, 277: 1, 322: 512, 323: 512}
+    data = tiff(tags, zlib.compress(bytes(512 * 512)))
+    assert decode_image(data, LIMITS).size == (10, 10)
+    with pytest.raises(ImageTooLarge):
+        decode_image(data, DecodeLimits(pixels=100_000))
+
+
+# Collections of pictures beside the checkout
+
+
+@needs_shared
+@pytest.mark.parametrize("path", sorted((SHARED / "broken").rglob("*.*")), ids=lambda path: path.name)
+def test_broken_collection(path: Path) -> None:
+    """Every file of the collections of damaged pictures is decoded or refused within 2 seconds."""
+    start = time.perf_counter()
+    outcome(path.read_bytes())
+    assert time.perf_counter() - start < 2
+
+
+@needs_shared
+@pytest.mark.parametrize("path", sorted((SHARED / "broken" / "pngsuite").glob("*.png")), ids=lambda path: path.name)
+def test_png_suite(path: Path) -> None:
+    """PngSuite's valid files are decoded and its invalid ones (x...) are refused."""
+    result = outcome(path.read_bytes())
+    assert (result is None) == path.name.startswith("x")
+
+
+@needs_shared
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("shape", ["Landscape", "Portrait"])
+def test_orientation_collection(shape: str, orientation: int) -> None:
+    """The same photograph stored in each orientation by another program comes out the same."""
+    upright = decode_image((SHARED / "exif" / f"{shape}_1.jpg").read_bytes(), LIMITS)
+    result = decode_image((SHARED / "exif" / f"{shape}_{orientation}.jpg").read_bytes(), LIMITS)
+    assert result.size == upright.size
+    assert (result.width > result.height) == (shape == "Landscape")
+    assert mean_difference(result, np.asarray(upright)) < 4
+
+
+# Making and comparing pictures
+
+
+def as_stored(upright: Pixels, orientation: int) -> Pixels:
+    """Return the rows of ``upright`` as a file with ``orientation`` stores them, as table 6 of EXIF 2.3 defines it.
+
+    The comments say where in the upright picture the first stored row and the first stored column are.
+    """
+    stored = {
+        1: upright,  # top, left
+        2: upright[:, ::-1],  # top, right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1, :],  # bottom, left
+        5: upright.T,  # left, top
+        6: upright[:, ::-1].T,  # right, top
+        7: upright[::-1, ::-1].T,  # right, bottom
+        8: upright[::-1, :].T,  # left, bottom
+    }
+    return np.ascontiguousarray(stored[orientation])
+
+
+def in_mode(quadrants: Pixels, mode: str) -> Image.Image:
+    """Return a picture of mode ``mode`` with the colour or grey of each quadrant number."""
+    grey = GREYS[quadrants]
+    size = quadrants.shape[1], quadrants.shape[0]
+    if mode in ("1", "L", "LA"):
+        return Image.fromarray(grey).convert("L").point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode)
+    if mode in ("P", "PA"):
+        picture = Image.frombytes("P", size, quadrants.tobytes())
+        picture.putpalette(COLOURS.tobytes())
+        return picture.convert(mode)
+    if mode == "CMYK":
+        inks = np.concatenate([255 - COLOURS[quadrants], np.zeros((*quadrants.shape, 1), np.uint8)], axis=2)
+        return Image.frombytes("CMYK", size, inks.tobytes())
+    deep = {"I;16": grey * np.uint16(257), "I": grey * np.int32(257), "F": grey / np.float32(255)}
+    return Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(COLOURS[quadrants]).convert(mode)
+
+
+def expected_quadrants(mode: str) -> Pixels:
+    """Return the RGB pixels of the upright test picture after it was stored in ``mode``."""
+    if mode == "1":
+        grey = np.where(GREYS > 127, 255, 0).astype(np.uint8)[QUADRANTS]
+    elif mode in ("L", "LA", "I;16", "I", "F"):
+        grey = GREYS[QUADRANTS]
+    else:
+        return COLOURS[QUADRANTS]
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+def saved(picture: Image.Image, name: str, orientation: int = 1, **options: Any) -> bytes:
+    """Return ``picture`` as a file of format ``name``, with an EXIF block unless it is stored upright."""
+    if orientation != 1:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options["exif"] = exif.tobytes()
+    file = BytesIO()
+    picture.save(file, name, **{**OPTIONS.get(name, {}), **options})
+    return file.getvalue()
+
+
+def with_damaged_exif(name: str, damage: bytes) -> bytes:
+    """Return the upright test picture with an EXIF block that begins with ``damage``."""
+    picture = in_mode(QUADRANTS, "RGB")
+    if name == "PNG":  # by hand: its chunks have check sums, and those are to be right
+        rows = b"".join(b"\x00" + row.tobytes() for row in COLOURS[QUADRANTS])
+        return png(64, 32, 8, 2, chunk(b"eXIf", damage), rows)
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    data = saved(picture, name, exif=exif.tobytes())
+    start = data.rindex(b"MM\x00*", 0, data.index(b"a description"))
+    return data[:start] + damage + data[start + len(damage) :]
+
+
+def noise() -> Image.Image:
+    """Return a picture that no format can compress much."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a PNG chunk."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, bits: int, colour: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917
+    """Return a PNG file with any header, ``chunks`` before the picture, and filtered ``rows``."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    return SIGNATURES["PNG"] + header + chunks + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(tags: dict[int, int], data: bytes) -> bytes:
+    """Return a little-endian TIFF file with ``tags`` and one strip, or one tile if there are tile tags."""
+    offset_tag, length_tag = (324, 325) if 322 in tags else (273, 279)
+    entries = {**tags, offset_tag: 8 + 2 + 12 * (len(tags) + 2) + 4, length_tag: len(data)}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    return b"II*\x00" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + data
+
+
+def grey_row(data: bytes) -> list[int]:
+    """Decode ``data`` and return the shades of its first row, which has no colour."""
+    row = np.asarray(decode_image(data, LIMITS))[0]
+    assert (row == row[:, :1]).all()
+    return [int(value) for value in row[:, 0]]
+
+
+def outcome(data: bytes) -> Image.Image | None:
+    """Return the picture in ``data``, or None where it is refused as it should be."""
+    try:
+        result = decode_image(data, LIMITS)
+    except (UnsupportedImage, BrokenImage, ImageTooLarge):
+        return None
+    assert result.mode == "RGB"
+    return result
+
+
+def mean_difference(result: Image.Image, expected: Pixels) -> float:
+    """Return the mean absolute difference of two pictures of the same size."""
+    return float(np.abs(np.asarray(result).astype(np.int16) - expected).mean())
+
+
+def greatest_difference(result: Image.Image, expected: Pixels) -> int:
+    """Return the greatest absolute difference of two pictures of the same size."""
+    return int(np.abs(np.asarray(result).astype(np.int16) - expected).max())

@@ -1,0 +1,90 @@
+"""The network's input against torchvision's transforms, and the box that it is taken from."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+
+from src.model.manifest import InputSpec, Interpolation
+from src.stages.transform import seen_box, transform
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MODES = {
+    "nearest": transforms.InterpolationMode.NEAREST,
+    "bilinear": transforms.InterpolationMode.BILINEAR,
+    "bicubic": transforms.InterpolationMode.BICUBIC,
+    "lanczos": transforms.InterpolationMode.LANCZOS,
+}
+SIZES = [(451, 300), (300, 451), (224, 224), (225, 225), (640, 97), (31, 47), (1000, 333), (256, 300)]
+RULES: list[tuple[int | tuple[int, int], tuple[int, int]]] = [
+    (256, (224, 224)),
+    ((256, 256), (224, 224)),
+    (224, (224, 224)),
+    (248, (200, 180)),
+]
+
+
+def _spec(resize: int | tuple[int, int], crop: tuple[int, int], interpolation: Interpolation = "bilinear") -> InputSpec:
+    return InputSpec(resize=resize, crop=crop, interpolation=interpolation, mean=MEAN, std=STD)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("resize", "crop"), RULES, ids=str)
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+def test_equals_torchvision(
+    size: tuple[int, int],
+    resize: int | tuple[int, int],
+    crop: tuple[int, int],
+    interpolation: Interpolation,
+    rng: np.random.Generator,
+) -> None:
+    """The input is bit for bit that of torchvision's Resize, CenterCrop, ToTensor and Normalize."""
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    reference = transforms.Compose(
+        [
+            transforms.Resize(resize, MODES[interpolation]),
+            transforms.CenterCrop(crop),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )(image)
+    ours = transform(image, _spec(resize, crop, interpolation)).tensor
+    assert ours.dtype == torch.float32
+    assert ours.is_contiguous()
+    assert torch.equal(ours, reference)
+
+
+def test_the_tutorials_box() -> None:
+    """Resize((256, 256)) and CenterCrop(224) see 16/256 to 240/256 of each side."""
+    box = seen_box(512, 1024, _spec((256, 256), (224, 224)))
+    assert (box.x0, box.y0, box.x1, box.y1) == (32, 64, 480, 960)
+
+
+def test_the_box_of_a_shorter_side_resize() -> None:
+    """A shorter-side resize sees a centred square of the picture, whatever its aspect ratio."""
+    box = seen_box(1024, 512, _spec(256, (224, 224)))
+    assert (box.x0, box.y0, box.x1, box.y1) == (288, 32, 736, 480)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(RULES))
+def test_the_box_lies_in_the_picture(
+    width: int, height: int, rule: tuple[int | tuple[int, int], tuple[int, int]]
+) -> None:
+    """The box never leaves the picture, is never empty, and is centred to a pixel of the resized picture."""
+    box = seen_box(width, height, _spec(*rule))
+    assert 0 <= box.x0 < box.x1 <= width
+    assert 0 <= box.y0 < box.y1 <= height
+    assert abs(box.x0 + box.x1 - width) <= width / 200
+    assert abs(box.y0 + box.y1 - height) <= height / 180
+
+
+def test_a_very_long_picture_is_resized_where_it_is_seen(rng: np.random.Generator) -> None:
+    """Of a picture of 4,000 x 40 pixels only the middle is resized, to within two levels of the whole one."""
+    image = Image.fromarray(rng.integers(0, 256, (40, 4000, 3), dtype=np.uint8))
+    seen = transform(image, _spec(256, (224, 224))).tensor * torch.tensor(STD)[:, None, None]
+    whole = image.resize((25_600, 256), Image.Resampling.BILINEAR).crop((12_688, 16, 12_912, 240))
+    reference = transforms.ToTensor()(whole) - torch.tensor(MEAN)[:, None, None]
+    assert ((seen - reference).abs() * 255).max() < 2.5

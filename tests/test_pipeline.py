@@ -1,0 +1,199 @@
+"""The stages joined: where the heat lands in the returned picture, and what the options do."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from src.errors import InvalidRequest, UnknownClass
+from src.model.manifest import InputSpec, Manifest
+from src.model.runtime import Runtime
+from src.options import Colormap, ImageFormat, Options
+from src.pipeline import Pipeline
+from src.stages.decode import DecodeLimits
+
+GREY, RED = (90, 90, 90), (230, 30, 30)
+CROP, CELL = 96, 8
+# Heat alone, in colours whose brightness rises with the heat: the brightest pixel is the hottest.
+HEAT_ALONE = Options(alpha=1, colormap=Colormap.INFERNO, format=ImageFormat.PNG, target="red")
+# EXIF orientation -> what a camera that writes it does to the upright picture, as numpy operations on (H, W, 3).
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+RULES: dict[str, int | tuple[int, int]] = {"shorter side": 110, "stretched": (110, 110)}
+
+
+def red_network() -> tuple[nn.Module, nn.Module]:
+    """Return a backbone that finds red in cells of 8 x 8 pixels, and a head that calls it red, or else blue."""
+    cells = nn.Conv2d(3, 2, CELL, stride=CELL, bias=False)
+    with torch.no_grad():
+        cells.weight.zero_()
+        cells.weight[0] = torch.tensor([1.0, -0.5, -0.5])[:, None, None] / CELL**2
+        cells.weight[1] = torch.tensor([-0.5, -0.5, 1.0])[:, None, None] / CELL**2
+    linear = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[10.0, 0.0], [0.0, 10.0]]))
+    return nn.Sequential(cells, nn.ReLU()), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+
+
+def red_pipeline(resize: int | tuple[int, int] = 110) -> Pipeline:
+    """Return the pipeline of the red network; it sees the centre 96 x 96 of a picture resized to 110."""
+    spec = InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
+    manifest = Manifest(
+        architecture="test/red", labels=("red", "blue"), input=spec, layer="cells", weights_sha256="0" * 64
+    )
+    return Pipeline(manifest, Runtime(*red_network(), torch.device("cpu")), DecodeLimits())
+
+
+@dataclass(frozen=True)
+class Patch:
+    """An upright picture, grey but for one red patch: columns x0 to x1, rows y0 to y1."""
+
+    pixels: NDArray[np.uint8]
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    def file(self, orientation: int) -> bytes:
+        """Return the picture as a PNG that a camera stored in this EXIF orientation."""
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        buffer = BytesIO()
+        Image.fromarray(np.ascontiguousarray(STORED[orientation](self.pixels))).save(buffer, "PNG", exif=exif)
+        return buffer.getvalue()
+
+
+def random_patch(rng: np.random.Generator, resize: int | tuple[int, int]) -> Patch:
+    """Return a patch of random place and size within the box, in a picture of random size, 1:3 to 3:1.
+
+    It is at least two cells wide and high, so that one cell lies wholly on it and the peak of the map must, too.
+    """
+    shorter, ratio = int(rng.integers(120, 500)), np.exp(rng.uniform(-np.log(3), np.log(3)))
+    width, height = (shorter, int(shorter * ratio)) if ratio > 1 else (int(shorter / ratio), shorter)
+    scale_x, scale_y = (width / 110, height / 110) if isinstance(resize, tuple) else (shorter / 110, shorter / 110)
+    ranges = []
+    for size, scale in ((width, scale_x), (height, scale_y)):
+        seen = CROP * scale
+        length = rng.uniform(2 * CELL * scale + 2, 0.6 * seen)
+        start = rng.uniform((size - seen) / 2, (size + seen) / 2 - length)
+        ranges.append((int(np.ceil(start)), int(start + length)))
+    (x0, x1), (y0, y1) = ranges
+    pixels = np.full((height, width, 3), GREY, np.uint8)
+    pixels[y0:y1, x0:x1] = RED
+    return Patch(pixels, x0, y0, x1, y1)
+
+
+def brightest(picture: bytes) -> tuple[float, float, tuple[int, int]]:
+    """Return x and y of the centre of the brightest pixel of an encoded picture, and its size."""
+    image = Image.open(BytesIO(picture))
+    brightness = np.asarray(image.convert("RGB"), dtype=int).sum(axis=2)
+    y, x = np.unravel_index(brightness.argmax(), brightness.shape)
+    return float(x) + 0.5, float(y) + 0.5, image.size
+
+
+@pytest.mark.parametrize("resize", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("orientation", STORED)
+def test_the_heat_lands_on_what_the_network_saw(
+    orientation: int, resize: int | tuple[int, int], rng: np.random.Generator
+) -> None:
+    """The hottest pixel of the returned picture lies on the patch that the network answers to, wherever that is."""
+    pipeline = red_pipeline(resize)
+    for max_side in (4096, 4096, 4096, 150, 77):
+        patch = random_patch(rng, resize)
+        recognition = pipeline.recognize(patch.file(orientation), HEAT_ALONE.model_copy(update={"max_side": max_side}))
+        assert recognition.explanation is not None
+        assert recognition.prediction.top[0].label == "red"
+        assert (recognition.height, recognition.width) == patch.pixels.shape[:2]
+        x, y, (width, height) = brightest(recognition.explanation.picture)
+        assert patch.x0 <= x * recognition.width / width <= patch.x1
+        assert patch.y0 <= y * recognition.height / height <= patch.y1
+
+
+@pytest.mark.parametrize("resize", RULES.values(), ids=RULES)
+def test_the_heat_is_centred_on_the_patch(resize: int | tuple[int, int], rng: np.random.Generator) -> None:
+    """The centre of the heat is the centre of the patch to within half a cell: nothing is shifted or stretched."""
+    pipeline = red_pipeline(resize)
+    for _ in range(20):
+        patch = random_patch(rng, resize)
+        recognition = pipeline.recognize(patch.file(1), Options(heatmaps=True, target="red"))
+        heat, box = recognition.heatmaps[0], recognition.box
+        rows, columns = (np.arange(CROP // CELL) + 0.5) * CELL / CROP, (np.arange(CROP // CELL) + 0.5) * CELL / CROP
+        x = box.x0 + (box.x1 - box.x0) * (heat.sum(axis=0) @ columns) / heat.sum()
+        y = box.y0 + (box.y1 - box.y0) * (heat.sum(axis=1) @ rows) / heat.sum()
+        assert abs(x - (patch.x0 + patch.x1) / 2) < (box.x1 - box.x0) / CROP * CELL / 2
+        assert abs(y - (patch.y0 + patch.y1) / 2) < (box.y1 - box.y0) / CROP * CELL / 2
+
+
+def test_a_red_patch_outside_the_box_is_not_seen() -> None:
+    """What lies outside the box has no influence, and the picture there is returned as it is."""
+    pixels = np.full((110, 330, 3), GREY, np.uint8)
+    pixels[:, :60] = RED
+    recognition = red_pipeline().recognize(Patch(pixels, 0, 0, 60, 110).file(1), HEAT_ALONE)
+    assert recognition.explanation is not None
+    assert not recognition.explanation.evidence
+    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(recognition.explanation.picture))), pixels)
+
+
+@pytest.fixture
+def patch_file(rng: np.random.Generator) -> bytes:
+    """A picture with a red patch."""
+    return random_patch(rng, 110).file(1)
+
+
+def test_without_explanation_there_is_no_picture(patch_file: bytes) -> None:
+    """gradcam=false answers the classes alone."""
+    recognition = red_pipeline().recognize(patch_file, Options(gradcam=False))
+    assert recognition.explanation is None
+    assert recognition.heatmaps == ()
+
+
+def test_heatmaps_are_those_of_the_listed_classes(patch_file: bytes) -> None:
+    """heatmaps=true gives one map for each listed class, in their order, with or without the picture."""
+    recognition = red_pipeline().recognize(patch_file, Options(gradcam=False, heatmaps=True))
+    assert [score.label for score in recognition.prediction.top] == ["red", "blue"]
+    assert [bool(heat.any()) for heat in recognition.heatmaps] == [True, False]
+    assert {heat.shape for heat in recognition.heatmaps} == {(CROP // CELL, CROP // CELL)}
+
+
+def test_another_class_can_be_explained(patch_file: bytes) -> None:
+    """The target is explained in place of the predicted class, by label or index, and may have no evidence."""
+    for target in ("blue", 1):
+        recognition = red_pipeline().recognize(patch_file, Options(target=target))
+        assert recognition.explanation is not None
+        assert (recognition.explanation.label, recognition.explanation.evidence) == ("blue", False)
+
+
+def test_mistakes_are_found_before_the_picture_is_decoded() -> None:
+    """A wrong target or number of classes is refused even where the picture is broken as well."""
+    with pytest.raises(UnknownClass):
+        red_pipeline().recognize(b"no picture", Options(target="green"))
+    with pytest.raises(InvalidRequest):
+        red_pipeline().recognize(b"no picture", Options(top_k=3))
+
+
+def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
+    """Pictures recognized by eight threads at once are answered as one after the other, byte for byte."""
+    pipeline = red_pipeline()
+    files = [random_patch(rng, 110).file(1) for _ in range(32)]
+
+    def recognize(data: bytes) -> tuple[object, bytes]:
+        recognition = pipeline.recognize(data, Options())
+        assert recognition.explanation is not None
+        return recognition.prediction, recognition.explanation.picture
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
