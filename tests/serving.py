@@ -47,8 +47,8 @@ class Server:
         self.process.wait(timeout=30)
 
 
-def start_server(target: str, folder: Path, **environment: str) -> Server:
-    """Start ``bentoml serve TARGET`` on a free port; its log goes to ``folder``."""
+def start_server(target: str, folder: Path, cwd: Path = ROOT, **environment: str) -> Server:
+    """Start ``bentoml serve TARGET`` in ``cwd`` on a free port; its log goes to ``folder``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -56,7 +56,7 @@ def start_server(target: str, folder: Path, **environment: str) -> Server:
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [BENTOML, "serve", target, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=ROOT,
+            cwd=cwd,
             env=os.environ | environment,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -110,8 +110,8 @@ def _store(folder: Path, name: str, manifest: Manifest, verification: Verificati
     try:
         with bentoml.models.create(name, labels=labels, metadata=metadata) as model:
             shutil.copytree(folder, model.path, dirs_exist_ok=True)
-    except BentoMLException as exc:
-        raise ModelError(f"The model store refused {name!r}: {exc}") from exc
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"The model store refused {name!r}: {exc}.") from exc
     return str(model.tag)
 
 

@@ -1,0 +1,110 @@
+"""Storing networks and reading them back, strictly."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import bentoml
+import pytest
+import torch
+
+from src.errors import ModelError
+from src.model import bundle
+from src.model.checkpoint import Checkpoint
+from src.model.manifest import InputSpec
+from src.model.network import build
+
+SPEC = InputSpec(
+    resize=(256, 256),
+    crop=(224, 224),
+    interpolation="bilinear",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+ARCHITECTURE = "torchvision/shufflenet_v2_x0_5"
+
+
+def checkpoint(**changes: torch.Tensor | None) -> Checkpoint:
+    """Return a small network with two classes; ``changes`` replace or (None) remove tensors, with __ for the dots."""
+    torch.manual_seed(0)
+    weights = build(ARCHITECTURE, 2).state_dict()
+    for name, tensor in changes.items():
+        key = name.replace("__", ".")
+        if tensor is None:
+            del weights[key]
+        else:
+            weights[key] = tensor
+    return Checkpoint(ARCHITECTURE, ("bus", "car"), SPEC, weights)
+
+
+def test_what_is_stored_is_read_back_exactly() -> None:
+    """The manifest comes back as it was, and the network gives bit for bit the logits of the original."""
+    original = checkpoint()
+    saved = bundle.save(original, "roundtrip")
+    loaded = bundle.load(saved.tag)
+    assert (loaded.tag, loaded.manifest) == (saved.tag, saved.manifest)
+    assert (loaded.manifest.labels, loaded.manifest.input) == (("bus", "car"), SPEC)
+    assert (saved.verification.split, saved.verification.stored) == (0, 0)
+    network = build(ARCHITECTURE, 2)
+    network.load_state_dict(dict(original.weights))
+    pictures = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(loaded.network.head(loaded.network.backbone(pictures)), network(pictures))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fc__bias": None}, r"fc\.bias is missing"),
+        ({"extra": torch.zeros(1)}, "extra is not part of the network"),
+        ({"fc__bias": torch.zeros(3)}, r"fc\.bias has the shape \(3,\) instead of \(2,\)"),
+        ({"conv1__0__weight": torch.full((24, 3, 3, 3), torch.nan)}, "not finite"),
+        ({"fc__weight": torch.zeros(2, 1024)}, "do not depend on its features"),
+    ],
+    ids=["missing", "surplus", "mis-shaped", "nan", "dead"],
+)
+def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tensor | None], message: str) -> None:
+    """Wrong tensors, NaN weights and a network that answers the same to everything are refused; nothing is stored."""
+    with pytest.raises(ModelError, match=message):
+        bundle.save(checkpoint(**changes), "refused")
+    assert not [model for model in bentoml.models.list() if model.tag.name == "refused"]
+
+
+def test_a_missing_model_is_explained() -> None:
+    """A tag that the store does not have is an error that says what to run."""
+    with pytest.raises(ModelError, match=r"no model nothing:latest in the model store: run save_model.py first"):
+        bundle.load("nothing:latest")
+
+
+def _edit_manifest(folder: Path, **changes: object) -> None:
+    file = folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def _flip_a_byte(folder: Path) -> None:
+    file = folder / "weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "no readable manifest"),
+    "manifest is no JSON": (lambda folder: (folder / "manifest.json").write_text("{"), "no readable manifest"),
+    "later schema": (lambda folder: _edit_manifest(folder, schema_version=2), "no readable manifest"),
+    "unknown field": (lambda folder: _edit_manifest(folder, run="os.system"), "no readable manifest"),
+    "unknown network": (lambda folder: _edit_manifest(folder, architecture="timm/x"), "no network 'timm/x'"),
+    "unknown layer": (lambda folder: _edit_manifest(folder, layer="nowhere"), "no layer 'nowhere'"),
+    "other labels": (lambda folder: _edit_manifest(folder, labels=["bus", "car", "tram"]), "instead of"),
+    "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "missing or not those of the manifest"),
+    "flipped byte": (_flip_a_byte, "missing or not those of the manifest"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str) -> None:
+    """Whatever was changed in the store, loading ends with one sentence that says so."""
+    tag = bundle.save(checkpoint(), "damaged").tag
+    damage(Path(bentoml.models.get(tag).path))
+    with pytest.raises(ModelError, match=message):
+        bundle.load(tag)

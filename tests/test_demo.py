@@ -1,0 +1,48 @@
+"""The demo, as people run it."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from src import demo
+from tests.places import PACKAGED_PHOTOS
+from tests.serving import Server
+
+
+def test_the_demo_shows_classes_and_writes_the_picture(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without arguments but the address it recognizes a photo, prints a table, and says where the picture is."""
+    out = tmp_path / "new" / "heat.jpg"
+    assert demo.main(["--url", server.url, "--out", str(out)]) == 0
+    table = capsys.readouterr().out
+    assert "tiger cat" in table
+    assert "all others" in table
+    assert str(out) in table
+    with Image.open(out) as picture:
+        assert picture.size == (451, 300)
+
+
+def test_any_photo_can_be_shown(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A photo of the person's own is recognized."""
+    assert demo.main([str(PACKAGED_PHOTOS[1]), "--url", server.url, "--out", str(tmp_path / "heat.jpg")]) == 0
+    assert "espresso" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"text", "accepted formats"), (None, "cannot read the photo")])
+def test_a_wrong_file_is_explained(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
+) -> None:
+    """A file that is no picture, or not there, ends with one sentence and exit code 2."""
+    photo = tmp_path / "photo.jpg"
+    if content is not None:
+        photo.write_bytes(content)
+    assert demo.main([str(photo), "--url", server.url]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_a_service_it_says_what_to_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing listens the demo names the command that starts the service."""
+    assert demo.main(["--url", "http://127.0.0.1:1"]) == 2
+    assert "make serve" in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""What the README says works as printed."""
+
+import base64
+import json
+import re
+import subprocess
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.api.errors import STATUS
+from src.options import Colormap, Options
+from tests.places import ROOT
+from tests.serving import Server
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CATS = {"tiger cat", "Egyptian cat"}  # the network is as sure of the one as of the other
+PRINTED_URL = "http://localhost:8000"
+
+
+def block(language: str) -> str:
+    """Return the one code block in ``language``."""
+    (code,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return str(code)
+
+
+def test_the_two_commands_come_first() -> None:
+    """Within the first 30 lines stand the picture and the commands that set everything up and try it."""
+    top = "\n".join(README.splitlines()[:30])
+    assert "make serve" in top
+    assert "make demo" in top
+    assert "docs/heatmap.jpg" in top
+
+
+def test_the_curl_line_works(server: Server) -> None:
+    """The curl line, word for word but for the port, is answered with the class of the cat."""
+    line = block("bash").replace(PRINTED_URL, server.url)
+    shown = subprocess.run(["/bin/sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert json.loads(shown)["result"] in CATS
+
+
+def test_the_python_lines_work(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines for BentoML's client, word for word but for the port, are answered."""
+    monkeypatch.chdir(ROOT)
+    variables: dict[str, Any] = {}
+    exec(block("python").replace(PRINTED_URL, server.url), variables)  # noqa: S102 - our own README
+    variables["client"].close()
+    assert variables["answer"]["result"] in CATS
+
+
+def test_the_picture_is_made_by_the_service(server: Server) -> None:
+    """The picture in the README is what the service answers for the photo beside it, and small."""
+    shown = ROOT / "docs" / "heatmap.jpg"
+    assert shown.stat().st_size < 200_000
+    files = {"img": (ROOT / "docs" / "cat.jpg").read_bytes()}
+    answer = httpx.post(f"{server.url}/image_recognition_file", files=files, data={"format": "png"}).json()
+    drawn = np.asarray(Image.open(BytesIO(base64.b64decode(answer["gradcam"]))), dtype=int)
+    assert np.abs(drawn - np.asarray(Image.open(shown), dtype=int)).mean() < 3
+
+
+def test_the_tables_name_every_option_and_error() -> None:
+    """Each request field, colour map and error code stands in the README."""
+    for name in (*Options.model_fields, "img", "imgs", *Colormap, *(kind.code for kind in STATUS)):
+        assert f"`{name}`" in README, name
+
+
+def test_every_file_in_the_layout_exists() -> None:
+    """What the layout names is there, and every module of the package is named."""
+    layout = README[README.index("## How the code is laid out") :]
+    for file in (ROOT / "src").rglob("*.py"):
+        assert file.stem == "__init__" or re.search(rf"\b{file.stem}\b", layout), file
+    assert Path(ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")

