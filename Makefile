@@ -7,7 +7,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test check format bento lock clean
+.PHONY: help setup model serve dev demo test test-all check format bento lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -39,8 +39,11 @@ dev: model ## serve and start anew when a file changes
 demo: $(READY) ## send a photo to the running service; show the classes and where the heatmap is
 	@$(BIN)/python -m src.demo --url http://localhost:$(PORT)
 
-test: $(READY) ## run all tests
+test: $(READY) ## run the tests, but for the sweep over every architecture
 	$(BIN)/python -m pytest
+
+test-all: $(READY) ## run all tests, the sweep over every architecture included
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 check: $(READY) ## lint and check types
 	$(BIN)/ruff check .

@@ -1,38 +1,52 @@
 #!/usr/bin/env python3
 """Put a trained classifier into the BentoML model store, verified and ready to serve."""
 
-# Torch takes seconds to import and --help, --if-missing and mistakes must not wait for it.
+# Torch takes seconds to import and --help, --list, --if-missing and mistakes must not wait for it.
 # ruff: noqa: PLC0415
+
+from __future__ import annotations
 
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # bentoml reads it once, when it is imported
 
 import bentoml
-from bentoml.exceptions import NotFound
+from bentoml.exceptions import BentoMLException, NotFound
 
 from src.errors import ModelError
 
 if TYPE_CHECKING:
-    from src.model.bundle import Saved
+    from src.check import Evaluation
+    from src.model.bundle import Draft
+    from src.model.checkpoint import Checkpoint
 
 _EXIT_REFUSED: Final = 2
+_EPILOG: Final = """\
+examples:
+  save_model.py                                         the default network, 1,000 classes of ImageNet
+  save_model.py runs/bus_car/best.ckpt --name bus_car   what python -m src.train has made
+  save_model.py epoch=4.ckpt --labels bus,car           any Lightning checkpoint of a torchvision or timm network
+  save_model.py net.safetensors --arch timm/resnet50d --labels labels.json --check photos/
+
+Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest bentoml serve
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0, or 2 where the model cannot be stored."""
     options = _parser().parse_args(arguments)
-    if options.if_missing and _is_stored(options.name):
-        print(f"{options.name} is in the model store already.")
-        return 0
-    print("Reading, verifying and storing the default network ...", flush=True)
+    if options.list:
+        return _list()
     try:
-        from src.model import bundle, default
-
-        print(_report(bundle.save(default.default_checkpoint(), options.name)))
+        if options.if_missing and _is_stored(options.name):
+            print(f"{options.name} is in the model store already.")
+            return 0
+        print(f"Reading, verifying and storing {options.checkpoint or 'the default network'} ...", flush=True)
+        _save(options)
     except ModelError as exc:
         print(f"save_model.py: {exc}", file=sys.stderr)
         return _EXIT_REFUSED
@@ -43,11 +57,52 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="save_model.py",
         description=__doc__,
-        epilog="Then serve it with 'bentoml serve' or look at it with 'bentoml models get NAME:latest'.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--name", default="image_recognition", help="name in the model store (default: %(default)s)")
-    parser.add_argument("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
+    add = parser.add_argument
+    add("checkpoint", nargs="?", type=Path, help=".ckpt, .pt, .pth or .safetensors (default: the default network)")
+    add("--name", default="image_recognition", help="name in the model store (default: %(default)s)")
+    add("--version", help="version in the model store (default: a new one)")
+    add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
+    add("--list", action="store_true", help="show the models in the store and end")
+    add("--check", metavar="FOLDER", type=Path, help="try it on a folder of pictures per class; keep the figures")
+    network = parser.add_argument_group("the network (default: found out from the file)")
+    network.add_argument("--arch", help="torchvision/NAME, timm/NAME or NAME")
+    network.add_argument("--labels", help="text file, JSON file, folder with a folder per class, or bus,car")
+    network.add_argument(
+        "--module",
+        metavar="FILE.py:CLASS",
+        help="a network class of your own; this RUNS the code of that file, here and when served",
+    )
+    network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
+    pictures = parser.add_argument_group("how pictures are prepared (default: as the file says or was published)")
+    pictures.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, centre 224 x 224, ImageNet mean")
+    pictures.add_argument("--resize", type=_size, help="pixels of the shorter side, or HEIGHTxWIDTH to stretch to")
+    pictures.add_argument("--crop", type=_size, help="pixels of the square in the centre, or HEIGHTxWIDTH")
+    pictures.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
+    pictures.add_argument("--mean", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
+    pictures.add_argument("--std", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
     return parser
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    return (int(height), int(width)) if width else int(height)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
+
+
+def _list() -> int:
+    for model in sorted(bentoml.models.list(), key=lambda model: model.info.creation_time, reverse=True):
+        metadata: dict[str, Any] = model.info.metadata
+        check = metadata.get("check", {})
+        accuracy = f", {check['accuracy']:.2%} of {check['pictures']} pictures right" if check else ""
+        if "gradcam_layer" in metadata:
+            print(f"{model.tag}  {metadata['architecture']}, {metadata['classes']} classes{accuracy}")
+    return 0
 
 
 def _is_stored(name: str) -> bool:
@@ -55,19 +110,63 @@ def _is_stored(name: str) -> bool:
         bentoml.models.get(name)
     except NotFound:
         return False
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"The model store cannot look for {name!r}: {exc}.") from exc
     return True
 
 
-def _report(saved: "Saved") -> str:
-    manifest, checked = saved.manifest, saved.verification
+def _save(options: argparse.Namespace) -> None:
+    from src.model import bundle
+
+    checkpoint = _checkpoint(options)
+    with bundle.draft(checkpoint) as draft:
+        print(_report(checkpoint, draft))
+        check = _check(draft, options.check) if options.check else None
+        tag = bundle.store(draft, options.name, options.version, check.figures() if check else None)
+    print(f"stored        {tag}")
+
+
+def _checkpoint(options: argparse.Namespace) -> Checkpoint:
+    if options.checkpoint is None:
+        from src.model.default import default_checkpoint
+
+        return default_checkpoint()
+    from src.model.checkpoint import Given, read_checkpoint
+
+    fields = ("resize", "crop", "interpolation", "mean", "std")
+    changed = {name: getattr(options, name) for name in fields if getattr(options, name) is not None}
+    if isinstance(changed.get("crop"), int):
+        changed["crop"] = (changed["crop"], changed["crop"])
+    given = Given(options.arch, options.labels, changed, options.input == "tutorial", options.layer, options.module)
+    return read_checkpoint(options.checkpoint, given)
+
+
+def _check(draft: Draft, folder: Path) -> Evaluation:
+    from src.check import evaluate, save_plot
+    from src.model import runtime
+    from src.pipeline import Pipeline
+    from src.stages.decode import DecodeLimits
+
+    pipeline = Pipeline(draft.manifest, runtime.start(draft.network, "auto", 1), DecodeLimits())
+    evaluation = evaluate(pipeline, folder)
+    print(evaluation.table())
+    plot = Path(f"{folder.resolve().name}-confusion.png")
+    save_plot(evaluation, plot)
+    print(f"plotted       {plot}")
+    return evaluation
+
+
+def _report(checkpoint: Checkpoint, draft: Draft) -> str:
+    manifest, checked = draft.manifest, draft.verification
     height, width = manifest.input.crop
+    labels = ", ".join(manifest.labels[:3]) + (", ..." if len(manifest.labels) > 3 else "")  # noqa: PLR2004 - of these
     return "\n".join(
         (
-            f"stored        {saved.tag}",
+            *(f"found         {note}" for note in checkpoint.notes),
             f"architecture  {manifest.architecture}, explained at {manifest.layer}",
-            f"classes       {len(manifest.labels)}: {', '.join(manifest.labels[:3])}, ...",
-            f"input         {width} x {height} pixels",
-            f"size          {saved.size_bytes / 1e6:.1f} MB",
+            f"classes       {len(manifest.labels)}: {labels}",
+            f"input         {width} x {height} pixels of a picture resized to {manifest.input.resize}",
+            f"size          {draft.size_bytes / 1e6:.1f} MB",
             "verified      every tensor is there and has the right shape; the logits are finite;",
             f"              split into backbone and head they differ by at most {checked.split:.1g},",
             f"              read back from what was written by at most {checked.stored:.1g}",

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import bentoml
@@ -24,27 +24,30 @@ from src.api.schemas import (
     RecognitionRequest,
     RecognitionResponse,
 )
-from src.errors import ModelMissing
-from src.settings import Settings
+from src.errors import ModelError, ModelMissing
+from src.model.files import checked_manifest
+from src.settings import read_settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-logger = logging.getLogger(__name__)
-
-SETTINGS: Final = Settings()
+SETTINGS: Final = read_settings()
 PAGES: Final = create_pages()
 # Ours answers first, in the one error shape; BentoML's own timeout is only there to cover ours.
 FRAMEWORK_TIMEOUT: Final = SETTINGS.timeout + 30
 
 
 class StoredNetwork(BentoModel):
-    """Makes BentoML pack the model into a bento; says what to do where the store does not have it."""
+    """Makes BentoML pack the model into a bento; says what to do where it is missing or damaged."""
 
     def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:
-        if self.stored is None:
-            raise NotFound(str(ModelMissing(str(self.tag))))
+        try:
+            if self.stored is None:
+                raise ModelMissing(str(self.tag))
+            checked_manifest(Path(self.stored.path))
+        except ModelError as exc:
+            raise NotFound(str(exc)) from exc
         return super().resolve(*args, **kwargs)
 
 
@@ -84,6 +87,7 @@ class BatchInput(Documented, BatchRequest):
     name="image_recognition",
     http={"port": 8000},
     traffic={"timeout": FRAMEWORK_TIMEOUT},
+    logging={"access": {"request_content_type": False}},  # bentoml fails to write one that is not UTF-8
     envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "True"}],
 )
 @bentoml.asgi_app(PAGES)
@@ -102,7 +106,7 @@ class ImageRecognition:
         running = runtime.start(stored.network, SETTINGS.device, SETTINGS.threads)
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
         self.endpoints = Endpoints(Pipeline(stored.manifest, running, limits), stored.tag, SETTINGS)
-        show_model(PAGES, ModelResponse.of(stored.tag, stored.manifest, running))
+        show_model(PAGES, ModelResponse.of(stored, running))
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
     async def image_recognition(self, request: Request) -> Response:
@@ -129,7 +133,10 @@ def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:
 
 def _surround(service: bentoml.Service[ImageRecognition]) -> None:
     if SETTINGS.cors_origins:
-        service.add_asgi_middleware(CORSMiddleware, allow_origins=SETTINGS.cors_origins, allow_headers=["*"])
+        service.add_asgi_middleware(OneErrorShape)  # around CORS too, whose refusals have another shape
+        service.add_asgi_middleware(
+            CORSMiddleware, allow_origins=SETTINGS.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"]
+        )
     service.add_asgi_middleware(OneErrorShape)
 
 

@@ -4,7 +4,7 @@ import argparse
 import base64
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -16,25 +16,36 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0, or 2 where the photo was not recognized."""
     options = _parser().parse_args(arguments)
     try:
-        data = (options.photo or _packaged_photo()).read_bytes()
-        response = httpx.post(
-            f"{options.url}/image_recognition", json={"img": base64.b64encode(data).decode()}, timeout=60
-        )
-        answer = response.json()
+        answer = _ask(options.url, (options.photo or _packaged_photo()).read_bytes())
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_bytes(base64.b64decode(answer["gradcam"]))
     except OSError as exc:
-        return _failed(f"cannot read the photo: {exc}")
-    except (httpx.HTTPError, ValueError) as exc:
-        return _failed(f"no answer from {options.url} ({exc}): start the service with 'make serve' first")
-    if not answer["success"]:
-        return _failed(answer["error"]["message"])
+        return _failed(str(exc))
+    except _NoAnswerError as exc:
+        return _failed(f"{options.url} {exc}")
     for score in answer["detail"]:
         bar = "#" * round(score["prob"] / 100 * _BAR)
         print(f"{score['class']:<24} {score['prob']:7.3f} %  {bar}")
     print(f"{'all others':<24} {answer['other']:7.3f} %")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_bytes(base64.b64decode(answer["gradcam"]))
     print(f"\nThe pixels that spoke for {answer['explained']['class']!r}: {options.out}")
     return 0
+
+
+class _NoAnswerError(Exception):
+    """The service did not recognize the photo; the message goes on behind its address."""
+
+
+def _ask(url: str, data: bytes) -> dict[str, Any]:
+    try:
+        img = base64.b64encode(data).decode()
+        answer = httpx.post(f"{url}/image_recognition", json={"img": img}, timeout=60).json()
+    except (httpx.HTTPError, ValueError) as exc:
+        raise _NoAnswerError(f"gives no answer ({exc}): start the service with 'make serve' first.") from exc
+    if not isinstance(answer, dict) or "success" not in answer:
+        raise _NoAnswerError("is another service: give the address of this one with --url.")
+    if not answer["success"]:
+        raise _NoAnswerError(f"refuses the photo: {answer['error']['message']}")
+    return answer
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,7 +45,9 @@ class Options(BaseModel):
     gradcam: bool = Field(default=True, description="false skips the explanation and the picture.")
     alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the picture, 0 to 1.")
     colormap: Colormap = Field(default=Colormap.JET, description="Colour map of the heat.")
-    format: ImageFormat = Field(default=ImageFormat.JPEG, description="Encoding of the returned picture.")
+    format: ImageFormat = Field(
+        default=ImageFormat.JPEG, description="Encoding of the returned picture: jpeg, png or webp."
+    )
     max_side: int = Field(
         default=1024, ge=1, description="Longest side of the returned picture in pixels; it is never enlarged."
     )

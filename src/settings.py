@@ -1,12 +1,15 @@
 """The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
 
 import os
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "read_settings"]
+
+_PREFIX: Final = "IMAGE_RECOGNITION_"
+_TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$"
 
 
 def _usable_cores() -> int:
@@ -16,9 +19,11 @@ def _usable_cores() -> int:
 class Settings(BaseSettings):
     """Configuration of the service, read once from the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="IMAGE_RECOGNITION_", frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, protected_namespaces=())
 
-    model: str = Field(default="image_recognition:latest", description="Tag of the model in the BentoML model store.")
+    model: str = Field(
+        default="image_recognition:latest", pattern=_TAG, description="Tag of the model in the BentoML model store."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where the network runs; auto takes a CUDA GPU where there is one."
     )
@@ -37,3 +42,14 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment; end the program with one sentence where one of them is wrong."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        fault = exc.errors()[0]
+        raise SystemExit(f"{_PREFIX}{str(fault['loc'][0]).upper()} is wrong: {fault['msg']}. See the README.") from None
+    except SettingsError as exc:
+        raise SystemExit(f"A setting is wrong: {exc}; lists are written as JSON. See the README.") from None

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ class Server:
         self.process.wait(timeout=30)
 
 
-def start_server(target: str, folder: Path, cwd: Path = ROOT, **environment: str) -> Server:
+def start_server(target: str, folder: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Server:
     """Start ``bentoml serve TARGET`` in ``cwd`` on a free port; its log goes to ``folder``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,7 +58,7 @@ def start_server(target: str, folder: Path, cwd: Path = ROOT, **environment: str
         process = subprocess.Popen(
             [BENTOML, "serve", target, "--host", "127.0.0.1", "--port", str(port)],
             cwd=cwd,
-            env=os.environ | environment,
+            env=os.environ | dict(environment or {}),
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -1,5 +1,8 @@
 """The demo, as people run it."""
 
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,7 @@ def test_any_photo_can_be_shown(server: Server, tmp_path: Path, capsys: pytest.C
     assert "espresso" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"text", "accepted formats"), (None, "cannot read the photo")])
+@pytest.mark.parametrize(("content", "message"), [(b"text", "accepted formats"), (None, "No such file")])
 def test_a_wrong_file_is_explained(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
 ) -> None:
@@ -46,3 +49,28 @@ def test_without_a_service_it_says_what_to_start(capsys: pytest.CaptureFixture[s
     """Where nothing listens the demo names the command that starts the service."""
     assert demo.main(["--url", "http://127.0.0.1:1"]) == 2
     assert "make serve" in capsys.readouterr().err
+
+
+class _AnswersSomethingElse(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        """Answer with a list."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+
+def test_another_service_is_recognized(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that answers something else is named, without a traceback."""
+    with socketserver.TCPServer(("127.0.0.1", 0), _AnswersSomethingElse) as other:
+        threading.Thread(target=other.handle_request).start()
+        assert demo.main(["--url", f"http://127.0.0.1:{other.server_address[1]}"]) == 2
+    assert "is another service" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_explained(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the picture cannot be written one sentence says so."""
+    assert demo.main(["--url", server.url, "--out", str(tmp_path)]) == 2
+    assert "directory" in capsys.readouterr().err

@@ -37,7 +37,15 @@ def test_the_store_shows_what_it_holds(stored_model: str) -> None:
     assert metadata["max_logit_difference_stored"] == 0
     assert {file.name for file in Path(model.path).iterdir()} == {"manifest.json", "weights.safetensors", "model.yaml"}
     manifest = json.loads((Path(model.path) / "manifest.json").read_text())
-    assert set(manifest) == {"schema_version", "architecture", "labels", "input", "layer", "weights_sha256"}
+    assert set(manifest) == {
+        "schema_version",
+        "architecture",
+        "arguments",
+        "labels",
+        "input",
+        "layer",
+        "weights_sha256",
+    }
 
 
 def test_what_is_there_already_is_kept(stored_model: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,10 +58,11 @@ def test_what_is_there_already_is_kept(stored_model: str, capsys: pytest.Capture
 
 def test_a_name_that_the_store_refuses_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is none ends with exit code 2 and one sentence, without a traceback."""
-    assert save_model.main(["--name", "not a name!"]) == 2
-    refusal = capsys.readouterr().err
-    assert refusal.startswith("save_model.py: ")
-    assert len(refusal.splitlines()) == 1
+    for more in ([], ["--if-missing"]):
+        assert save_model.main(["--name", "not a name!", *more]) == 2
+        refusal = capsys.readouterr().err
+        assert refusal.startswith("save_model.py: ")
+        assert len(refusal.splitlines()) == 1
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -80,12 +80,15 @@ async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
     img = fields.pop("img", None)
     if not isinstance(img, UploadFile):
         raise InvalidRequest("The form has no file called img: send the picture as a file field of that name.")
-    values = {name: _value(text) for name, text in fields.items() if text != "null"}
+    values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in Options.model_fields}
     try:
         options = Options.model_validate(values, strict=False)
     except ValidationError as exc:
         raise invalid_request(exc) from exc
-    return FileUpload(await img.read(), options)
+    data = await img.read()
+    if not data:
+        raise InvalidRequest("The file img is empty: send the bytes of a picture file.")
+    return FileUpload(data, options)
 
 
 def _value(text: str | UploadFile) -> str | int:

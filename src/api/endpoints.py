@@ -1,7 +1,6 @@
 """What the three routes do: read the request, wait for a thread, recognize, write down the answer or the error."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -20,8 +19,6 @@ from src.settings import Settings
 from src.stages.decode import decode_base64
 
 __all__ = ["Endpoints"]
-
-logger = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 _CLIENT_CLOSED_REQUEST: Final = 499
@@ -60,28 +57,28 @@ class Endpoints:
             seconds = self._settings.timeout
             return error_response(DeadlineExceeded(f"The answer was not ready in {seconds:g} seconds: try again."))
         except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)  # nobody reads it; the access log shows it
         except Exception as exc:  # noqa: BLE001 - the last line: whatever it is, it is logged and answered in the one shape
             return Response(internal_error(exc).model_dump_json(), 500, media_type=_JSON)
 
     async def _json(self, request: Request) -> bytes:
-        body = await read_body(request, _JSON, self._settings.max_body_bytes)
-
-        def work() -> bytes:
-            asked = _parsed(RecognitionRequest, body)
-            return _written(self._recognize(decode_base64(asked.img), asked))
-
         with self._admission.request():
+            body = await read_body(request, _JSON, self._settings.max_body_bytes)
+
+            def work() -> bytes:
+                asked = _parsed(RecognitionRequest, body)
+                return _written(self._recognize(decode_base64(asked.img), asked))
+
             return await self._admission.run(work)
 
     async def _file(self, request: Request) -> bytes:
-        upload = await read_form(request, self._settings.max_body_bytes)
         with self._admission.request():
+            upload = await read_form(request, self._settings.max_body_bytes)
             return await self._admission.run(lambda: _written(self._recognize(upload.data, upload.options)))
 
     async def _batch(self, request: Request) -> bytes:
-        body = await read_body(request, _JSON, self._settings.max_batch_bytes)
         with self._admission.request():
+            body = await read_body(request, _JSON, self._settings.max_batch_bytes)
             asked = await self._admission.run(lambda: _parsed(BatchRequest, body))
             if len(asked.imgs) > self._settings.max_batch:
                 raise InvalidRequest(f"imgs has {len(asked.imgs)} pictures: send at most {self._settings.max_batch}.")

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import secrets
 from http import HTTPStatus
+from http.client import responses
 from typing import Final
 
 from pydantic import ValidationError
@@ -38,6 +40,7 @@ _OF_FRAMEWORK: Final = {
     HTTPStatus.GATEWAY_TIMEOUT: ("timeout", "The answer was not ready in time: try again."),
 }
 _SHOWN: Final = 3
+_MAX_FIELD: Final = 60
 
 
 def error_object(error: errors.RequestError) -> ErrorResponse:
@@ -64,7 +67,7 @@ def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
     """Return what pydantic found wrong with a request, as one sentence for people that repeats none of its values."""
     faults = []
     for fault in exc.errors(include_url=False, include_input=False, include_context=False)[:_SHOWN]:
-        field = ".".join(map(str, fault["loc"])) or "body"
+        field = ".".join(map(str, fault["loc"]))[:_MAX_FIELD] or "body"
         what = (
             "there is no such field"
             if fault["type"] == "extra_forbidden"
@@ -139,8 +142,9 @@ def _framework_error(status: int) -> ErrorResponse:
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         code, message = "internal", "Something went wrong inside the service; its log tells what."
     else:
-        phrase = HTTPStatus(status).phrase
-        code, message = phrase.lower().replace(" ", "_"), f"{phrase}: see /docs for what the service takes."
+        phrase = responses.get(status, "Refused")
+        code = re.sub(r"\W+", "_", phrase.lower())
+        message = f"{phrase}: see /docs for what the service takes."
     return ErrorResponse(error=ErrorBody(code=code, message=message))
 
 

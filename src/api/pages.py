@@ -5,9 +5,10 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from src.api.openapi import openapi_document
 from src.api.schemas import ModelResponse
 
 __all__ = ["create_pages", "show_model"]
@@ -17,7 +18,14 @@ _HERE: Final = Path(__file__).parent
 
 def create_pages() -> Starlette:
     """Return the web application with the pages, to be mounted beside the routes of the service."""
-    return Starlette(routes=[Route("/", _index), Route("/docs", _docs), Route("/model", _model)])
+    return Starlette(
+        routes=[
+            Route("/", _index),
+            Route("/docs", _docs),
+            Route("/docs.json", _docs_json),
+            Route("/model", _model),
+        ]
+    )
 
 
 def show_model(pages: Starlette, model: ModelResponse) -> None:
@@ -31,6 +39,10 @@ async def _index(_: Request) -> Response:
 
 async def _docs(_: Request) -> Response:
     return FileResponse(_HERE / "docs.html")
+
+
+async def _docs_json(_: Request) -> Response:
+    return JSONResponse(openapi_document())
 
 
 async def _model(request: Request) -> Response:

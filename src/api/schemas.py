@@ -10,7 +10,7 @@ from src.model.manifest import InputSpec
 from src.options import ImageFormat, Options
 
 if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
-    from src.model.manifest import Manifest
+    from src.model.bundle import Bundle
     from src.model.runtime import Runtime
     from src.pipeline import Recognition
 
@@ -41,7 +41,7 @@ class RecognitionRequest(Options):
 class FileRequest(Options):
     """One picture as a file of a multipart form; the options are fields of the same form."""
 
-    img: Path = Field(description="Picture file.")
+    img: Path = Field(description="Picture file.", json_schema_extra={"format": "binary"})
 
 
 class BatchRequest(Options):
@@ -138,6 +138,14 @@ class BatchResponse(_Response):
     results: list[RecognitionResponse | ErrorResponse]
 
 
+class CheckResponse(_Response):
+    """What a check on labelled pictures found before the model was stored."""
+
+    pictures: int
+    accuracy: float = Field(description="Share of the pictures that got their class, 0 to 1.")
+    recall: dict[str, float] = Field(description="The same for each class.")
+
+
 class ModelResponse(_Response):
     """The model that answers, and how it runs."""
 
@@ -150,12 +158,14 @@ class ModelResponse(_Response):
     runtime: str
     precision: str
     device: str
+    check: CheckResponse | None = Field(description="How it did on labelled pictures; null if it was not checked.")
 
     @classmethod
-    def of(cls, model: str, manifest: "Manifest", runtime: "Runtime") -> Self:
-        """Describe the model with the tag ``model``."""
+    def of(cls, bundle: "Bundle", runtime: "Runtime") -> Self:
+        """Describe the model of ``bundle`` and how it runs."""
+        manifest = bundle.manifest
         return cls(
-            model=model,
+            model=bundle.tag,
             architecture=manifest.architecture,
             labels=manifest.labels,
             input=manifest.input,
@@ -163,4 +173,5 @@ class ModelResponse(_Response):
             runtime=runtime.name,
             precision=runtime.precision,
             device=str(runtime.device),
+            check=CheckResponse.model_validate(bundle.check) if bundle.check else None,
         )

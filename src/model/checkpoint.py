@@ -1,20 +1,167 @@
-"""What a trained classifier consists of, whatever file it came from."""
+"""A file with trained weights, and what a person says of it -> everything that serving needs."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 import torch
+from pydantic import ValidationError
+from torch import nn
 
+from src.errors import ModelError
+from src.model.architecture import Fit, fit, fit_expected, full_name, recognize
+from src.model.inputs import TUTORIAL, USUAL, published_input
+from src.model.labels import read_labels
 from src.model.manifest import InputSpec
+from src.model.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
+from src.model.weights_file import WeightsFile, read_weights_file
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "Given", "read_checkpoint"]
+
+_OF_THE_TUTORIAL: Final = "torchvision/alexnet"
+_PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
+_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained network before it is stored: ``weights`` maps tensor names of ``architecture`` to their values."""
+    """A trained network before it is stored: ``weights`` maps tensor names of ``architecture`` to their values.
+
+    ``layer`` is the Grad-CAM layer if it was chosen; ``module`` the file of a class of the person's own, made with
+    ``arguments``; ``notes`` say what was found out and what was left out.
+    """
 
     architecture: str
     labels: tuple[str, ...]
     input: InputSpec
     weights: Mapping[str, torch.Tensor]
+    layer: str | None = None
+    module: Path | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
+
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare pictures.
+    """
+
+    architecture: str | None = None
+    labels: str | None = None
+    input: Mapping[str, Any] | None = None
+    tutorial: bool = False
+    layer: str | None = None
+    module: str | None = None
+
+
+def read_checkpoint(path: Path, given: Given) -> Checkpoint:
+    """Read a trained classifier from ``path``.
+
+    Raises:
+        ModelError: The file cannot be read, fits no network, or the labels or the input do not belong to it.
+    """
+    file = read_weights_file(path)
+    if given.module is not None:
+        return _of_module(file, given, given.module)
+    network, notes = _network(file, given.architecture)
+    labels, label_note = _labels(file, given.labels, network.num_classes)
+    spec, input_note = _input(file, given, network.architecture)
+    if network.left_out:
+        notes += (f"left out: {_summary(network.left_out)}",)
+    notes = (*notes, label_note, input_note)
+    return Checkpoint(network.architecture, labels, spec, network.weights, given.layer, notes=notes)
+
+
+def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
+    """Make the class that ``reference`` names, which runs its code, and take its tensors from ``file``."""
+    module, name = parse_reference(reference)
+    arguments = {key: value for key, value in file.hyper_parameters.items() if isinstance(value, _PLAIN)}
+    network = instantiate(module, name, arguments)
+    architecture = f"{ARCHITECTURE_PREFIX}{name}"
+    spec, input_note = _input(file, given, architecture)
+    found = fit_expected(file.tensors, architecture, network.state_dict())
+    network.load_state_dict(dict(found.weights))
+    labels, label_note = _labels(file, given.labels, _count_classes(network, spec))
+    notes = (f"architecture: the class {name}, made by running {module}", label_note, input_note)
+    return Checkpoint(architecture, labels, spec, found.weights, given.layer, module, arguments, notes)
+
+
+def _count_classes(network: nn.Module, spec: InputSpec) -> int:
+    try:
+        with torch.inference_mode():
+            logits = network(torch.zeros(1, 3, *spec.crop))
+    except Exception as exc:
+        raise ModelError(f"The class cannot take pictures (1, 3, {spec.crop[0]}, {spec.crop[1]}): {exc}.") from exc
+    if not isinstance(logits, torch.Tensor) or logits.ndim != len("NC"):
+        raise ModelError("The class gives something else than logits (N, C): serve a class that gives just these.")
+    return logits.shape[1]
+
+
+def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]]:
+    stored = file.hyper_parameters.get("architecture")
+    name = given or (stored if isinstance(stored, str) else None)
+    if name is not None:
+        return fit(file.tensors, full_name(name)), (
+            f"architecture: {name}, as {'you said' if given else 'the file says'}",
+        )
+    fits = recognize(file.tensors)
+    if not fits:
+        some = ", ".join(list(file.tensors)[:3])
+        raise ModelError(
+            f"No network of torchvision or timm has just these tensors ({some}, ...): name the network with --arch,"
+            " to see what differs, or give your own class with --module."
+        )
+    others = [candidate.architecture for candidate in fits[1:]]
+    note = f"architecture: {fits[0].architecture}, recognized by its tensors"
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        note += f"; {', '.join(others[:_SHOWN])}{more} would fit as well: choose with --arch"
+    return fits[0], (note,)
+
+
+def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], str]:
+    stored = file.hyper_parameters.get("labels", file.hyper_parameters.get("classes"))
+    if given is not None:
+        labels, source = read_labels(given), "given"
+    elif isinstance(stored, list | tuple) and all(isinstance(label, str) for label in stored):
+        labels, source = tuple(stored), "from the file"
+    else:
+        labels, source = tuple(f"class {index}" for index in range(num_classes)), "made up: give names with --labels"
+    if len(labels) != num_classes:
+        raise ModelError(f"The network has {num_classes} classes but there are {len(labels)} labels: they must agree.")
+    return labels, f"labels: {source}"
+
+
+def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str]:
+    stored = file.hyper_parameters.get("input")
+    if given.tutorial:
+        spec, source = TUTORIAL, "the tutorial's"
+    elif isinstance(stored, Mapping):
+        spec, source = _checked_input(dict(stored)), "from the file"
+    elif architecture.startswith(ARCHITECTURE_PREFIX):
+        spec, source = USUAL, "the usual one: shorter side 256, centre 224; change it with --resize, --crop, --mean"
+    elif architecture == _OF_THE_TUTORIAL:
+        spec, source = TUTORIAL, "the tutorial's; for torchvision's own weights give --resize 256"
+    else:
+        spec, source = published_input(architecture), f"as published for {architecture}"
+    if given.input:
+        spec, source = _checked_input(spec.model_dump() | dict(given.input)), f"{source}, but for what you gave"
+    return spec, f"input: {source}"
+
+
+def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
+    try:
+        return InputSpec.model_validate(dict(fields))
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in exc.errors())
+        raise ModelError(f"The input cannot be prepared like this: {faults}.") from exc
+
+
+def _summary(names: tuple[str, ...]) -> str:
+    """Count ``names`` by their first part, such as '62 of ema, 1 of loss'."""
+    counts = Counter(name.partition(".")[0] for name in names)
+    return ", ".join(f"{count} of {part}" if count > 1 else part for part, count in counts.most_common())

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 __all__ = ["SCHEMA_VERSION", "InputSpec", "Interpolation", "Manifest"]
 
@@ -46,7 +46,12 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this layout.")
-    architecture: str = Field(description="Library and name of the network, such as timm/tf_efficientnet_lite0.")
+    architecture: str = Field(
+        description="Library and name of the network, such as timm/tf_efficientnet_lite0, or module/<Class>."
+    )
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What a class of the person's own (architecture module/<Class>) is made with."
+    )
     labels: tuple[str, ...] = Field(min_length=1, description="Name of each class, by index.")
     input: InputSpec
     layer: str = Field(description="The Grad-CAM layer: where the network is split into backbone and head.")

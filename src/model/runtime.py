@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from src.model.network import SplitNetwork
+from src.model.split import SplitNetwork
 
 __all__ = ["Runtime", "start"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.errors import ModelError
-from src.model.network import SplitNetwork
+from src.model.split import SplitNetwork
 
 __all__ = ["Verification", "verify"]
 
@@ -49,6 +49,6 @@ def _difference(logits: torch.Tensor, parts: SplitNetwork, probes: torch.Tensor)
 
 def _check_gradient(head: nn.Module, features: torch.Tensor) -> None:
     leaf = features.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
+    (gradient,) = torch.autograd.grad(head(leaf.clone()).max(dim=1).values.sum(), leaf)
     if not bool(torch.isfinite(gradient).all() and gradient.any()):
         raise ModelError("The answers of the network do not depend on its features: Grad-CAM cannot explain them.")

@@ -53,7 +53,7 @@ def evaluate(head: nn.Module, features: torch.Tensor, *, differentiable: bool) -
             return Evaluation(features, head(features)[0])
     leaf = features.detach().requires_grad_()
     with torch.enable_grad():
-        return Evaluation(leaf, head(leaf)[0])
+        return Evaluation(leaf, head(leaf.clone())[0])  # the head may begin with an operation in place
 
 
 def predict(logits: torch.Tensor, labels: tuple[str, ...], top_k: int) -> Prediction:
@@ -82,7 +82,9 @@ def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:
     if top_k is None:
         return min(_DEFAULT_TOP_K, len(labels))
     if not 1 <= top_k <= len(labels):
-        raise InvalidRequest(f"top_k is {top_k}, but the model has {len(labels)} classes: ask for 1 to {len(labels)}.")
+        raise InvalidRequest(
+            f"top_k is {str(top_k)[:_MAX_LABEL]}, but the model has {len(labels)} classes: ask for 1 to {len(labels)}."
+        )
     return top_k
 
 
@@ -106,5 +108,7 @@ def find_class(target: str | int | None, labels: tuple[str, ...]) -> int | None:
 
 def _checked_index(index: int | None, labels: tuple[str, ...]) -> int | None:
     if index is not None and not 0 <= index < len(labels):
-        raise UnknownClass(f"There is no class {index}: the classes are numbered 0 to {len(labels) - 1}.")
+        raise UnknownClass(
+            f"There is no class {str(index)[:_MAX_LABEL]}: the classes are numbered 0 to {len(labels) - 1}."
+        )
     return index

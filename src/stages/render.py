@@ -66,9 +66,9 @@ def encode(image: Image.Image, image_format: ImageFormat) -> bytes:
 
 
 def _reduced(image: Image.Image, max_side: int) -> Image.Image:
-    factor = max_side / max(image.size)
-    if factor >= 1:
+    if max_side >= max(image.size):
         return image
+    factor = max_side / max(image.size)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 

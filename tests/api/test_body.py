@@ -97,6 +97,8 @@ def test_a_target_in_a_form_is_a_label_or_an_index(text: str, target: str | int 
         ({"top_k": "many"}, {"img": b"x"}, "top_k"),
         ({"alpha": "2"}, {"img": b"x"}, "alpha"),
         ({"topk": "3"}, {"img": b"x"}, "topk: there is no such field"),
+        ({}, {"img": b""}, "is empty"),
+        ({"foo": "null"}, {"img": b"x"}, "foo: there is no such field"),
         ({}, {"img": b"x", "second": b"y"}, "send one file"),
         ({"target": "x" * 5000}, {"img": b"x"}, "short option fields"),
         ({f"field{index}": "" for index in range(40)}, {"img": b"x"}, "Too many fields"),

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
-import httpx2 as httpx  # what starlette's test client answers with
 import pytest
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -18,7 +18,7 @@ from src.api.errors import STATUS, OneErrorShape, error_response, invalid_reques
 from src.api.schemas import ErrorResponse, RecognitionRequest
 
 
-def answer(make: Callable[[], Response]) -> httpx.Response:
+def answer(make: Callable[[], Response]) -> Any:
     """Return what a client sees of the response that ``make`` returns or the exception that it raises."""
 
     async def endpoint(_: Request) -> Response:
@@ -34,8 +34,9 @@ def answer(make: Callable[[], Response]) -> httpx.Response:
         (400, "invalid_request"),
         (404, "not_found"),
         (405, "method_not_allowed"),
-        (418, "i'm_a_teapot"),
+        (418, "i_m_a_teapot"),
         (429, "busy"),
+        (499, "refused"),
         (500, "internal"),
         (502, "internal"),
         (503, "not_ready"),

@@ -37,14 +37,20 @@ def checkpoint(**changes: torch.Tensor | None) -> Checkpoint:
     return Checkpoint(ARCHITECTURE, ("bus", "car"), SPEC, weights)
 
 
+def save(original: Checkpoint, name: str) -> tuple[str, bundle.Draft]:
+    """Verify and store a network; return its tag and what was verified."""
+    with bundle.draft(original) as draft:
+        return bundle.store(draft, name), draft
+
+
 def test_what_is_stored_is_read_back_exactly() -> None:
     """The manifest comes back as it was, and the network gives bit for bit the logits of the original."""
     original = checkpoint()
-    saved = bundle.save(original, "roundtrip")
-    loaded = bundle.load(saved.tag)
-    assert (loaded.tag, loaded.manifest) == (saved.tag, saved.manifest)
+    tag, draft = save(original, "roundtrip")
+    loaded = bundle.load(tag)
+    assert (loaded.tag, loaded.manifest) == (tag, draft.manifest)
     assert (loaded.manifest.labels, loaded.manifest.input) == (("bus", "car"), SPEC)
-    assert (saved.verification.split, saved.verification.stored) == (0, 0)
+    assert (draft.verification.split, draft.verification.stored) == (0, 0)
     network = build(ARCHITECTURE, 2)
     network.load_state_dict(dict(original.weights))
     pictures = torch.randn(2, 3, 224, 224)
@@ -66,8 +72,20 @@ def test_what_is_stored_is_read_back_exactly() -> None:
 def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tensor | None], message: str) -> None:
     """Wrong tensors, NaN weights and a network that answers the same to everything are refused; nothing is stored."""
     with pytest.raises(ModelError, match=message):
-        bundle.save(checkpoint(**changes), "refused")
+        save(checkpoint(**changes), "refused")
     assert not [model for model in bentoml.models.list() if model.tag.name == "refused"]
+
+
+def test_versions_stand_side_by_side() -> None:
+    """A version can be named, is kept with the figures of its check, and is not replaced."""
+    with bundle.draft(checkpoint()) as draft:
+        figures = {"pictures": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
+        assert bundle.store(draft, "versions", "one", figures) == "versions:one"
+        assert bundle.store(draft, "versions", "two") == "versions:two"
+        with pytest.raises(ModelError, match="refused 'versions:one'"):
+            bundle.store(draft, "versions", "one")
+    assert bundle.load("versions:one").check == figures
+    assert bundle.load("versions:two").check == {}
 
 
 def test_a_missing_model_is_explained() -> None:
@@ -96,15 +114,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown network": (lambda folder: _edit_manifest(folder, architecture="timm/x"), "no network 'timm/x'"),
     "unknown layer": (lambda folder: _edit_manifest(folder, layer="nowhere"), "no layer 'nowhere'"),
     "other labels": (lambda folder: _edit_manifest(folder, labels=["bus", "car", "tram"]), "instead of"),
-    "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "missing or not those of the manifest"),
-    "flipped byte": (_flip_a_byte, "missing or not those of the manifest"),
+    "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "missing or changed"),
+    "flipped byte": (_flip_a_byte, "missing or changed"),
 }
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str) -> None:
     """Whatever was changed in the store, loading ends with one sentence that says so."""
-    tag = bundle.save(checkpoint(), "damaged").tag
+    tag = save(checkpoint(), "damaged")[0]
     damage(Path(bentoml.models.get(tag).path))
     with pytest.raises(ModelError, match=message):
         bundle.load(tag)

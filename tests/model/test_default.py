@@ -3,7 +3,8 @@
 import torch
 
 from src.model.default import default_checkpoint
-from src.model.network import build, load_weights
+from src.model.network import build
+from src.model.tensors import load_weights
 
 
 def test_it_is_efficientnet_lite0_with_imagenets_classes() -> None:

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from src.errors import ModelError
-from src.model.network import build, load_weights, split
+from src.model.network import build
+from src.model.split import split
+from src.model.tensors import load_weights
 
 LAYERS = {
     "torchvision/alexnet": ("features.11", (256, 13, 13)),
@@ -21,6 +23,10 @@ LAYERS = {
     "torchvision/googlenet": ("inception5b.cat", (1024, 7, 7)),
     "timm/tf_efficientnet_lite0": ("forward_features", (1280, 7, 7)),
     "timm/resnet18": ("forward_features", (512, 7, 7)),
+    "torchvision/vit_b_32": ("encoder.layers.encoder_layer_10.add_1", (768 + 16, 7, 7)),
+    "timm/swin_tiny_patch4_window7_224": ("forward_features", (768, 7, 7)),
+    "timm/mixer_s32_224": ("forward_features", (512, 7, 7)),
+    "timm/vit_tiny_patch16_224": ("blocks.10.add_1", (192 + 1, 14, 14)),
 }
 SIZE = (224, 224)
 
@@ -38,27 +44,105 @@ def test_backbone_and_head_are_the_network(architecture: str, expected: tuple[st
     assert (parts.layer, tuple(features.shape[1:])) == expected
 
 
-def test_a_known_layer_is_cut_again() -> None:
-    """A layer that an earlier split named is found by its name."""
-    network = build("torchvision/resnet18", 3)
-    assert split(network, SIZE, "layer4.1.relu_1").layer == "layer4.1.relu_1"
+@pytest.mark.parametrize(
+    ("architecture", "layer", "found", "shape"),
+    [
+        ("torchvision/resnet18", "layer4.1.relu_1", "layer4.1.relu_1", (512, 7, 7)),
+        ("torchvision/resnet18", "layer3", "layer3.1.relu_1", (256, 14, 14)),
+        ("timm/resnet18", "forward_features", "forward_features", (512, 7, 7)),
+        ("timm/resnet18", "layer3", "layer3.1.act2", (256, 14, 14)),
+        ("timm/vit_tiny_patch16_224", "blocks.10.add_1", "blocks.10.add_1", (193, 14, 14)),
+        ("timm/vit_tiny_patch16_224", "blocks.5", "blocks.5.add_1", (193, 14, 14)),
+    ],
+)
+def test_a_named_layer_is_cut(architecture: str, layer: str, found: str, shape: tuple[int, int, int]) -> None:
+    """A layer that an earlier split named is found again; a module's name stands for its output."""
+    torch.manual_seed(0)
+    network = build(architecture, 3)
+    parts = split(network, SIZE, layer)
+    pictures = torch.randn(2, 3, *SIZE)
+    with torch.inference_mode():
+        features = parts.backbone(pictures)
+        assert torch.equal(parts.head(features), network(pictures))
+    assert (parts.layer, tuple(features.shape[1:])) == (found, shape)
 
 
 @pytest.mark.parametrize(
-    ("layer", "reason"),
-    [("nowhere", "no layer 'nowhere'"), ("layer4.1.conv2", "passed by")],
-    ids=["unknown", "bypassed"],
+    ("architecture", "layer", "reason"),
+    [
+        ("torchvision/resnet18", "nowhere", "no layer 'nowhere'"),
+        ("torchvision/resnet18", "layer", "no layer 'layer'"),
+        ("torchvision/resnet18", "layer4.1.conv2", "passed by"),
+        ("torchvision/resnet18", "fc", "no map"),
+        ("timm/test_vit", "norm", "does not depend on the map"),
+    ],
 )
-def test_a_layer_that_cannot_be_cut_is_refused(layer: str, reason: str) -> None:
-    """A layer that does not exist, or that a shortcut passes by, is an error that says so."""
+def test_a_layer_that_cannot_be_cut_is_refused(architecture: str, layer: str, reason: str) -> None:
+    """A layer that does not exist, is passed by, has no map, or whose map is not read is an error that says so."""
+    network = build(architecture, 3)
+    size = (160, 160) if architecture == "timm/test_vit" else SIZE
     with pytest.raises(ModelError, match=reason):
-        split(build("torchvision/resnet18", 3), SIZE, layer)
+        split(network, size, layer)
 
 
 def test_a_network_without_a_map_is_refused() -> None:
     """A network that never has a spatial feature map cannot be explained, and the error says so."""
     with pytest.raises(ModelError, match="no spatial feature map"):
         split(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)).eval(), (8, 8))
+
+
+class _Chooser(nn.Module):
+    """A network that looks at its values before it decides what to do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = x.mean(dim=(2, 3)) if bool(x.sum() > 0) else x.amax(dim=(2, 3))
+        return result
+
+
+class _Twins(nn.Module):
+    """A network with two answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.conv(x)
+        mean: torch.Tensor = features.mean(dim=(2, 3))
+        return mean, features.amax(dim=(2, 3))
+
+
+class _SideBySide(nn.Module):
+    """A network that adds up the answers of two branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.one(x).mean(dim=(2, 3)) + self.other(x).mean(dim=(2, 3))
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [(_Chooser(), "cannot be traced"), (_Twins(), "gives a tuple"), (_SideBySide(), "side by side")],
+)
+def test_a_network_without_one_way_from_a_map_to_logits_is_refused(network: nn.Module, reason: str) -> None:
+    """A network that cannot be traced, has several answers or several last maps is an error that says so."""
+    with pytest.raises(ModelError, match=reason):
+        split(network.eval(), (16, 16))
+
+
+@pytest.mark.parametrize(
+    "pooling", [nn.AdaptiveAvgPool1d(1), nn.BatchNorm1d(100)], ids=lambda module: type(module).__name__
+)
+def test_the_last_map_is_not_a_pooled_or_flattened_one(pooling: nn.Module) -> None:
+    """Of a network of one's own the last convolution's map is taken, not what pooling and reshaping make of it."""
+    convolution = (nn.Conv2d(3, 100, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    network = nn.Sequential(*convolution, nn.Flatten(2), pooling, nn.Flatten(), nn.LazyLinear(2)).eval()
+    network(torch.zeros(1, 3, 16, 16))
+    assert split(network, (16, 16)).layer == "1"
 
 
 def test_no_parameter_wants_a_gradient() -> None:

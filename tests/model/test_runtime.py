@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from src.model.network import build, split
+from src.model.network import build
 from src.model.runtime import start
+from src.model.split import split
 
 SIZE = (64, 64)
 

@@ -13,7 +13,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from src.model.default import default_checkpoint
-from src.model.network import build, load_weights, split
+from src.model.network import build
+from src.model.split import split
+from src.model.tensors import load_weights
 from src.stages.gradcam import gradcam
 from src.stages.predict import evaluate
 

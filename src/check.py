@@ -1,0 +1,129 @@
+"""A folder of labelled pictures through the whole path -> how often the model is right, and what it takes for what."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from src.errors import ModelError, RequestError
+from src.options import Options
+from src.pipeline import Pipeline
+
+__all__ = ["Evaluation", "evaluate", "save_plot"]
+
+_MAX_SHOWN: Final = 20
+_PLAIN: Final = Options(gradcam=False, top_k=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What became of labelled pictures: ``confusion[i, j]`` counts those of class ``classes[i]`` called ``classes[j]``.
+
+    The last column counts pictures that were called something else. ``skipped`` names what could not be decoded.
+    """
+
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    skipped: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Number of pictures that were decoded."""
+        return int(self.confusion.sum())
+
+    @property
+    def right(self) -> int:
+        """Number of pictures that got their class."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the pictures that got their class, 0 to 1."""
+        return self.right / self.total
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """For each class the share of its pictures that got it, 0 to 1."""
+        return {
+            name: float(self.confusion[row, row] / self.confusion[row].sum())
+            for row, name in enumerate(self.classes)
+            if self.confusion[row].any()
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the model store keeps: number of pictures, accuracy, and recall per class."""
+        return {"pictures": self.total, "accuracy": self.accuracy, "recall": self.recall}
+
+    def table(self) -> str:
+        """Return accuracy, recall per class and, for few classes, the confusion as text."""
+        lines = [f"{self.right} of {self.total} right: {self.accuracy:.2%}"]
+        lines += [f"  {name:<20} {share:8.2%}" for name, share in self.recall.items()]
+        if len(self.classes) <= _MAX_SHOWN:
+            columns = [*self.classes, "other"]
+            lines.append("  is \\ called         " + "".join(f"{name[:11]:>12}" for name in columns))
+            lines += [
+                f"  {name:<20}" + "".join(f"{count:>12}" for count in row)
+                for name, row in zip(self.classes, self.confusion, strict=True)
+            ]
+        lines += [f"  skipped, not a readable picture: {name}" for name in self.skipped]
+        return "\n".join(lines)
+
+
+def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
+    """Recognize every picture of ``folder``, which has a folder of pictures for each class, named like the class.
+
+    Raises:
+        ModelError: There are no pictures, or a folder is named like no class of the model.
+    """
+    pictures = list(_pictures(folder))
+    classes = tuple(sorted({label for label, _ in pictures}))
+    unknown = [name for name in classes if name not in pipeline.manifest.labels]
+    if not pictures or unknown:
+        what = f"the model has no class {unknown[0]!r}" if unknown else "there are no pictures in it"
+        raise ModelError(f"{folder} cannot be checked: {what}; it needs a folder of pictures for each class.")
+    confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
+    skipped = []
+    for label, file in tqdm(pictures, unit="picture", desc="checking"):
+        try:
+            called = pipeline.recognize(file.read_bytes(), _PLAIN).prediction.top[0].label
+        except RequestError:
+            skipped.append(str(file.relative_to(folder)))
+            continue
+        column = classes.index(called) if called in classes else len(classes)
+        confusion[classes.index(label), column] += 1
+    if not confusion.any():
+        raise ModelError(f"{folder} cannot be checked: none of its {len(pictures)} pictures can be decoded.")
+    return Evaluation(classes, confusion, tuple(skipped))
+
+
+def _pictures(folder: Path) -> Iterator[tuple[str, Path]]:
+    if not folder.is_dir():
+        raise ModelError(f"There is no folder {folder}.")
+    for label in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for file in sorted(label.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                yield label.name, file
+
+
+def save_plot(evaluation: Evaluation, file: Path) -> None:
+    """Write the confusion as a picture: rows are what pictures show, columns what they were called."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only who checks needs it installed
+
+    columns = [*evaluation.classes, "other"]
+    side = 2.5 + 0.5 * len(columns)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(evaluation.classes)), evaluation.classes)
+    axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
+    for (row, column), count in np.ndenumerate(evaluation.confusion):
+        if count and len(columns) <= _MAX_SHOWN:
+            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half of the colour range
+            axes.text(column, row, str(count), ha="center", va="center", color=shade)
+    figure.savefig(file, dpi=120)

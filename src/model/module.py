@@ -1,0 +1,55 @@
+"""A person's own network class, from a Python file: the one thing that is run, and only because it was asked for."""
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from torch import nn
+
+from src.errors import ModelError
+
+__all__ = ["ARCHITECTURE_PREFIX", "instantiate", "parse_reference"]
+
+ARCHITECTURE_PREFIX: Final = "module/"
+
+
+def parse_reference(reference: str) -> tuple[Path, str]:
+    """Return file and class of ``path/to/file.py:Class``.
+
+    Raises:
+        ModelError: It is not written like that, or there is no such file.
+    """
+    file, _, name = reference.rpartition(":")
+    if not file or not name.isidentifier() or not Path(file).is_file():
+        raise ModelError(f"{reference!r} names no class in a file: write path/to/file.py:Class.")
+    return Path(file), name
+
+
+def instantiate(file: Path, name: str, arguments: Mapping[str, object]) -> nn.Module:
+    """Run the code of ``file`` and return an instance of its class ``name``, in eval mode, without gradients.
+
+    Of ``arguments`` it gets those that it takes.
+
+    Raises:
+        ModelError: The code or the class fails, or the class is no network.
+    """
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{file} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        network = _called(getattr(module, name), arguments)
+    except Exception as exc:
+        raise ModelError(f"{file}:{name} cannot be made: {type(exc).__name__}: {exc}.") from exc
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{file}:{name} makes a {type(network).__name__}, not a torch.nn.Module.")
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _called(cls: type[object], arguments: Mapping[str, object]) -> object:
+    parameters = inspect.signature(cls).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return cls(**{name: value for name, value in arguments.items() if takes_all or name in parameters})

@@ -1,0 +1,99 @@
+"""From a file and what a person says of it to everything that serving needs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.errors import ModelError
+from src.model.checkpoint import Given, read_checkpoint
+from src.model.inputs import TUTORIAL, published_input
+from src.model.manifest import InputSpec
+from src.model.network import build
+
+ARCHITECTURE = "torchvision/squeezenet1_1"
+SPEC = InputSpec(resize=80, crop=(64, 64), interpolation="lanczos", mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def lightning(folder: Path, network: str = ARCHITECTURE, prefix: str = "network.", **hyper_parameters: Any) -> Path:
+    """Return a Lightning checkpoint of an untrained network with two classes."""
+    weights = {f"{prefix}{name}": tensor for name, tensor in build(network, 2).state_dict().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": hyper_parameters}, folder / "file.ckpt")
+    return folder / "file.ckpt"
+
+
+def test_our_own_checkpoints_need_no_word(tmp_path: Path) -> None:
+    """Architecture, labels and input come from the hyper-parameters that our training writes."""
+    file = lightning(
+        tmp_path, architecture=ARCHITECTURE, labels=["bus", "car"], input=SPEC.model_dump(mode="json"), lr=1
+    )
+    checkpoint = read_checkpoint(file, Given())
+    assert (checkpoint.architecture, checkpoint.labels, checkpoint.input) == (ARCHITECTURE, ("bus", "car"), SPEC)
+    assert "network.classifier.1.weight" not in checkpoint.weights
+    assert "as the file says" in checkpoint.notes[0]
+
+
+def test_the_tutorials_checkpoint_needs_only_labels(tmp_path: Path) -> None:
+    """The alexnet of the tutorial, without hyper-parameters, is recognized and gets the tutorial's input."""
+    checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/alexnet", prefix=""), Given(labels="bus,car"))
+    assert (checkpoint.architecture, checkpoint.labels) == ("torchvision/alexnet", ("bus", "car"))
+    assert checkpoint.input == TUTORIAL
+
+
+def test_what_is_given_outweighs_the_file(tmp_path: Path) -> None:
+    """Labels, input and layer of the person replace those of the file, field by field."""
+    file = lightning(tmp_path, labels=["x", "y"], input=SPEC.model_dump(mode="json"))
+    given = Given(labels="bus,car", input={"resize": (70, 90), "mean": (0.5, 0.5, 0.5)}, layer="classifier.1")
+    checkpoint = read_checkpoint(file, given)
+    assert checkpoint.labels == ("bus", "car")
+    assert checkpoint.input == SPEC.model_copy(update={"resize": (70, 90), "mean": (0.5, 0.5, 0.5)})
+    assert checkpoint.layer == "classifier.1"
+
+
+def test_nothing_known_means_what_was_published(tmp_path: Path) -> None:
+    """Without a word from anybody the input is the published one and the classes are numbered, and the notes say so."""
+    checkpoint = read_checkpoint(lightning(tmp_path), Given())
+    assert checkpoint.input == published_input(ARCHITECTURE)
+    assert checkpoint.labels == ("class 0", "class 1")
+    assert any("give names with --labels" in note for note in checkpoint.notes)
+    assert any("as published" in note for note in checkpoint.notes)
+
+
+def test_several_candidates_are_listed(tmp_path: Path) -> None:
+    """Where several networks fit the notes name the others."""
+    notes = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given()).notes
+    assert "timm/resnet18" in notes[0]
+    assert "choose with --arch" in notes[0]
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    """Tensors that are not part of the network are counted by where they belong."""
+    file = lightning(tmp_path)
+    content = torch.load(file, weights_only=True)
+    content["state_dict"] |= {"loss.weight": torch.ones(2), "ema.a": torch.ones(1), "ema.b": torch.ones(1)}
+    torch.save(content, file)
+    assert "left out: 2 of ema, loss" in read_checkpoint(file, Given()).notes
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Given(labels="bus,car,tram"), "2 classes but there are 3 labels"),
+        (Given(architecture="alexnet"), "They are those of torchvision/squeezenet"),
+        (Given(architecture="nothing_like_it"), "Neither torchvision nor timm"),
+        (Given(input={"resize": 64}), "must not be smaller than crop"),
+        (Given(input={"std": (1, 0, 1)}), "above 0"),
+    ],
+)
+def test_what_does_not_belong_together_is_explained(given: Given, message: str, tmp_path: Path) -> None:
+    """Labels, architecture or input that do not fit the network are errors that say what to change."""
+    with pytest.raises(ModelError, match=message):
+        read_checkpoint(lightning(tmp_path), given)
+
+
+def test_tensors_of_no_known_network_are_explained(tmp_path: Path) -> None:
+    """A file of a network that neither library has names the two ways on."""
+    torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
+    with pytest.raises(ModelError, match=r"my\.weight.*--arch.*--module"):
+        read_checkpoint(tmp_path / "own.pt", Given())

@@ -1,0 +1,146 @@
+"""Reading a folder per class, and its split."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.dataset import Dataset, read_dataset, split
+from src.errors import ModelError
+from src.model.manifest import InputSpec
+from src.stages.decode import DecodeLimits, decode_image
+from src.stages.transform import transform
+
+SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def save_noise(file: Path, rng: np.random.Generator, width: int = 48, height: int = 36) -> None:
+    """Write a picture that equals no other."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Ten pictures of class a, twenty of class b."""
+    for index in range(10):
+        save_noise(tmp_path / "data" / "a" / f"{index}.png", rng)
+    for index in range(20):
+        save_noise(tmp_path / "data" / "b" / f"{index}.png", rng)
+    return tmp_path / "data"
+
+
+def names(dataset: Dataset, seed: int) -> tuple[set[Path], set[Path]]:
+    """Paths of the two parts of a split."""
+    parts = split(dataset, 0.2, seed)
+    return {photo.path for photo in parts.training}, {photo.path for photo in parts.validation}
+
+
+def test_labels_are_the_names_of_the_folders(folder: Path) -> None:
+    """Labels are sorted, and each photo has the index of its folder."""
+    dataset = read_dataset(folder, SPEC)
+    assert dataset.labels == ("a", "b")
+    assert all(dataset.labels[photo.label] == photo.path.parent.name for photo in dataset.photos)
+    assert len(dataset.photos) == 30
+
+
+def test_what_is_no_picture_is_skipped_with_its_reason(folder: Path) -> None:
+    """Text, an empty file and a cut off picture are named; hidden files are not mentioned."""
+    (folder / "a" / "notes.txt").write_text("not a picture")
+    (folder / "a" / "empty.jpg").write_bytes(b"")
+    (folder / "b" / "cut.png").write_bytes((folder / "b" / "0.png").read_bytes()[:200])
+    (folder / "b" / ".DS_Store").write_bytes(b"x")
+    dataset = read_dataset(folder, SPEC)
+    assert {skipped.path.name for skipped in dataset.skipped} == {"notes.txt", "empty.jpg", "cut.png"}
+    assert all(skipped.reason for skipped in dataset.skipped)
+    assert len(dataset.photos) == 30
+
+
+@pytest.mark.parametrize("size", [(48, 36), (37, 91), (300, 41), (33, 260)])
+@pytest.mark.parametrize("resize", [40, (50, 45)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_kept_pictures_are_seen_as_in_the_service(
+    tmp_path: Path, rng: np.random.Generator, size: tuple[int, int], resize: int | tuple[int, int], interpolation: str
+) -> None:
+    """What the network gets from the resized picture is, bit for bit, what it gets from the file in the service."""
+    spec = InputSpec.model_validate({**SPEC.model_dump(), "resize": resize, "interpolation": interpolation})
+    for label in "ab":
+        save_noise(tmp_path / label / "x.png", rng, *size)
+    photo = read_dataset(tmp_path, spec).photos[0]
+    served = decode_image(photo.path.read_bytes(), DecodeLimits())
+    assert np.array_equal(transform(photo.image, spec).tensor, transform(served, spec).tensor)
+
+
+def test_a_turned_photo_is_kept_upright(folder: Path) -> None:
+    """The EXIF orientation is applied before anything is learned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 40), "red").save(folder / "a" / "turned.jpg", exif=exif)
+    turned = next(photo for photo in read_dataset(folder, SPEC).photos if photo.path.name == "turned.jpg")
+    assert turned.image.size == (40, 80)
+
+
+def test_a_very_long_picture_does_not_take_much_memory(folder: Path) -> None:
+    """The ends of a strip, which are never seen, are cut off before it is made larger."""
+    Image.new("RGB", (2, 20_000), "red").save(folder / "a" / "strip.png")
+    strip = next(photo for photo in read_dataset(folder, SPEC).photos if photo.path.name == "strip.png")
+    assert strip.image.size == (40, 320)
+
+
+def test_the_split_is_stratified(folder: Path) -> None:
+    """A fifth of each class is set aside, and every photo is on exactly one side."""
+    dataset = read_dataset(folder, SPEC)
+    training, validation = names(dataset, seed=0)
+    assert Counter(path.parent.name for path in validation) == {"a": 2, "b": 4}
+    assert training | validation == {photo.path for photo in dataset.photos}
+    assert not training & validation
+
+
+def test_the_split_follows_the_seed(folder: Path) -> None:
+    """The same seed gives the same split, another seed another one."""
+    dataset = read_dataset(folder, SPEC)
+    assert names(dataset, seed=1) == names(dataset, seed=1)
+    assert names(dataset, seed=1) != names(dataset, seed=2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_pictures_stay_on_one_side(folder: Path, seed: int) -> None:
+    """Copies of the same bytes, and of the same pixels in another file format, are never on both sides."""
+    original = folder / "a" / "0.png"
+    (folder / "a" / "copy.png").write_bytes(original.read_bytes())
+    with Image.open(original) as picture:
+        picture.save(folder / "a" / "same.bmp")
+        picture.save(folder / "b" / "in another class.png", compress_level=0)
+    copies = {original, folder / "a" / "copy.png", folder / "a" / "same.bmp", folder / "b" / "in another class.png"}
+    training, validation = names(read_dataset(folder, SPEC), seed)
+    assert copies <= training or copies <= validation
+
+
+def test_the_digest_knows_a_dataset_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
+    """Moving a dataset leaves its digest, one more photo changes it."""
+    before = read_dataset(folder, SPEC).digest
+    moved = folder.rename(tmp_path / "moved")
+    assert read_dataset(moved, SPEC).digest == before
+    (moved / "a" / "copy.png").write_bytes((moved / "a" / "0.png").read_bytes())
+    assert read_dataset(moved, SPEC).digest != before
+
+
+def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
+    """No folder, one class, a class without pictures: each has its sentence."""
+    with pytest.raises(ModelError, match="There is no folder"):
+        read_dataset(tmp_path / "nowhere", SPEC)
+    with pytest.raises(ModelError, match="at least two classes"):
+        read_dataset(folder / "a", SPEC)
+    (folder / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"no pictures in .* for empty"):
+        read_dataset(folder, SPEC)
+
+
+def test_a_class_needs_two_different_pictures(folder: Path) -> None:
+    """A class of copies of one picture cannot be on both sides."""
+    for index in range(1, 10):
+        (folder / "a" / f"{index}.png").write_bytes((folder / "a" / "0.png").read_bytes())
+    with pytest.raises(ModelError, match="class a needs at least two"):
+        split(read_dataset(folder, SPEC), 0.2, seed=0)
