@@ -1,4 +1,4 @@
-"""Grad-CAM by a backward pass through the whole network, as an oracle of the product's way through the head alone."""
+"""Grad-CAM in the untouched network as it runs, as an oracle of the product's way through the head alone."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -29,13 +29,13 @@ def whole_backward(network: nn.Module, picture: torch.Tensor, features: torch.Te
     maps (1, K, h, w), of maps with channels last (1, h, w, K), or of tokens (1, T, K), the last h w with places.
     """
     with torch.enable_grad(), _Watch(features) as watch:
-        logits = network(picture.clone().requires_grad_())[0]
-    assert watch.found, "no tensor in the network has the values of the features"
+        logits = network(picture)[0]
+    assert watch.found is not None, "no tensor in the network has the values of the features"
     height, width = features.shape[2:]
-    maps = _as_maps(watch.found[-1].detach(), height, width).double()
+    maps = _as_maps(watch.found.detach(), height, width).double()
     oracles = []
     for logit in logits:
-        (gradient,) = torch.autograd.grad(logit, watch.found[-1], retain_graph=True)
+        (gradient,) = torch.autograd.grad(logit, watch.found, retain_graph=True)
         terms = _as_maps(gradient, height, width).double().mean(dim=(2, 3), keepdim=True) * maps
         oracles.append((_oracle(terms[0]), _oracle(-terms[0])))
     return oracles
@@ -58,12 +58,15 @@ def _as_maps(tensor: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 class _Watch(TorchFunctionMode):
-    """Keeps the tensors with the values of ``features`` among all that operations give."""
+    """Keeps the first tensor with the values of ``features`` among all that operations give, and records from there on.
+
+    What led to it needs no record, which would take gigabytes with big networks.
+    """
 
     def __init__(self, features: torch.Tensor) -> None:
         super().__init__()
         self.features = features
-        self.found: list[torch.Tensor] = []
+        self.found: torch.Tensor | None = None
 
     def __torch_function__(
         self,
@@ -74,14 +77,14 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         with torch._C.DisableTorchFunction():
-            if isinstance(result, torch.Tensor) and result.requires_grad and self._matches(result):
-                self.found.append(result)
+            if self.found is None and isinstance(result, torch.Tensor) and self._matches(result):
+                self.found = result.requires_grad_()
         return result
 
     def _matches(self, tensor: torch.Tensor) -> bool:
         _, channels, height, width = self.features.shape
-        positions = {3: tensor.shape[1:2], 4: tensor.shape[1:]}.get(tensor.ndim, ())
-        if math.prod(positions) < height * width or tensor.numel() > self.features.numel():
+        positions = math.prod({3: tensor.shape[1:2], 4: tensor.shape[1:]}.get(tensor.ndim, ()))
+        if positions < height * width or math.ceil(tensor.numel() / (height * width)) != channels:
             return False
         maps = _as_maps(tensor.detach(), height, width)
-        return maps.shape[2:] == (height, width) and torch.equal(maps, self.features[:, : min(channels, maps.shape[1])])
+        return maps.shape[2:] == (height, width) and torch.equal(maps, self.features[:, : maps.shape[1]])

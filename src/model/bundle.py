@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from src.errors import ModelError, ModelMissing
-from src.model.checkpoint import Checkpoint
 from src.model.files import MANIFEST, MODULE, WEIGHTS, checked_manifest, sha256
 from src.model.manifest import Manifest
 from src.model.module import ARCHITECTURE_PREFIX, instantiate
@@ -22,6 +21,9 @@ from src.model.network import build
 from src.model.split import SplitNetwork, split
 from src.model.tensors import load_weights
 from src.model.verify import Verification, verify
+
+if TYPE_CHECKING:  # serving does not read checkpoints, and a bento does not hold what reads them
+    from src.model.checkpoint import Checkpoint
 
 __all__ = ["Bundle", "Draft", "draft", "load", "store"]
 
@@ -52,7 +54,7 @@ class Draft:
 
 
 @contextmanager
-def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
+def draft(checkpoint: "Checkpoint") -> Iterator[Draft]:
     """Verify the network of ``checkpoint`` and write it to a folder that is gone afterwards.
 
     Raises:

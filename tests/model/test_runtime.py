@@ -23,12 +23,13 @@ def test_features_are_those_of_the_backbone_without_gradients() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 64])
 def test_cores_are_shared_out_between_the_threads(threads: int) -> None:
     """Threads of requests times threads of torch are no more than there were cores, and at least one each."""
-    cores = torch.get_num_threads()
+    before, cores = torch.get_num_threads(), 4
+    torch.set_num_threads(cores)
     try:
         start(split(build("torchvision/squeezenet1_1", 2), SIZE), "cpu", threads)
         assert torch.get_num_threads() == max(1, cores // threads)
     finally:
-        torch.set_num_threads(cores)
+        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
