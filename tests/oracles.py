@@ -58,7 +58,7 @@ def _as_maps(tensor: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 class _Watch(TorchFunctionMode):
-    """Keeps the first tensor with the values of ``features`` among all that operations give, and records from there on.
+    """Keeps the last tensor with the values of ``features`` among all that operations give, and records from there on.
 
     What led to it needs no record, which would take gigabytes with big networks.
     """
@@ -77,8 +77,9 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         with torch._C.DisableTorchFunction():
-            if self.found is None and isinstance(result, torch.Tensor) and self._matches(result):
-                self.found = result.requires_grad_()
+            if isinstance(result, torch.Tensor) and self._matches(result):
+                self.found = result.detach().clone().requires_grad_()
+                return self.found.clone()  # the network may write into this one
         return result
 
     def _matches(self, tensor: torch.Tensor) -> bool:
