@@ -21,8 +21,8 @@ from src.errors import ModelError
 
 if TYPE_CHECKING:
     from src.check import Evaluation
-    from src.model.bundle import Draft
     from src.model.checkpoint import Checkpoint
+    from src.model.draft import Draft
 
 _EXIT_REFUSED: Final = 2
 _EPILOG: Final = """\
@@ -117,9 +117,10 @@ def _is_stored(name: str) -> bool:
 
 def _save(options: argparse.Namespace) -> None:
     from src.model import bundle
+    from src.model.draft import draft as drafted
 
     checkpoint = _checkpoint(options)
-    with bundle.draft(checkpoint) as draft:
+    with drafted(checkpoint) as draft:
         print(_report(checkpoint, draft))
         check = _check(draft, options.check) if options.check else None
         tag = bundle.store(draft, options.name, options.version, check.figures() if check else None)
@@ -145,11 +146,21 @@ def _check(draft: Draft, folder: Path) -> Evaluation:
     from src.check import evaluate, save_plot
     from src.model import runtime
     from src.pipeline import Pipeline
+    from src.precision import measure_change
     from src.stages.decode import DecodeLimits
 
-    pipeline = Pipeline(draft.manifest, runtime.start(draft.network, "auto", 1), DecodeLimits())
-    evaluation = evaluate(pipeline, folder)
+    exact, fast = (
+        Pipeline(
+            draft.manifest,
+            runtime.start(draft.folder, draft.manifest, threads=1, precision=precision),
+            DecodeLimits(),
+        )
+        for precision in ("fp32", "bf16")
+    )
+    evaluation = evaluate(exact, folder)
     print(evaluation.table())
+    if fast.runtime.precision == "bf16":  # not every CPU has it
+        print(f"bf16          {measure_change(exact, fast, folder)}")
     plot = Path(f"{folder.resolve().name}-confusion.png")
     save_plot(evaluation, plot)
     print(f"plotted       {plot}")
@@ -170,7 +181,18 @@ def _report(checkpoint: Checkpoint, draft: Draft) -> str:
             "verified      every tensor is there and has the right shape; the logits are finite;",
             f"              split into backbone and head they differ by at most {checked.split:.1g},",
             f"              read back from what was written by at most {checked.stored:.1g}",
+            f"runs in       {_engine(draft)}",
         )
+    )
+
+
+def _engine(draft: Draft) -> str:
+    if draft.agreement is None:
+        return f"torch, on a CPU too: {draft.manifest.note}"
+    how = "in closed form" if draft.manifest.head == "closed_form" else "by torch, through the head"
+    return (
+        f"OpenVINO on a CPU, explained {how}; the probabilities differ from torch's by at most\n"
+        f"              {draft.agreement.probability:.1g}, the heatmaps by at most {draft.agreement.heat:.1g}"
     )
 
 

@@ -1,6 +1,6 @@
 """The Bento service: image recognition with Grad-CAM over HTTP, on port 8000."""
 
-# torch takes seconds to import: only the worker, which makes an instance of the service, pays for it, and not the
+# The engine takes a while to import: only the worker, which makes an instance of the service, pays for it, and not the
 # process that supervises the workers, documents the API or builds the bento.
 # ruff: noqa: PLC0415
 
@@ -26,6 +26,7 @@ from src.api.schemas import (
 )
 from src.errors import ModelError, ModelMissing
 from src.model.files import checked_manifest
+from src.model.runtime import choose
 from src.settings import read_settings
 
 if TYPE_CHECKING:
@@ -39,13 +40,15 @@ FRAMEWORK_TIMEOUT: Final = SETTINGS.timeout + 30
 
 
 class StoredNetwork(BentoModel):
-    """Makes BentoML pack the model into a bento; says what to do where it is missing or damaged."""
+    """Makes BentoML pack the model into a bento; says what to do where it is missing, damaged or cannot run here."""
 
     def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:
         try:
             if self.stored is None:
                 raise ModelMissing(str(self.tag))
-            checked_manifest(Path(self.stored.path))
+            manifest = checked_manifest(Path(self.stored.path))
+            if (SETTINGS.device, SETTINGS.runtime) != ("auto", "auto"):  # auto finds a way, and costs torch's import
+                choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
             raise NotFound(str(exc)) from exc
         return super().resolve(*args, **kwargs)
@@ -103,7 +106,14 @@ class ImageRecognition:
         from src.stages.decode import DecodeLimits
 
         stored = bundle.load(_served_tag(ImageRecognition))
-        running = runtime.start(stored.network, SETTINGS.device, SETTINGS.threads)
+        running = runtime.start(
+            stored.folder,
+            stored.manifest,
+            threads=SETTINGS.threads,
+            device=SETTINGS.device,
+            runtime=SETTINGS.runtime,
+            precision=SETTINGS.precision,
+        )
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
         self.endpoints = Endpoints(Pipeline(stored.manifest, running, limits), stored.tag, SETTINGS)
         show_model(PAGES, ModelResponse.of(stored, running))

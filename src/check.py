@@ -13,7 +13,7 @@ from src.errors import ModelError, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
 
-__all__ = ["Evaluation", "evaluate", "save_plot"]
+__all__ = ["Evaluation", "evaluate", "pictures", "save_plot"]
 
 _MAX_SHOWN: Final = 20
 _PLAIN: Final = Options(gradcam=False, top_k=1)
@@ -79,15 +79,15 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
     Raises:
         ModelError: There are no pictures, or a folder is named like no class of the model.
     """
-    pictures = list(_pictures(folder))
-    classes = tuple(sorted({label for label, _ in pictures}))
+    labelled = list(pictures(folder))
+    classes = tuple(sorted({label for label, _ in labelled}))
     unknown = [name for name in classes if name not in pipeline.manifest.labels]
-    if not pictures or unknown:
+    if not labelled or unknown:
         what = f"the model has no class {unknown[0]!r}" if unknown else "there are no pictures in it"
         raise ModelError(f"{folder} cannot be checked: {what}; it needs a folder of pictures for each class.")
     confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
     skipped = []
-    for label, file in tqdm(pictures, unit="picture", desc="checking"):
+    for label, file in tqdm(labelled, unit="picture", desc="checking"):
         try:
             called = pipeline.recognize(file.read_bytes(), _PLAIN).prediction.top[0].label
         except RequestError:
@@ -96,11 +96,16 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
         column = classes.index(called) if called in classes else len(classes)
         confusion[classes.index(label), column] += 1
     if not confusion.any():
-        raise ModelError(f"{folder} cannot be checked: none of its {len(pictures)} pictures can be decoded.")
+        raise ModelError(f"{folder} cannot be checked: none of its {len(labelled)} pictures can be decoded.")
     return Evaluation(classes, confusion, tuple(skipped))
 
 
-def _pictures(folder: Path) -> Iterator[tuple[str, Path]]:
+def pictures(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield class and file of every file in ``folder``/<class>/, in any depth.
+
+    Raises:
+        ModelError: There is no such folder.
+    """
     if not folder.is_dir():
         raise ModelError(f"There is no folder {folder}.")
     for label in sorted(path for path in folder.iterdir() if path.is_dir()):

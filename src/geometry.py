@@ -1,8 +1,23 @@
-"""The part of a picture that the network sees."""
+"""A picture, and the part of it that the network sees."""
 
 from dataclasses import dataclass
 
-__all__ = ["Box"]
+from PIL import Image
+
+__all__ = ["Box", "Picture"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright picture of ``width`` x ``height`` pixels.
+
+    ``image`` (RGB) shows it whole; of a large JPEG file it may have been decoded at half, a quarter or an eighth of
+    that size.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,24 @@
 """The one place that joins the stages: decode -> transform -> backbone -> predict -> Grad-CAM -> render."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from src.geometry import Box
+from src.geometry import Box, Picture
 from src.model.manifest import Manifest
 from src.model.runtime import Runtime
 from src.options import ImageFormat, Options
-from src.stages.decode import DecodeLimits, decode_image
+from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.gradcam import Heatmap, gradcam
-from src.stages.predict import Prediction, evaluate, find_class, listed_classes, predict
+from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
 
 __all__ = ["Explanation", "Pipeline", "Recognition"]
+
+_SPARE: Final = 2  # how much more than the network's size a picture keeps: no answer of 1,000 photos changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +63,33 @@ class Pipeline:
         labels = self.manifest.labels
         target = find_class(options.target, labels)
         top_k = listed_classes(options.top_k, labels)
-        image = decode_image(data, self.limits)
-        seen = transform(image, self.manifest.input)
-        features = self.runtime.features(seen.tensor[None])
-        evaluation = evaluate(self.runtime.head, features, differentiable=options.gradcam or options.heatmaps)
+        picture = decode_image(data, self.limits, self._enough(options))
+        seen = transform(picture, self.manifest.input)
+        evaluation = self.runtime.evaluate(seen.pixels, explained=options.gradcam or options.heatmaps)
         prediction = predict(evaluation.logits, labels, top_k)
 
         def heatmap(index: int) -> Heatmap:
-            return gradcam(evaluation.features, evaluation.logits, index)
+            return gradcam(evaluation.features, evaluation.weights(index))
 
         explanation = None
         if options.gradcam:
             index = prediction.top[0].index if target is None else target
-            explanation = self._explain(image, heatmap(index), seen.box, index, options)
+            explanation = self._explain(picture, heatmap(index), seen.box, index, options)
         return Recognition(
             prediction=prediction,
             explanation=explanation,
             heatmaps=tuple(heatmap(score.index).values for score in prediction.top) if options.heatmaps else (),
-            width=image.width,
-            height=image.height,
+            width=picture.width,
+            height=picture.height,
             box=seen.box,
         )
 
-    def _explain(self, image: Image.Image, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
-        picture = overlay(image, heat.values, box, options)
-        return Explanation(self.manifest.labels[index], heat.evidence, options.format, encode(picture, options.format))
+    def _enough(self, options: Options) -> Enough:
+        """Twice the pixels that the network's input is made of, and those of the returned picture."""
+        resize = self.manifest.input.resize
+        needed = _SPARE * (resize if isinstance(resize, int) else max(resize))
+        return Enough(needed, max(needed, options.max_side if options.gradcam else 0))
+
+    def _explain(self, picture: Picture, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
+        pixels = overlay(picture, heat.values, box, options)
+        return Explanation(self.manifest.labels[index], heat.evidence, options.format, encode(pixels, options.format))

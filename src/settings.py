@@ -1,19 +1,16 @@
 """The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
 
-import os
 from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from src.cores import usable_cores
+
 __all__ = ["Settings", "read_settings"]
 
 _PREFIX: Final = "IMAGE_RECOGNITION_"
 _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$"
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -27,8 +24,16 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where the network runs; auto takes a CUDA GPU where there is one."
     )
+    runtime: Literal["auto", "openvino", "torch"] = Field(
+        default="auto",
+        description="What runs the network; auto: OpenVINO on a CPU where it was converted, else torch.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
+    )
     threads: int = Field(
-        default_factory=_usable_cores, ge=1, description="Pictures in work at the same time; default: the usable cores."
+        default_factory=usable_cores, ge=1, description="Pictures in work at the same time; default: the usable cores."
     )
     max_queue: int = Field(
         default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."

@@ -13,7 +13,8 @@ from torch import nn
 
 from src.errors import InvalidRequest, UnknownClass
 from src.model.manifest import InputSpec, Manifest
-from src.model.runtime import Runtime
+from src.model.split import SplitNetwork
+from src.model.torch_runtime import TorchRuntime
 from src.options import Colormap, ImageFormat, Options
 from src.pipeline import Pipeline
 from src.stages.decode import DecodeLimits
@@ -53,9 +54,16 @@ def red_pipeline(resize: int | tuple[int, int] = 110) -> Pipeline:
     """Return the pipeline of the red network; it sees the centre 96 x 96 of a picture resized to 110."""
     spec = InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
     manifest = Manifest(
-        architecture="test/red", labels=("red", "blue"), input=spec, layer="cells", weights_sha256="0" * 64
+        architecture="test/red",
+        labels=("red", "blue"),
+        input=spec,
+        layer="cells",
+        engine="torch",
+        head="autograd",
+        sha256={},
     )
-    return Pipeline(manifest, Runtime(*red_network(), torch.device("cpu")), DecodeLimits())
+    network = SplitNetwork(*red_network(), "cells")
+    return Pipeline(manifest, TorchRuntime.of(network, spec, "cpu", "fp32", 1), DecodeLimits())
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ def test_the_default_network_is_stored_and_reported(stored_model: str, capsys: p
     assert re.search(r"stored +reported:\w+", report)
     assert "timm/tf_efficientnet_lite0" in report
     assert "1000: tench, goldfish" in report
-    assert "18.8 MB" in report
+    assert "42.7 MB" in report
+    assert re.search(r"runs in +OpenVINO on a CPU, explained in closed form", report)
     assert re.search(r"verified.*finite;\n.* at most 0,\n.* at most 0\n", report)
     assert stored_model != "reported"
 
@@ -35,7 +36,10 @@ def test_the_store_shows_what_it_holds(stored_model: str) -> None:
     assert metadata["gradcam_layer"] == "forward_features"
     assert metadata["input"]["crop"] == [224, 224]
     assert metadata["max_logit_difference_stored"] == 0
-    assert {file.name for file in Path(model.path).iterdir()} == {"manifest.json", "weights.safetensors", "model.yaml"}
+    assert {file.name for file in Path(model.path).iterdir()} == {
+        *("manifest.json", "model.yaml", "weights.safetensors"),
+        *("network.xml", "network.bin", "closed_form.safetensors"),
+    }
     manifest = json.loads((Path(model.path) / "manifest.json").read_text())
     assert set(manifest) == {
         "schema_version",
@@ -44,7 +48,10 @@ def test_the_store_shows_what_it_holds(stored_model: str) -> None:
         "labels",
         "input",
         "layer",
-        "weights_sha256",
+        "engine",
+        "head",
+        "note",
+        "sha256",
     }
 
 

@@ -202,7 +202,7 @@ def test_the_model_describes_itself(client: httpx.Client) -> None:
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
     }
-    assert (model["layer"], model["runtime"], model["precision"]) == ("forward_features", "torch", "fp32")
+    assert (model["layer"], model["runtime"], model["precision"]) == ("forward_features", "openvino", "fp32")
     assert model["device"] in {"cpu", "cuda"}
 
 
@@ -459,7 +459,17 @@ def test_a_damaged_model_is_refused_in_one_sentence(stored_model: str, tmp_path:
     weights.write_bytes(data)
     started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(home)})
     assert started.process.wait(timeout=60) != 0
-    assert "missing or changed: store the model anew with save_model.py" in started.log
+    assert "is missing or changed: store the model anew with save_model.py" in started.log
+    assert len(started.log.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
+def test_a_missing_gpu_is_refused_in_one_sentence(stored_model: str, tmp_path: Path) -> None:
+    """A GPU was asked for where there is none: the server says so and what to set, and ends."""
+    environment = {"IMAGE_RECOGNITION_DEVICE": "cuda", "IMAGE_RECOGNITION_MODEL": stored_model}
+    started = start_server("service:ImageRecognition", tmp_path, environment)
+    assert started.process.wait(timeout=60) != 0
+    assert "no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto or cpu." in started.log
     assert len(started.log.strip().splitlines()) == 1
 
 

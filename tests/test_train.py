@@ -3,6 +3,8 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from PIL import Image
 from src import train
 from src.model.default import default_checkpoint
 from src.model.manifest import InputSpec
+from tests.places import ROOT
 
 TINY = ["--arch", "timm/test_resnet", "--batch-size", "8"]
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
@@ -78,8 +81,8 @@ def test_a_checkpoint_says_by_itself_what_it_is(trained: Path, name: str) -> Non
 def test_the_default_network_keeps_what_it_knows(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One epoch from ImageNet weights tells colours apart, leaves early layers alone, names the next command."""
-    assert train.main([str(photos), "--epochs", "1", "--batch-size", "4", "--out", str(tmp_path)]) == 0
+    """A few epochs from ImageNet weights tell colours apart, leave early layers alone; the next command is named."""
+    assert train.main([str(photos), "--epochs", "6", "--batch-size", "4", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "from ImageNet weights" in out
     assert "6 of 6 photos" in out
@@ -97,6 +100,18 @@ def test_the_same_seed_gives_the_same_network(photos: Path, trained: Path, tmp_p
     first, second, third = (checkpoint(out / "best.ckpt")["state_dict"] for out in (trained, again, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], third[name]) for name in first)
+
+
+def test_threads_do_not_matter_to_the_network(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default network, whose frozen layers many threads run, learns the same with any number of them."""
+    states = []
+    for cores in (1, 3):
+        monkeypatch.setattr("src.training.feed.usable_cores", lambda cores=cores: cores)
+        out = tmp_path / str(cores)
+        assert train.main([str(photos), "--epochs", "1", "--batch-size", "12", "--out", str(out)]) == 0
+        states.append(checkpoint(out / "last.ckpt")["state_dict"])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("batches", "reading"))]
 
 
 def test_it_goes_on_where_it_ended(photos: Path, tmp_path: Path) -> None:
@@ -200,6 +215,18 @@ def test_mistakes_are_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert said.splitlines()[-1].startswith("train: ")
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """The options are shown without importing torch, Lightning or matplotlib."""
+    code = (
+        "import sys; from src import train\n"
+        "try: train.main(['--help'])\n"
+        "finally: print(sorted({'torch', 'pytorch_lightning', 'matplotlib', 'timm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--resume LAST.ckpt" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("option", [["--epochs", "0"], ["--batch-size", "1"], ["--validation", "1"], ["--seed", "x"]])

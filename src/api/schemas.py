@@ -172,6 +172,6 @@ class ModelResponse(_Response):
             layer=manifest.layer,
             runtime=runtime.name,
             precision=runtime.precision,
-            device=str(runtime.device),
+            device=runtime.device,
             check=CheckResponse.model_validate(bundle.check) if bundle.check else None,
         )

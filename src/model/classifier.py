@@ -1,5 +1,6 @@
 """Any network of torchvision or timm as a Lightning module that learns to tell classes of pictures apart."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -36,7 +37,8 @@ class Classifier(pl.LightningModule):
         backbone_rate: The same of all other layers, as a share of the head's.
         weight_decay: AdamW's, for weights of two and more dimensions.
         label_smoothing: Share of the target that is spread over all classes.
-        frozen: Beginnings of the names of layers that keep their weights.
+        frozen: Names of the network's first layers, which keep their weights. They are run one after the other by who
+            makes the batches, see :meth:`frozen_layers`: nothing of them changes, so many threads can run them at once.
         keep_statistics: Batch norms keep their running mean and variance; right for networks that have learned before.
         origin: What it was trained on, for the reader and to tell whether training can go on from here.
 
@@ -76,7 +78,18 @@ class Classifier(pl.LightningModule):
         # The layout in which convolutions are fastest: on a CPU three times as fast as the usual one.
         self.network = build(architecture, len(labels)).to(memory_format=torch.channels_last)
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(not name.startswith(tuple(frozen)))
+            parameter.requires_grad_(name.partition(".")[0] not in frozen)
+
+    def frozen_layers(self) -> list[nn.Module]:
+        """Return the layers that do not learn, in the order in which they are run."""
+        return [getattr(self.network, name) for name in self.hparams["frozen"]]
+
+    def learning_layers(self) -> nn.Module:
+        """Return the network without its frozen layers, with the same weights: features -> logits."""
+        part = copy.copy(self.network)
+        frozen = {name: nn.Identity() for name in self.hparams["frozen"]}
+        part._modules = {**self.network._modules, **frozen}  # noqa: SLF001 - assigning them would change the network
+        return part
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits (N, C) of ``images`` (N, 3, H, W), prepared as ``input`` says."""
@@ -93,7 +106,7 @@ class Classifier(pl.LightningModule):
         return self
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the loss of ``batch``: images (N, 3, H, W) and class indices (N,)."""
+        """Return the loss of ``batch``: what the frozen layers make of N images, and class indices (N,)."""
         return self._step("train", batch, self.hparams["label_smoothing"])
 
     def validation_step(self, batch: Batch, _: int) -> None:
@@ -109,8 +122,8 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _step(self, part: str, batch: Batch, smoothing: float) -> torch.Tensor:
-        images, targets = batch
-        logits = self(images)
+        features, targets = batch
+        logits = self.learning_layers()(features.contiguous(memory_format=torch.channels_last))
         if not isinstance(logits, torch.Tensor):  # googlenet and inception_v3 add auxiliary logits when they learn
             logits = logits.logits
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)

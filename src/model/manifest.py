@@ -1,14 +1,16 @@
 """What is stored beside the weights, so that they can be used without asking anybody."""
 
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-__all__ = ["SCHEMA_VERSION", "InputSpec", "Interpolation", "Manifest"]
+__all__ = ["SCHEMA_VERSION", "Engine", "Head", "InputSpec", "Interpolation", "Manifest"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Engine = Literal["openvino", "torch"]
+Head = Literal["closed_form", "autograd"]
 
 
 class InputSpec(BaseModel):
@@ -45,7 +47,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this layout.")
+    schema_version: Literal[2] = Field(default=SCHEMA_VERSION, description="Version of this layout.")
     architecture: str = Field(
         description="Library and name of the network, such as timm/tf_efficientnet_lite0, or module/<Class>."
     )
@@ -55,4 +57,11 @@ class Manifest(BaseModel):
     labels: tuple[str, ...] = Field(min_length=1, description="Name of each class, by index.")
     input: InputSpec
     layer: str = Field(description="The Grad-CAM layer: where the network is split into backbone and head.")
-    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the weights file.")
+    engine: Engine = Field(description="What runs the backbone on a CPU.")
+    head: Head = Field(
+        description="How the Grad-CAM weights come about: from the head's matrices, or backwards by torch."
+    )
+    note: str = Field(default="", description="Why torch runs the backbone although OpenVINO is faster.")
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        description="SHA-256 of each file beside this one."
+    )

@@ -1,17 +1,24 @@
 """The checks that a network passes before it is stored."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from src.errors import ModelError
+from src.model.runtime import Runtime
 from src.model.split import SplitNetwork
+from src.stages.gradcam import gradcam
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Agreement", "Verification", "compare", "random_pictures", "verify"]
 
 _PROBES: Final = 2
+_MAX_PROBABILITY: Final = 1e-4
+_MAX_HEAT: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +32,26 @@ class Verification:
     stored: float
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The largest differences between the answers of two runtimes: in a probability, and in a value of a heatmap."""
+
+    probability: float
+    heat: float
+
+
+def random_pictures(input_size: tuple[int, int]) -> torch.Tensor:
+    """Return seeded pictures (N, 3, H, W) of noise in [-1, 1] of ``input_size`` (height, width)."""
+    return 2 * torch.rand(_PROBES, 3, *input_size, generator=torch.Generator().manual_seed(0)) - 1
+
+
 def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_size: tuple[int, int]) -> Verification:
     """Compare three forms of one network on seeded random pictures of ``input_size`` (height, width).
 
     Raises:
         ModelError: A logit is not finite, or no logit depends on the features, so that nothing can be explained.
     """
-    probes = 2 * torch.rand(_PROBES, 3, *input_size, generator=torch.Generator().manual_seed(0)) - 1
+    probes = random_pictures(input_size)
     with torch.no_grad():
         logits = network(probes)
         features = parts.backbone(probes)
@@ -39,6 +59,40 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
         raise ModelError("The network gives logits that are not finite: its weights are damaged.")
     _check_gradient(parts.head, features)
     return Verification(_difference(logits, parts, probes), _difference(logits, stored, probes))
+
+
+def compare(runtime: Runtime, reference: Runtime, input_size: tuple[int, int]) -> Agreement:
+    """Compare the answers of two runtimes to seeded random pictures of ``input_size`` (height, width).
+
+    Raises:
+        ModelError: They differ by more than 1e-4 in a probability or by more than 1e-3 in a heatmap.
+    """
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (*input_size, 3), np.uint8)
+    shades = np.linspace(noise[0, 0], noise[-1, -1], input_size[0] * input_size[1]).reshape(noise.shape)
+    agreements = [_agreement(runtime, reference, pixels) for pixels in (noise, shades.astype(np.uint8))]
+    probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
+    if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
+        raise ModelError(
+            f"In {runtime.name} the network answers otherwise than in {reference.name}:"
+            f" by {probability:.1g} in a probability, by {heat:.1g} in a heatmap."
+        )
+    return Agreement(probability, heat)
+
+
+def _agreement(runtime: Runtime, reference: Runtime, pixels: NDArray[np.uint8]) -> Agreement:
+    ours, theirs = runtime.evaluate(pixels, explained=True), reference.evaluate(pixels, explained=True)
+    index = int(theirs.logits.argmax())
+    heat, expected = (gradcam(one.features, one.weights(index)).values for one in (ours, theirs))
+    if heat.shape != expected.shape:
+        return Agreement(math.inf, math.inf)
+    probability = np.abs(_softmax(ours.logits) - _softmax(theirs.logits)).max()
+    return Agreement(float(probability), float(np.abs(heat - expected).max()))
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    likelihoods = np.exp(logits.astype(np.float64) - logits.max())
+    return np.asarray(likelihoods / likelihoods.sum())
 
 
 def _difference(logits: torch.Tensor, parts: SplitNetwork, probes: torch.Tensor) -> float:

@@ -1,9 +1,8 @@
-"""Features and the head's logits -> heatmap of the positions that spoke for a class."""
+"""Features and the weights of a class -> heatmap of the positions that spoke for it."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 __all__ = ["Heatmap", "gradcam"]
@@ -21,7 +20,7 @@ class Heatmap:
         return bool(self.values.any())
 
 
-def gradcam(features: torch.Tensor, logits: torch.Tensor, class_index: int) -> Heatmap:
+def gradcam(features: NDArray[np.float32], weights: NDArray[np.float32]) -> Heatmap:
     r"""Return the Grad-CAM heatmap of one class.
 
     .. math::
@@ -32,19 +31,14 @@ def gradcam(features: torch.Tensor, logits: torch.Tensor, class_index: int) -> H
     with the pre-softmax score :math:`y_c` of class c and the feature maps :math:`A_k`.
     Source: Selvaraju et al., Grad-CAM, https://arxiv.org/abs/1610.02391, equations 1 and 2.
 
-    Only the way from the features to the logits is differentiated: no gradient reaches a weight. A map without positive
-    evidence stays zero; it is never stretched between its minimum and maximum, which would invent evidence.
+    A map without positive evidence stays zero; it is never stretched between its minimum and maximum, which would
+    invent evidence.
 
     Args:
-        features: (1, K, h, w), a leaf that requires gradients.
-        logits: (C,), computed from ``features``; the graph behind them is kept for further classes.
-        class_index: The class c, 0 to C - 1.
+        features: The maps A, (K, h, w).
+        weights: Their weights for the class, alpha, (K,).
     """
-    (gradient,) = torch.autograd.grad(logits[class_index], features, retain_graph=True)
-    with torch.no_grad():
-        alpha = gradient[0].mean(dim=(1, 2))
-        heat = torch.einsum("k,khw->hw", alpha, features[0]).relu()
-        peak = heat.max()
-        if peak > 0:
-            heat = heat / peak
-    return Heatmap(heat.float().cpu().numpy())
+    channels, height, width = features.shape
+    heat = np.maximum(weights @ features.reshape(channels, -1), np.float32(0)).reshape(height, width)
+    peak = heat.max()
+    return Heatmap(heat / peak if peak > 0 else heat)

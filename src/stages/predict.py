@@ -2,28 +2,18 @@
 
 import difflib
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
-import torch
-from iteround import saferound
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
 
 from src.errors import InvalidRequest, UnknownClass
 
-__all__ = ["ClassScore", "Evaluation", "Prediction", "evaluate", "find_class", "listed_classes", "predict"]
+__all__ = ["ClassScore", "Prediction", "find_class", "listed_classes", "predict"]
 
-_PLACES: Final = 3
+_STEPS: Final = 1000  # of a percent: three decimals
 _DEFAULT_TOP_K: Final = 5
 _MAX_LABEL: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One run of the head on one picture: ``features`` (1, K, h, w) and the ``logits`` (C,) computed from them."""
-
-    features: torch.Tensor
-    logits: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +33,39 @@ class Prediction:
     other: float
 
 
-def evaluate(head: nn.Module, features: torch.Tensor, *, differentiable: bool) -> Evaluation:
-    """Run ``head`` once on ``features`` (1, K, h, w).
-
-    With ``differentiable`` the logits remember how they came from the features, which Grad-CAM needs.
-    """
-    if not differentiable:
-        with torch.inference_mode():
-            return Evaluation(features, head(features)[0])
-    leaf = features.detach().requires_grad_()
-    with torch.enable_grad():
-        return Evaluation(leaf, head(leaf.clone())[0])  # the head may begin with an operation in place
-
-
-def predict(logits: torch.Tensor, labels: tuple[str, ...], top_k: int) -> Prediction:
+def predict(logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int) -> Prediction:
     """Turn ``logits`` (C,) into percentages, ``100 * softmax(logits)``, rounded so that all C together sum to 100.
 
     Raises:
         FloatingPointError: A logit is infinite or not a number.
     """
-    scores = logits.detach().to("cpu", torch.float64)
-    if not bool(torch.isfinite(scores).all()):
+    scores = logits.astype(np.float64)
+    if not np.isfinite(scores).all():
         raise FloatingPointError("the network gave logits that are not finite")
-    rounded = saferound((100 * scores.softmax(0)).tolist(), _PLACES, topline=100.0)
+    likelihoods = np.exp(scores - scores.max())
+    steps = _rounded(likelihoods * (100 * _STEPS / likelihoods.sum()))
     # Rounding keeps the order of the classes but may lower the first of equal ones: sorting puts that right.
-    percents = sorted(rounded, reverse=True)
-    ranked = scores.argsort(descending=True, stable=True)[:top_k].tolist()
-    top = tuple(ClassScore(labels[index], index, percent) for index, percent in zip(ranked, percents, strict=False))
-    return Prediction(top, float(100 - sum(Decimal(str(score.percent)) for score in top)))
+    steps[::-1].sort()
+    ranked = np.argsort(-scores, kind="stable")[:top_k].tolist()
+    top = tuple(
+        ClassScore(labels[index], index, step / _STEPS)
+        for index, step in zip(ranked, steps[:top_k].tolist(), strict=True)
+    )
+    return Prediction(top, int(steps[top_k:].sum()) / _STEPS)
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Round ``values``, none negative, to whole numbers that have the same sum, which is a whole number.
+
+    Each is rounded to the nearest, then those that lost or gained most are put right: the method of largest remainders,
+    as ``iteround.saferound`` does it.
+    """
+    nearest = np.rint(values)
+    missing = round(values.sum() - nearest.sum())
+    lost = values - nearest
+    moved = np.argsort(-lost if missing > 0 else lost, kind="stable")[: abs(missing)]
+    nearest[moved] += np.sign(missing)
+    return nearest.astype(np.int64)
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:

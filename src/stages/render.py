@@ -1,4 +1,4 @@
-"""Image, heatmap and box -> picture with the heat on it, as bytes."""
+"""Picture, heatmap and box -> picture with the heat on it, as bytes."""
 
 from io import BytesIO
 from typing import Final
@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box
+from src.geometry import Box, Picture
 from src.options import Colormap, ImageFormat, Options
 
 __all__ = ["encode", "overlay"]
+
+cv2.setNumThreads(1)  # a picture is worked on by one thread; the other cores have pictures of their own
 
 _COLORMAPS: Final = {
     Colormap.JET: cv2.COLORMAP_JET,
@@ -23,6 +25,11 @@ _COLORMAPS: Final = {
     Colormap.CIVIDIS: cv2.COLORMAP_CIVIDIS,
     Colormap.HOT: cv2.COLORMAP_HOT,
 }
+_LEVELS: Final = np.arange(256, dtype=np.uint8)[:, None]
+# The colour of each level, (256, 1, 3), in the order red, green, blue.
+_COLOURS: Final = {
+    name: np.ascontiguousarray(cv2.applyColorMap(_LEVELS, colours)[:, :, ::-1]) for name, colours in _COLORMAPS.items()
+}
 _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
     ImageFormat.JPEG: {"quality": 90},
     ImageFormat.PNG: {"compress_level": 1},
@@ -30,47 +37,48 @@ _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
 }
 
 
-def overlay(image: Image.Image, heat: NDArray[np.float32], box: Box, options: Options) -> Image.Image:
-    """Return ``image`` with the heat on the part that the network saw, reduced to ``max_side`` but never enlarged.
+def overlay(picture: Picture, heat: NDArray[np.float32], box: Box, options: Options) -> NDArray[np.uint8]:
+    """Return the pixels (height, width, 3) of ``picture`` with the heat on the part that the network saw.
 
-    Inside the box: ``(1 - alpha) * picture + alpha * colormap(heat)``. Outside it, and everywhere if the map is all
-    zero, the picture stays as it is.
+    They are reduced to ``max_side`` but never enlarged. Inside the box: ``(1 - alpha) * picture + alpha *
+    colormap(heat)``. Outside it, and everywhere if the map is all zero, the picture stays as it is.
 
     Args:
-        image: Upright RGB image; it is not changed.
+        picture: It is not changed.
         heat: (h, w) in [0, 1], spread evenly over ``box``.
-        box: The part of ``image`` that the network saw.
+        box: The part of the picture that the network saw.
         options: ``colormap``, ``alpha`` and ``max_side`` of the request.
     """
-    small = _reduced(image, options.max_side)
+    pixels = np.array(_reduced(picture, options.max_side))
     if not heat.any():
-        return small
-    box = box.scaled(small.width / image.width, small.height / image.height)
-    left, right = _covered(box.x0, box.x1, small.width)
-    top, bottom = _covered(box.y0, box.y1, small.height)
+        return pixels
+    height, width, _ = pixels.shape
+    box = box.scaled(width / picture.width, height / picture.height)
+    left, right = _covered(box.x0, box.x1, width)
+    top, bottom = _covered(box.y0, box.y1, height)
     rows = _interpolation(heat.shape[0], box.y0, box.y1, top, bottom)
     columns = _interpolation(heat.shape[1], box.x0, box.x1, left, right)
-    levels = np.rint(rows @ heat @ columns.T * np.float32(255)).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, _COLORMAPS[options.colormap]), cv2.COLOR_BGR2RGB)
-    pixels = np.array(small)
+    levels = cv2.convertScaleAbs((rows * np.float32(255)) @ heat @ columns.T)
+    colours = cv2.applyColorMap(levels, _COLOURS[options.colormap])
     seen = pixels[top:bottom, left:right]
-    seen[:] = cv2.addWeighted(seen, 1 - options.alpha, colours, options.alpha, 0)
-    return Image.fromarray(pixels)
+    cv2.addWeighted(seen, 1 - options.alpha, colours, options.alpha, 0, dst=seen)
+    return pixels
 
 
-def encode(image: Image.Image, image_format: ImageFormat) -> bytes:
-    """Return ``image`` as the bytes of a JPEG, PNG or WebP file without metadata."""
+def encode(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
+    """Return ``pixels`` (height, width, 3) as the bytes of a JPEG, PNG or WebP file without metadata."""
     buffer = BytesIO()
-    image.save(buffer, image_format.value, **_SAVE_OPTIONS[image_format])
+    Image.fromarray(pixels).save(buffer, image_format.value, **_SAVE_OPTIONS[image_format])
     return buffer.getvalue()
 
 
-def _reduced(image: Image.Image, max_side: int) -> Image.Image:
-    if max_side >= max(image.size):
-        return image
-    factor = max_side / max(image.size)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+def _reduced(picture: Picture, max_side: int) -> Image.Image:
+    longest = max(picture.width, picture.height)
+    factor = min(max_side, longest) / longest
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    if size == picture.image.size:
+        return picture.image
+    return picture.image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _covered(start: float, stop: float, size: int) -> tuple[int, int]:

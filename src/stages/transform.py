@@ -1,16 +1,16 @@
-"""Image -> the network's input, and the box of the image that the network will see."""
+"""Picture -> the pixels that the network takes, and the box of the picture that they show."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box
+from src.geometry import Box, Picture
 from src.model.manifest import InputSpec
 
-__all__ = ["NetworkInput", "seen_box", "transform"]
+__all__ = ["NetworkInput", "normalize", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 20,000 x 2 pixels would be resized to 655 megapixels
 _RESAMPLING: Final = {
@@ -23,31 +23,40 @@ _RESAMPLING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """A picture as the network takes it: ``tensor`` is float32 (3, H, W); ``box`` is where it lies in the picture."""
+    """A picture as the network takes it: ``pixels`` (H, W, 3), RGB; ``box`` is where they lie in the picture."""
 
-    tensor: torch.Tensor
+    pixels: NDArray[np.uint8]
     box: Box
 
 
-def transform(image: Image.Image, spec: InputSpec) -> NetworkInput:
-    """Resize, crop and normalize an upright RGB ``image`` by the rules of ``spec``.
+def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
+    """Resize and crop a picture by the rules of ``spec``.
 
-    Equal, bit for bit, to torchvision's ``Resize -> CenterCrop -> ToTensor -> Normalize`` on Pillow images, but for
-    pictures that are very long: of those only the part that is seen is resized.
+    Equal, bit for bit, to torchvision's ``Resize -> CenterCrop`` on Pillow images, but for pictures that are very long
+    (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
     """
-    box = seen_box(image.width, image.height, spec)
-    values = np.asarray(_seen_part(image, box, spec), dtype=np.float32) / np.float32(255)
+    box = seen_box(picture.width, picture.height, spec)
+    return NetworkInput(np.asarray(_seen_part(picture, box, spec)), box)
+
+
+def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
+    """Return ``pixels`` (H, W, 3) in the range that the network learned with, (3, H, W), contiguous.
+
+    Equal, bit for bit, to torchvision's ``ToTensor -> Normalize``.
+    """
     mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-    normalized = (values - mean) / std
-    return NetworkInput(torch.from_numpy(np.ascontiguousarray(normalized.transpose(2, 0, 1))), box)
+    normalized = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(normalized.transpose(2, 0, 1))
 
 
-def _seen_part(image: Image.Image, box: Box, spec: InputSpec) -> Image.Image:
+def _seen_part(picture: Picture, box: Box, spec: InputSpec) -> Image.Image:
+    image = picture.image
     height, width = spec.crop
-    resized_height, resized_width = _resized(image.width, image.height, spec.resize)
+    resized_height, resized_width = _resized(picture.width, picture.height, spec.resize)
     resampling = _RESAMPLING[spec.interpolation]
     if resized_height * resized_width > _MUCH_LONGER * height * width:
-        return image.resize((width, height), resampling, box=(box.x0, box.y0, box.x1, box.y1))
+        part = box.scaled(image.width / picture.width, image.height / picture.height)
+        return image.resize((width, height), resampling, box=(part.x0, part.y0, part.x1, part.y1))
     left, top = _margin(resized_width, width), _margin(resized_height, height)
     resized = image.resize((resized_width, resized_height), resampling)
     return resized.crop((left, top, left + width, top + height))

@@ -15,8 +15,8 @@ from torchvision import models
 from src.errors import ModelError
 from src.model.network import build
 from src.model.split import split
+from src.model.torch_runtime import TorchHead
 from src.stages.gradcam import gradcam
-from src.stages.predict import evaluate
 from tests.oracles import whole_backward
 
 CLASSES = 5
@@ -53,7 +53,7 @@ QUICK = [
 ]
 
 
-def _network(architecture: str) -> nn.Module:
+def random_network(architecture: str) -> nn.Module:
     """Build a network with seeded weights, none of them at a constant that would hide an error (as zero hides all)."""
     torch.manual_seed(0)
     network = build(architecture, CLASSES)
@@ -63,7 +63,8 @@ def _network(architecture: str) -> nn.Module:
     return network
 
 
-def _input_size(architecture: str, network: nn.Module) -> tuple[int, int]:
+def input_size(architecture: str, network: nn.Module) -> tuple[int, int]:
+    """Return (height, width) of the pictures that a network takes."""
     if architecture.startswith("timm/"):
         _, height, width = network.default_cfg["input_size"]  # type: ignore[index]
         return int(height), int(width)
@@ -73,8 +74,8 @@ def _input_size(architecture: str, network: nn.Module) -> tuple[int, int]:
 
 def _check(architecture: str) -> None:
     """Check the logits of the two parts and the heatmap of each class against those of the whole network."""
-    network = _network(architecture)
-    size = _input_size(architecture, network)
+    network = random_network(architecture)
+    size = input_size(architecture, network)
     parts = split(network, size)
     pictures = torch.randn(1 if max(size) >= _BIG_INPUT else 2, 3, *size)
     with torch.no_grad():
@@ -85,19 +86,19 @@ def _check(architecture: str) -> None:
     with torch.no_grad(), BaseTorchFunctionMode():  # as the oracle: torch's attention rounds differently
         features = parts.backbone(pictures[:1])
     assert min(features.shape[2:]) > 1
-    evaluation = evaluate(parts.head, features, differentiable=True)
+    evaluation = TorchHead.start(parts.head, "cpu", 1).evaluate(features, explained=True)
     oracles = whole_backward(network, pictures[:1], features)
     assert any(oracle.heat.any() for both in oracles for oracle in both)
     for index, both in enumerate(oracles):
         for sign, oracle in zip((1, -1), both, strict=True):  # for the class, and against it
-            heat = gradcam(evaluation.features, sign * evaluation.logits, index).values
+            heat = gradcam(evaluation.features, sign * evaluation.weights(index)).values
             np.testing.assert_allclose(heat, oracle.heat, rtol=0, atol=oracle.tolerance)
 
 
 def _check_refused(architecture: str) -> None:
-    network = _network(architecture)
+    network = random_network(architecture)
     with pytest.raises(ModelError, match=re.escape(REFUSED[architecture])):
-        split(network, _input_size(architecture, network))
+        split(network, input_size(architecture, network))
 
 
 @pytest.mark.parametrize("architecture", QUICK)

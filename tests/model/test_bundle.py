@@ -1,7 +1,7 @@
 """Storing networks and reading them back, strictly."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bentoml
@@ -11,8 +11,11 @@ import torch
 from src.errors import ModelError
 from src.model import bundle
 from src.model.checkpoint import Checkpoint
+from src.model.draft import Draft, draft
+from src.model.files import checked_manifest
 from src.model.manifest import InputSpec
 from src.model.network import build
+from src.model.restore import restore
 
 SPEC = InputSpec(
     resize=(256, 256),
@@ -37,25 +40,26 @@ def checkpoint(**changes: torch.Tensor | None) -> Checkpoint:
     return Checkpoint(ARCHITECTURE, ("bus", "car"), SPEC, weights)
 
 
-def save(original: Checkpoint, name: str) -> tuple[str, bundle.Draft]:
+def save(original: Checkpoint, name: str) -> tuple[str, Draft]:
     """Verify and store a network; return its tag and what was verified."""
-    with bundle.draft(original) as draft:
-        return bundle.store(draft, name), draft
+    with draft(original) as verified:
+        return bundle.store(verified, name), verified
 
 
 def test_what_is_stored_is_read_back_exactly() -> None:
     """The manifest comes back as it was, and the network gives bit for bit the logits of the original."""
     original = checkpoint()
-    tag, draft = save(original, "roundtrip")
+    tag, verified = save(original, "roundtrip")
     loaded = bundle.load(tag)
-    assert (loaded.tag, loaded.manifest) == (tag, draft.manifest)
+    assert (loaded.tag, loaded.manifest) == (tag, verified.manifest)
     assert (loaded.manifest.labels, loaded.manifest.input) == (("bus", "car"), SPEC)
-    assert (draft.verification.split, draft.verification.stored) == (0, 0)
+    assert (verified.verification.split, verified.verification.stored) == (0, 0)
     network = build(ARCHITECTURE, 2)
     network.load_state_dict(dict(original.weights))
     pictures = torch.randn(2, 3, 224, 224)
+    restored = restore(loaded.folder, loaded.manifest)
     with torch.inference_mode():
-        assert torch.equal(loaded.network.head(loaded.network.backbone(pictures)), network(pictures))
+        assert torch.equal(restored.head(restored.backbone(pictures)), network(pictures))
 
 
 @pytest.mark.parametrize(
@@ -78,12 +82,12 @@ def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tens
 
 def test_versions_stand_side_by_side() -> None:
     """A version can be named, is kept with the figures of its check, and is not replaced."""
-    with bundle.draft(checkpoint()) as draft:
+    with draft(checkpoint()) as verified:
         figures = {"pictures": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
-        assert bundle.store(draft, "versions", "one", figures) == "versions:one"
-        assert bundle.store(draft, "versions", "two") == "versions:two"
+        assert bundle.store(verified, "versions", "one", figures) == "versions:one"
+        assert bundle.store(verified, "versions", "two") == "versions:two"
         with pytest.raises(ModelError, match="refused 'versions:one'"):
-            bundle.store(draft, "versions", "one")
+            bundle.store(verified, "versions", "one")
     assert bundle.load("versions:one").check == figures
     assert bundle.load("versions:two").check == {}
 
@@ -99,8 +103,8 @@ def _edit_manifest(folder: Path, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def _flip_a_byte(folder: Path) -> None:
-    file = folder / "weights.safetensors"
+def _flip_a_byte(folder: Path, name: str) -> None:
+    file = folder / name
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
@@ -109,20 +113,44 @@ def _flip_a_byte(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "no readable manifest"),
     "manifest is no JSON": (lambda folder: (folder / "manifest.json").write_text("{"), "no readable manifest"),
-    "later schema": (lambda folder: _edit_manifest(folder, schema_version=2), "no readable manifest"),
+    "other schema": (lambda folder: _edit_manifest(folder, schema_version=1), "no readable manifest"),
     "unknown field": (lambda folder: _edit_manifest(folder, run="os.system"), "no readable manifest"),
-    "unknown network": (lambda folder: _edit_manifest(folder, architecture="timm/x"), "no network 'timm/x'"),
-    "unknown layer": (lambda folder: _edit_manifest(folder, layer="nowhere"), "no layer 'nowhere'"),
-    "other labels": (lambda folder: _edit_manifest(folder, labels=["bus", "car", "tram"]), "instead of"),
     "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "missing or changed"),
-    "flipped byte": (_flip_a_byte, "missing or changed"),
+    "flipped byte": (lambda folder: _flip_a_byte(folder, "weights.safetensors"), "weights.safetensors in .* changed"),
+    "no network": (lambda folder: (folder / "network.bin").unlink(), "network.bin in .* is missing"),
+    "flipped byte in the network": (lambda folder: _flip_a_byte(folder, "network.bin"), "network.bin in .* changed"),
+    "flipped byte in the head": (
+        lambda folder: _flip_a_byte(folder, "closed_form.safetensors"),
+        "closed_form.*changed",
+    ),
+}
+FOREIGN: dict[str, tuple[dict[str, object], str]] = {
+    "unknown network": ({"architecture": "timm/x"}, "no network 'timm/x'"),
+    "unknown layer": ({"layer": "nowhere"}, "no layer 'nowhere'"),
+    "other labels": ({"labels": ["bus", "car", "tram"]}, "instead of"),
 }
 
 
+@pytest.fixture(scope="module")
+def verified() -> Iterator[Draft]:
+    """A verified network, to be stored again and again."""
+    with draft(checkpoint()) as one:
+        yield one
+
+
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str) -> None:
+def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str, verified: Draft) -> None:
     """Whatever was changed in the store, loading ends with one sentence that says so."""
-    tag = save(checkpoint(), "damaged")[0]
+    tag = bundle.store(verified, "damaged")
     damage(Path(bentoml.models.get(tag).path))
     with pytest.raises(ModelError, match=message):
         bundle.load(tag)
+
+
+@pytest.mark.parametrize(("changes", "message"), FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_manifest_is_refused(changes: dict[str, object], message: str, verified: Draft) -> None:
+    """A manifest that is not that of the files beside it cannot be restored, and the error says why."""
+    folder = Path(bentoml.models.get(bundle.store(verified, "foreign")).path)
+    _edit_manifest(folder, **changes)
+    with pytest.raises(ModelError, match=message):
+        restore(folder, checked_manifest(folder))

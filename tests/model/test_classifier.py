@@ -54,11 +54,32 @@ def test_it_computes_what_the_network_computes(architecture: str) -> None:
 
 
 def test_frozen_layers_do_not_learn() -> None:
-    """Only parameters whose names begin otherwise get gradients."""
-    module = classifier(frozen=("conv1", "layer1"))
+    """Only parameters of the other layers get gradients."""
+    module = classifier(frozen=("conv1", "bn1"))
     learning = {name for name, parameter in module.network.named_parameters() if parameter.requires_grad}
     assert learning
-    assert not any(name.startswith(("conv1", "layer1")) for name in learning)
+    assert not any(name.startswith(("conv1.", "bn1.")) for name in learning)
+
+
+def test_it_is_its_frozen_layers_and_then_those_that_learn() -> None:
+    """Run one after the other they give the logits of the network, in the mode that the network is in."""
+    module = classifier(frozen=("conv1", "bn1", "act1", "maxpool")).eval()
+    features = images = torch.randn(2, 3, 64, 64)
+    for layer in module.frozen_layers():
+        features = layer(features)
+    assert features.shape[2:] == (16, 16)
+    torch.testing.assert_close(module.learning_layers()(features), module(images))
+    assert module.train().learning_layers().training
+
+
+def test_the_layers_that_learn_share_the_weights() -> None:
+    """They are part of the network: its tensors, names and layers stay as they were, and learn with it."""
+    module = classifier(frozen=("conv1", "bn1"))
+    before = list(module.state_dict())
+    part = module.learning_layers()
+    assert part.get_parameter("fc.weight") is module.network.get_parameter("fc.weight")
+    assert not list(part.get_submodule("conv1").parameters())
+    assert list(module.state_dict()) == before
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -10,10 +10,16 @@ import torch
 from PIL import Image
 from torchvision import models
 
+from src.geometry import Picture
 from src.model.inputs import TUTORIAL, published_input
-from src.stages.transform import transform
+from src.stages.transform import normalize, transform
 
 data: Any = timm.data  # it has no types
+
+
+def _ours(image: Image.Image, architecture: str) -> torch.Tensor:
+    spec = published_input(architecture)
+    return torch.from_numpy(normalize(transform(Picture(image, *image.size), spec).pixels, spec))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "alexnet", "inception_v3", "efficientnet_b1", "vit_b_16", "swin_t"])
@@ -21,8 +27,7 @@ def test_torchvisions_are_those_of_its_presets(name: str, rng: np.random.Generat
     """The input is that of torchvision's own preset for the weights, bit for bit."""
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     preset = next(iter(models.get_model_weights(name))).transforms(antialias=True)
-    ours = transform(image, published_input(f"torchvision/{name}")).tensor
-    torch.testing.assert_close(ours, preset(image), rtol=0, atol=1e-6)
+    torch.testing.assert_close(_ours(image, f"torchvision/{name}"), preset(image), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,7 @@ def test_timms_are_those_of_its_transform(name: str, rng: np.random.Generator) -
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     published: Any = timm.get_pretrained_cfg(name)
     theirs = data.create_transform(**data.resolve_data_config(published.to_dict()), is_training=False)(image)
-    torch.testing.assert_close(transform(image, published_input(f"timm/{name}")).tensor, theirs, rtol=0, atol=1e-6)
+    torch.testing.assert_close(_ours(image, f"timm/{name}"), theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("architecture", ["timm/volo_d4_448", "timm/test_resnet", "torchvision/mnasnet0_75"])

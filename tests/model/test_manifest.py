@@ -46,4 +46,12 @@ def test_a_specification_that_makes_no_sense_is_refused(change: dict[str, Any]) 
 def test_a_manifest_needs_labels() -> None:
     """A network without classes is none."""
     with pytest.raises(ValidationError):
-        Manifest(architecture="x", labels=(), input=InputSpec(**FIELDS), layer="x", weights_sha256="0" * 64)
+        Manifest(
+            architecture="x",
+            labels=(),
+            input=InputSpec(**FIELDS),
+            layer="x",
+            engine="torch",
+            head="autograd",
+            sha256={},
+        )

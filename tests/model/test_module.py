@@ -8,7 +8,9 @@ import torch
 from src.errors import ModelError
 from src.model import bundle
 from src.model.checkpoint import Given, read_checkpoint
+from src.model.draft import draft
 from src.model.module import instantiate, parse_reference
+from src.model.restore import restore
 
 TUTORIAL = '''
 import torch
@@ -61,23 +63,24 @@ def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: P
     given = Given(module=f"{module_file}:BusCar", labels="bus,car,tram")
     checkpoint = read_checkpoint(tmp_path / "x.ckpt", given)
     assert "running" in checkpoint.notes[0]
-    with bundle.draft(checkpoint) as draft:
-        tag = bundle.store(draft, "their-own")
+    with draft(checkpoint) as verified:
+        tag = bundle.store(verified, "their-own")
     module_file.unlink()
     loaded = bundle.load(tag)
     picture = torch.randn(1, 3, 224, 224)
-    features = loaded.network.backbone(picture)
+    restored = restore(loaded.folder, loaded.manifest)
+    features = restored.backbone(picture)
     assert (loaded.manifest.architecture, loaded.manifest.layer) == ("module/BusCar", "features.11")
     assert features.shape == (1, 256, 13, 13)
-    assert torch.equal(loaded.network.head(features), network(picture))
+    assert torch.equal(restored.head(features), network(picture))
 
 
 def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
     """Another Grad-CAM layer is taken by its name."""
     torch.save(instantiate(module_file, "BusCar", {}).state_dict(), tmp_path / "x.pt")
     given = Given(module=f"{module_file}:BusCar", labels="bus,car", layer="features.10")
-    with bundle.draft(read_checkpoint(tmp_path / "x.pt", given)) as draft:
-        assert draft.manifest.layer == "features.10"
+    with draft(read_checkpoint(tmp_path / "x.pt", given)) as verified:
+        assert verified.manifest.layer == "features.10"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from iteround import saferound
 
 from src.errors import InvalidRequest, UnknownClass
-from src.stages.predict import evaluate, find_class, listed_classes, predict
+from src.stages.predict import find_class, listed_classes, predict
 
 LABELS = ("bus", "car", "crane", "crane", "7")
 LOGITS = st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=300)
@@ -23,7 +22,7 @@ def _labels(count: int) -> tuple[str, ...]:
 @given(LOGITS)
 def test_all_classes_sum_to_one_hundred(logits: list[float]) -> None:
     """The percentages of all classes sum to exactly 100 in decimal arithmetic, and nothing is left for others."""
-    prediction = predict(torch.tensor(logits), _labels(len(logits)), len(logits))
+    prediction = predict(np.array(logits, np.float32), _labels(len(logits)), len(logits))
     assert sum(Decimal(str(score.percent)) for score in prediction.top) == 100
     assert prediction.other == 0
 
@@ -31,7 +30,7 @@ def test_all_classes_sum_to_one_hundred(logits: list[float]) -> None:
 @given(LOGITS, st.integers(1, 10))
 def test_listed_and_others_sum_to_one_hundred(logits: list[float], top_k: int) -> None:
     """What is listed and what is left sum to exactly 100, however few are listed."""
-    prediction = predict(torch.tensor(logits), _labels(len(logits)), min(top_k, len(logits)))
+    prediction = predict(np.array(logits, np.float32), _labels(len(logits)), min(top_k, len(logits)))
     assert sum(Decimal(str(score.percent)) for score in prediction.top) + Decimal(str(prediction.other)) == 100
     assert prediction.other >= 0
 
@@ -39,7 +38,7 @@ def test_listed_and_others_sum_to_one_hundred(logits: list[float], top_k: int) -
 @given(LOGITS)
 def test_percentages_are_the_softmax(logits: list[float]) -> None:
     """Each percentage is 100 times the softmax, written with three decimals, highest first."""
-    prediction = predict(torch.tensor(logits), _labels(len(logits)), len(logits))
+    prediction = predict(np.array(logits, np.float32), _labels(len(logits)), len(logits))
     values = np.asarray(logits, dtype=np.float32).astype(np.float64)
     softmax = np.exp(values - values.max()) / np.exp(values - values.max()).sum()
     listed = [score.percent for score in prediction.top]
@@ -50,37 +49,31 @@ def test_percentages_are_the_softmax(logits: list[float]) -> None:
 
 def test_a_percentage_does_not_depend_on_how_many_are_listed() -> None:
     """The same class has the same percentage whether one class is listed or all."""
-    logits = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    logits = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     everything = predict(logits, _labels(1000), 1000)
     assert predict(logits, _labels(1000), 1).top == everything.top[:1]
 
 
 def test_equal_classes_come_in_their_order() -> None:
     """Of classes that are equally likely the one with the lower index comes first."""
-    assert [score.index for score in predict(torch.zeros(3), _labels(3), 3).top] == [0, 1, 2]
+    assert [score.index for score in predict(np.zeros(3, np.float32), _labels(3), 3).top] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_are_an_error(value: float) -> None:
     """A network that answers NaN or infinity is a fault, not a prediction."""
     with pytest.raises(FloatingPointError):
-        predict(torch.tensor([0.0, value]), _labels(2), 1)
+        predict(np.array([0.0, value], np.float32), _labels(2), 1)
 
 
-def test_the_head_runs_once() -> None:
-    """Logits and the graph for Grad-CAM come from the same single run of the head."""
-    runs = []
-    head = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    head.register_forward_hook(lambda *_: runs.append(1))
-    evaluation = evaluate(head, torch.rand(1, 1, 2, 2), differentiable=True)
-    torch.autograd.grad(evaluation.logits[0], evaluation.features)
-    assert len(runs) == 1
-
-
-def test_without_explanation_nothing_is_remembered() -> None:
-    """Where no explanation is asked for the logits carry no graph."""
-    evaluation = evaluate(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(1, 1, 2, 2), differentiable=False)
-    assert not evaluation.logits.requires_grad
+@given(LOGITS)
+def test_rounding_is_that_of_saferound(logits: list[float]) -> None:
+    """Every percentage is the one that iteround.saferound gives, with three decimals and a sum of 100."""
+    prediction = predict(np.array(logits, np.float32), _labels(len(logits)), len(logits))
+    values = np.asarray(logits, dtype=np.float32).astype(np.float64)
+    softmax = np.exp(values - values.max()) / np.exp(values - values.max()).sum()
+    rounded = saferound((100 * softmax).tolist(), 3, topline=100.0)
+    assert [score.percent for score in prediction.top] == sorted(rounded, reverse=True)
 
 
 @pytest.mark.parametrize(("top_k", "classes", "expected"), [(None, 2, 2), (None, 1000, 5), (1, 2, 1), (2, 2, 2)])

@@ -8,19 +8,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box
+from src.geometry import Box, Picture
 from src.options import Colormap, ImageFormat, Options
 from src.stages.render import encode, overlay
 
 GREY = 100
 
 
-def _picture(width: int, height: int) -> Image.Image:
-    return Image.new("RGB", (width, height), (GREY, GREY, GREY))
-
-
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(image)
+def _picture(width: int, height: int) -> Picture:
+    return Picture(Image.new("RGB", (width, height), (GREY, GREY, GREY)), width, height)
 
 
 def _colour(colormap: Colormap, level: int) -> NDArray[np.uint8]:
@@ -33,7 +29,7 @@ def _colour(colormap: Colormap, level: int) -> NDArray[np.uint8]:
 def test_the_blend_is_exact(colormap: Colormap) -> None:
     """Inside the box a pixel is (1 - alpha) of the picture plus alpha of the colour; outside it stays as it is."""
     heat = np.ones((2, 2), np.float32)
-    drawn = _pixels(overlay(_picture(8, 6), heat, Box(2, 1, 6, 5), Options(colormap=colormap, alpha=0.25)))
+    drawn = overlay(_picture(8, 6), heat, Box(2, 1, 6, 5), Options(colormap=colormap, alpha=0.25))
     expected = np.full((6, 8, 3), GREY)
     expected[1:5, 2:6] = np.rint(0.75 * GREY + 0.25 * _colour(colormap, 255))
     assert np.abs(drawn - expected).max() <= 1
@@ -44,13 +40,13 @@ def test_the_blend_is_exact(colormap: Colormap) -> None:
 def test_no_evidence_draws_nothing() -> None:
     """A map that is all zero leaves the picture as it is, also under the box."""
     drawn = overlay(_picture(8, 6), np.zeros((2, 2), np.float32), Box(0, 0, 8, 6), Options())
-    assert (_pixels(drawn) == GREY).all()
+    assert (drawn == GREY).all()
 
 
 @pytest.mark.parametrize(("alpha", "level"), [(0.0, None), (1.0, 255)])
 def test_alpha_goes_from_nothing_to_all(alpha: float, level: int | None) -> None:
     """Strength 0 shows the picture alone, strength 1 the heat alone."""
-    drawn = _pixels(overlay(_picture(4, 4), np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options(alpha=alpha)))
+    drawn = overlay(_picture(4, 4), np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options(alpha=alpha))
     expected = np.full(3, GREY) if level is None else _colour(Colormap.JET, level)
     assert (drawn == expected).all()
 
@@ -58,7 +54,7 @@ def test_alpha_goes_from_nothing_to_all(alpha: float, level: int | None) -> None
 def test_the_heat_is_interpolated_between_cell_centres() -> None:
     """Between the centres of two cells the heat rises linearly; beyond the outer centres it stays constant."""
     heat = np.array([[0, 1]], np.float32)
-    drawn = _pixels(overlay(_picture(8, 1), heat, Box(0, 0, 8, 1), Options(alpha=1, colormap=Colormap.VIRIDIS)))[0]
+    drawn = overlay(_picture(8, 1), heat, Box(0, 0, 8, 1), Options(alpha=1, colormap=Colormap.VIRIDIS))[0]
     levels = np.rint(np.array([0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]) * 255).astype(int)
     np.testing.assert_array_equal(drawn, [_colour(Colormap.VIRIDIS, level) for level in levels])
 
@@ -68,7 +64,7 @@ def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rn
     """Over a whole picture the interpolation is that of OpenCV's bilinear resize, which is half-pixel centred too."""
     heat = rng.random(shape, np.float32)
     options = Options(alpha=1, colormap=Colormap.CIVIDIS)
-    drawn = _pixels(overlay(_picture(*size), heat, Box(0, 0, *size), options)).astype(int)
+    drawn = overlay(_picture(*size), heat, Box(0, 0, *size), options).astype(int)
     levels = np.rint(cv2.resize(heat, size) * 255).astype(np.uint8)
     reference = cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)[..., ::-1]
     assert np.abs(drawn - reference).max() <= 3  # one level of heat is up to three steps of colour
@@ -77,7 +73,7 @@ def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rn
 def test_a_box_between_pixels_is_kept() -> None:
     """A box that ends within a pixel covers the pixels whose centres lie in it."""
     options = Options(alpha=1)
-    drawn = _pixels(overlay(_picture(10, 1), np.ones((1, 1), np.float32), Box(2.6, 0, 7.4, 1), options))[0]
+    drawn = overlay(_picture(10, 1), np.ones((1, 1), np.float32), Box(2.6, 0, 7.4, 1), options)[0]
     assert [bool((pixel != GREY).any()) for pixel in drawn] == [False] * 3 + [True] * 4 + [False] * 3
 
 
@@ -92,25 +88,25 @@ def test_the_picture_is_reduced_but_never_enlarged(
 ) -> None:
     """The longest side becomes max_side where it was longer; the box shrinks along."""
     drawn = overlay(_picture(*size), np.full((1, 1), heat, np.float32), Box(0, 0, *size), Options(max_side=max_side))
-    assert drawn.size == expected
-    assert bool((_pixels(drawn) != GREY).any()) == bool(heat)
+    assert drawn.shape == (expected[1], expected[0], 3)
+    assert bool((drawn != GREY).any()) == bool(heat)
 
 
 def test_the_given_picture_is_not_changed() -> None:
     """Drawing leaves the picture that was handed in as it was."""
     picture = _picture(8, 8)
     overlay(picture, np.ones((1, 1), np.float32), Box(0, 0, 8, 8), Options())
-    assert (_pixels(picture) == GREY).all()
+    assert (np.asarray(picture.image) == GREY).all()
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_encoding_keeps_the_picture_and_no_metadata(image_format: ImageFormat) -> None:
     """What is encoded decodes to the same picture, in the format asked for, without the input's metadata."""
     picture = _picture(64, 48)
-    picture.info.update({"comment": b"secret", "exif": b"Exif\0\0secret", "icc_profile": b"secret"})
+    picture.image.info.update({"comment": b"secret", "exif": b"Exif\0\0secret", "icc_profile": b"secret"})
     data = encode(overlay(picture, np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options()), image_format)
     decoded = Image.open(BytesIO(data))
     assert decoded.format == image_format.name
     assert decoded.size == (64, 48)
     assert b"secret" not in data
-    assert np.abs(_pixels(decoded.convert("RGB"))[32:, 32:].astype(int) - GREY).max() <= 2
+    assert np.abs(np.asarray(decoded.convert("RGB"))[32:, 32:].astype(int) - GREY).max() <= 2

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
+from src.geometry import Picture
 from src.model.manifest import InputSpec, Interpolation
-from src.stages.transform import seen_box, transform
+from src.stages.transform import normalize, seen_box, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MODES = {
@@ -31,6 +32,10 @@ def _spec(resize: int | tuple[int, int], crop: tuple[int, int], interpolation: I
     return InputSpec(resize=resize, crop=crop, interpolation=interpolation, mean=MEAN, std=STD)
 
 
+def _picture(image: Image.Image) -> Picture:
+    return Picture(image, *image.size)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("resize", "crop"), RULES, ids=str)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
@@ -41,7 +46,7 @@ def test_equals_torchvision(
     interpolation: Interpolation,
     rng: np.random.Generator,
 ) -> None:
-    """The input is bit for bit that of torchvision's Resize, CenterCrop, ToTensor and Normalize."""
+    """Pixels and normalization are bit for bit those of torchvision's Resize, CenterCrop, ToTensor and Normalize."""
     image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     reference = transforms.Compose(
         [
@@ -51,7 +56,8 @@ def test_equals_torchvision(
             transforms.Normalize(MEAN, STD),
         ]
     )(image)
-    ours = transform(image, _spec(resize, crop, interpolation)).tensor
+    spec = _spec(resize, crop, interpolation)
+    ours = torch.from_numpy(normalize(transform(_picture(image), spec).pixels, spec))
     assert ours.dtype == torch.float32
     assert ours.is_contiguous()
     assert torch.equal(ours, reference)
@@ -84,7 +90,18 @@ def test_the_box_lies_in_the_picture(
 def test_a_very_long_picture_is_resized_where_it_is_seen(rng: np.random.Generator) -> None:
     """Of a picture of 4,000 x 40 pixels only the middle is resized, to within two levels of the whole one."""
     image = Image.fromarray(rng.integers(0, 256, (40, 4000, 3), dtype=np.uint8))
-    seen = transform(image, _spec(256, (224, 224))).tensor * torch.tensor(STD)[:, None, None]
+    seen = transform(_picture(image), _spec(256, (224, 224))).pixels
     whole = image.resize((25_600, 256), Image.Resampling.BILINEAR).crop((12_688, 16, 12_912, 240))
-    reference = transforms.ToTensor()(whole) - torch.tensor(MEAN)[:, None, None]
-    assert ((seen - reference).abs() * 255).max() < 2.5
+    assert np.abs(seen.astype(int) - np.asarray(whole)).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(4001, 2999), (2999, 4001), (30_000, 1200)], ids=str)
+def test_a_picture_decoded_small_is_seen_at_the_same_place(size: tuple[int, int], rng: np.random.Generator) -> None:
+    """The size of the file, not that of its decoding, decides what is seen; the pixels are nearly the same."""
+    small = tuple(-(-side // 2) for side in size)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    spec = _spec(256, (224, 224))
+    whole = transform(Picture(coarse.resize(size, Image.Resampling.BICUBIC), *size), spec)
+    halved = transform(Picture(coarse.resize((small[0], small[1]), Image.Resampling.BICUBIC), *size), spec)
+    assert halved.box == whole.box
+    assert np.abs(halved.pixels.astype(int) - whole.pixels).max() <= 2

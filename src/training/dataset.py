@@ -4,20 +4,25 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 from tqdm import tqdm
 
+from src.cores import usable_cores
 from src.errors import ModelError, RequestError
+from src.geometry import Picture
 from src.model.manifest import InputSpec
-from src.stages.decode import DecodeLimits, decode_image
+from src.stages.decode import DecodeLimits, Enough, decode_image
 
 __all__ = ["Dataset", "Photo", "Skipped", "Split", "read_dataset", "split"]
 
 _LIMITS: Final = DecodeLimits()
+_SPARE: Final = 2  # as in the pipeline: how much more than the network's size is decoded of a large JPEG file
 _LONGEST: Final = 8  # of the longer side over the shorter one; a strip of 10 x 20,000 pixels would take 400 MB
 _MIN_CLASSES: Final = 2
 
@@ -26,7 +31,8 @@ _MIN_CLASSES: Final = 2
 class Photo:
     """An upright RGB picture of class ``label``, resized already; equal pictures have equal ``digest``.
 
-    ``digest`` is the SHA-256 of all decoded pixels, so it is the same for files of the same bytes, too.
+    ``digest`` is the SHA-256 of all decoded pixels, so it is the same for files of the same bytes, too. A large
+    JPEG file is decoded at half, a quarter or an eighth of its size.
     """
 
     path: Path
@@ -82,8 +88,7 @@ def read_dataset(folder: Path, spec: InputSpec) -> Dataset:
             f"{folder} has {len(classes)} folder{'s' * (len(classes) != 1)} in it: at least two classes are needed,"
             " a folder of photos for each."
         )
-    files = [(file, label) for label, entry in enumerate(classes) for file in _files(entry)]
-    outcomes = [_read(file, label, spec) for file, label in tqdm(files, "reading", unit=" photos")]
+    outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in _files(entry)], spec)
     photos = tuple(outcome for outcome in outcomes if isinstance(outcome, Photo))
     if empty := [entry.name for label, entry in enumerate(classes) if label not in {photo.label for photo in photos}]:
         raise ModelError(f"There are no pictures in {folder} for {', '.join(empty)}: add some or remove the folder.")
@@ -115,26 +120,37 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
-def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
+def _read_all(files: Sequence[tuple[Path, int]], spec: InputSpec) -> list[Photo | Skipped]:
+    """Read ``files`` with their labels, in their order; decoders and resizing let other threads run."""
+    pool = ThreadPoolExecutor(usable_cores(), "reading")
     try:
-        image = decode_image(file.read_bytes(), _LIMITS)
+        outcomes = pool.map(partial(_read, spec=spec), *zip(*files, strict=True)) if files else ()
+        return list(tqdm(outcomes, "reading", len(files), unit=" photos"))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for all of them
+
+
+def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
+    needed = _SPARE * (spec.resize if isinstance(spec.resize, int) else max(spec.resize))
+    try:
+        picture = decode_image(file.read_bytes(), _LIMITS, Enough(needed, needed))
     except RequestError as exc:
         return Skipped(file, exc.message)
     except OSError as exc:
         return Skipped(file, exc.strerror or str(exc))
-    digest = hashlib.sha256(f"{image.size} ".encode() + image.tobytes()).hexdigest()
-    return Photo(file, label, _resized(image, spec), digest)
+    digest = hashlib.sha256(f"{picture.image.size} ".encode() + picture.image.tobytes()).hexdigest()
+    return Photo(file, label, _resized(picture, spec), digest)
 
 
-def _resized(image: Image.Image, spec: InputSpec) -> Image.Image:
+def _resized(picture: Picture, spec: InputSpec) -> Image.Image:
     """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
     resampling = Image.Resampling[spec.interpolation.upper()]
     if not isinstance(spec.resize, int):
-        return image.resize((spec.resize[1], spec.resize[0]), resampling)
-    image = _middle(image)
-    width, height = image.size
-    longer = int(spec.resize * max(image.size) / min(image.size))
-    return image.resize((spec.resize, longer) if width <= height else (longer, spec.resize), resampling)
+        return picture.image.resize((spec.resize[1], spec.resize[0]), resampling)
+    shorter, longer = sorted((picture.width, picture.height))
+    length = min(int(spec.resize * longer / shorter), spec.resize * _LONGEST)
+    size = (spec.resize, length) if picture.width <= picture.height else (length, spec.resize)
+    return _middle(picture.image).resize(size, resampling)
 
 
 def _middle(image: Image.Image) -> Image.Image:

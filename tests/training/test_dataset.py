@@ -1,5 +1,6 @@
 """Reading a folder per class, and its split."""
 
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.dataset import Dataset, read_dataset, split
 from src.errors import ModelError
+from src.geometry import Picture
 from src.model.manifest import InputSpec
-from src.stages.decode import DecodeLimits, decode_image
+from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.transform import transform
+from src.training.dataset import Dataset, read_dataset, split
 
 SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -70,7 +72,40 @@ def test_kept_pictures_are_seen_as_in_the_service(
         save_noise(tmp_path / label / "x.png", rng, *size)
     photo = read_dataset(tmp_path, spec).photos[0]
     served = decode_image(photo.path.read_bytes(), DecodeLimits())
-    assert np.array_equal(transform(photo.image, spec).tensor, transform(served, spec).tensor)
+    kept = Picture(photo.image, *photo.image.size)
+    assert np.array_equal(transform(kept, spec).pixels, transform(served, spec).pixels)
+
+
+@pytest.mark.parametrize("size", [(403, 307), (307, 403), (1270, 160), (160, 700)])
+@pytest.mark.parametrize("resize", [40, (50, 45)])
+def test_large_jpegs_are_seen_as_in_the_service(
+    tmp_path: Path, rng: np.random.Generator, size: tuple[int, int], resize: int | tuple[int, int]
+) -> None:
+    """What is decoded at a part of its size gives the network, bit for bit, what the pipeline gives it."""
+    spec = InputSpec.model_validate({**SPEC.model_dump(), "resize": resize})
+    pixels = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(tmp_path / label / "x.jpg")
+    image = read_dataset(tmp_path, spec).photos[0].image
+    needed = 2 * (resize if isinstance(resize, int) else max(resize))
+    served = decode_image((tmp_path / "a" / "x.jpg").read_bytes(), DecodeLimits(), Enough(needed, needed))
+    assert served.image.size != size or min(size) < 2 * needed
+    assert np.array_equal(transform(Picture(image, *image.size), spec).pixels, transform(served, spec).pixels)
+
+
+def test_photos_are_in_the_order_of_their_names(folder: Path) -> None:
+    """However many threads read them and whichever is done first: all of one class, then the next one."""
+    save_noise(folder / "a" / "00 large.png", np.random.default_rng(0), 2000, 1500)
+    paths = [photo.path for photo in read_dataset(folder, SPEC).photos]
+    assert paths == sorted(paths)
+    assert paths[1].name == "00 large.png"
+
+
+def test_no_thread_stays_behind(folder: Path) -> None:
+    """Those that read end with the reading."""
+    read_dataset(folder, SPEC)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reading")]
 
 
 def test_a_turned_photo_is_kept_upright(folder: Path) -> None:

@@ -1,0 +1,113 @@
+"""A checkpoint -> a verified model in a folder, ready for the store."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from src.errors import ModelError
+from src.model.checkpoint import Checkpoint
+from src.model.convert import convert
+from src.model.derive import derive
+from src.model.files import CLOSED_FORM, COMPILED, MANIFEST, MODULE, WEIGHTS, sha256
+from src.model.manifest import Head, InputSpec, Manifest
+from src.model.openvino_runtime import OpenVinoRuntime
+from src.model.restore import make, restore
+from src.model.split import SplitNetwork, split
+from src.model.tensors import load_weights
+from src.model.torch_runtime import TorchRuntime
+from src.model.verify import Agreement, Verification, compare, random_pictures, verify
+
+__all__ = ["Draft", "draft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A verified model, written to ``folder`` and read back from there, that is not in the store yet.
+
+    ``agreement`` is that of the converted form with torch; None where torch itself will run the network.
+    """
+
+    folder: Path
+    manifest: Manifest
+    verification: Verification
+    agreement: Agreement | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the files that the store will hold."""
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
+
+@contextmanager
+def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
+    """Verify the network of ``checkpoint`` and write it to a folder that is gone afterwards.
+
+    Raises:
+        ModelError: The weights do not fit, or the network cannot be explained.
+    """
+    network = make(checkpoint.architecture, len(checkpoint.labels), checkpoint.module, checkpoint.arguments)
+    load_weights(network, checkpoint.weights)
+    parts = split(network, checkpoint.input.crop, checkpoint.layer)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        manifest = _write(checkpoint, network, parts.layer, folder)
+        stored = restore(folder, manifest)
+        verification = verify(network, parts, stored, checkpoint.input.crop)
+        manifest, agreement = _with_engine(stored, manifest, folder)
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        yield Draft(folder, manifest, verification, agreement)
+
+
+def _write(checkpoint: Checkpoint, network: nn.Module, layer: str, folder: Path) -> Manifest:
+    """Write the weights, and the code where it is the person's own; return the manifest of a network run by torch."""
+    if checkpoint.module is not None:
+        shutil.copyfile(checkpoint.module, folder / MODULE)
+    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / WEIGHTS)
+    return Manifest(
+        architecture=checkpoint.architecture,
+        arguments=dict(checkpoint.arguments),
+        labels=checkpoint.labels,
+        input=checkpoint.input,
+        layer=layer,
+        engine="torch",
+        head="autograd",
+        sha256=_sums(folder),
+    )
+
+
+def _with_engine(network: SplitNetwork, manifest: Manifest, folder: Path) -> tuple[Manifest, Agreement | None]:
+    """Convert the network for OpenVINO; return the manifest that says so, or why it stays with torch."""
+    try:
+        head = _convert(network, manifest.input, folder)
+        converted = manifest.model_copy(update={"engine": "openvino", "head": head, "sha256": _sums(folder)})
+        running = OpenVinoRuntime.start(folder, converted, "fp32", 1)
+        original = TorchRuntime.of(network, manifest.input, "cpu", "fp32", 1)
+        return converted, compare(running, original, manifest.input.crop)
+    except ModelError as exc:
+        for file in (COMPILED, Path(COMPILED).with_suffix(".bin"), CLOSED_FORM):
+            (folder / file).unlink(missing_ok=True)
+        return manifest.model_copy(update={"note": str(exc)}), None
+
+
+def _convert(network: SplitNetwork, spec: InputSpec, folder: Path) -> Head:
+    """Write the converted network, and the closed form of its head where it has one; return how that is explained."""
+    with torch.no_grad():
+        features = network.backbone(random_pictures(spec.crop))
+    derived = derive(network.head, features)
+    if derived is None:
+        convert(network.backbone, None, spec, folder / COMPILED)
+        return "autograd"
+    convert(network.backbone, derived.module, spec, folder / COMPILED)
+    derived.form.save(folder / CLOSED_FORM)
+    return "closed_form"
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {file.name: sha256(file) for file in sorted(folder.iterdir())}

@@ -1,0 +1,1 @@
+"""A folder of photos per class -> batches that a classifier learns from."""

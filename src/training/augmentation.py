@@ -1,0 +1,39 @@
+"""A photo -> the same photo as it could have been taken too, at random: what a network learns from."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from src.model.manifest import InputSpec
+
+__all__ = ["vary"]
+
+_LEAST_AREA = 0.4  # of the photo
+_MOST_STRETCHED = 4 / 3
+_LIGHT = 0.2  # up to this much more or less brightness, contrast and colour
+
+
+def vary(image: Image.Image, spec: InputSpec, rng: np.random.Generator) -> Image.Image:
+    """Return a part of ``image`` (RGB), resized to the crop of ``spec``, in another light, every other time mirrored.
+
+    The same state of ``rng`` gives the same pixels.
+    """
+    height, width = spec.crop
+    box = _part(image.width, image.height, rng)
+    varied = image.resize((width, height), Image.Resampling[spec.interpolation.upper()], box)
+    if rng.random() < 0.5:  # noqa: PLR2004 - every other one
+        varied = varied.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        varied = change(varied).enhance(rng.uniform(1 - _LIGHT, 1 + _LIGHT))
+    return varied
+
+
+def _part(width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """Return the corners x0, y0, x1, y1 of a part that is as likely to be wide as to be high."""
+    area = width * height * rng.uniform(_LEAST_AREA, 1.0)
+    stretched = math.exp(rng.uniform(-1, 1) * math.log(_MOST_STRETCHED))
+    part_width = min(width, math.sqrt(area * stretched))
+    part_height = min(height, math.sqrt(area / stretched))
+    left, top = rng.uniform(0, width - part_width), rng.uniform(0, height - part_height)
+    return left, top, left + part_width, top + part_height

@@ -1,0 +1,119 @@
+"""Photos -> batches for the layers that learn, prepared by threads of their own while these layers learn."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.geometry import Picture
+from src.model.manifest import InputSpec
+from src.stages.transform import normalize, transform
+from src.training.augmentation import vary
+from src.training.dataset import Photo
+
+__all__ = ["Batch", "SeenBatches", "Source", "VariedBatches"]
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+# Photos that a thread works on at once. What a layer makes of 32 is so large that its memory is fetched anew and given
+# back each time: twice the time per photo.
+_PIECE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What batches are made of, and how.
+
+    Args:
+        photos: What the batches consist of.
+        spec: How pictures are prepared.
+        size: Photos in a batch.
+        front: Pictures float32 (N, 3, H, W) -> what a batch holds of them; called by several threads.
+        pool: The threads that prepare batches.
+    """
+
+    photos: Sequence[Photo]
+    spec: InputSpec
+    size: int
+    front: Callable[[torch.Tensor], torch.Tensor]
+    pool: Executor
+
+
+class SeenBatches:
+    """The photos in their order, as the service sees them, and their classes int64 (N,).
+
+    They are the same each time, so they are computed once and kept.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._kept: list[Batch] = []
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._source.photos) / self._source.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._kept:
+            size, members = self._source.size, range(len(self._source.photos))
+            orders = [members[start : start + size] for start in members[::size]]
+            self._kept = list(_prepared(self._source, orders, None))
+        return iter(self._kept)
+
+
+class VariedBatches:
+    """The photos shuffled and varied at random, each time otherwise, and their classes int64 (N,).
+
+    A last batch that is not whole is left out, for a batch norm cannot learn from a single picture.
+    """
+
+    def __init__(self, source: Source, seed: int, passes: int = 0) -> None:
+        """Begin after so many ``passes``: their chance and that of all that follow is of ``seed`` alone."""
+        self._source = source
+        self._seed = seed
+        self._passes = passes
+
+    def __len__(self) -> int:
+        return max(1, len(self._source.photos) // self._source.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        chance = self._seed, self._passes
+        self._passes += 1
+        order = np.random.default_rng(chance).permutation(len(self._source.photos)).tolist()
+        size = self._source.size
+        yield from _prepared(self._source, [order[size * batch :][:size] for batch in range(len(self))], chance)
+
+
+def _prepared(source: Source, orders: Sequence[Sequence[int]], chance: tuple[int, int] | None) -> Iterator[Batch]:
+    """Yield a batch of the photos in each of ``orders``, while the next one is in preparation."""
+    coming: deque[list[Future[Batch]]] = deque()
+    for order in orders:
+        pieces = [order[start : start + _PIECE] for start in range(0, len(order), _PIECE)]
+        coming.append([source.pool.submit(_piece, source, piece, chance) for piece in pieces])
+        if len(coming) > 1:
+            yield _joined(coming.popleft())
+    while coming:
+        yield _joined(coming.popleft())
+
+
+def _joined(pieces: Sequence[Future[Batch]]) -> Batch:
+    features, labels = zip(*(piece.result() for piece in pieces), strict=True)
+    return torch.cat(features), torch.cat(labels)
+
+
+def _piece(source: Source, members: Sequence[int], chance: tuple[int, int] | None) -> Batch:
+    images = np.stack([normalize(_pixels(source, member, chance), source.spec) for member in members])
+    return source.front(torch.from_numpy(images)), torch.tensor([source.photos[member].label for member in members])
+
+
+def _pixels(source: Source, member: int, chance: tuple[int, int] | None) -> NDArray[np.uint8]:
+    image = source.photos[member].image
+    if chance is None:
+        return transform(Picture(image, *image.size), source.spec).pixels
+    # Of the photo's own number, so that it does not matter which thread is the first.
+    return np.asarray(vary(image, source.spec, np.random.default_rng((*chance, member))))

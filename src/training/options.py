@@ -1,0 +1,47 @@
+"""The options of the training command."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["parser"]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser; what is not given is None, and completed later."""
+    options = argparse.ArgumentParser(
+        prog="python -m src.train",
+        description=description,
+        epilog="Then store the model with 'python save_model.py OUT/best.ckpt' and serve it.",
+    )
+    add = options.add_argument
+    add("folder", metavar="FOLDER", type=Path, help="holds one folder of photos for each class")
+    add("--arch", metavar="NAME", help="torchvision/<name> or timm/<name> (default: timm/tf_efficientnet_lite0,"
+        " which starts from ImageNet weights; all others start from random ones)")  # fmt: skip
+    add("--epochs", type=_whole(1), help="passes over the photos (default: 2, more for few photos)")
+    add("--batch-size", type=_whole(2), help="photos per step (default: 32, fewer for few photos)")
+    add("--seed", type=_whole(0), help="of the split and all other chance (default: 0)")
+    add("--validation", metavar="FRACTION", type=_fraction,
+        help="share of the photos to judge by, never learned from (default: 0.15)")  # fmt: skip
+    add("--resume", metavar="LAST.ckpt", type=Path, help="go on from the end of an earlier run's file")
+    add("--out", metavar="FOLDER", type=Path, help="where to write (default: runs/<name of FOLDER>)")
+    return options
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
+        return int(text)
+
+    return number
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, such as 0.15, not {text!r}")
+    return value

@@ -1,0 +1,137 @@
+"""The options of the training command, and the run that is resumed -> what is trained, and from which weights."""
+
+import math
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from src.errors import ModelError
+from src.model.architecture import full_name
+from src.model.classifier import Classifier
+from src.model.default import default_checkpoint
+from src.model.inputs import published_input
+from src.model.manifest import InputSpec
+from src.training.dataset import Dataset
+
+__all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
+
+_DEFAULT: Final = "timm/tf_efficientnet_lite0"
+# What photos consist of it knows already; only its last convolution and the head learn. The backward pass through the
+# depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
+_FROZEN: Final = ("conv_stem", "bn1", "blocks")
+_LEARNING_RATE: Final = 1e-3
+# The share of it for what was learned on a million photos already: small, so as not to destroy it.
+_PRETRAINED_SHARE: Final = 0.03
+_BATCH: Final = 32
+_EPOCHS: Final = 2  # four are no better: measured with three splits
+_MAX_EPOCHS: Final = 40
+_VIEWS: Final = 2000  # photos to learn from, each one counted as often as it is seen, where --epochs is not given
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run that goes on: its hyper-parameters, and how many epochs it has ended."""
+
+    file: Path
+    hyper_parameters: dict[str, Any]
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is trained: the options of the command, completed from the run that is resumed."""
+
+    architecture: str
+    seed: int
+    validation: float
+    input: InputSpec
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from ImageNet weights."""
+        return self.architecture == _DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many photos make a step, and how often all of them are seen."""
+
+    batch_size: int
+    epochs: int
+
+
+def earlier_run(file: Path) -> Earlier:
+    """Read what ``file``, the last.ckpt of a run, says of it.
+
+    Raises:
+        ModelError: It cannot be read, or is something else.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        return Earlier(file, dict(content["hyper_parameters"]), int(content["epoch"]) + 1)
+    except OSError as exc:
+        raise ModelError(f"Cannot read {file} ({exc.strerror}): give the last.ckpt of an earlier run.") from exc
+    except Exception as exc:  # torch raises what its unpickler happens to stumble over
+        raise ModelError(f"{file} is not a checkpoint of this command: give the last.ckpt of an earlier run.") from exc
+
+
+def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
+    """Complete the ``arch``, ``seed`` and ``validation`` that were not given.
+
+    Raises:
+        ModelError: There is no such architecture.
+    """
+    stored = earlier.hyper_parameters if earlier else {}
+    origin = stored.get("origin") or {}
+    architecture = full_name(options.arch or stored.get("architecture", _DEFAULT))
+    return Recipe(
+        architecture=architecture,
+        seed=options.seed if options.seed is not None else int(origin.get("seed", 0)),
+        validation=options.validation or float(origin.get("validation", 0.15)),
+        input=default_checkpoint().input if architecture == _DEFAULT else published_input(architecture),
+    )
+
+
+def pace(options: Namespace, photos: int) -> Pace:
+    """Complete batch size and epochs: few photos need small batches and many passes to be learned at all."""
+    epochs = min(_MAX_EPOCHS, max(_EPOCHS, math.ceil(_VIEWS / max(1, photos))))
+    return Pace(options.batch_size or max(4, min(_BATCH, photos // 4)), options.epochs or epochs)
+
+
+def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
+    """Return a classifier for the classes of ``dataset``; the default network keeps all that it knows but its head."""
+    classifier = Classifier(
+        architecture=recipe.architecture,
+        labels=dataset.labels,
+        input=recipe.input.model_dump(mode="json"),
+        learning_rate=_LEARNING_RATE,
+        backbone_rate=_PRETRAINED_SHARE if recipe.pretrained else 1.0,
+        frozen=_FROZEN if recipe.pretrained else (),
+        keep_statistics=recipe.pretrained,
+        origin={"dataset": dataset.digest, "seed": recipe.seed, "validation": recipe.validation},
+    )
+    if recipe.pretrained:
+        known = default_checkpoint().weights
+        # A head of zeros starts with no opinion; a random one would first have to be unlearned.
+        own = {name: torch.zeros_like(tensor) for name, tensor in classifier.network.state_dict().items()}
+        kept = {name: tensor for name, tensor in known.items() if not name.startswith("classifier.")}
+        classifier.network.load_state_dict(own | kept)
+    return classifier
+
+
+def check_same(earlier: Earlier, classifier: Classifier) -> None:
+    """Refuse to go on from a run whose validation photos this one would learn from, or whose weights do not fit.
+
+    Raises:
+        ModelError: It is of other labels or photos, or of another architecture, seed or validation share.
+    """
+    stored = earlier.hyper_parameters
+    now = {**classifier.hparams, **classifier.hparams["origin"]}
+    then = {**stored, **stored.get("origin", {})}
+    for name in ("labels", "architecture", "dataset", "seed", "validation"):
+        if then.get(name) != now[name]:
+            detail = "" if name == "dataset" else f" ({then.get(name)}, now {now[name]})"
+            raise ModelError(f"{earlier.file} is of a run with other {name}{detail}: start anew without --resume.")

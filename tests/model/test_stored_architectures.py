@@ -1,0 +1,84 @@
+"""Every architecture through the model store and the whole path, in the engine that serves it."""
+
+import gc
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import bentoml
+import numpy as np
+import pytest
+import skimage
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from src.model import bundle
+from src.model.checkpoint import Checkpoint
+from src.model.draft import draft
+from src.model.manifest import InputSpec
+from src.model.runtime import start
+from src.options import Options
+from src.pipeline import Pipeline
+from src.stages.decode import DecodeLimits
+from tests.model.test_architectures import CLASSES, REFUSED, TIMM, TORCHVISION, input_size, random_network
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LABELS: Final = tuple(f"class {index}" for index in range(CLASSES))
+QUICK = ["torchvision/mobilenet_v3_small", "torchvision/squeezenet1_1", "timm/test_convnext", "timm/test_vit"]
+# Half a billion parameters and more: their files, and the network in three forms at once, take more than 8 GB.
+TOO_BIG = {"torchvision/vit_h_14", "torchvision/regnet_y_128gf"}
+
+
+def _photo() -> bytes:
+    return (Path(skimage.__file__).parent / "data" / "chelsea.png").read_bytes()
+
+
+def _check(architecture: str) -> None:
+    """Store a network of random weights, serve it, and compare its answer to that of the untouched network."""
+    network = random_network(architecture)
+    crop = input_size(architecture, network)
+    spec = InputSpec(resize=max(crop), crop=crop, interpolation="bilinear", mean=MEAN, std=STD)
+    photo = _photo()
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(max(crop)),
+            transforms.CenterCrop(crop),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    with torch.no_grad():
+        expected = 100 * network(prepare(Image.open(BytesIO(photo)))[None])[0].softmax(0).numpy()
+    with draft(Checkpoint(architecture, LABELS, spec, network.state_dict())) as verified:
+        tag = bundle.store(verified, "every-architecture")
+    try:
+        stored = bundle.load(tag)
+        running = start(stored.folder, stored.manifest, threads=1, device="cpu")
+        pipeline = Pipeline(stored.manifest, running, DecodeLimits())
+        recognition = pipeline.recognize(photo, Options(heatmaps=True, top_k=CLASSES))
+    finally:
+        bentoml.models.delete(tag)
+    found = {score.index: score.percent for score in recognition.prediction.top}
+    np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth percent
+    assert running.name == stored.manifest.engine == "openvino", stored.manifest.note
+    assert any(heatmap.any() for heatmap in recognition.heatmaps)
+    assert recognition.explanation is not None
+
+
+@pytest.mark.parametrize("architecture", QUICK)
+def test_each_kind_of_network_is_stored_and_served(architecture: str) -> None:
+    """A network from the store answers in OpenVINO as the untouched one does, and is explained."""
+    _check(architecture)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # the libraries' networks have warnings of their own
+@pytest.mark.parametrize("architecture", sorted({*TORCHVISION, *TIMM} - {*REFUSED, *TOO_BIG}))
+def test_every_architecture_is_stored_and_served(architecture: str) -> None:
+    """The same for every network that has a Grad-CAM."""
+    try:
+        _check(architecture)
+    finally:
+        gc.collect()

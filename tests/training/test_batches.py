@@ -1,0 +1,125 @@
+"""Batches, prepared by threads."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from src.geometry import Picture
+from src.model.manifest import InputSpec
+from src.stages.transform import normalize, transform
+from src.training.batches import Batch, SeenBatches, Source, VariedBatches
+from src.training.dataset import Photo
+
+SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+@pytest.fixture
+def photos(rng: np.random.Generator) -> list[Photo]:
+    """Forty-three noisy pictures, each of a class of its own."""
+    noise = rng.integers(0, 256, (43, 40, 50, 3), dtype=np.uint8)
+    return [Photo(Path(str(label)), label, Image.fromarray(pixels), str(label)) for label, pixels in enumerate(noise)]
+
+
+@pytest.fixture
+def pool() -> Iterator[Executor]:
+    """Three threads."""
+    with ThreadPoolExecutor(3) as threads:
+        yield threads
+
+
+def source(photos: list[Photo], pool: Executor, size: int = 20) -> Source:
+    """Batches of the pictures themselves."""
+    return Source(photos, SPEC, size, lambda images: images, pool)
+
+
+def counted(calls: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A front that notes how many pictures it got."""
+
+    def front(images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return images
+
+    return front
+
+
+def equal(first: list[Batch], second: list[Batch]) -> bool:
+    """Whether all batches are equal, bit for bit."""
+    pairs = zip(first, second, strict=True)
+    return all(torch.equal(*parts) for one, other in pairs for parts in zip(one, other, strict=True))
+
+
+def test_photos_to_judge_by_are_seen_as_in_the_service(photos: list[Photo], pool: Executor) -> None:
+    """All photos come in their order, bit for bit as the stages of the service prepare them."""
+    batches = SeenBatches(source(photos, pool))
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert [len(part) for _, part in batches] == [20, 20, 3]
+    assert len(batches) == 3
+    assert labels.tolist() == list(range(43))
+    served = [normalize(transform(Picture(photo.image, 50, 40), SPEC).pixels, SPEC) for photo in photos]
+    assert np.array_equal(images, np.stack(served))
+
+
+def test_photos_to_judge_by_are_prepared_once(photos: list[Photo], pool: Executor) -> None:
+    """A second pass gives the same tensors without asking for them again."""
+    calls: list[int] = []
+    batches = SeenBatches(Source(photos, SPEC, 20, counted(calls), pool))
+    first, again = list(batches), list(batches)
+    assert len(calls) == 3 + 3 + 1
+    assert all(one is other for one, other in zip(first, again, strict=True))
+
+
+def test_photos_to_learn_from_are_shuffled_and_varied(photos: list[Photo], pool: Executor) -> None:
+    """Each pass has whole batches of different photos, in another order and varied otherwise."""
+    batches = VariedBatches(source(photos, pool), seed=0)
+    passes = [list(batches), list(batches)]
+    assert len(batches) == 2
+    for batch in passes:
+        assert [images.shape for images, _ in batch] == [(20, 3, 32, 32)] * 2
+        labels = torch.cat([part for _, part in batch]).tolist()
+        assert len(set(labels)) == 40
+        assert labels != sorted(labels)
+    assert not equal(*passes)
+
+
+def test_fewer_photos_than_a_batch_are_one_batch(photos: list[Photo], pool: Executor) -> None:
+    """Three photos are learned from, too."""
+    ((images, _),) = VariedBatches(source(photos[:3], pool), seed=0)
+    assert len(images) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_chance_is_of_the_seed_alone(photos: list[Photo], pool: Executor, threads: int) -> None:
+    """The same seed gives the same batches with any number of threads, in any pass; another seed does not."""
+    with ThreadPoolExecutor(threads) as others:
+        batches = VariedBatches(source(photos, others), seed=7)
+        first, second = list(batches), list(batches)
+    assert equal(first, list(VariedBatches(source(photos, pool), seed=7)))
+    assert equal(second, list(VariedBatches(source(photos, pool), seed=7, passes=1)))
+    assert not equal(first, list(VariedBatches(source(photos, pool), seed=8)))
+
+
+def test_the_next_batch_is_prepared_meanwhile(photos: list[Photo], pool: Executor) -> None:
+    """While the first batch is being used, the second one is computed, and the third one is not."""
+    calls: list[int] = []
+    batches = iter(VariedBatches(Source(photos, SPEC, 8, counted(calls), pool), seed=0))
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(calls) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(calls) == 2
+
+
+def test_a_mistake_in_a_thread_is_told(photos: list[Photo], pool: Executor) -> None:
+    """What goes wrong while a batch is prepared is raised where the batch is asked for."""
+
+    def fail(images: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(f"no pictures, but {len(images)}")
+
+    with pytest.raises(RuntimeError, match="no pictures"):
+        list(VariedBatches(Source(photos, SPEC, 8, fail, pool), seed=0))

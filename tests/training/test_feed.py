@@ -1,0 +1,76 @@
+"""The layers that do not learn."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from src.model.classifier import Classifier
+from src.model.default import default_checkpoint
+from src.training.dataset import Dataset
+from src.training.feed import Front, has_fast_bfloat16, workers
+from src.training.recipe import Recipe, new_classifier
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    """The default network for two classes."""
+    recipe = Recipe("timm/tf_efficientnet_lite0", 0, 0.15, default_checkpoint().input)
+    return new_classifier(recipe, Dataset(("a", "b"), (), ()))
+
+
+@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 0.05)])
+def test_front_and_learning_layers_are_the_network(classifier: Classifier, bfloat16: bool, tolerance: float) -> None:  # noqa: FBT001 - a parameter of the test
+    """One after the other they compute what the whole network computes, in bfloat16 about that."""
+    torch.manual_seed(0)
+    torch.nn.init.normal_(classifier.network.get_parameter("classifier.weight"))
+    images = torch.randn(3, 3, 224, 224)
+    front = Front(classifier.frozen_layers(), torch.device("cpu"), bfloat16=bfloat16)
+    with torch.inference_mode():
+        whole = classifier.eval()(images)
+        parts = classifier.learning_layers()(front(images).float())
+    assert (parts - whole).abs().max() < tolerance * whole.abs().max()
+
+
+def test_the_front_has_no_gradients_and_never_changes() -> None:
+    """Its features need no gradient; what becomes of the network's weights does not change them."""
+    network = Classifier(architecture="timm/test_resnet", labels=("a", "b"), input={}, frozen=("conv1", "bn1"))
+    front = Front(network.frozen_layers(), torch.device("cpu"), bfloat16=False)
+    images = torch.randn(2, 3, 32, 32)
+    before = front(images)
+    assert not before.requires_grad
+    with torch.no_grad():
+        for layer in network.train().frozen_layers():
+            for parameter in layer.parameters():
+                parameter.zero_()
+    assert torch.equal(front(images), before)
+
+
+def test_without_frozen_layers_it_passes_pictures_on() -> None:
+    """A network that learns as a whole gets the pictures."""
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(Front((), torch.device("cpu"), bfloat16=has_fast_bfloat16())(images), images)
+
+
+def test_threads_of_torch_are_as_before(classifier: Classifier) -> None:
+    """Torch has one thread while frozen layers are run by others, its usual number where there are none, and after."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with workers(classifier) as pool:
+            assert torch.get_num_threads() == 1
+            assert pool.submit(torch.get_num_threads).result() == 1
+        with workers(Classifier(architecture="timm/test_resnet", labels=("a", "b"), input={})):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_workers_end_with_what_they_are_at(classifier: Classifier) -> None:
+    """Where the training was stopped, what was to come is not computed, and no thread stays behind."""
+    with workers(classifier) as pool:
+        tasks = [pool.submit(time.sleep, 0.05) for _ in range(1000)]
+    assert any(task.cancelled() for task in tasks)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]

@@ -1,0 +1,61 @@
+"""What is trained, and how long."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.errors import ModelError
+from src.training.dataset import Dataset
+from src.training.recipe import Earlier, Pace, check_same, earlier_run, new_classifier, pace, recipe
+
+NOTHING = Namespace(arch=None, seed=None, validation=None, batch_size=None, epochs=None)
+DATASET = Dataset(("a", "b"), (), ())
+
+
+def earlier(**changed: object) -> Earlier:
+    """A run of a tiny network after two epochs."""
+    origin = {"seed": 3, "validation": 0.25, "dataset": DATASET.digest}
+    hyper_parameters = {"architecture": "timm/test_resnet", "labels": ["a", "b"], "origin": origin}
+    return Earlier(Path("last.ckpt"), {**hyper_parameters, **changed}, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("photos", "expected"),
+    [(1_000_000, Pace(32, 2)), (1255, Pace(32, 2)), (250, Pace(32, 8)), (60, Pace(15, 34)), (1, Pace(4, 40))],
+)
+def test_few_photos_are_seen_more_often_in_small_batches(photos: int, expected: Pace) -> None:
+    """Two thousand are seen in all, the same ones again and again, but none more than forty times."""
+    assert pace(NOTHING, photos) == expected
+
+
+def test_what_was_given_is_kept() -> None:
+    """Options are stronger than what would be chosen."""
+    given = Namespace(arch="test_vit", seed=0, validation=0.5, batch_size=3, epochs=1)
+    assert pace(given, 1000) == Pace(3, 1)
+    chosen = recipe(given, earlier())
+    assert (chosen.architecture, chosen.seed, chosen.validation) == ("timm/test_vit", 0, 0.5)
+
+
+def test_a_resumed_run_is_of_the_earlier_recipe() -> None:
+    """What was not given is that of the earlier run; without one it is the default network."""
+    chosen = recipe(NOTHING, earlier())
+    assert (chosen.architecture, chosen.seed, chosen.validation) == ("timm/test_resnet", 3, 0.25)
+    assert not chosen.pretrained
+    assert recipe(NOTHING, None).pretrained
+
+
+def test_the_earlier_run_is_in_its_file(tmp_path: Path) -> None:
+    """Hyper-parameters and ended epochs, which Lightning counts from 0, are read."""
+    file = tmp_path / "last.ckpt"
+    torch.save({"hyper_parameters": {"architecture": "x"}, "epoch": 4}, file)
+    assert earlier_run(file) == Earlier(file, {"architecture": "x"}, 5)
+
+
+def test_only_the_same_run_goes_on() -> None:
+    """Other labels are refused, equal ones are not."""
+    classifier = new_classifier(recipe(NOTHING, earlier()), DATASET)
+    check_same(earlier(), classifier)
+    with pytest.raises(ModelError, match="other labels"):
+        check_same(earlier(labels=["a", "c"]), classifier)
