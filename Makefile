@@ -7,7 +7,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all check format bento lock clean
+.PHONY: help setup model serve dev demo test test-all benchmark check format bento lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -44,6 +44,9 @@ test: $(READY) ## run the tests, but for the sweep over every architecture
 
 test-all: $(READY) ## run all tests, the sweep over every architecture included
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
+	$(BIN)/python -m tests.benchmarks $(QUICK)
 
 check: $(READY) ## lint and check types
 	$(BIN)/ruff check .

@@ -33,7 +33,9 @@ class Settings(BaseSettings):
         description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
     )
     threads: int = Field(
-        default_factory=usable_cores, ge=1, description="Pictures in work at the same time; default: the usable cores."
+        default_factory=lambda: 2 * usable_cores(),
+        ge=1,
+        description="Pictures in work at once; default: two per usable core, one in the network, one before or behind.",
     )
     max_queue: int = Field(
         default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."

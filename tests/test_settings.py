@@ -18,7 +18,7 @@ def test_the_readme_documents_every_setting_with_its_default() -> None:
     assert list(rows) == [name.upper() for name in fields]
     for name, field in fields.items():
         if name == "threads":
-            assert rows["THREADS"] == "usable cores"
+            assert rows["THREADS"] == "twice the usable cores"
         else:
             default = list(field.default) if isinstance(field.default, tuple) else field.default
             assert rows[name.upper()] == f"`{default}`"

@@ -1,9 +1,9 @@
 """The JSON of requests and responses."""
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+import pybase64
 from pydantic import BaseModel, ConfigDict, Field
 
 from src.model.manifest import InputSpec
@@ -107,7 +107,7 @@ class RecognitionResponse(_Response):
                 for score, heatmap in zip(top, heatmaps, strict=True)
             ],
             other=recognition.prediction.other,
-            gradcam=explanation and base64.b64encode(explanation.picture).decode("ascii"),
+            gradcam=explanation and pybase64.b64encode_as_string(explanation.picture),
             explained=explanation
             and ExplainedResponse(label=explanation.label, evidence=explanation.evidence, format=explanation.format),
             image=ImageResponse(

@@ -55,9 +55,10 @@ class OpenVinoRuntime:
     @classmethod
     def start(cls, folder: Path, manifest: Manifest, precision: Precision, threads: int) -> Self:
         """Compile the network in ``folder`` for use by ``threads`` threads at once, which share out the cores."""
+        cores = usable_cores()
         options = {
-            "INFERENCE_NUM_THREADS": str(max(threads, usable_cores())),
-            "NUM_STREAMS": str(threads),
+            "INFERENCE_NUM_THREADS": str(cores),
+            "NUM_STREAMS": str(min(threads, cores)),
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "ENABLE_CPU_PINNING": "NO",  # the threads that decode pictures use the same cores
         }

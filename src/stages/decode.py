@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pybase64
 from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
@@ -92,8 +93,8 @@ def decode_base64(text: str) -> bytes:
     if prefix := _DATA_URL.match(text):
         text = text[prefix.end() :]
     try:
-        data = binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:  # binascii.Error included; non-ASCII text raises a plain ValueError
+        data = pybase64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error included
         data = _decode_loosely_written(text)
     if not data:
         raise InvalidBase64("The picture is empty: send the bytes of a picture file, encoded as base64.")

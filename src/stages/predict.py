@@ -46,10 +46,9 @@ def predict(logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int) ->
     steps = _rounded(likelihoods * (100 * _STEPS / likelihoods.sum()))
     # Rounding keeps the order of the classes but may lower the first of equal ones: sorting puts that right.
     steps[::-1].sort()
-    ranked = np.argsort(-scores, kind="stable")[:top_k].tolist()
     top = tuple(
         ClassScore(labels[index], index, step / _STEPS)
-        for index, step in zip(ranked, steps[:top_k].tolist(), strict=True)
+        for index, step in zip(_largest(scores, top_k).tolist(), steps[:top_k].tolist(), strict=True)
     )
     return Prediction(top, int(steps[top_k:].sum()) / _STEPS)
 
@@ -63,9 +62,17 @@ def _rounded(values: NDArray[np.float64]) -> NDArray[np.int64]:
     nearest = np.rint(values)
     missing = round(values.sum() - nearest.sum())
     lost = values - nearest
-    moved = np.argsort(-lost if missing > 0 else lost, kind="stable")[: abs(missing)]
-    nearest[moved] += np.sign(missing)
+    if missing:
+        nearest[_largest(lost if missing > 0 else -lost, abs(missing))] += np.sign(missing)
     return nearest.astype(np.int64)
+
+
+def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Return the indices of the ``count`` largest values, largest first, of equal ones the first first."""
+    least = np.partition(values, -count)[-count]
+    candidates = np.flatnonzero(values >= least)
+    order: NDArray[np.intp] = candidates[np.argsort(-values[candidates], kind="stable")]
+    return order[:count]
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:

@@ -12,7 +12,9 @@ from src.model.manifest import InputSpec
 
 __all__ = ["NetworkInput", "normalize", "seen_box", "transform"]
 
-_MUCH_LONGER: Final = 64  # resized area over seen area; 20,000 x 2 pixels would be resized to 655 megapixels
+_MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
+_REACH: Final = 4  # pixels of the larger of picture and result: Lanczos, the widest filter, looks at 3 to each side
+_SPARE: Final = 2.0  # sides of a picture over those that it is resized to, down to which it may be averaged before
 _RESAMPLING: Final = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -36,7 +38,7 @@ def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
     (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
     """
     box = seen_box(picture.width, picture.height, spec)
-    return NetworkInput(np.asarray(_seen_part(picture, box, spec)), box)
+    return NetworkInput(np.asarray(_seen_part(picture, spec)), box)
 
 
 def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
@@ -49,17 +51,36 @@ def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]
     return np.ascontiguousarray(normalized.transpose(2, 0, 1))
 
 
-def _seen_part(picture: Picture, box: Box, spec: InputSpec) -> Image.Image:
-    image = picture.image
+def _seen_part(picture: Picture, spec: InputSpec) -> Image.Image:
+    image, resampling = picture.image, _RESAMPLING[spec.interpolation]
+    rows, columns = _resized(picture.width, picture.height, spec.resize)
     height, width = spec.crop
-    resized_height, resized_width = _resized(picture.width, picture.height, spec.resize)
-    resampling = _RESAMPLING[spec.interpolation]
-    if resized_height * resized_width > _MUCH_LONGER * height * width:
-        part = box.scaled(image.width / picture.width, image.height / picture.height)
-        return image.resize((width, height), resampling, box=(part.x0, part.y0, part.x1, part.y1))
-    left, top = _margin(resized_width, width), _margin(resized_height, height)
-    resized = image.resize((resized_width, resized_height), resampling)
+    top, left = _margin(rows, height), _margin(columns, width)
+    gap = None if image.size == (picture.width, picture.height) else _SPARE
+    if rows * columns > _MUCH_LONGER * height * width:
+        part = Box(left, top, left + width, top + height).scaled(image.width / columns, image.height / rows)
+        return image.resize((width, height), resampling, (part.x0, part.y0, part.x1, part.y1), gap)
+    scale = image.height / rows
+    exact = all(float(np.float32(scale * cut)) == scale * cut for cut in (top, top + height))
+    if gap is None and exact and image.width >= image.height and resampling != Image.Resampling.NEAREST:
+        return _by_columns_first(image, columns, Box(left, top, left + width, top + height), scale, resampling)
+    resized = image.resize((columns, rows), resampling, reducing_gap=gap)
     return resized.crop((left, top, left + width, top + height))
+
+
+def _by_columns_first(
+    image: Image.Image, columns: int, seen: Box, scale: float, resampling: Image.Resampling
+) -> Image.Image:
+    """Resize a landscape in two steps as Pillow does, columns and then rows, but only what the result needs of either.
+
+    All columns are in need: Pillow cuts at 32-bit floats, and most places between columns are none.
+    """
+    reach = _REACH * max(scale, 1)
+    first, last = max(0, int(seen.y0 * scale - reach)), min(image.height, int(seen.y1 * scale + reach) + 1)
+    stripe = image.crop((0, first, image.width, last)).resize((columns, last - first), resampling)
+    part = stripe.crop((int(seen.x0), 0, int(seen.x1), last - first))
+    rows = (0, seen.y0 * scale - first, part.width, seen.y1 * scale - first)
+    return part.resize((part.width, int(seen.y1 - seen.y0)), resampling, rows)
 
 
 def seen_box(width: int, height: int, spec: InputSpec) -> Box:

@@ -1,0 +1,110 @@
+"""The photos of the benchmark: three sizes, made from photos that scikit-image and scikit-learn ship."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import sklearn.datasets
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tests.places import PACKAGED_PHOTOS
+
+__all__ = ["HD", "HUGE", "SMALL", "PhotoSet", "make_photos", "resized_photo"]
+
+SMALL: Final = "small"
+HD: Final = "1920x1280"
+HUGE: Final = "12 megapixels"
+
+_SOURCES: Final = (
+    *PACKAGED_PHOTOS,
+    *(Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")),
+)
+_SMALL_BYTES: Final = 12_000
+_QUALITY: Final = 90
+_DETAIL: Final = 0.4  # of the local contrast, in each octave: what a camera's picture has below the source's pixels
+_OCTAVES: Final = (1, 2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSet:
+    """JPEG files of ``width`` x ``height`` pixels each."""
+
+    name: str
+    width: int
+    height: int
+    files: tuple[bytes, ...]
+
+    @property
+    def mean_kilobytes(self) -> float:
+        """Mean size of a file in kB."""
+        return sum(map(len, self.files)) / len(self.files) / 1000
+
+
+def make_photos(name: str) -> PhotoSet:
+    """Make the photos of the set ``name``: ``SMALL``, ``HD`` or ``HUGE``; the same bytes in every run."""
+    if name == SMALL:
+        return _photo_set(name, (451, 300), len(_SOURCES), _of_small_file)
+    if name == HD:
+        return _photo_set(name, (1920, 1280), len(_SOURCES), _of_camera)
+    return _photo_set(name, (4000, 3000), 3, _of_camera)
+
+
+def resized_photo(megapixels: float) -> bytes:
+    """Return one photo of 4:3 with ``megapixels`` as a JPEG file as a camera writes it."""
+    width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
+    return _of_camera(_resized(_SOURCES[0], (width, round(width * 3 / 4))))
+
+
+def _photo_set(name: str, size: tuple[int, int], count: int, encode: Callable[[Image.Image], bytes]) -> PhotoSet:
+    return PhotoSet(name, *size, tuple(encode(_resized(source, size)) for source in _SOURCES[:count]))
+
+
+def _resized(source: Path, size: tuple[int, int]) -> Image.Image:
+    with Image.open(source) as image:
+        return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+
+
+def _of_small_file(image: Image.Image) -> bytes:
+    """Return ``image`` as the JPEG file whose size is nearest to that of small photos on the web."""
+    return min((_jpeg(image, quality) for quality in range(10, 96, 2)), key=lambda file: abs(len(file) - _SMALL_BYTES))
+
+
+def _of_camera(image: Image.Image) -> bytes:
+    return _jpeg(_detailed(image), _QUALITY)
+
+
+def _detailed(image: Image.Image) -> Image.Image:
+    """Return ``image`` with noise as fine as its pixels, the stronger the more contrast there is around.
+
+    An enlarged photo is smooth: its JPEG file would be small and decode faster than a camera's.
+    """
+    rng = np.random.default_rng(0)
+    pixels = np.asarray(image, dtype=np.float32)
+    noise = sum((_noise(rng, image.size, octave) for octave in _OCTAVES), start=np.zeros(pixels.shape[:2], np.float32))
+    pixels = pixels + _DETAIL * (_contrast(image) * noise)[..., None]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _noise(rng: np.random.Generator, size: tuple[int, int], octave: int) -> NDArray[np.float32]:
+    coarse = rng.standard_normal((size[1] // octave + 1, size[0] // octave + 1), dtype=np.float32)
+    return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR))
+
+
+def _contrast(image: Image.Image) -> NDArray[np.float32]:
+    """Return the standard deviation of the brightness around each pixel."""
+    grey = image.convert("L").convert("F")
+    coarse = (image.width // 16, image.height // 16)
+    mean = np.asarray(grey.resize(coarse, Image.Resampling.BOX))
+    square = np.asarray(Image.fromarray(np.square(np.asarray(grey))).resize(coarse, Image.Resampling.BOX))
+    deviation = np.sqrt(np.maximum(square - np.square(mean), 4)).astype(np.float32)
+    return np.asarray(Image.fromarray(deviation).resize(image.size, Image.Resampling.BILINEAR))
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,147 @@
+"""The services that are compared, and how each is started."""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.benchmarks.networks import ALEXNET_WEIGHTS, TORCH_THREADS
+from tests.benchmarks.processes import ProcessTree
+from tests.places import ROOT
+
+__all__ = [
+    "ALEXNET_MODEL",
+    "OURS",
+    "Running",
+    "Service",
+    "compared_services",
+    "our_service",
+    "start",
+    "user_environment",
+]
+
+OURS: Final = "this service"
+ALEXNET_MODEL: Final = "alexnet"
+
+_BIN: Final = Path(sys.executable).parent
+_CORES: Final = str(psutil.cpu_count() if not hasattr(os, "sched_getaffinity") else len(os.sched_getaffinity(0)))
+_START_SECONDS: Final = 180
+_LOOK_SECONDS: Final = 0.02
+# What the package tests and this machine set for their own sake, and no user has.
+_NOT_INHERITED: Final = ("OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How to start a server (``{port}`` stands for its port) and where it says that it is ready.
+
+    ``network``: the network it serves; only services of the same network are compared.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: str
+    network: str = "EfficientNet-Lite0"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started server; ``startup`` is the time in seconds from the start of its process to its readiness."""
+
+    service: Service
+    url: str
+    tree: ProcessTree
+    startup: float
+
+
+def our_service(name: str = OURS, model: str = "image_recognition", network: str = "EfficientNet-Lite0") -> Service:
+    """Return this service with every setting as it comes, serving the stored ``model``."""
+    command = (str(_BIN / "bentoml"), "serve", "service:ImageRecognition", "--host", "127.0.0.1", "--port", "{port}")
+    return Service(name, command, "/readyz", network, {"IMAGE_RECOGNITION_MODEL": f"{model}:latest"})
+
+
+def compared_services(alexnet_weights: Path) -> tuple[Service, ...]:
+    """Return all services that are compared, ours first."""
+    alexnet = {ALEXNET_WEIGHTS: str(alexnet_weights)}
+    bento = (str(_BIN / "bentoml"), "serve", "tests.benchmarks.naive_bento:NaiveBento", "--host", "127.0.0.1")
+    litserve = (sys.executable, "-m", "tests.benchmarks.litserve_gradcam", "--port", "{port}")
+    return (
+        our_service(),
+        Service("LitServe + grad-cam", litserve, "/health", environment={TORCH_THREADS: "1"}),
+        Service("BentoML, naive", (*bento, "--port", "{port}"), "/readyz", environment={TORCH_THREADS: _CORES}),
+        _tutorial("tutorial, tuned", "1"),
+        _tutorial("tutorial", _CORES),
+        our_service("this service, AlexNet", ALEXNET_MODEL, "AlexNet"),
+        _tutorial("tutorial, AlexNet, tuned", "1", "AlexNet", alexnet),
+        _tutorial("tutorial, AlexNet", _CORES, "AlexNet", alexnet),
+    )
+
+
+def _tutorial(
+    name: str, threads: str, network: str = "EfficientNet-Lite0", environment: Mapping[str, str] | None = None
+) -> Service:
+    """Return the tutorial's service, one uvicorn worker per core.
+
+    As it comes, torch takes every core in every worker, and the workers fight; tuned, each worker has one thread.
+    """
+    uvicorn = (sys.executable, "-m", "uvicorn", "tests.benchmarks.tutorial:app", "--workers", _CORES)
+    command = (*uvicorn, "--log-level", "warning", "--port", "{port}")
+    return Service(name, command, "/ready", network, {TORCH_THREADS: threads, **(environment or {})})
+
+
+def user_environment() -> dict[str, str]:
+    """Return the environment of a command as a user would start it."""
+    return {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
+
+
+def start(service: Service, logs: Path) -> Running:
+    """Start ``service`` as a user would; return when it is ready. Its log goes to the folder ``logs``.
+
+    Raises:
+        RuntimeError: It did not become ready.
+    """
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    log = logs / f"{service.name}.log"
+    began = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [part.format(port=port) for part in service.command],
+            cwd=ROOT,
+            env=user_environment() | dict(service.environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    tree = ProcessTree(psutil.Process(process.pid))
+    while time.monotonic() - began < _START_SECONDS and process.poll() is None:
+        if _answers(port, service.ready):
+            return Running(service, url, tree, time.monotonic() - began)
+        time.sleep(_LOOK_SECONDS)
+    tree.end()
+    raise RuntimeError(f"{service.name} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,207 @@
+"""What the service must reach, beside what was measured in the same run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.benchmarks.limits import BACKBONE
+from tests.benchmarks.photos import HUGE, SMALL
+from tests.benchmarks.plan import HEATMAP, NO_HEATMAP
+from tests.benchmarks.results import Measurement, Results
+from tests.benchmarks.services import OURS
+from tests.benchmarks.stages import GRADCAM, NETWORK
+from tests.benchmarks.statistic import number
+
+__all__ = ["TARGETS", "Target", "Verdict", "judge"]
+
+_LOAD: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure and its bound; ``figure`` returns ``None`` where the run did not measure it."""
+
+    what: str
+    bound: float
+    at_least: bool
+    unit: str
+    figure: Callable[[Results], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target, what was measured, and whether that is enough; both ``None`` where nothing was measured."""
+
+    target: Target
+    measured: float | None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the target is reached."""
+        if self.measured is None:
+            return None
+        return self.measured >= self.target.bound if self.target.at_least else self.measured <= self.target.bound
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """What, target, measured, verdict: as words."""
+        sign = "at least" if self.target.at_least else "at most"
+        unit = self.target.unit
+        measured = "not measured" if self.measured is None else f"{number(self.measured)}{unit}"
+        word = {True: "reached", False: "**missed**", None: ""}[self.reached]
+        return self.target.what, f"{sign} {number(self.target.bound)}{unit}", measured, word
+
+
+def judge(results: Results) -> tuple[Verdict, ...]:
+    """Compare ``results`` with every target."""
+    return tuple(Verdict(target, target.figure(results)) for target in TARGETS)
+
+
+def _at(results: Results, service: str = OURS, variant: str = HEATMAP) -> Measurement | None:
+    return results.find(service, SMALL, variant, _LOAD)
+
+
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+    return numerator / denominator if numerator is not None and denominator else None
+
+
+def _throughput(service: str = OURS, variant: str = HEATMAP) -> Callable[[Results], float | None]:
+    def figure(results: Results) -> float | None:
+        found = _at(results, service, variant)
+        return None if found is None else found.per_second.median
+
+    return figure
+
+
+def _times(
+    ours: Callable[[Results], float | None], other: Callable[[Results], float | None]
+) -> Callable[[Results], float | None]:
+    return lambda results: _ratio(ours(results), other(results))
+
+
+def _engine(results: Results) -> float | None:
+    return max((figure.per_second.median for figure in results.engine if figure.network == BACKBONE), default=None)
+
+
+def _percent_of_engine(variant: str) -> Callable[[Results], float | None]:
+    def figure(results: Results) -> float | None:
+        share = _ratio(_throughput(variant=variant)(results), _engine(results))
+        return None if share is None else 100 * share
+
+    return figure
+
+
+def _huge_p50(service: str = OURS, variant: str = HEATMAP) -> Callable[[Results], float | None]:
+    def figure(results: Results) -> float | None:
+        found = results.find(service, HUGE, variant, 1)
+        return None if found is None else found.p50.median
+
+    return figure
+
+
+def _limit(way: str) -> Callable[[Results], float | None]:
+    """Milliseconds of decoding a huge file the ``way`` of ``engine.WAYS`` and of a forward pass, on one core."""
+
+    def figure(results: Results) -> float | None:
+        decoding = (d.milliseconds.median for d in results.decoding if (d.photos, d.way) == (HUGE, way))
+        return next((each + results.forward.median for each in decoding), None)
+
+    return figure
+
+
+def _stage(name: str) -> Callable[[Results], float | None]:
+    return lambda results: next(
+        (f.milliseconds.median for f in results.stages if (f.photos, f.stage) == (SMALL, name)), None
+    )
+
+
+def _gradcam_percent(results: Results) -> float | None:
+    share = _ratio(_stage(GRADCAM)(results), _stage(NETWORK)(results))
+    return None if share is None else 100 * share
+
+
+def _tail(results: Results) -> float | None:
+    found = _at(results)
+    return None if found is None else _ratio(found.p99.median, found.p50.median)
+
+
+def _startup(results: Results) -> float | None:
+    return results.startup[OURS].median if OURS in results.startup else None
+
+
+def _memory(results: Results) -> float | None:
+    return max((m.memory for m in results.measurements if m.service == OURS), default=None)
+
+
+def _growth(results: Results) -> float | None:
+    return None if results.soak is None else 100 * results.soak.growth()
+
+
+def _at_least(bound: float, unit: str, what: str, figure: Callable[[Results], float | None]) -> Target:
+    return Target(what, bound, at_least=True, unit=unit, figure=figure)
+
+
+def _at_most(bound: float, unit: str, what: str, figure: Callable[[Results], float | None]) -> Target:
+    return Target(what, bound, at_least=False, unit=unit, figure=figure)
+
+
+_OUR_ALEXNET: Final = _throughput("this service, AlexNet")
+TARGETS: Final = (
+    _at_least(
+        20,
+        "x",
+        "throughput, beside the tutorial tuned to one thread a worker",
+        _times(_throughput(), _throughput("tutorial, tuned")),
+    ),
+    _at_least(20, "x", "throughput, beside the tutorial as it comes", _times(_throughput(), _throughput("tutorial"))),
+    _at_least(
+        8,
+        "x",
+        "throughput, beside LitServe + grad-cam",
+        _times(_throughput(), _throughput("LitServe + grad-cam")),
+    ),
+    _at_least(
+        40,
+        "x",
+        "AlexNet's throughput, beside the tutorial tuned to one thread a worker",
+        _times(_OUR_ALEXNET, _throughput("tutorial, AlexNet, tuned")),
+    ),
+    _at_least(
+        40,
+        "x",
+        "AlexNet's throughput, beside the tutorial as it comes",
+        _times(_OUR_ALEXNET, _throughput("tutorial, AlexNet")),
+    ),
+    _at_least(65, " %", "share of the engine's throughput, heatmap on", _percent_of_engine(HEATMAP)),
+    _at_least(75, " %", "share of the engine's throughput, heatmap off", _percent_of_engine(NO_HEATMAP)),
+    _at_most(5, " %", "Grad-CAM's arithmetic, of the forward pass", _gradcam_percent),
+    _at_least(
+        0.8,
+        "x",
+        "throughput with heatmap, beside without",
+        _times(_throughput(), _throughput(variant=NO_HEATMAP)),
+    ),
+    _at_least(
+        15,
+        "x",
+        "12 megapixels: faster at p50 than the tutorial, tuned",
+        _times(_huge_p50("tutorial, tuned"), _huge_p50()),
+    ),
+    _at_most(
+        2,
+        "x",
+        "12 megapixels, heatmap off: p50, beside decoding for the network and a forward pass",
+        _times(_huge_p50(variant=NO_HEATMAP), _limit("reduced for the network")),
+    ),
+    _at_most(
+        2,
+        "x",
+        "12 megapixels, heatmap on: p50, beside decoding for the returned picture and a forward pass",
+        _times(_huge_p50(), _limit("reduced for the returned picture")),
+    ),
+    _at_most(3, "x", "p99 beside p50", _tail),
+    _at_most(4, " s", "start to ready", _startup),
+    _at_most(900, " MB", "highest memory (PSS) under any load", _memory),
+    _at_most(2, " %", "growth of memory in the soak", _growth),
+)
+"""The chapter "What it must reach"; where not said otherwise: small photos, 16 clients, heatmap on."""

@@ -1,0 +1,29 @@
+"""Medians, spreads, and numbers as people write them."""
+
+import pytest
+
+from tests.benchmarks.statistic import Spread, number
+
+
+def test_spread() -> None:
+    """Median, minimum and maximum; a single value has no spread to show."""
+    assert Spread.of([3, 1, 8]) == Spread(3, 1, 8)
+    assert str(Spread.of([3, 1, 8])) == "3.00 (1.00-8.00)"
+    assert str(Spread.of([12.34])) == "12.3"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.012345, "0.0123"),
+        (1.5, "1.50"),
+        (99.96, "100.0"),
+        (123.4, "123"),
+        (1234.5, "1,234"),
+        (-5.25, "-5.25"),
+    ],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """Three significant digits, thousands apart, no powers of ten."""
+    assert number(value) == text
