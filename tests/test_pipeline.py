@@ -205,3 +205,30 @@ def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
+
+
+@pytest.mark.parametrize("max_side", [100, 1024, 5000])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side: int) -> None:
+    """A JPEG that is decoded in part has the answer and the heat of one that is not, at the size that was asked for."""
+    pixels = np.full((3000, 4000, 3), GREY, np.uint8)
+    pixels[1000:2000, 1500:2500] = RED
+    answers = []
+    for name in ("JPEG", "PNG"):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        buffer = BytesIO()
+        Image.fromarray(pixels).save(buffer, name, exif=exif, compress_level=1, quality=95)
+        options = Options(heatmaps=True, max_side=max_side, top_k=2, format=ImageFormat.PNG)
+        answers.append(red_pipeline().recognize(buffer.getvalue(), options))
+    small, whole = answers
+    assert (small.width, small.height, small.box) == (whole.width, whole.height, whole.box)
+    assert abs(small.prediction.top[0].percent - whole.prediction.top[0].percent) < 0.5
+    for one, other in zip(small.heatmaps, whole.heatmaps, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)
+    pictures = [answer.explanation and Image.open(BytesIO(answer.explanation.picture)) for answer in answers]
+    assert pictures[0] is not None
+    assert pictures[1] is not None
+    assert max(pictures[0].size) == min(max_side, 4000)
+    assert pictures[0].size == pictures[1].size
+    assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() < 2

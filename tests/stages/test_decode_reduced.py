@@ -1,0 +1,79 @@
+"""Large JPEG files are decoded at half, a quarter or an eighth of their size, where that is enough."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.errors import BrokenImage
+from src.stages.decode import DecodeLimits, Enough, decode_image
+
+LIMITS = DecodeLimits()
+
+
+def _file(width: int, height: int, name: str = "JPEG", orientation: int = 1, mode: str = "RGB") -> bytes:
+    """Return a picture with soft shades, which no decoder changes much."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = BytesIO()
+    image.save(buffer, name, quality=95, exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "enough", "expected"),
+    [
+        ((4000, 3000), Enough(512, 512), (1000, 750)),
+        ((4000, 3000), Enough(512, 1024), (2000, 1500)),
+        ((4000, 3000), Enough(100, 100), (500, 375)),
+        ((1023, 1023), Enough(512, 512), (1023, 1023)),
+        ((1024, 1024), Enough(512, 512), (512, 512)),
+        ((4001, 2999), Enough(512, 512), (1001, 750)),
+        ((9000, 600), Enough(512, 512), (9000, 600)),
+        ((40, 30), Enough(512, 512), (40, 30)),
+        ((4000, 3000), Enough(10**30, 10**30), (4000, 3000)),
+    ],
+    ids=str,
+)
+def test_no_side_becomes_less_than_is_enough(size: tuple[int, int], enough: Enough, expected: tuple[int, int]) -> None:
+    """The file is decoded at the least size that is enough, and what it says of its own size stays."""
+    picture = decode_image(_file(*size), LIMITS, enough)
+    assert (picture.width, picture.height) == size
+    assert picture.image.size == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_picture_is_turned_upright(orientation: int) -> None:
+    """Size and pixels are those of the upright picture in every orientation."""
+    data = _file(1200, 800, orientation=orientation)
+    whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
+    assert (half.width, half.height) == (whole.width, whole.height) == whole.image.size
+    assert half.image.size == (whole.width // 2, whole.height // 2)
+    shrunk = np.asarray(whole.image.reduce(2)).astype(int)
+    assert np.abs(np.asarray(half.image) - shrunk).mean() < 2
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_every_mode_can_be_reduced(mode: str) -> None:
+    """Grey and CMYK files are reduced as well, and become RGB."""
+    data = _file(1200, 800, mode=mode)
+    whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
+    assert (half.image.mode, half.image.size) == ("RGB", (600, 400))
+    assert np.abs(np.asarray(half.image).astype(int) - np.asarray(whole.image.reduce(2))).mean() < 2
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF"])
+def test_other_formats_are_decoded_whole(name: str) -> None:
+    """Only JPEG can be decoded in part."""
+    picture = decode_image(_file(1200, 800, name), LIMITS, Enough(100, 100))
+    assert picture.image.size == (picture.width, picture.height) == (1200, 800)
+
+
+def test_a_damaged_file_is_refused_at_any_size() -> None:
+    """A file that ends too early is broken, also where little of it is wanted."""
+    data = _file(1200, 800)
+    with pytest.raises(BrokenImage):
+        decode_image(data[: len(data) // 2], LIMITS, Enough(100, 100))
