@@ -226,9 +226,8 @@ def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side
     assert abs(small.prediction.top[0].percent - whole.prediction.top[0].percent) < 0.5
     for one, other in zip(small.heatmaps, whole.heatmaps, strict=True):
         np.testing.assert_allclose(one, other, atol=0.02)
-    pictures = [answer.explanation and Image.open(BytesIO(answer.explanation.picture)) for answer in answers]
-    assert pictures[0] is not None
-    assert pictures[1] is not None
+    explanations = [answer.explanation for answer in answers if answer.explanation]
+    pictures = [Image.open(BytesIO(explanation.picture)) for explanation in explanations]
     assert max(pictures[0].size) == min(max_side, 4000)
     assert pictures[0].size == pictures[1].size
     assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() < 2

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from timm.models import VGG
 from torch import fx, nn
 
 from src.errors import ModelError
@@ -44,12 +45,27 @@ def split(network: nn.Module, input_size: tuple[int, int], layer: str | None = N
     Raises:
         ModelError: The network has no such layer, or no spatial feature map that everything behind it depends on.
     """
+    if isinstance(network, VGG) and layer in {None, _before_pooling(network)}:
+        return _split_vgg(network, input_size)
     if layer in {None, _TIMM_LAYER} and hasattr(network, "forward_features") and hasattr(network, "forward_head"):
         parts = _split_timm(network, input_size)
         if parts is not None:
             return parts
     traced = Traced(network, input_size)
     return _split_last(traced) if layer is None else _split_at(traced, traced.named(layer))
+
+
+def _before_pooling(network: VGG) -> str:
+    return f"features.{len(network.features) - 2}"
+
+
+def _split_vgg(network: VGG, input_size: tuple[int, int]) -> SplitNetwork:
+    """Split timm's VGG, which torch.fx cannot trace, before the last max-pool: its features end behind it."""
+    backbone, head = network.features[:-1], nn.Sequential(network.features[-1], _Part(network, "forward_head"))
+    folding = _folding(backbone, input_size)
+    if folding is None:
+        raise ModelError(f"Of pictures of {input_size} pixels this network makes no map: give larger ones with --crop.")
+    return _joined(backbone, head, _before_pooling(network), folding)
 
 
 def _split_timm(network: nn.Module, input_size: tuple[int, int]) -> SplitNetwork | None:

@@ -23,6 +23,7 @@ LAYERS = {
     "torchvision/googlenet": ("inception5b.cat", (1024, 7, 7)),
     "timm/tf_efficientnet_lite0": ("forward_features", (1280, 7, 7)),
     "timm/resnet18": ("forward_features", (512, 7, 7)),
+    "timm/vgg11": ("features.19", (512, 14, 14)),
     "torchvision/vit_b_32": ("encoder.layers.encoder_layer_10.add_1", (768 + 16, 7, 7)),
     "timm/swin_tiny_patch4_window7_224": ("forward_features", (768, 7, 7)),
     "timm/mixer_s32_224": ("forward_features", (512, 7, 7)),
