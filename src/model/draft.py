@@ -52,17 +52,22 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
     Raises:
         ModelError: The weights do not fit, or the network cannot be explained.
     """
-    network = make(checkpoint.architecture, len(checkpoint.labels), checkpoint.module, checkpoint.arguments)
-    load_weights(network, checkpoint.weights)
-    parts = split(network, checkpoint.input.crop, checkpoint.layer)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        manifest = _write(checkpoint, network, parts.layer, folder)
-        stored = restore(folder, manifest)
-        verification = verify(network, parts, stored, checkpoint.input.crop)
+        manifest, stored, verification = _written(checkpoint, folder)
         manifest, agreement = _with_engine(stored, manifest, folder)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         yield Draft(folder, manifest, verification, agreement)
+
+
+def _written(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, SplitNetwork, Verification]:
+    """Write the network of ``checkpoint``, read it back, and verify that it is the same."""
+    network = make(checkpoint.architecture, len(checkpoint.labels), checkpoint.module, checkpoint.arguments)
+    load_weights(network, checkpoint.weights)
+    parts = split(network, checkpoint.input.crop, checkpoint.layer)
+    manifest = _write(checkpoint, network, parts.layer, folder)
+    stored = restore(folder, manifest)
+    return manifest, stored, verify(network, parts, stored, checkpoint.input.crop)
 
 
 def _write(checkpoint: Checkpoint, network: nn.Module, layer: str, folder: Path) -> Manifest:
