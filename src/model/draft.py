@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def _write(checkpoint: Checkpoint, network: nn.Module, layer: str, folder: Path)
     """Write the weights, and the code where it is the person's own; return the manifest of a network run by torch."""
     if checkpoint.module is not None:
         shutil.copyfile(checkpoint.module, folder / MODULE)
-    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / WEIGHTS)
+    save_file(_unshared(network.state_dict()), folder / WEIGHTS)
     return Manifest(
         architecture=checkpoint.architecture,
         arguments=dict(checkpoint.arguments),
@@ -85,6 +85,17 @@ def _write(checkpoint: Checkpoint, network: nn.Module, layer: str, folder: Path)
         head="autograd",
         sha256=_sums(folder),
     )
+
+
+def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return contiguous ``tensors``, with a copy of each that shares its memory with an earlier one, as tied weights do."""
+    kept: dict[str, torch.Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        kept[name] = tensor.clone(memory_format=torch.contiguous_format) if storage in storages else tensor.contiguous()
+        storages.add(storage)
+    return kept
 
 
 def _with_engine(network: SplitNetwork, manifest: Manifest, folder: Path) -> tuple[Manifest, Agreement | None]:

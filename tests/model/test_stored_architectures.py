@@ -25,7 +25,13 @@ from tests.model.test_architectures import CLASSES, REFUSED, TIMM, TORCHVISION, 
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LABELS: Final = tuple(f"class {index}" for index in range(CLASSES))
-QUICK = ["torchvision/mobilenet_v3_small", "torchvision/squeezenet1_1", "timm/test_convnext", "timm/test_vit"]
+QUICK = [
+    "timm/coat_lite_tiny",  # has tied weights
+    "torchvision/mobilenet_v3_small",
+    "torchvision/squeezenet1_1",
+    "timm/test_convnext",
+    "timm/test_vit",
+]
 # Parameters: the files of a larger network, and the network in several forms at once, take more than 8 GB.
 TOO_MANY: Final = 250_000_000
 
