@@ -88,7 +88,7 @@ def _write(checkpoint: Checkpoint, network: nn.Module, layer: str, folder: Path)
 
 
 def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return contiguous ``tensors``, with a copy of each that shares its memory with an earlier one, as tied weights do."""
+    """Return contiguous ``tensors``, copies of those that share memory with earlier ones, as tied weights do."""
     kept: dict[str, torch.Tensor] = {}
     storages: set[int] = set()
     for name, tensor in tensors.items():
