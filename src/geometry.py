@@ -19,6 +19,11 @@ class Picture:
     width: int
     height: int
 
+    @property
+    def reduced(self) -> bool:
+        """Whether it was decoded at less than its size."""
+        return self.image.size != (self.width, self.height)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -1,9 +1,9 @@
 """A person's own network class, from a Python file: the one thing that is run, and only because it was asked for."""
 
-import importlib.util
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from torch import nn
@@ -35,12 +35,11 @@ def instantiate(file: Path, name: str, arguments: Mapping[str, object]) -> nn.Mo
     Raises:
         ModelError: The code or the class fails, or the class is no network.
     """
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"{file} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(file.stem)
+    module.__file__ = str(file)
     try:
-        spec.loader.exec_module(module)
+        # Not by import, which would run what it finds in a cache beside the file, and leave one in the model store.
+        exec(compile(file.read_bytes(), file, "exec"), module.__dict__)  # noqa: S102 - what --module asks for
         network = _called(getattr(module, name), arguments)
     except Exception as exc:
         raise ModelError(f"{file}:{name} cannot be made: {type(exc).__name__}: {exc}.") from exc

@@ -56,7 +56,7 @@ def _seen_part(picture: Picture, spec: InputSpec) -> Image.Image:
     rows, columns = _resized(picture.width, picture.height, spec.resize)
     height, width = spec.crop
     top, left = _margin(rows, height), _margin(columns, width)
-    gap = None if image.size == (picture.width, picture.height) else _SPARE
+    gap = _SPARE if picture.reduced else None
     if rows * columns > _MUCH_LONGER * height * width:
         part = Box(left, top, left + width, top + height).scaled(image.width / columns, image.height / rows)
         return image.resize((width, height), resampling, (part.x0, part.y0, part.x1, part.y1), gap)

@@ -145,12 +145,13 @@ def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
 def _resized(picture: Picture, spec: InputSpec) -> Image.Image:
     """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
     resampling = Image.Resampling[spec.interpolation.upper()]
+    gap = _SPARE if picture.reduced else None
     if not isinstance(spec.resize, int):
-        return picture.image.resize((spec.resize[1], spec.resize[0]), resampling)
+        return picture.image.resize((spec.resize[1], spec.resize[0]), resampling, reducing_gap=gap)
     shorter, longer = sorted((picture.width, picture.height))
     length = min(int(spec.resize * longer / shorter), spec.resize * _LONGEST)
     size = (spec.resize, length) if picture.width <= picture.height else (length, spec.resize)
-    return _middle(picture.image).resize(size, resampling)
+    return _middle(picture.image).resize(size, resampling, reducing_gap=gap)
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -1,6 +1,9 @@
 """Network classes of people's own."""
 
+import py_compile
+import sys
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 import pytest
 import torch
@@ -81,6 +84,18 @@ def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
     given = Given(module=f"{module_file}:BusCar", labels="bus,car", layer="features.10")
     with draft(read_checkpoint(tmp_path / "x.pt", given)) as verified:
         assert verified.manifest.layer == "features.10"
+
+
+def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running the file leaves nothing beside it, and a compiled file there is not run in its place."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    instantiate(module_file, "BusCar", {})
+    assert list(module_file.parent.iterdir()) == [module_file]
+    cached = Path(py_compile.compile(str(module_file), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH) or "")
+    foreign = module_file.with_name("foreign.py")
+    foreign.write_text("raise RuntimeError('the cache was run')")
+    py_compile.compile(str(foreign), cfile=str(cached), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+    instantiate(module_file, "BusCar", {})
 
 
 @pytest.mark.parametrize(
