@@ -43,7 +43,8 @@ test: $(READY) ## run the tests, but for the sweep over every architecture
 	$(BIN)/python -m pytest
 
 test-all: $(READY) ## run all tests, the sweep over every architecture included
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m slow -n 0 # one at a time: two large networks at once would take more than 8 GB
 
 benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
 	$(BIN)/python -m tests.benchmarks $(QUICK)

@@ -92,7 +92,10 @@ def _size(text: str) -> int | tuple[int, int]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(number) for number in text.split(","))
+    numbers = tuple(float(number) for number in text.split(","))
+    if len(numbers) != len("RGB") or not all(0 <= number <= 1 for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be three numbers from 0 to 1, such as 0.485,0.456,0.406, not {text!r}")
+    return numbers
 
 
 def _list() -> int:
@@ -119,6 +122,7 @@ def _save(options: argparse.Namespace) -> None:
     from src.model import bundle
     from src.model.draft import draft as drafted
 
+    bundle.check_free(options.name, options.version)
     checkpoint = _checkpoint(options)
     with drafted(checkpoint) as draft:
         print(_report(checkpoint, draft))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 import warnings
@@ -169,7 +170,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
         print("\nStopped; the best checkpoint so far is kept.")
     print(f"accuracy      {right} of {total} photos that it has not seen are right: {100 * right / total:.2f} %")
     print(f"written       {best}, last.ckpt, metrics.csv, learning_curve.png")
-    print(f"next          python save_model.py {best}")
+    print(f"next          python save_model.py {shlex.quote(str(best))}")
     return _EXIT_INTERRUPTED if interrupted else 0
 
 

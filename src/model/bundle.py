@@ -16,7 +16,7 @@ from src.model.manifest import Manifest
 if TYPE_CHECKING:  # serving makes no drafts, and a bento does not hold what makes them
     from src.model.draft import Draft
 
-__all__ = ["Bundle", "load", "store"]
+__all__ = ["Bundle", "check_free", "load", "store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,24 @@ class Bundle:
     manifest: Manifest
     folder: Path
     check: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_free(name: str, version: str | None) -> None:
+    """Check, before all the work, that the store will take a model of this name.
+
+    Raises:
+        ModelError: The name or the version is none, or the store has that version already.
+    """
+    tag = f"{name}:{version}" if version else name
+    try:
+        bentoml.Tag.from_str(tag)
+        taken = bool(version) and bool(bentoml.models.get(tag))
+    except NotFound:
+        taken = False
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
+    if taken:
+        raise ModelError(f"The model store has {tag} already: choose another --version.")
 
 
 def store(draft: "Draft", name: str, version: str | None = None, check: Mapping[str, Any] | None = None) -> str:

@@ -124,6 +124,11 @@ def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]
 
 
 def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], str]:
+    if num_classes == 1:
+        raise ModelError(
+            "The network has one output, but percentages need two classes: of a sigmoid's w and b make a last layer"
+            " with the weights (0, w) and the biases (0, b), whose softmax is the same."
+        )
     stored = file.hyper_parameters.get("labels", file.hyper_parameters.get("classes"))
     if given is not None:
         labels, source = read_labels(given), "given"

@@ -49,7 +49,8 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
     """Compare three forms of one network on seeded random pictures of ``input_size`` (height, width).
 
     Raises:
-        ModelError: A logit is not finite, or no logit depends on the features, so that nothing can be explained.
+        ModelError: A logit is not finite, none depends on the picture, or none on the features, so that nothing can be
+            explained.
     """
     probes = random_pictures(input_size)
     with torch.no_grad():
@@ -57,6 +58,10 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
         features = parts.backbone(probes)
     if not bool(torch.isfinite(logits).all()):
         raise ModelError("The network gives logits that are not finite: its weights are damaged.")
+    if bool((logits == logits[0]).all()):
+        raise ModelError(
+            "The network answers the same to every picture: it has learned nothing, or its weights are lost."
+        )
     _check_gradient(parts.head, features)
     return Verification(_difference(logits, parts, probes), _difference(logits, stored, probes))
 

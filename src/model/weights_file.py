@@ -2,8 +2,11 @@
 
 import argparse
 import pickle
+import pickletools
 import re
+import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -38,6 +41,7 @@ class _StandIn:
         """Drop the state."""
 
 
+_OF_TORCH: Final = ("collections", "torch", "torch._utils")
 _NUMPY_SCALAR: Final = np.float64(0).__reduce__()[0]
 # Harmless types that Lightning writes beside what torch allows (tensors, ordered dicts, sizes, dtypes). Lightning's
 # attribute dictionaries become plain ones, so that none of its code is loaded.
@@ -95,19 +99,22 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
 
 
 def _read_pickled(path: Path) -> object:
-    _refuse_bomb(path)
+    _check_archive(path)
     stand_ins: list[Any] = []
     while True:
         try:
-            with safe_globals([*_ALLOWED, *stand_ins]):
+            with safe_globals([*_ALLOWED, *stand_ins]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's advice for those who load such files themselves
                 return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as exc:
             offender = _OFFENDER.search(str(exc))
-            name = offender[1] if offender else ""
+            name = offender[1] if offender else _foreign_name(path)
             if not _NAMED_BY_LIGHTNING.fullmatch(name) or len(stand_ins) == _MAX_STAND_INS:
                 raise ModelError(_refusal(path, name)) from exc
             stand_ins.append((type("StandIn", (_StandIn,), {}), name))
         except Exception as exc:  # a damaged pickle raises anything, EOFError to RuntimeError
+            if name := _foreign_name(path):
+                raise ModelError(_refusal(path, name)) from exc
             raise ModelError(f"{path} is no intact checkpoint: it is damaged, cut off, or of another kind.") from exc
 
 
@@ -117,17 +124,36 @@ def _refusal(path: Path, name: str) -> str:
     return f"{path} names {name}, which could run code when loaded: save the state dict alone and use that file."
 
 
-def _refuse_bomb(path: Path) -> None:
-    """Refuse an archive that unpacks to far more than it is: torch writes its archives uncompressed."""
+def _foreign_name(path: Path) -> str:
+    """Return the first name that a bare pickle, which torch does not read, would load; nothing is loaded here."""
+    texts: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name == "GLOBAL":
+                texts = str(argument).split(" ")
+            elif isinstance(argument, str):
+                texts.append(argument)
+            if operation.name in {"GLOBAL", "STACK_GLOBAL"} and texts[-2] not in _OF_TORCH:
+                return ".".join(texts[-2:])
+    except Exception:  # noqa: BLE001 - it is no pickle
+        return ""
+    return ""
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that is damaged, or unpacks to far more than it is: torch writes its archives uncompressed."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as exc:
+            if unpacked > _MAX_EXPANSION * path.stat().st_size:
+                raise ModelError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: torch writes no such archives.")
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as exc:
         raise ModelError(f"{path} is no intact checkpoint: its archive is damaged.") from exc
-    if unpacked > _MAX_EXPANSION * path.stat().st_size:
-        raise ModelError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: torch writes no such archives.")
+    if damaged:
+        raise ModelError(f"{path} is damaged: the check sum of {damaged} in it is wrong. Copy or save it anew.")
 
 
 def _state_dict(content: Mapping[Any, Any]) -> Mapping[Any, Any]:

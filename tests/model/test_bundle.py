@@ -69,9 +69,10 @@ def test_what_is_stored_is_read_back_exactly() -> None:
         ({"extra": torch.zeros(1)}, "extra is not part of the network"),
         ({"fc__bias": torch.zeros(3)}, r"fc\.bias has the shape \(3,\) instead of \(2,\)"),
         ({"conv1__0__weight": torch.full((24, 3, 3, 3), torch.nan)}, "not finite"),
-        ({"fc__weight": torch.zeros(2, 1024)}, "do not depend on its features"),
+        ({"fc__weight": torch.zeros(2, 1024)}, "answers the same to every picture"),
+        ({"conv5__1__weight": torch.zeros(1024)}, "answers the same to every picture"),
     ],
-    ids=["missing", "surplus", "mis-shaped", "nan", "dead"],
+    ids=["missing", "surplus", "mis-shaped", "nan", "dead head", "dead features"],
 )
 def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tensor | None], message: str) -> None:
     """Wrong tensors, NaN weights and a network that answers the same to everything are refused; nothing is stored."""
@@ -88,6 +89,10 @@ def test_versions_stand_side_by_side() -> None:
         assert bundle.store(verified, "versions", "two") == "versions:two"
         with pytest.raises(ModelError, match="refused 'versions:one'"):
             bundle.store(verified, "versions", "one")
+    bundle.check_free("versions", "three")
+    bundle.check_free("versions", None)
+    with pytest.raises(ModelError, match="has versions:one already: choose another --version"):
+        bundle.check_free("versions", "one")
     assert bundle.load("versions:one").check == figures
     assert bundle.load("versions:two").check == {}
 

@@ -236,3 +236,35 @@ def test_a_broken_safetensors_file_is_explained(data: bytes, tmp_path: Path) -> 
     file.write_bytes(data)
     with pytest.raises(ModelError, match=r"no intact safetensors|holds no tensors"):
         read_weights_file(file)
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    """A tensor that changed on its way is told by its check sum, although every number in it is still one."""
+    file = tmp_path / "x.pt"
+    torch.save({"w": torch.ones(1000)}, file)
+    data = bytearray(file.read_bytes())
+    data[data.index(torch.ones(8).numpy().tobytes()) + 400] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"the check sum of .* in it is wrong"):
+        read_weights_file(file)
+
+
+def test_a_bare_pickle_is_refused_by_name(tmp_path: Path) -> None:
+    """A pickle that torch does not even read is refused with the name that it would load, and is not loaded."""
+    trace = tmp_path / "trace"
+    for protocol in (0, 4):
+        file = tmp_path / f"{protocol}.ckpt"
+        file.write_bytes(pickle.dumps(_Touch(trace), protocol))
+        with pytest.raises(ModelError, match=r"names \w+\.mkdir, which could run code"):
+            read_weights_file(file)
+    assert not trace.exists()
+
+
+class _Touch:
+    """Leaves a trace where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
