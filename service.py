@@ -92,7 +92,10 @@ class BatchInput(Documented, BatchRequest):
     traffic={"timeout": FRAMEWORK_TIMEOUT},
     tracing={"excluded_urls": ".*"},  # no exporter is set, and every span takes its time
     logging={"access": {"request_content_type": False}},  # bentoml fails to write one that is not UTF-8
-    envs=[{"name": "BENTOML_DO_NOT_TRACK", "value": "True"}],
+    envs=[
+        {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
+        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have pictures of their own
+    ],
 )
 @bentoml.asgi_app(PAGES)
 class ImageRecognition:

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 __all__ = ["ClosedForm"]
 
 _NAME: Final = "layer{}"
+_COPY_COST: Final = 3  # a row that is picked out is read, written and read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,11 @@ class ClosedForm:
         """
         gradient: NDArray[np.float32] = self.layers[-1][class_index]
         for layer, activations in zip(reversed(self.layers[:-1]), reversed(hidden), strict=True):
-            active = np.flatnonzero(activations > 0)  # most are not: their rows are never read
-            gradient = gradient[active] @ layer[active]
+            active = np.flatnonzero(activations > 0)
+            if _COPY_COST * active.size < activations.size:  # the rows of the others need not be read
+                gradient = gradient[active] @ layer[active]
+            else:
+                gradient = np.where(activations > 0, gradient, np.float32(0)) @ layer
         return gradient / np.float32(positions)
 
     def save(self, file: Path) -> None:
