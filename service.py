@@ -26,7 +26,6 @@ from src.api.schemas import (
 )
 from src.errors import ModelError, ModelMissing
 from src.model.files import checked_manifest
-from src.model.runtime import choose
 from src.settings import read_settings
 
 if TYPE_CHECKING:
@@ -47,7 +46,9 @@ class StoredNetwork(BentoModel):
             if self.stored is None:
                 raise ModelMissing(str(self.tag))
             manifest = checked_manifest(Path(self.stored.path))
-            if (SETTINGS.device, SETTINGS.runtime) != ("auto", "auto"):  # auto finds a way, and costs torch's import
+            if (SETTINGS.device, SETTINGS.runtime) != ("auto", "auto"):  # auto always finds a way
+                from src.model.runtime import choose
+
                 choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
             raise NotFound(str(exc)) from exc

@@ -1,7 +1,6 @@
 """The one place that joins the stages: decode -> transform -> backbone -> predict -> Grad-CAM -> render."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,6 @@ from src.stages.render import encode, overlay
 from src.stages.transform import transform
 
 __all__ = ["Explanation", "Pipeline", "Recognition"]
-
-_SPARE: Final = 2  # how much more than the network's size a picture keeps: no answer of 1,000 photos changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +82,8 @@ class Pipeline:
         )
 
     def _enough(self, options: Options) -> Enough:
-        """Twice the pixels that the network's input is made of, and those of the returned picture."""
-        resize = self.manifest.input.resize
-        needed = _SPARE * (resize if isinstance(resize, int) else max(resize))
+        """Return how many pixels the network needs, and the returned picture."""
+        needed = self.manifest.input.enough
         return Enough(needed, max(needed, options.max_side if options.gradcam else 0))
 
     def _explain(self, picture: Picture, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:

@@ -48,11 +48,16 @@ class Server:
         self.process.wait(timeout=30)
 
 
-def start_server(target: str, folder: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Server:
-    """Start ``bentoml serve TARGET`` in ``cwd`` on a free port; its log goes to ``folder``."""
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def start_server(target: str, folder: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Server:
+    """Start ``bentoml serve TARGET`` in ``cwd`` on a free port; its log goes to ``folder``."""
+    port = free_port()
     log_file = folder / "server.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(

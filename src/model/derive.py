@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from src.model.closed_form import ClosedForm
+from src.model.traced import GATHERING
 
 __all__ = ["DerivedHead", "derive"]
 
 _CHUNK: Final = 64  # channels at a time: a map for each of 2,048 channels at once would take a gigabyte
 _TOLERANCE: Final = 1e-4  # of the largest value
 _SEED: Final = 0
-_POOLING: Final = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 _PASSING: Final = (nn.Dropout, nn.Identity)
 
 
@@ -88,7 +88,7 @@ def _with_hidden_layers(head: fx.GraphModule, channels: int) -> DerivedHead | No
     behind = [module for module in after if not isinstance(module, _PASSING)]
     linears = [module for module in behind if isinstance(module, nn.Linear)]
     expected = [nn.Linear, *[nn.ReLU, nn.Linear] * (len(linears) - 1)]
-    if not all(isinstance(module, (*_POOLING, *_PASSING)) for module in before) or list(map(type, behind)) != expected:
+    if not all(isinstance(module, GATHERING) for module in before) or list(map(type, behind)) != expected:
         return None
     first, *others = [linear.weight.detach() for linear in linears]
     layers = (first.reshape(len(first), channels, -1).sum(dim=2), *others)

@@ -107,8 +107,9 @@ def _with_engine(network: SplitNetwork, manifest: Manifest, folder: Path) -> tup
         original = TorchRuntime.of(network, manifest.input, "cpu", "fp32", 1)
         return converted, compare(running, original, manifest.input.crop)
     except ModelError as exc:
-        for file in (COMPILED, Path(COMPILED).with_suffix(".bin"), CLOSED_FORM):
-            (folder / file).unlink(missing_ok=True)
+        for file in folder.iterdir():
+            if file.name not in manifest.sha256:
+                file.unlink()
         return manifest.model_copy(update={"note": str(exc)}), None
 
 

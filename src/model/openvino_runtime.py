@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # seconds to import; only heads without a closed form need it
 __all__ = ["OpenVinoRuntime"]
 
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
-_NAMES: Final = {"f32": "fp32", "bf16": "bf16"}
+_NAMES: Final = {hint: name for name, hint in _HINTS.items()}
 
 
 @dataclass(frozen=True, slots=True)

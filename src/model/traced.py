@@ -13,10 +13,10 @@ from torchvision.models.feature_extraction import NodePathTracer
 from src.errors import ModelError
 from src.model.maps import Folding, find_map
 
-__all__ = ["Traced"]
+__all__ = ["GATHERING", "Traced"]
 
 # What only gathers or rearranges the map before it: Grad-CAM wants that one.
-_GATHERING: Final = (
+GATHERING: Final = (
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
@@ -98,7 +98,7 @@ class Traced:
         if node.all_input_nodes[0] not in self.maps:
             return False
         if node.op == "call_module":
-            return isinstance(self.network.get_submodule(str(node.target)), _GATHERING)
+            return isinstance(self.network.get_submodule(str(node.target)), GATHERING)
         return node.target in _RESHAPING
 
     def junctions(self) -> set[fx.Node]:

@@ -91,13 +91,8 @@ def _agreement(runtime: Runtime, reference: Runtime, pixels: NDArray[np.uint8]) 
     heat, expected = (gradcam(one.features, one.weights(index)).values for one in (ours, theirs))
     if heat.shape != expected.shape:
         return Agreement(math.inf, math.inf)
-    probability = np.abs(_softmax(ours.logits) - _softmax(theirs.logits)).max()
-    return Agreement(float(probability), float(np.abs(heat - expected).max()))
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    likelihoods = np.exp(logits.astype(np.float64) - logits.max())
-    return np.asarray(likelihoods / likelihoods.sum())
+    found, wanted = (torch.from_numpy(one.logits).double().softmax(0) for one in (ours, theirs))
+    return Agreement(float((found - wanted).abs().max()), float(np.abs(heat - expected).max()))
 
 
 def _difference(logits: torch.Tensor, parts: SplitNetwork, probes: torch.Tensor) -> float:

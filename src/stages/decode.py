@@ -117,17 +117,11 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
         with Image.open(BytesIO(data), formats=[name]) as image:
             _check_size(image, limits)
             _check_sums(name, data)
-            width, height = image.size
-            if enough is not None:
-                _reduce(image, enough)
-            reduced = image.size != (width, height)
-            image.load()
+            announced = image.size
+            reduced = enough is not None and _reduce(image, enough)
+            image.load()  # turns TIFF upright, and then no orientation is left
             _mend_colour_key(image, data)
-            orientation = _orientation(image)  # of TIFF, Pillow's loading has made it 1
-            upright = _upright(_as_rgb(image), orientation)
-            if not reduced:
-                return Picture(upright, *upright.size)
-            return Picture(upright, height, width) if orientation in _ON_ITS_SIDE else Picture(upright, width, height)
+            return _picture(image, announced if reduced else image.size)
     except ImageTooLarge:
         raise
     except Exception as exc:
@@ -175,11 +169,20 @@ def _check_sums(name: str, data: bytes) -> None:
             image.verify()
 
 
-def _reduce(image: Image.Image, enough: Enough) -> None:
-    """Have a JPEG decoded at half, a quarter or an eighth of its size, if that is ``enough``."""
-    scale = min(min(image.size) // enough.shorter, max(image.size) // enough.longer)
+def _reduce(image: Image.Image, enough: Enough) -> bool:
+    """Have a JPEG decoded at half, a quarter or an eighth of its size, if that is ``enough``; tell whether it will."""
+    announced = image.size
+    scale = min(min(announced) // enough.shorter, max(announced) // enough.longer)
     if scale > 1:  # other formats than JPEG take no notice
         image.draft(image.mode, (image.width // scale, image.height // scale))
+    return image.size != announced
+
+
+def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
+    """Return the decoded ``image``, of a file with pictures of ``size``, upright and RGB."""
+    orientation = _orientation(image)
+    width, height = reversed(size) if orientation in _ON_ITS_SIDE else size
+    return Picture(_upright(_as_rgb(image), orientation), width, height)
 
 
 def _mend_colour_key(image: Image.Image, data: bytes) -> None:

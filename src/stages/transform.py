@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src.geometry import Box, Picture
-from src.model.manifest import InputSpec
+from src.model.manifest import SPARE, InputSpec
 
 __all__ = ["NetworkInput", "normalize", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
 _REACH: Final = 4  # pixels of the larger of picture and result: Lanczos, the widest filter, looks at 3 to each side
-_SPARE: Final = 2.0  # sides of a picture over those that it is resized to, down to which it may be averaged before
 _RESAMPLING: Final = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -56,7 +55,7 @@ def _seen_part(picture: Picture, spec: InputSpec) -> Image.Image:
     rows, columns = _resized(picture.width, picture.height, spec.resize)
     height, width = spec.crop
     top, left = _margin(rows, height), _margin(columns, width)
-    gap = _SPARE if picture.reduced else None
+    gap = SPARE if picture.reduced else None
     if rows * columns > _MUCH_LONGER * height * width:
         part = Box(left, top, left + width, top + height).scaled(image.width / columns, image.height / rows)
         return image.resize((width, height), resampling, (part.x0, part.y0, part.x1, part.y1), gap)

@@ -16,13 +16,12 @@ from tqdm import tqdm
 from src.cores import usable_cores
 from src.errors import ModelError, RequestError
 from src.geometry import Picture
-from src.model.manifest import InputSpec
+from src.model.manifest import SPARE, InputSpec
 from src.stages.decode import DecodeLimits, Enough, decode_image
 
 __all__ = ["Dataset", "Photo", "Skipped", "Split", "read_dataset", "split"]
 
 _LIMITS: Final = DecodeLimits()
-_SPARE: Final = 2  # as in the pipeline: how much more than the network's size is decoded of a large JPEG file
 _LONGEST: Final = 8  # of the longer side over the shorter one; a strip of 10 x 20,000 pixels would take 400 MB
 _MIN_CLASSES: Final = 2
 
@@ -131,9 +130,8 @@ def _read_all(files: Sequence[tuple[Path, int]], spec: InputSpec) -> list[Photo 
 
 
 def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
-    needed = _SPARE * (spec.resize if isinstance(spec.resize, int) else max(spec.resize))
     try:
-        picture = decode_image(file.read_bytes(), _LIMITS, Enough(needed, needed))
+        picture = decode_image(file.read_bytes(), _LIMITS, Enough(spec.enough, spec.enough))
     except RequestError as exc:
         return Skipped(file, exc.message)
     except OSError as exc:
@@ -145,7 +143,7 @@ def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
 def _resized(picture: Picture, spec: InputSpec) -> Image.Image:
     """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
     resampling = Image.Resampling[spec.interpolation.upper()]
-    gap = _SPARE if picture.reduced else None
+    gap = SPARE if picture.reduced else None
     if not isinstance(spec.resize, int):
         return picture.image.resize((spec.resize[1], spec.resize[0]), resampling, reducing_gap=gap)
     shorter, longer = sorted((picture.width, picture.height))

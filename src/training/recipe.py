@@ -11,14 +11,13 @@ import torch
 from src.errors import ModelError
 from src.model.architecture import full_name
 from src.model.classifier import Classifier
-from src.model.default import default_checkpoint
+from src.model.default import ARCHITECTURE, default_checkpoint
 from src.model.inputs import published_input
 from src.model.manifest import InputSpec
 from src.training.dataset import Dataset
 
 __all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
 
-_DEFAULT: Final = "timm/tf_efficientnet_lite0"
 # What photos consist of it knows already; only its last convolution and the head learn. The backward pass through the
 # depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
 _FROZEN: Final = ("conv_stem", "bn1", "blocks")
@@ -52,7 +51,7 @@ class Recipe:
     @property
     def pretrained(self) -> bool:
         """Whether it starts from ImageNet weights."""
-        return self.architecture == _DEFAULT
+        return self.architecture == ARCHITECTURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +85,12 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
     """
     stored = earlier.hyper_parameters if earlier else {}
     origin = stored.get("origin") or {}
-    architecture = full_name(options.arch or stored.get("architecture", _DEFAULT))
+    architecture = full_name(options.arch or stored.get("architecture", ARCHITECTURE))
     return Recipe(
         architecture=architecture,
         seed=options.seed if options.seed is not None else int(origin.get("seed", 0)),
         validation=options.validation or float(origin.get("validation", 0.15)),
-        input=default_checkpoint().input if architecture == _DEFAULT else published_input(architecture),
+        input=default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture),
     )
 
 

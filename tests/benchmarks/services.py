@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,9 +12,11 @@ from typing import Final
 
 import psutil
 
+from src.cores import usable_cores
 from tests.benchmarks.networks import ALEXNET_WEIGHTS, TORCH_THREADS
 from tests.benchmarks.processes import ProcessTree
 from tests.places import ROOT
+from tests.serving import free_port
 
 __all__ = [
     "ALEXNET_MODEL",
@@ -32,7 +33,7 @@ OURS: Final = "this service"
 ALEXNET_MODEL: Final = "alexnet"
 
 _BIN: Final = Path(sys.executable).parent
-_CORES: Final = str(psutil.cpu_count() if not hasattr(os, "sched_getaffinity") else len(os.sched_getaffinity(0)))
+_CORES: Final = str(usable_cores())
 _START_SECONDS: Final = 180
 _LOOK_SECONDS: Final = 0.02
 # What the package tests and this machine set for their own sake, and no user has.
@@ -109,7 +110,7 @@ def start(service: Service, logs: Path) -> Running:
     Raises:
         RuntimeError: It did not become ready.
     """
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = logs / f"{service.name}.log"
     began = time.monotonic()
@@ -139,9 +140,3 @@ def _answers(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
