@@ -32,6 +32,8 @@ QUICK = [
     "timm/test_convnext",
     "timm/test_vit",
 ]
+# Its many experts are copied when they are converted: 10 GB. It is split and explained in the other sweep.
+TOO_LARGE: Final = {"timm/deepseek_vit_412m"}
 
 
 def _photo() -> bytes:
@@ -83,7 +85,7 @@ def test_each_kind_of_network_is_stored_and_served(architecture: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")  # the libraries' networks have warnings of their own
-@pytest.mark.parametrize("architecture", sorted({*TORCHVISION, *TIMM} - set(REFUSED)))
+@pytest.mark.parametrize("architecture", sorted({*TORCHVISION, *TIMM} - set(REFUSED) - TOO_LARGE))
 def test_every_architecture_is_stored_and_served(architecture: str) -> None:
     """The same for every network that has a Grad-CAM."""
     try:
