@@ -1,6 +1,5 @@
 """Every architecture through the model store and the whole path, in the engine that serves it."""
 
-import gc
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from src.model.runtime import start
 from src.options import Options
 from src.pipeline import Pipeline
 from src.stages.decode import DecodeLimits
+from tests.isolation import run_alone
 from tests.model.test_architectures import CLASSES, REFUSED, TIMM, TORCHVISION, input_size, random_network
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,6 +34,8 @@ QUICK = [
 ]
 # Its many experts are copied when they are converted: 10 GB. It is split and explained in the other sweep.
 TOO_LARGE: Final = {"timm/deepseek_vit_412m"}
+# Their features in OpenVINO differ from torch's by more than a heatmap may: torch runs them on a CPU too.
+IN_TORCH: Final = {"timm/naflexvit_base_patch16_gap"}
 
 
 def _photo() -> bytes:
@@ -71,7 +73,8 @@ def _check(architecture: str) -> None:
         bentoml.models.delete(tag)
     found = {score.index: score.percent for score in recognition.prediction.top}
     np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth percent
-    assert running.name == stored.manifest.engine == "openvino", stored.manifest.note
+    engine = "torch" if architecture in IN_TORCH else "openvino"
+    assert running.name == stored.manifest.engine == engine, stored.manifest.note
     assert all(np.isfinite(heatmap).all() and min(heatmap.shape) > 1 for heatmap in recognition.heatmaps)
     assert recognition.explanation is not None
 
@@ -88,7 +91,4 @@ def test_each_kind_of_network_is_stored_and_served(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", sorted({*TORCHVISION, *TIMM} - set(REFUSED) - TOO_LARGE))
 def test_every_architecture_is_stored_and_served(architecture: str) -> None:
     """The same for every network that has a Grad-CAM."""
-    try:
-        _check(architecture)
-    finally:
-        gc.collect()
+    run_alone(_check, architecture)
