@@ -114,7 +114,7 @@ def _grey_tiff(width: int, height: int, compression: int = 1, **more: Any) -> di
 
 def bmp(width: int, height: int, data: bytes, bits: int = 8, compression: int = 1) -> bytes:
     """Return a BMP file with a palette and run-length coded ``data``."""
-    palette = bytes(range(256)) * 4
+    palette = b"".join(bytes([shade, shade, shade, 0]) for shade in range(256))
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, 256, 0)
     return b"BM" + struct.pack("<IHHI", 54 + len(palette) + len(data), 0, 0, 54 + len(palette)) + head + palette + data
 
@@ -160,7 +160,8 @@ def _canvas_webp(width: int, height: int, frames: int) -> bytes:
 
 def _overlapping_strips() -> bytes:
     """Return a TIFF file each of whose strips is the whole file, stored with its bits in reverse."""
-    data = zlib.compress(bytes(20_000), 9) + bytes(8_000_000)
+    mirrored = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+    data = zlib.compress(bytes(16), 9).translate(mirrored) + bytes(8_000_000)
     rows = 10_000
     return tiff(
         _grey_tiff(
@@ -184,7 +185,7 @@ def _lied_size(data: bytes, width: int, height: int) -> bytes:
 
 HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "jpeg: 2,000 scans": lambda: _last_scans(jpeg(4000, 4000, progressive=True), 2000),
-    "jpeg: 400 scans of 64 megapixels": lambda: _last_scans(jpeg(8000, 8000, progressive=True), 400),
+    "jpeg: 400 scans of 64 megapixels": lambda: _last_scans(jpeg(8000, 8000, "L", progressive=True), 400),
     "jpeg: 18 scans of a component": lambda: _repeated_components(8000, 8000, 18),
     "jpeg: empty comments": lambda: jpeg(16, 16, before=segment(0xFE, b"") * (_ROOM // 4)),
     "jpeg: empty huffman segments": lambda: jpeg(16, 16, before=segment(0xC4, b"") * (_ROOM // 4)),
@@ -201,7 +202,7 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
         16, 16, bytes(784), before=chunk(b"tEXt", b"Raw profile type exif\0" + b"\n" * _ROOM)
     ),
     "png: profile bomb": lambda: png(
-        16, 16, bytes(784), before=chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(600_000_000), 9))
+        16, 16, bytes(784), before=chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(60_000_000), 9))
     ),
     "png: exif of 65,535 tags": lambda: png(
         16,
@@ -213,6 +214,7 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
         ),
     ),
     "png: 64 megapixels of 4 x 16 bits": lambda: png(8000, 8000, _paeth_rows(8000, 8000, 8), bits=16, colour=6),
+    "png: 64 megapixels, interlaced": lambda: png(8000, 8000, b"\x04" * (8000 * 24_001 + 8000 * 2), interlace=1),
     "png: animation of 50,000 frames": lambda: _animated_png(50_000),
     "gif: comments in pieces of a byte": lambda: gif(b"!\xfe" + b"\x01a" * (_ROOM // 2) + b"\0"),
     "gif: empty extensions": lambda: gif(b"!\xf9\0" * (_ROOM // 3)),
@@ -232,6 +234,11 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
         _grey_tiff(16, 16, t273=(4, repeat(8, 3_000_000)), t278=(4, [1]), t279=(4, [16])), bytes(16)
     ),
     "tiff: strips that overlap": _overlapping_strips,
+    "tiff: exif directory of millions of values": lambda: tiff(
+        _grey_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]), t34665=(4, [264]))
+        | {40_000: (4, repeat(1, 3_000_000))},
+        bytes(256) + struct.pack("<HHHIII", 1, 37_500, 4, 3_000_000, 300, 0),
+    ),
     "tiff: 65,000 tags": lambda: tiff(
         _grey_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]))
         | {tag: (4, [1, 2, 3]) for tag in range(500, 65_500)},
@@ -241,6 +248,6 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
         _grey_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]), t330=(4, [8]), t34665=(4, [8])), bytes(256)
     ),
     "avif: coded larger than announced": lambda: _lied_size(
-        saved(Image.new("RGB", (16_000, 10_000)), "AVIF", speed=10), 100, 100
+        saved(Image.new("L", (8_000, 5_000)), "AVIF", speed=10), 100, 100
     ),
 }

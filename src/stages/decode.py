@@ -206,7 +206,8 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
         grey = _grey_to_8_bits(image)
         image.close()
         image = grey
-    if prod(image.size) > _LARGE and (image.mode != "RGB" or orientation in _UPRIGHT):
+    as_it_is = image.mode == "RGB" and orientation not in _UPRIGHT and not image.has_transparency_data
+    if prod(image.size) > _LARGE and not as_it_is:
         return Picture(by_bands(image, _as_rgb, _UPRIGHT.get(orientation)), width, height)
     return Picture(_upright(_as_rgb(image), orientation), width, height)
 
@@ -225,9 +226,10 @@ def _mend_colour_key(image: Image.Image, data: bytes) -> None:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        rgba = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")
+        plain = image.convert("LA") if image.mode == "La" else image
+        rgba = plain if plain.mode == "RGBA" else plain.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
-        white.paste(rgba, mask=rgba.getchannel("A"))
+        white.paste(rgba, mask=rgba)
         return white
     return image if image.mode == "RGB" else image.convert("RGB")
 
