@@ -19,7 +19,7 @@ LIMITS = DecodeLimits()
 # They cost little: nothing has to be refused.
 HARMLESS = {
     "png: exif of 65,535 tags",
-    "png: 64 megapixels of 4 x 16 bits",
+    "png: 49 megapixels of 4 x 16 bits",
     "png: 64 megapixels, interlaced",
     "tiff: directory that follows itself",
     "webp: 100,000 frames",
