@@ -8,8 +8,11 @@ import pytest
 from starlette.requests import Request
 
 from src.api.body import FileUpload, read_body, read_form
+from src.api.endpoints import _parsed
+from src.api.schemas import BatchRequest, RecognitionRequest
 from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from src.options import Colormap, Options
+from tests.cost import cost_of
 
 
 def request(chunks: Iterable[bytes], headers: dict[str, str]) -> tuple[Request, list[bytes]]:
@@ -70,6 +73,37 @@ def test_another_content_type_is_refused(media_type: str) -> None:
 def test_parameters_and_case_of_the_content_type_do_not_matter() -> None:
     """A charset behind the type, or capital letters in it, change nothing."""
     assert read([b"{}"], 10, **{"Content-Type": "Application/JSON; charset=utf-8"}) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"imgs": [' + b"1," * 10_000_000 + b"1]}",
+        b'{"imgs": [' + b'"",' * 6_000_000 + b'""]}',
+        b'{"img": "x", "more": [' + b"[]," * 6_000_000 + b"[]]}",
+        b"{" + b'"key": 0, ' * 2_000_000 + b'"img": "x"}',
+        b'{"img": ' + b"[" * 20_000_000,
+        b'{"img": ' * 2_500_000,
+    ],
+    ids=["numbers", "texts", "lists", "fields", "deep lists", "deep objects"],
+)
+@pytest.mark.parametrize("model", [RecognitionRequest, BatchRequest])
+def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: type[Options]) -> None:
+    """Millions of values, or of brackets within brackets, are refused without an object for each."""
+
+    def parse() -> None:
+        with pytest.raises(InvalidRequest):
+            _parsed(model, body)
+
+    cost = cost_of(parse)
+    assert cost.seconds < 0.2
+    assert cost.bytes < 10_000_000
+
+
+def test_a_batch_of_data_urls_has_not_too_many_values() -> None:
+    """A batch of as many pictures as are accepted, each as a data: URL, is parsed."""
+    body = BatchRequest(imgs=["data:image/png;base64,AAAA"] * 64).model_dump_json().encode()
+    assert len(_parsed(BatchRequest, body).imgs) == 64
 
 
 def test_a_form_holds_a_file_and_options() -> None:
