@@ -1,6 +1,7 @@
 """Reading bodies and forms within limits."""
 
 import asyncio
+import tempfile
 from collections.abc import Iterable
 
 import httpx
@@ -156,3 +157,11 @@ def test_a_form_is_limited_as_a_whole() -> None:
     """File and fields together must stay within the limit."""
     with pytest.raises(BodyTooLarge):
         form({}, {"img": b"x" * 1000}, limit=1000)
+
+
+def test_a_form_is_never_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of several megabytes is read although there is no folder that it could be spooled to."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(OSError, match="nowhere"):
+        tempfile.TemporaryFile().close()
+    assert len(form({}, {"img": b"x" * 3_000_000}, limit=4_000_000).data) == 3_000_000

@@ -3,9 +3,9 @@
 The coverage is that of our Python code and Pillow's; the decoders behind it are compiled, and show none.
 """
 
-import os
 import random
 import sys
+import warnings
 from pathlib import Path
 
 import atheris
@@ -35,14 +35,13 @@ def _mutate(data: bytes, most: int, seed: int) -> bytes:
 
 def main() -> None:
     """Put the seeds into the corpus, then fuzz."""
-    folders = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    for name, files in make_seeds().items():
-        for index, data in enumerate(files):
-            for folder in folders[:1]:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-                (Path(folder) / f"{name}-{index}").write_bytes(data)
-    if not os.environ.get("CI"):
-        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    warnings.simplefilter("ignore")  # as in service
+    corpus = next((Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")), None)
+    if corpus is not None:
+        corpus.mkdir(parents=True, exist_ok=True)
+        for name, files in make_seeds().items():
+            for index, data in enumerate(files):
+                (corpus / f"{name}-{index}").write_bytes(data)
     atheris.Setup([*sys.argv, "-max_len=20000", "-timeout=10", "-rss_limit_mb=2500"], _one, custom_mutator=_mutate)
     atheris.Fuzz()
 

@@ -68,8 +68,9 @@ def _files(name: str) -> Iterator[bytes]:
         frames = [_picture("RGB"), _picture("RGB").rotate(90)]
         yield _saved(_picture("RGB"), name, save_all=True, append_images=frames)
     if name == "BMP":
-        yield bmp(8, 4, b"\x08\x07\0\0\x02\x01\x00\x03\x01\x02\x03\0\0\0\0\x02\x02\x01\x03\x09\0\1")
-        yield bmp(8, 4, b"\x08\x17\0\0\x02\x21\x00\x04\x12\x34\0\0\0\1", 4, 2)
+        rows = b"\x08\x07\0\0", b"\x02\x01\x00\x03\x01\x02\x03\0\x03\x05\0\0", b"\x02\x02\0\2\2\0\x04\x09\0\1"
+        yield bmp(8, 3, b"".join(rows))
+        yield bmp(8, 2, b"\x08\x17\0\0\x04\x21\x00\x04\x12\x34\0\1", 4, 2)
     if name == "PNG":
         text = chunk(b"tEXt", b"key\0value") + chunk(b"zTXt", b"key\0\0x\x9c\x03\0\0\0\0\1")
         yield png(20, 12, b"\4" + bytes(5000), interlace=1, before=text + chunk(b"tRNS", bytes(6)))
