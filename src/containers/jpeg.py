@@ -1,12 +1,13 @@
 """JPEG: the segments before the pixels, and how many scans they come in."""
 
 import re
-from dataclasses import dataclass
+import struct
 from typing import Final
 
 __all__ = ["check"]
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
+_SEGMENT: Final = struct.Struct(">BBH")  # 0xff, marker, length from here on
 _SCAN: Final = 0xDA
 _QUANTIZATION: Final = 0xDB
 _EXIF: Final = 0xE1
@@ -23,60 +24,51 @@ _LEAST_SCANNED: Final = 2_500_000  # a scan of a small picture has its costs too
 _BYTES_PER_COEFFICIENT: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """``pixels`` in all, ``samples`` values for each, of ``components``."""
-
-    pixels: int
-    samples: float
-    components: int
-    sequential: bool
-
-
 def check(data: bytes) -> float:
     """Return the bytes per pixel that the decoder holds: its coefficients, where there are several scans.
 
     Raises:
         ValueError: The file has more segments, tables, pieces of EXIF, junk or scans than any encoder writes.
     """
-    frame, tables, exif, position = None, 0, 0, 2
+    frame, tables, exif, position = 0, 0, 0, 2
     for _ in range(_MOST_SEGMENTS):
-        match = _MARKER.search(data, position, position + _MOST_JUNK)
-        if match is None:
-            raise ValueError("there is no marker where one must be")
-        position = match.end()
-        marker = data[position - 1]
+        position = _next_marker(data, position)
+        _, marker, length = _SEGMENT.unpack_from(data, position)
         if marker == _SCAN:
-            return _scans(frame, data, position)
+            return _scans(data, frame, position)
         if marker in _WITHOUT_LENGTH:
+            position += 2
             continue
-        length = max(2, int.from_bytes(data[position : position + 2], "big"))
         if marker in _FRAMES:
-            frame = _frame(marker, data[position : position + length])
-        tables += marker == _QUANTIZATION
-        exif += marker == _EXIF and data.startswith(b"Exif", position + 2)
+            frame = position
+        elif marker == _QUANTIZATION:
+            tables += 1
+        elif marker == _EXIF and data.startswith(b"Exif", position + 4):
+            exif += 1
         if tables > _MOST_TABLES or exif > _MOST_EXIF:
             raise ValueError("it repeats its tables or its EXIF block too often")
-        position += length
+        position += max(length, 2) + 2
     raise ValueError(f"it has more than {_MOST_SEGMENTS} segments before its pixels")
 
 
-def _frame(marker: int, segment: bytes) -> _Frame:
-    factors = [(factor >> 4, factor & 15) for factor in segment[9::3]]
-    whole = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
-    return _Frame(
-        pixels=int.from_bytes(segment[3:5], "big") * int.from_bytes(segment[5:7], "big"),
-        samples=sum(across * down for across, down in factors) / max(whole, 1),
-        components=len(factors),
-        sequential=marker in _SEQUENTIAL,
-    )
+def _next_marker(data: bytes, position: int) -> int:
+    """Return where the next marker is: at ``position``, but for junk and bytes of filling."""
+    match = _MARKER.match(data, position) or _MARKER.search(data, position, position + _MOST_JUNK)
+    if match is None or match.end() + 2 > len(data):
+        raise ValueError("there is no marker where one must be")
+    return match.start()
 
 
-def _scans(frame: _Frame | None, data: bytes, position: int) -> float:
-    """Count the scans of ``frame``, the first of which is at ``position``, unless one is all that is decoded."""
-    if frame is None or (frame.sequential and data[position + 2 : position + 3] == bytes([frame.components])):
+def _scans(data: bytes, frame: int, scan: int) -> float:
+    """Count the scans of the frame whose header is at ``frame``, unless the one at ``scan`` is all that is decoded."""
+    components, first = data[frame + 9 : frame + 10], data[scan + 4 : scan + 5]
+    if not frame or (data[frame + 1] in _SEQUENTIAL and components == first):
         return 0.0
-    scans = data.count(b"\xff\xda", position - 2)  # at most too many: within a scan 0xff is followed by 0
-    if scans * max(frame.pixels, _LEAST_SCANNED) > _MOST_SCANNED:
+    _, _, length = _SEGMENT.unpack_from(data, frame)
+    pixels = int.from_bytes(data[frame + 5 : frame + 7], "big") * int.from_bytes(data[frame + 7 : frame + 9], "big")
+    scans = data.count(b"\xff\xda", scan)  # at most too many: within a scan 0xff is followed by 0
+    if scans * max(pixels, _LEAST_SCANNED) > _MOST_SCANNED:
         raise ValueError(f"its pixels come in {scans} scans")
-    return _BYTES_PER_COEFFICIENT * frame.samples
+    factors = [(factor >> 4, factor & 15) for factor in data[frame + 11 : frame + 2 + length : 3]]
+    whole = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
+    return _BYTES_PER_COEFFICIENT * sum(across * down for across, down in factors) / max(whole, 1)
