@@ -190,7 +190,7 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "jpeg: empty comments": lambda: jpeg(16, 16, before=segment(0xFE, b"") * (_ROOM // 4)),
     "jpeg: empty huffman segments": lambda: jpeg(16, 16, before=segment(0xC4, b"") * (_ROOM // 4)),
     "jpeg: fill bytes": lambda: jpeg(16, 16, before=b"\xff" * _ROOM),
-    "jpeg: junk between segments": lambda: jpeg(16, 16, before=bytes(_ROOM)),
+    "jpeg: junk between segments": lambda: jpeg(16, 16, before=segment(0xFE, b"x") + bytes(_ROOM)),
     "jpeg: exif in thousands of pieces": lambda: jpeg(16, 16, before=segment(0xE1, b"Exif\0\0" + bytes(3000)) * 4600),
     "jpeg: quantization tables": lambda: jpeg(16, 16, before=segment(0xDB, (b"\0" + b"\1" * 64) * 1000) * 210),
     "png: empty text chunks": lambda: _many_png_chunks(b"tEXt", b"k\0"),
