@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pybase64
 from PIL import Image, PngImagePlugin
 
-from src.containers import check_container
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
+from src.formats import check_container
 from src.geometry import Picture
 from src.strips import by_bands, strips
 

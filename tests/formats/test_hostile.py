@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.containers import avif
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
+from src.formats import avif
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from tests.cost import cost_of
 from tests.hostile import HOSTILE, bmp, chunk, gif, jpeg, png, segment
