@@ -9,16 +9,18 @@ from typing import Final
 import torch
 
 from src.errors import ModelError
-from src.model.fingerprints import architectures_with, build_empty, every_architecture
+from src.model.fingerprints import architectures_with, build_empty, every_architecture, similar_architectures
 from src.model.tensors import describe_faults
 
-__all__ = ["Fit", "fit", "fit_expected", "full_name", "recognize"]
+__all__ = ["Fit", "fit", "fit_expected", "full_name", "nearest", "recognize"]
 
 _WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParallel and DDP
 _COPIES: Final = ("ema", "teacher", "momentum", "average", "averaged", "swa")
 _COUNTER: Final = "num_batches_tracked"
 _MAX_SURPLUS_CHILDREN: Final = 3
 _PROBE_CLASSES: Final = 2
+_MAX_PREFIXES: Final = 4
+_MAX_SIMILAR: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,28 @@ def _exact_fits(part: _Part, tensors: Mapping[str, torch.Tensor]) -> Iterator[Fi
 
 def _better(tensors: Mapping[str, torch.Tensor]) -> str:
     fits = recognize(tensors)
-    return f" They are those of {fits[0].architecture}." if fits else ""
+    return f" They are those of {fits[0].architecture}." if fits else nearest(tensors)
+
+
+def nearest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Say which architecture shares most tensors, of name and shape, with ``tensors``, and in which ones they differ.
+
+    Nothing if none shares many.
+    """
+    best: tuple[int, str, str] = (0, "", "")
+    for part in _parts(tensors)[:_MAX_PREFIXES]:
+        for architecture in similar_architectures(part.tensors)[:_MAX_SIMILAR]:
+            expected = build_empty(architecture, _num_classes_of(part, architecture)).state_dict()
+            alike = sum(name in part.tensors and part.tensors[name].shape == expected[name].shape for name in expected)
+            if alike > best[0]:
+                best = (alike, architecture, describe_faults(expected, part.tensors))
+    return f" The nearest is {best[1]}, but {best[2]}." if best[2] else ""
+
+
+def _num_classes_of(part: _Part, architecture: str) -> int:
+    probe = build_empty(architecture, _PROBE_CLASSES).state_dict()
+    last = part.tensors.get(list(probe)[-1])
+    return last.shape[0] if last is not None and last.ndim else _PROBE_CLASSES
 
 
 def _num_classes(part: _Part, expected: Mapping[str, torch.Tensor]) -> int | None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from src.errors import ModelError
-from src.model.architecture import Fit, fit, fit_expected, full_name, recognize
+from src.model.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
 from src.model.inputs import TUTORIAL, USUAL, published_input
 from src.model.labels import read_labels
 from src.model.manifest import InputSpec
@@ -113,7 +113,7 @@ def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]
         some = ", ".join(list(file.tensors)[:3])
         raise ModelError(
             f"No network of torchvision or timm has just these tensors ({some}, ...): name the network with --arch,"
-            " to see what differs, or give your own class with --module."
+            f" to see what differs, or give your own class with --module.{nearest(file.tensors)}"
         )
     others = [candidate.architecture for candidate in fits[1:]]
     note = f"architecture: {fits[0].architecture}, recognized by its tensors"
@@ -138,6 +138,9 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
         labels, source = tuple(f"class {index}" for index in range(num_classes)), "made up: give names with --labels"
     if len(labels) != num_classes:
         raise ModelError(f"The network has {num_classes} classes but there are {len(labels)} labels: they must agree.")
+    shared = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if shared is not None:
+        source += f"; {shared!r} names several classes: explain them by index"
     return labels, f"labels: {source}"
 
 

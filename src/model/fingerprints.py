@@ -18,23 +18,53 @@ from tqdm import tqdm
 
 from src.model.network import build
 
-__all__ = ["architectures_with", "build_empty", "every_architecture", "fingerprint"]
+__all__ = ["architectures_with", "build_empty", "every_architecture", "fingerprint", "similar_architectures"]
 
 _INDEX: Final = Path(__file__).with_suffix(".txt")
 _COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old versions of torch
+_SKETCH: Final = 16
+_ALIKE: Final = 0.4  # of all names; less is another kind of network
 
 
 def fingerprint(names: Iterable[str]) -> str:
     """Return 16 hexadecimal digits that stand for a set of tensor names."""
-    kept = sorted(name for name in names if not name.endswith(_COUNTER))
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(sorted(_kept(names))).encode()).hexdigest()[:16]
 
 
 def architectures_with(names: Iterable[str]) -> tuple[str, ...]:
     """Return the architectures that have tensors of just these names: torchvision's first, then timm's, by name."""
     wanted = fingerprint(names)
+    return tuple(architecture for found, _, architecture in _index() if found == wanted)
+
+
+def similar_architectures(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the architectures that share many of these names, the most similar first.
+
+    Compared are sketches: of each set of names the smallest hashes, of which two sets share about the part that they
+    share of all their names. Broder, On the resemblance and containment of documents, 1997.
+    """
+    ours = _sketch(names)
+
+    def shared(sketch: frozenset[str]) -> float:
+        smallest = sorted(ours | sketch)[:_SKETCH]
+        return len(ours.intersection(smallest) & sketch) / max(1, len(smallest))
+
+    alike = [(shared(frozenset(sketch.split(","))), architecture) for _, sketch, architecture in _index()]
+    return tuple(architecture for share, architecture in sorted(alike, key=lambda each: -each[0]) if share >= _ALIKE)
+
+
+def _index() -> list[tuple[str, str, str]]:
+    """Return fingerprint, sketch and name of every architecture."""
     lines = _INDEX.read_text(encoding="utf-8").splitlines()
-    return tuple(line.partition(" ")[2] for line in lines if line.startswith(wanted))
+    return [(found, sketch, name) for found, sketch, name in (line.split(" ") for line in lines)]
+
+
+def _sketch(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(sorted(hashlib.sha256(name.encode()).hexdigest()[:8] for name in _kept(names))[:_SKETCH])
+
+
+def _kept(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith(_COUNTER)]
 
 
 def every_architecture() -> list[str]:
@@ -55,10 +85,10 @@ def build_empty(architecture: str, num_classes: int) -> nn.Module:
 def main() -> int:
     """Write the index."""
     warnings.simplefilter("ignore")  # of timm, about names that are old
-    lines = [
-        f"{fingerprint(build_empty(architecture, 2).state_dict())} {architecture}"
-        for architecture in tqdm(every_architecture(), unit="network")
-    ]
+    lines = []
+    for architecture in tqdm(every_architecture(), unit="network"):
+        names = build_empty(architecture, 2).state_dict()
+        lines.append(f"{fingerprint(names)} {','.join(sorted(_sketch(names)))} {architecture}")
     _INDEX.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 

@@ -57,7 +57,7 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
         logits = network(probes)
         features = parts.backbone(probes)
     if not bool(torch.isfinite(logits).all()):
-        raise ModelError("The network gives logits that are not finite: its weights are damaged.")
+        raise ModelError(f"The network gives logits that are not finite: {_first_damaged(network)}.")
     if bool((logits == logits[0]).all()):
         raise ModelError(
             "The network answers the same to every picture: it has learned nothing, or its weights are lost."
@@ -93,6 +93,13 @@ def _agreement(runtime: Runtime, reference: Runtime, pixels: NDArray[np.uint8]) 
         return Agreement(math.inf, math.inf)
     found, wanted = (torch.from_numpy(one.logits).double().softmax(0) for one in (ours, theirs))
     return Agreement(float((found - wanted).abs().max()), float(np.abs(heat - expected).max()))
+
+
+def _first_damaged(network: nn.Module) -> str:
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            return f"the tensor {name} holds NaN or infinity, so save the network before it diverged"
+    return "its weights are too large for its numbers"
 
 
 def _difference(logits: torch.Tensor, parts: SplitNetwork, probes: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from src.errors import ModelError
-from src.model.architecture import fit, full_name, recognize
+from src.model.architecture import fit, full_name, nearest, recognize
 from src.model.network import build
 
 CLASSES = 7
@@ -96,6 +96,20 @@ def test_a_wrong_architecture_is_explained(architecture: str) -> None:
     """A network that does not fit is an error that names tensors which differ, and the network that fits best."""
     with pytest.raises(ModelError, match=rf"do not fit {architecture}: .* They are those of torchvision/resnet18\."):
         fit(RESNET, architecture)
+
+
+def test_the_nearest_network_is_named() -> None:
+    """Where no network has just these tensors, the nearest one is named with what differs, whatever the prefix."""
+    grey = {f"net.{name}": tensor for name, tensor in RESNET.items()} | {"net.conv1.weight": torch.zeros(64, 1, 7, 7)}
+    said = nearest(grey)
+    assert said == (
+        " The nearest is torchvision/resnet18, but conv1.weight has the shape (64, 1, 7, 7) instead of (64, 3, 7, 7)."
+    )
+    with pytest.raises(
+        ModelError, match=r"do not fit torchvision/alexnet: .* The nearest is torchvision/resnet18, but"
+    ):
+        fit(grey, "torchvision/alexnet")
+    assert nearest({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}) == ""
 
 
 def test_a_larger_network_is_not_cut_down() -> None:

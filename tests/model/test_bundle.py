@@ -68,7 +68,10 @@ def test_what_is_stored_is_read_back_exactly() -> None:
         ({"fc__bias": None}, r"fc\.bias is missing"),
         ({"extra": torch.zeros(1)}, "extra is not part of the network"),
         ({"fc__bias": torch.zeros(3)}, r"fc\.bias has the shape \(3,\) instead of \(2,\)"),
-        ({"conv1__0__weight": torch.full((24, 3, 3, 3), torch.nan)}, "not finite"),
+        (
+            {"conv1__0__weight": torch.full((24, 3, 3, 3), torch.nan)},
+            r"not finite: the tensor conv1\.0\.weight holds NaN",
+        ),
         ({"fc__weight": torch.zeros(2, 1024)}, "answers the same to every picture"),
         ({"conv5__1__weight": torch.zeros(1024)}, "answers the same to every picture"),
     ],

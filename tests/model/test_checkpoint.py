@@ -67,6 +67,12 @@ def test_several_candidates_are_listed(tmp_path: Path) -> None:
     assert "choose with --arch" in notes[0]
 
 
+def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:
+    """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
+    notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
+    assert any("'crane' names several classes: explain them by index" in note for note in notes)
+
+
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     """Tensors that are not part of the network are counted by where they belong."""
     file = lightning(tmp_path)

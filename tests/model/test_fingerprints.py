@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from src.model.fingerprints import architectures_with, build_empty, every_architecture, fingerprint
+from src.model.fingerprints import (
+    architectures_with,
+    build_empty,
+    every_architecture,
+    fingerprint,
+    similar_architectures,
+)
 
 SAMPLE = np.random.default_rng(0).choice(every_architecture(), 25, replace=False)
 
@@ -17,6 +23,15 @@ def test_the_index_is_up_to_date(architecture: str) -> None:
 def test_the_order_of_names_does_not_matter() -> None:
     """The same names in another order are the same network."""
     assert fingerprint(["b", "a"]) == fingerprint(["a", "b"]) != fingerprint(["a"])
+
+
+def test_similar_networks_come_by_similarity() -> None:
+    """Networks that share most names are found, the likest first; names of no network are like none."""
+    names = set(build_empty("torchvision/resnet34", 3).state_dict()) - {"fc.bias"}
+    found = similar_architectures(names)
+    assert "resnet34" in found[0]
+    assert "torchvision/vit_b_16" not in found
+    assert similar_architectures(["a", "b"]) == ()
 
 
 def test_torchvision_comes_first() -> None:
