@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="json writes every line of the log as one JSON object."
+    )
 
 
 def read_settings() -> Settings:

@@ -18,7 +18,21 @@ from src.api.schemas import (
     RecognitionResponse,
 )
 
-__all__ = ["openapi_document"]
+__all__ = ["ROUTES", "openapi_document"]
+
+ROUTES: Final = (
+    "/",
+    "/docs",
+    "/docs.json",
+    "/healthz",
+    "/image_recognition",
+    "/image_recognition_batch",
+    "/image_recognition_file",
+    "/livez",
+    "/metrics",
+    "/model",
+    "/readyz",
+)
 
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"

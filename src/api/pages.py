@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from src.api.metrics import CONTENT_TYPE, Metrics
 from src.api.openapi import openapi_document
 from src.api.schemas import ModelResponse
 
@@ -16,20 +17,26 @@ __all__ = ["create_pages", "show_model"]
 _HERE: Final = Path(__file__).parent
 
 
-def create_pages() -> Starlette:
+def create_pages(metrics: Metrics) -> Starlette:
     """Return the web application with the pages, to be mounted beside the routes of the service."""
+
+    async def figures(_: Request) -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
     return Starlette(
         routes=[
             Route("/", _index),
             Route("/docs", _docs),
             Route("/docs.json", _docs_json),
             Route("/model", _model),
+            Route("/metrics", figures),
         ]
     )
 
 
-def show_model(pages: Starlette, model: ModelResponse) -> None:
-    """Let ``pages`` describe ``model``, which is known only when the service has loaded it."""
+def show_model(pages: Starlette, metrics: Metrics, model: ModelResponse) -> None:
+    """Let ``pages`` and ``metrics`` describe ``model``, which is known only when the service has loaded it."""
+    metrics.show_model(model)
     pages.state.model = model.model_dump_json()
 
 

@@ -1,0 +1,36 @@
+"""What stands around the routes: every request passes it on its way in, every answer on its way out."""
+
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from src.api.access import Access
+from src.api.admission import Admission
+from src.api.errors import OneErrorShape
+from src.api.gate import Gate
+from src.api.metrics import Metrics
+from src.settings import Settings
+
+__all__ = ["surround"]
+
+_KEPT: Final = "ContextMiddleware"
+
+
+def surround(bento: Starlette, settings: Settings, admission: Admission, metrics: Metrics) -> ASGIApp:
+    """Return the web application that BentoML made, behind what protects and observes it.
+
+    Of BentoML's own surroundings only the context stays, which its routes need. Its timeout, figures, access log and
+    spans would take their time of every request, refused ones too; the figures get a new series for every address that
+    anybody asks for, and the log writes addresses with the line breaks in them.
+    """
+    bento.user_middleware = [kept for kept in bento.user_middleware if getattr(kept.cls, "__name__", "") == _KEPT]
+    app: ASGIApp = Gate(bento, admission)
+    app = OneErrorShape(app)
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"]
+        )
+        app = OneErrorShape(app)  # CORS too refuses, in another shape
+    return Access(app, metrics)
