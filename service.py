@@ -14,6 +14,7 @@ from bentoml.exceptions import NotFound
 from bentoml.models import BentoModel
 
 from src.api.admission import Admission
+from src.api.connections import guard_connections
 from src.api.edge import surround
 from src.api.logs import configure_logs
 from src.api.metrics import Metrics
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = read_settings()
 METRICS: Final = Metrics(ROUTES)
-ADMISSION: Final = Admission(SETTINGS.threads, SETTINGS.max_queue, METRICS.queue_seconds.observe)
+ADMISSION: Final = Admission(
+    SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
+)
 PAGES: Final = create_pages(METRICS)
 
 
@@ -96,6 +99,7 @@ class SurroundedService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
         configure_logs(SETTINGS.log_format)
+        guard_connections(SETTINGS.timeout)
         return surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
 
 

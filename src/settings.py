@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."
     )
     timeout: float = Field(default=30.0, gt=0, description="Seconds from the first byte of a request to its 504.")
+    max_waiting_bytes: int = Field(
+        default=512_000_000, ge=1, description="Bytes of all bodies in memory; a request beyond that is answered 429."
+    )
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Bytes of a request body; more is answered 413.")
     max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
     max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")

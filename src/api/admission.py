@@ -23,14 +23,24 @@ class Admission:
 
     Args:
         threads: Pictures that may be in work at once.
-        max_queue: Requests that may wait for them.
+        max_queue: Requests that may wait for them. One whose body is still on its way does not count: clients that send
+            slowly take no place from others.
+        max_bytes: Bytes of bodies, complete or not, that may be in memory.
         waited: Is told how many seconds each piece of work waited.
     """
 
-    def __init__(self, threads: int, max_queue: int, waited: Callable[[float], object] | None = None) -> None:
+    def __init__(
+        self,
+        threads: int,
+        max_queue: int,
+        max_bytes: int = 512_000_000,
+        waited: Callable[[float], object] | None = None,
+    ) -> None:
         self.threads = threads
         self.max_queue = max_queue
+        self.max_bytes = max_bytes
         self.working = 0
+        self.bytes = 0
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="recognize")
         self._free = asyncio.Semaphore(threads)
         self._requests = 0
@@ -45,6 +55,27 @@ class Admission:
     def is_full(self) -> bool:
         """Whether one more request is one too many."""
         return self._requests >= self.threads + self.max_queue
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Hold room for one body: call what is given with the number of bytes that have come.
+
+        Raises:
+            Busy: From that call, where all the room is taken.
+        """
+        held = 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            if self.bytes + count > self.max_bytes:
+                raise Busy("Too much is waiting: try again in a moment.")
+            self.bytes += count
+            held += count
+
+        try:
+            yield take
+        finally:
+            self.bytes -= held
 
     @contextmanager
     def request(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Message
 
 from src.api.admission import Admission
 from src.api.body import read_body, read_form
@@ -25,6 +26,9 @@ from src.watch import Abandoned
 __all__ = ["Endpoints"]
 
 _JSON: Final = "application/json"
+
+_OPTION_COMMAS: Final = 100  # those between the options, and in the name of a class
+_PICTURE_COMMAS: Final = 2  # behind a picture, and in a data: URL
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -57,7 +61,8 @@ class Endpoints:
         watch = Observation(self._metrics)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                return Response(await answer(request, watch), media_type=_JSON)
+                with self._admission.body() as take:
+                    return Response(await answer(_counted(request, take), watch), media_type=_JSON)
         except RequestError as exc:
             return error_response(exc)
         except TimeoutError:
@@ -71,30 +76,31 @@ class Endpoints:
             watch.abandon()
 
     async def _json(self, request: Request, watch: Observation) -> bytes:
+        body = await read_body(request, _JSON, self._settings.max_body_bytes)
+
+        def work() -> bytes:
+            watch.check()
+            asked = _parsed(RecognitionRequest, body, 1)
+            return _written(self._recognize(decode_base64(asked.img), asked, watch))
+
         with self._admission.request():
-            body = await read_body(request, _JSON, self._settings.max_body_bytes)
-
-            def work() -> bytes:
-                asked = _parsed(RecognitionRequest, body)
-                return _written(self._recognize(decode_base64(asked.img), asked, watch))
-
             async with while_connected(request):
                 return await self._admission.run(work)
 
     async def _file(self, request: Request, watch: Observation) -> bytes:
+        upload = await read_form(request, self._settings.max_body_bytes)
         with self._admission.request():
-            upload = await read_form(request, self._settings.max_body_bytes)
             async with while_connected(request):
                 return await self._admission.run(lambda: _written(self._recognize(upload.data, upload.options, watch)))
 
     async def _batch(self, request: Request, watch: Observation) -> bytes:
+        body = await read_body(request, _JSON, self._settings.max_batch_bytes)
         with self._admission.request():
-            body = await read_body(request, _JSON, self._settings.max_batch_bytes)
             async with while_connected(request):
                 return await self._recognize_all(body, watch)
 
     async def _recognize_all(self, body: bytes, watch: Observation) -> bytes:
-        asked = await self._admission.run(lambda: _parsed(BatchRequest, body))
+        asked = await self._admission.run(lambda: _parsed(BatchRequest, body, self._settings.max_batch))
         if len(asked.imgs) > self._settings.max_batch:
             raise InvalidRequest(f"imgs has {len(asked.imgs)} pictures: send at most {self._settings.max_batch}.")
         results = await asyncio.gather(
@@ -120,7 +126,31 @@ class Endpoints:
         return RecognitionResponse.of(recognition, self._tag)
 
 
-def _parsed(model: type[Asked], body: bytes) -> Asked:
+def _counted(request: Request, take: Callable[[int], None]) -> Request:
+    """Return ``request``, whose body, as it comes in, is reported to ``take``."""
+
+    async def receive() -> Message:
+        message = await request.receive()
+        take(len(message.get("body", b"")))
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _parsed(model: type[Asked], body: bytes, pictures: int) -> Asked:
+    """Return the request in ``body``.
+
+    One thread at a time parses, and everybody waits: seconds for a body of millions of values. So what has more commas
+    than a request for so many ``pictures`` is refused unread.
+    """
+    commas = _OPTION_COMMAS + pictures * _PICTURE_COMMAS
+    place = -1
+    for _ in range(commas + 1):
+        place = body.find(b",", place + 1)
+        if place < 0:
+            break
+    else:
+        raise InvalidRequest(f"The request has more values than {pictures} pictures need: see /docs for the fields.")
     try:
         return model.model_validate_json(body)
     except ValidationError as exc:

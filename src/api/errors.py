@@ -139,7 +139,7 @@ class _Reshaped:
     async def _send_error(self, head: Message) -> None:
         error = _error_in(self._body)
         if error is None:
-            error = _framework_error(head["status"])
+            error = framework_error(head["status"])
             self._body = error.model_dump_json().encode()
         self._scope[ERROR_CODE] = error.error.code
         replaced = (b"content-length", b"content-type")
@@ -158,7 +158,8 @@ def _error_in(body: bytes) -> ErrorResponse | None:
         return None
 
 
-def _framework_error(status: int) -> ErrorResponse:
+def framework_error(status: int) -> ErrorResponse:
+    """Return the one error object for a ``status`` that was not given by us."""
     if status in _OF_FRAMEWORK:
         code, message = _OF_FRAMEWORK[HTTPStatus(status)]
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -89,6 +89,8 @@ class Metrics:
         shown = {
             "queue_length": ("Requests that wait for a thread.", lambda: admission.waiting),
             "queue_limit": ("Requests that may wait.", lambda: admission.max_queue),
+            "waiting_bytes": ("Bytes of bodies in memory.", lambda: admission.bytes),
+            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: admission.max_bytes),
             "in_work": ("Pictures in work.", lambda: admission.working),
             "threads": ("Pictures that may be in work at once.", lambda: admission.threads),
         }
