@@ -18,8 +18,8 @@ from src.api.connections import guard_connections
 from src.api.edge import surround
 from src.api.logs import configure_logs
 from src.api.metrics import Metrics
-from src.api.openapi import ROUTES
 from src.api.pages import create_pages, show_model
+from src.api.routes import ROUTES
 from src.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 SETTINGS: Final = read_settings()
+configure_logs(SETTINGS.log_format)
 METRICS: Final = Metrics(ROUTES)
 ADMISSION: Final = Admission(
     SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
 )
-PAGES: Final = create_pages(METRICS)
+PAGES: Final = create_pages(METRICS, keyed=SETTINGS.api_key is not None)
 
 
 class StoredNetwork(BentoModel):
@@ -98,7 +99,6 @@ class SurroundedService(bentoml.Service[Any]):
     """A service whose web application stands behind what protects and observes it."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
-        configure_logs(SETTINGS.log_format)
         guard_connections(SETTINGS.timeout)
         return surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
 

@@ -1,8 +1,8 @@
 """The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from src.cores import usable_cores
@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
+    api_key: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None, description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 letters."
+    )
+    open_probes: bool = Field(default=True, description="Whether /livez, /readyz and /healthz need no key.")
+    open_metrics: bool = Field(default=True, description="Whether /metrics needs no key.")
     log_format: Literal["text", "json"] = Field(
         default="text", description="json writes every line of the log as one JSON object."
     )

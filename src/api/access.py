@@ -11,14 +11,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from src.api.errors import ERROR_CODE
 from src.api.logs import request_id
 from src.api.metrics import Metrics
+from src.api.routes import METRICS, PROBES
 
 __all__ = ["Access"]
 
 logger = logging.getLogger(__name__)
 
-_QUIET: Final = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+_QUIET: Final = frozenset({*PROBES, METRICS})
 _ID_HEADER: Final = b"x-request-id"
 _ID: Final = re.compile(rb"[\w.-]{1,64}", re.ASCII)
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _MAX_PATH: Final = 100
 
 
@@ -46,7 +48,7 @@ class Access:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], (_ID_HEADER, own_id.encode())]}
+                message = {**message, "headers": [*message["headers"], (_ID_HEADER, own_id.encode()), _NO_SNIFFING]}
             await send(message)
 
         self._metrics.in_flight.inc()

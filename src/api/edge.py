@@ -10,7 +10,9 @@ from src.api.access import Access
 from src.api.admission import Admission
 from src.api.errors import OneErrorShape
 from src.api.gate import Gate
+from src.api.key import KeyRequired
 from src.api.metrics import Metrics
+from src.api.routes import METRICS, PAGES, PROBES
 from src.settings import Settings
 
 __all__ = ["surround"]
@@ -27,10 +29,23 @@ def surround(bento: Starlette, settings: Settings, admission: Admission, metrics
     """
     bento.user_middleware = [kept for kept in bento.user_middleware if getattr(kept.cls, "__name__", "") == _KEPT]
     app: ASGIApp = Gate(bento, admission)
+    if settings.api_key is not None:
+        app = KeyRequired(app, settings.api_key, _open_paths(settings))
     app = OneErrorShape(app)
     if settings.cors_origins:
         app = CORSMiddleware(
-            app, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"]
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
         )
         app = OneErrorShape(app)  # CORS too refuses, in another shape
     return Access(app, metrics)
+
+
+def _open_paths(settings: Settings) -> tuple[str, ...]:
+    """Return what is there without the key: the pages, so that people can type it, and what is asked by machines."""
+    probes = PROBES if settings.open_probes else ()
+    metrics = (METRICS,) if settings.open_metrics else ()
+    return (*PAGES, *probes, *metrics)

@@ -34,6 +34,7 @@ STATUS: Final[dict[type[errors.RequestError], HTTPStatus]] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidBase64: HTTPStatus.BAD_REQUEST,
     errors.UnknownClass: HTTPStatus.BAD_REQUEST,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -41,6 +42,10 @@ STATUS: Final[dict[type[errors.RequestError], HTTPStatus]] = {
     errors.BrokenImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Busy: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+}
+_HEADERS: Final = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "1"},
 }
 _OF_FRAMEWORK: Final = {
     HTTPStatus.BAD_REQUEST: ("invalid_request", "The request is not valid HTTP for this service: see /docs."),
@@ -63,8 +68,7 @@ def error_object(error: errors.RequestError) -> ErrorResponse:
 def error_response(error: errors.RequestError) -> Response:
     """Return ``error`` as the one error object with its status."""
     status = STATUS[type(error)]
-    headers = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else None
-    return _response(status, error_object(error), headers)
+    return _response(status, error_object(error), _HEADERS.get(status))
 
 
 def client_gone() -> Response:
