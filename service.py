@@ -19,7 +19,6 @@ from src.api.edge import surround
 from src.api.logs import configure_logs
 from src.api.metrics import Metrics
 from src.api.pages import create_pages, show_model
-from src.api.routes import ROUTES
 from src.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = read_settings()
 configure_logs(SETTINGS.log_format)
-METRICS: Final = Metrics(ROUTES)
+METRICS: Final = Metrics()
 ADMISSION: Final = Admission(
     SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
 )
@@ -121,6 +120,8 @@ class ImageRecognition:
 
     def __init__(self) -> None:
         from src.api.endpoints import Endpoints
+        from src.api.observation import Observer
+        from src.api.tracing import start_tracing
         from src.model import bundle, runtime
         from src.pipeline import Pipeline
         from src.stages.decode import DecodeLimits
@@ -136,7 +137,7 @@ class ImageRecognition:
         )
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
         pipeline = Pipeline(stored.manifest, running, limits)
-        self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, METRICS)
+        self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, Observer(METRICS, start_tracing()))
         METRICS.watch_admission(ADMISSION)
         show_model(PAGES, METRICS, ModelResponse.of(stored, running))
 

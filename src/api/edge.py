@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from src.api.access import Access
 from src.api.admission import Admission
 from src.api.errors import OneErrorShape
-from src.api.gate import Gate
+from src.api.gate import Busyness, Gate
 from src.api.key import KeyRequired
 from src.api.metrics import Metrics
 from src.api.routes import METRICS, PAGES, PROBES
@@ -28,20 +28,24 @@ def surround(bento: Starlette, settings: Settings, admission: Admission, metrics
     anybody asks for, and the log writes addresses with the line breaks in them.
     """
     bento.user_middleware = [kept for kept in bento.user_middleware if getattr(kept.cls, "__name__", "") == _KEPT]
-    app: ASGIApp = Gate(bento, admission)
+    app: ASGIApp = bento
     if settings.api_key is not None:
         app = KeyRequired(app, settings.api_key, _open_paths(settings))
-    app = OneErrorShape(app)
-    if settings.cors_origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
-        )
-        app = OneErrorShape(app)  # CORS too refuses, in another shape
-    return Access(app, metrics)
+    # CORS too refuses, in a shape of its own, and must be around all other errors.
+    app = Access(OneErrorShape(_with_cors(OneErrorShape(app), settings)), metrics)
+    return Gate(app, _with_cors(Busyness(), settings), admission, metrics)
+
+
+def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    if not settings.cors_origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
+    )
 
 
 def _open_paths(settings: Settings) -> tuple[str, ...]:

@@ -13,8 +13,7 @@ from starlette.types import Message
 from src.api.admission import Admission
 from src.api.body import read_body, read_form
 from src.api.errors import client_gone, error_object, error_response, internal_error, invalid_request
-from src.api.metrics import Metrics
-from src.api.observation import Observation, while_connected
+from src.api.observation import Observation, Observer, while_connected
 from src.api.schemas import BatchRequest, BatchResponse, ErrorResponse, RecognitionRequest, RecognitionResponse
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
@@ -37,13 +36,13 @@ class Endpoints:
     """The routes of one model; each takes a request and returns its response, never an exception."""
 
     def __init__(
-        self, pipeline: Pipeline, tag: str, settings: Settings, admission: Admission, metrics: Metrics
+        self, pipeline: Pipeline, tag: str, settings: Settings, admission: Admission, observer: Observer
     ) -> None:
         self._pipeline = pipeline
         self._tag = tag
         self._settings = settings
         self._admission = admission
-        self._metrics = metrics
+        self._observer = observer
 
     async def json(self, request: Request) -> Response:
         """Answer a JSON request with one picture."""
@@ -58,7 +57,7 @@ class Endpoints:
         return await self._answer(request, self._batch)
 
     async def _answer(self, request: Request, answer: Callable[[Request, Observation], Awaitable[bytes]]) -> Response:
-        watch = Observation(self._metrics)
+        watch = self._observer.watch(request)
         try:
             async with asyncio.timeout(self._settings.timeout):
                 with self._admission.body() as take:
@@ -113,7 +112,7 @@ class Endpoints:
         try:
             return self._recognize(decode_base64(img), options, watch)
         except RequestError as exc:
-            self._metrics.rejected(exc.code)
+            watch.rejected(exc.code)
             return error_object(exc)
         except Abandoned:
             raise
@@ -122,7 +121,7 @@ class Endpoints:
 
     def _recognize(self, data: bytes, options: Options, watch: Observation) -> RecognitionResponse:
         recognition = self._pipeline.recognize(data, options, watch)
-        self._metrics.megapixels.observe(recognition.width * recognition.height / 1e6)
+        watch.recognized(recognition.width, recognition.height)
         return RecognitionResponse.of(recognition, self._tag)
 
 

@@ -1,6 +1,5 @@
 """What the service counts and times, for Prometheus."""
 
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +17,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from src.api.admission import Admission
+from src.api.routes import RECOGNITION, ROUTES
 from src.api.schemas import ModelResponse
+from src.errors import Busy
 from src.watch import Stage
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -36,12 +37,12 @@ _OTHER: Final = "other"
 
 
 class Metrics:
-    """The figures of one service; ``routes`` are the paths that have figures of their own, all others share them."""
+    """The figures of one service; its own addresses have figures of their own, all others share theirs."""
 
-    def __init__(self, routes: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._routes = frozenset(routes)
+        self._routes = frozenset(ROUTES)
         self._requests = Counter(
             "image_recognition_requests", "Requests that were answered.", ("route", "status"), registry=registry
         )
@@ -81,7 +82,11 @@ class Metrics:
         self.in_flight = Gauge(
             "image_recognition_requests_in_flight", "Requests that are not answered yet.", registry=registry
         )
-        for route in self._routes - {_OTHER}:  # a rate needs the zero that it began with
+        self._busy = self._rejected.labels(Busy.code)
+        self._turned_away = {
+            route: self._requests.labels(route, HTTPStatus.TOO_MANY_REQUESTS.value) for route in RECOGNITION
+        }
+        for route in self._routes:  # a rate needs the zero that it began with
             self._requests.labels(route, HTTPStatus.OK.value)
 
     def watch_admission(self, admission: Admission) -> None:
@@ -112,6 +117,11 @@ class Metrics:
     def rejected(self, code: str) -> None:
         """Count what was refused with the error ``code``."""
         self._rejected.labels(code).inc()
+
+    def turned_away(self, path: str) -> None:
+        """Count a request for pictures at ``path`` that was refused before anything was done for it."""
+        self._turned_away[path].inc()
+        self._busy.inc()
 
     def page(self) -> bytes:
         """Return all figures as Prometheus reads them."""

@@ -5,27 +5,49 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from time import perf_counter
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 
 from src.api.metrics import Metrics
+from src.api.tracing import Trace
 from src.watch import Abandoned, Stage
 
-__all__ = ["Observation", "while_connected"]
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+__all__ = ["Observation", "Observer", "while_connected"]
+
+
+class Observer:
+    """Where what is observed goes: to the figures, and to the spans if there are any."""
+
+    def __init__(self, metrics: Metrics, tracer: "Tracer | None" = None) -> None:
+        self.metrics = metrics
+        self._tracer = tracer
+
+    def watch(self, request: Request) -> "Observation":
+        """Begin to look on at the work for ``request``."""
+        if self._tracer is None:
+            return Observation(self.metrics)
+        return Observation(self.metrics, Trace(self._tracer, f"POST {request.url.path}", request.headers))
 
 
 class Observation:
     """The watch over the work for one request, of however many pictures and threads."""
 
-    __slots__ = ("_abandoned", "_metrics")
+    __slots__ = ("_abandoned", "_metrics", "_trace")
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, trace: Trace | None = None) -> None:
         self._metrics = metrics
+        self._trace = trace
         self._abandoned = False
 
     def abandon(self) -> None:
-        """Let no further stage start: nobody waits for the answer."""
+        """Let no further stage start: nobody waits for the answer, or it is there."""
         self._abandoned = True
+        if self._trace is not None:
+            self._trace.end()
 
     def check(self) -> None:
         """Go on only if somebody waits.
@@ -44,9 +66,19 @@ class Observation:
         """
         return _Timed(self, stage)
 
-    def ended(self, stage: Stage, began: float) -> None:
-        """Note the time of a stage that began when the clock was at ``began``."""
-        self._metrics.stage_seconds[stage].observe(perf_counter() - began)
+    def ended(self, stage: Stage, seconds: float) -> None:
+        """Note that a stage ends now and took ``seconds``."""
+        self._metrics.stage_seconds[stage].observe(seconds)
+        if self._trace is not None:
+            self._trace.ended(stage, seconds)
+
+    def recognized(self, width: int, height: int) -> None:
+        """Note the size in pixels of a picture that was recognized."""
+        self._metrics.megapixels.observe(width * height / 1e6)
+
+    def rejected(self, code: str) -> None:
+        """Note that a picture of a batch was refused with the error ``code``."""
+        self._metrics.rejected(code)
 
 
 class _Timed(AbstractContextManager[None]):
@@ -63,7 +95,7 @@ class _Timed(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._observation.ended(self._stage, self._began)
+        self._observation.ended(self._stage, perf_counter() - self._began)
 
 
 @asynccontextmanager
