@@ -18,6 +18,7 @@ from src.options import Options
 __all__ = ["FileUpload", "read_body", "read_form"]
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_NULLABLE: Final = frozenset(name for name, field in Options.model_fields.items() if field.default is None)
 _MAX_FIELDS: Final = 32
 _MAX_FIELD_BYTES: Final = 4_096
 
@@ -71,7 +72,10 @@ async def read_form(request: Request, limit: int) -> FileUpload:
     except MultiPartException as exc:
         raise InvalidRequest(f"The form cannot be read ({exc}): send one file and short option fields.") from exc
     try:
-        return await _upload(dict(form))
+        fields = dict(form)
+        if len(fields) != len(form.multi_items()):
+            raise InvalidRequest("The form has a field twice: send each once.")
+        return await _upload(fields)
     finally:
         await form.close()
 
@@ -80,7 +84,7 @@ async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
     img = fields.pop("img", None)
     if not isinstance(img, UploadFile):
         raise InvalidRequest("The form has no file called img: send the picture as a file field of that name.")
-    values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in Options.model_fields}
+    values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in _NULLABLE}
     try:
         options = Options.model_validate(values, strict=False)
     except ValidationError as exc:

@@ -122,3 +122,14 @@ def test_a_form_is_limited_as_a_whole() -> None:
     """File and fields together must stay within the limit."""
     with pytest.raises(BodyTooLarge):
         form({}, {"img": b"x" * 1000}, limit=1000)
+
+
+def test_a_form_with_a_field_twice_is_refused() -> None:
+    """Which of two values is meant cannot be known."""
+    body = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n1\r\n' % (name, file)
+        for name, file in ((b"top_k", b""), (b"top_k", b""), (b"img", b'; filename="a"'))
+    )
+    asked, _ = request([body + b"--x--\r\n"], {"Content-Type": "multipart/form-data; boundary=x"})
+    with pytest.raises(InvalidRequest, match="twice"):
+        asyncio.run(read_form(asked, 1000))

@@ -47,10 +47,11 @@ def test_no_answer_is_guessed_at(client: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(("path", "shown"), [("/", "What is it?"), ("/docs", "Recognize one picture.")])
 def test_a_browser_shows_the_page(client: httpx.Client, tmp_path: Path, path: str, shown: str) -> None:
     """A real browser runs the scripts of the page under its policy and complains of nothing."""
+    url = str(client.base_url).rstrip("/") + path
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000", "--dump-dom", str(client.base_url).rstrip("/") + path,
+        f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000", "--dump-dom", url,
     ]  # fmt: skip
     run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert shown in run.stdout
