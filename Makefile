@@ -7,7 +7,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all benchmark check format bento lock clean
+.PHONY: help setup model serve dev demo test test-all soak audit benchmark check format bento lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -45,6 +45,13 @@ test: $(READY) ## run the tests, but for the sweep over every architecture
 test-all: $(READY) ## run all tests, the sweep over every architecture included
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m slow -n 0 # one at a time: two large networks at once would take more than 8 GB
+
+soak: $(READY) ## a minute of ten times too much, then 100,000 mixed requests (20 minutes)
+	$(BIN)/python -m tests.soak
+
+audit: $(READY) ## ask the advisory database of PyPI about every pinned package
+	@$(BIN)/uv run --no-project --with pip-audit pip-audit --require-hashes --disable-pip --requirement requirements.txt \
+		|| { echo "Either a package above has a known fault, or the database could not be reached: see what is above"; exit 1; }
 
 benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
 	$(BIN)/python -m tests.benchmarks $(QUICK)

@@ -4,10 +4,12 @@ import asyncio
 import re
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Final, cast
 
-__all__ = ["Client", "Outcome", "at_rate", "request_bytes", "without_pause"]
+__all__ = ["BROKEN", "Client", "Outcome", "at_rate", "request_bytes", "without_pause"]
 
 BROKEN: Final = 0  # stands for a status where a connection ended without an answer
 _LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
@@ -16,11 +18,12 @@ _TICK_SECONDS: Final = 0.01
 
 @dataclass
 class Outcome:
-    """How many answers of each status came in ``seconds``, and how long the good ones took."""
+    """How many answers of each status came in ``seconds``, how long the good ones took, and when the asking ended."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     good_seconds: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    ended: float = 0.0
 
     @property
     def goodput(self) -> float:
@@ -104,35 +107,36 @@ class Client:
                 connection.transport.abort()
 
 
-async def at_rate(client: Client, request: bytes, rate: float, seconds: float) -> Outcome:
-    """Send ``request`` ``rate`` times a second for ``seconds``, wait for the answers, and return what came."""
-    client.outcome = outcome = Outcome()
+async def at_rate(client: Client, requests: Sequence[bytes], rate: float, seconds: float) -> Outcome:
+    """Send ``requests`` in turn, ``rate`` a second, for ``seconds``; good answers that come later do not count."""
+    client.outcome = Outcome()
     began = time.perf_counter()
-    sent, tasks = 0, set[asyncio.Task[int]]()
+    turns, sent, tasks = cycle(requests), 0, set[asyncio.Task[int]]()
     while (elapsed := time.perf_counter() - began) < seconds:
         while sent < rate * elapsed:
-            task = asyncio.create_task(client.ask(request))
+            task = asyncio.create_task(client.ask(next(turns)))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             sent += 1
         await asyncio.sleep(_TICK_SECONDS)
-    outcome.seconds = time.perf_counter() - began
-    counted = Outcome(Counter(outcome.statuses), list(outcome.good_seconds), outcome.seconds)
+    in_time = client.outcome
+    in_time.seconds, in_time.ended = time.perf_counter() - began, time.monotonic()
+    client.outcome = Outcome()
     await asyncio.gather(*tasks)
-    counted.statuses += Counter(dict.fromkeys(outcome.statuses, 0))  # late ones are no goodput
-    late = outcome.statuses - counted.statuses
-    counted.statuses += Counter({status: count for status, count in late.items() if status != 200})
-    return counted
+    del client.outcome.statuses[200]
+    in_time.statuses += client.outcome.statuses
+    return in_time
 
 
-async def without_pause(client: Client, request: bytes, clients: int, seconds: float) -> Outcome:
-    """Let ``clients`` clients send ``request`` for ``seconds``, each the next as soon as the last is answered."""
+async def without_pause(client: Client, requests: Sequence[bytes], clients: int, seconds: float) -> Outcome:
+    """Let ``clients`` clients send ``requests`` in turn, each the next as soon as the last is answered."""
     client.outcome = outcome = Outcome()
     began = time.perf_counter()
+    turns = cycle(requests)
 
     async def one() -> None:
         while time.perf_counter() - began < seconds:
-            await client.ask(request)
+            await client.ask(next(turns))
 
     await asyncio.gather(*(one() for _ in range(clients)))
     outcome.seconds = time.perf_counter() - began
