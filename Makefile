@@ -50,7 +50,7 @@ soak: $(READY) ## a minute of ten times too much, then 100,000 mixed requests (2
 	$(BIN)/python -m tests.soak
 
 audit: $(READY) ## ask the advisory database of PyPI about every pinned package
-	@$(BIN)/uv run --no-project --with pip-audit pip-audit --require-hashes --disable-pip --requirement requirements.txt \
+	@$(BIN)/uv run --no-project --with pip-audit pip-audit --require-hashes --disable-pip --strict --requirement requirements.txt \
 		|| { echo "Either a package above has a known fault, or the database could not be reached: see what is above"; exit 1; }
 
 benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
