@@ -7,7 +7,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all fuzz benchmark check format bento lock clean
+.PHONY: help setup model serve dev demo test test-all fuzz soak audit benchmark check format bento lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -51,6 +51,13 @@ fuzz: $(READY) ## decode damaged pictures of every format (RUNS=100000 by mutati
 	$(BIN)/python -m tests.fuzz.coverage -runs=$(RUNS) -artifact_prefix=fuzz/ fuzz/corpus
 
 RUNS ?= 100000
+
+soak: $(READY) ## a minute of ten times too much, then 100,000 mixed requests (20 minutes)
+	$(BIN)/python -m tests.soak
+
+audit: $(READY) ## ask the advisory database of PyPI about every pinned package
+	@$(BIN)/uv run --no-project --with pip-audit pip-audit --require-hashes --disable-pip --strict --requirement requirements.txt \
+		|| { echo "Either a package above has a known fault, or the database could not be reached: see what is above"; exit 1; }
 
 benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
 	$(BIN)/python -m tests.benchmarks $(QUICK)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import bentoml
 from bentoml.exceptions import NotFound
 from bentoml.models import BentoModel
-from starlette.middleware.cors import CORSMiddleware
 
-from src.api.errors import OneErrorShape
+from src.api.admission import Admission
+from src.api.connections import guard_connections
+from src.api.edge import surround
+from src.api.logs import configure_logs
+from src.api.metrics import Metrics
 from src.api.pages import create_pages, show_model
 from src.api.schemas import (
     BatchRequest,
@@ -31,11 +34,15 @@ from src.settings import read_settings
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp
 
 SETTINGS: Final = read_settings()
-PAGES: Final = create_pages()
-# Ours answers first, in the one error shape; BentoML's own timeout is only there to cover ours.
-FRAMEWORK_TIMEOUT: Final = SETTINGS.timeout + 30
+configure_logs(SETTINGS.log_format)
+METRICS: Final = Metrics()
+ADMISSION: Final = Admission(
+    SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
+)
+PAGES: Final = create_pages(METRICS, keyed=SETTINGS.api_key is not None)
 
 
 class StoredNetwork(BentoModel):
@@ -87,12 +94,19 @@ class BatchInput(Documented, BatchRequest):
     """Several pictures as JSON."""
 
 
+class SurroundedService(bentoml.Service[Any]):
+    """A service whose web application stands behind what protects and observes it."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
+        guard_connections(SETTINGS.timeout)
+        return surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
+
+
 @bentoml.service(
     name="image_recognition",
     http={"port": 8000},
-    traffic={"timeout": FRAMEWORK_TIMEOUT},
-    tracing={"excluded_urls": ".*"},  # no exporter is set, and every span takes its time
-    logging={"access": {"request_content_type": False}},  # bentoml fails to write one that is not UTF-8
+    service_class=SurroundedService,
+    metrics={"enabled": False},  # the page of figures is ours
     envs=[
         {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
         {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have pictures of their own
@@ -106,6 +120,8 @@ class ImageRecognition:
 
     def __init__(self) -> None:
         from src.api.endpoints import Endpoints
+        from src.api.observation import Observer
+        from src.api.tracing import start_tracing
         from src.model import bundle, runtime
         from src.pipeline import Pipeline
         from src.stages.decode import DecodeLimits
@@ -120,8 +136,10 @@ class ImageRecognition:
             precision=SETTINGS.precision,
         )
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
-        self.endpoints = Endpoints(Pipeline(stored.manifest, running, limits), stored.tag, SETTINGS)
-        show_model(PAGES, ModelResponse.of(stored, running))
+        pipeline = Pipeline(stored.manifest, running, limits)
+        self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, Observer(METRICS, start_tracing()))
+        METRICS.watch_admission(ADMISSION)
+        show_model(PAGES, METRICS, ModelResponse.of(stored, running))
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
     async def image_recognition(self, request: Request) -> Response:
@@ -144,15 +162,3 @@ def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:
     if service.bento is None or "model" in SETTINGS.model_fields_set:
         return SETTINGS.model
     return str(service.bento.info.all_models[0].tag)
-
-
-def _surround(service: bentoml.Service[ImageRecognition]) -> None:
-    if SETTINGS.cors_origins:
-        service.add_asgi_middleware(OneErrorShape)  # around CORS too, whose refusals have another shape
-        service.add_asgi_middleware(
-            CORSMiddleware, allow_origins=SETTINGS.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"]
-        )
-    service.add_asgi_middleware(OneErrorShape)
-
-
-_surround(ImageRecognition)

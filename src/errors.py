@@ -16,6 +16,7 @@ __all__ = [
     "ModelError",
     "ModelMissing",
     "RequestError",
+    "Unauthorized",
     "UnknownClass",
     "UnsupportedImage",
     "UnsupportedMediaType",
@@ -42,6 +43,12 @@ class InvalidBase64(RequestError):
     """The text of the picture is not base64."""
 
     code = "invalid_base64"
+
+
+class Unauthorized(RequestError):
+    """The service has a key, and the request has not."""
+
+    code = "unauthorized"
 
 
 class UnknownClass(RequestError):

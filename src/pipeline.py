@@ -1,6 +1,7 @@
 """The one place that joins the stages: decode -> transform -> backbone -> predict -> Grad-CAM -> render."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,11 @@ from src.stages.gradcam import Heatmap, gradcam
 from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
+from src.watch import Stage, Unwatched, Watch
 
 __all__ = ["Explanation", "Pipeline", "Recognition"]
+
+_UNWATCHED: Final = Unwatched()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +55,40 @@ class Pipeline:
     runtime: Runtime
     limits: DecodeLimits
 
-    def recognize(self, data: bytes, options: Options) -> Recognition:
-        """Recognize the picture in ``data``, the bytes of a picture file.
+    def recognize(self, data: bytes, options: Options, watch: Watch = _UNWATCHED) -> Recognition:
+        """Recognize the picture in ``data``, the bytes of a picture file; ``watch`` is told of each stage.
 
         Raises:
             RequestError: The picture or an option cannot be used.
+            Abandoned: The watch ended the work.
         """
         labels = self.manifest.labels
         target = find_class(options.target, labels)
         top_k = listed_classes(options.top_k, labels)
-        picture = decode_image(data, self.limits, self._enough(options))
-        seen = transform(picture, self.manifest.input)
-        evaluation = self.runtime.evaluate(seen.pixels, explained=options.gradcam or options.heatmaps)
-        prediction = predict(evaluation.logits, labels, top_k)
+        with watch.stage(Stage.DECODE):
+            picture = decode_image(data, self.limits, self._enough(options))
+        with watch.stage(Stage.TRANSFORM):
+            seen = transform(picture, self.manifest.input)
+        with watch.stage(Stage.NETWORK):
+            evaluation = self.runtime.evaluate(seen.pixels, explained=options.gradcam or options.heatmaps)
+        with watch.stage(Stage.PREDICT):
+            prediction = predict(evaluation.logits, labels, top_k)
 
         def heatmap(index: int) -> Heatmap:
             return gradcam(evaluation.features, evaluation.weights(index))
 
-        explanation = None
+        explanation: Explanation | None = None
+        heatmaps: tuple[NDArray[np.float32], ...] = ()
         if options.gradcam:
             index = prediction.top[0].index if target is None else target
-            explanation = self._explain(picture, heatmap(index), seen.box, index, options)
-        return Recognition(
-            prediction=prediction,
-            explanation=explanation,
-            heatmaps=tuple(heatmap(score.index).values for score in prediction.top) if options.heatmaps else (),
-            width=picture.width,
-            height=picture.height,
-            box=seen.box,
-        )
+            with watch.stage(Stage.GRADCAM):
+                heat = heatmap(index)
+            with watch.stage(Stage.RENDER):
+                explanation = self._explain(picture, heat, seen.box, index, options)
+        if options.heatmaps:
+            with watch.stage(Stage.GRADCAM):
+                heatmaps = tuple(heatmap(score.index).values for score in prediction.top)
+        return Recognition(prediction, explanation, heatmaps, picture.width, picture.height, seen.box)
 
     def _enough(self, options: Options) -> Enough:
         """Return how many pixels the network needs, and the returned picture."""

@@ -1,8 +1,8 @@
 """The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from src.cores import usable_cores
@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."
     )
     timeout: float = Field(default=30.0, gt=0, description="Seconds from the first byte of a request to its 504.")
+    max_waiting_bytes: int = Field(
+        default=512_000_000, ge=1, description="Bytes of all bodies in memory; a request beyond that is answered 429."
+    )
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Bytes of a request body; more is answered 413.")
     max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
     max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")
@@ -48,6 +51,14 @@ class Settings(BaseSettings):
     max_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of a picture.")
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
+    )
+    api_key: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None, description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 letters."
+    )
+    open_probes: bool = Field(default=True, description="Whether /livez, /readyz and /healthz need no key.")
+    open_metrics: bool = Field(default=True, description="Whether /metrics needs no key.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="json writes every line of the log as one JSON object."
     )
 
 

@@ -1,6 +1,7 @@
 """The stages joined: where the heat lands in the returned picture, and what the options do."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -19,6 +20,8 @@ from src.model.torch_runtime import TorchRuntime
 from src.options import Colormap, ImageFormat, Options
 from src.pipeline import Pipeline
 from src.stages.decode import DecodeLimits
+from src.watch import Abandoned, Stage, Watch
+from tests.places import PACKAGED_PHOTOS
 
 GREY, RED = (90, 90, 90), (230, 30, 30)
 CROP, CELL = 96, 8
@@ -260,3 +263,27 @@ def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> 
     with Image.open(BytesIO(explanation.picture)) as answer:
         assert not {"exif", "icc_profile", "xmp", "comment"} & set(answer.info)
         assert not answer.getexif()
+
+
+class Ended(Watch):
+    """A watch that notes the stages and ends the work before one of them."""
+
+    def __init__(self, last: Stage) -> None:
+        self.last = last
+        self.seen: list[Stage] = []
+
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+        """Note the stage."""
+        if stage is self.last:
+            raise Abandoned
+        self.seen.append(stage)
+        return nullcontext()
+
+
+@pytest.mark.parametrize("last", Stage)
+def test_a_watch_can_end_the_work_before_any_stage(last: Stage) -> None:
+    """Each stage asks the watch first, in the order of the pipeline; when that says no, nothing more is done."""
+    watch = Ended(last)
+    with pytest.raises(Abandoned):
+        red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), watch)
+    assert watch.seen == list(Stage)[: list(Stage).index(last)]

@@ -1,9 +1,11 @@
-"""How many requests may wait, and how many pictures are in work at once."""
+"""How many requests may wait, how many bytes of them, and how many pictures are in work at once."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 from src.errors import Busy
@@ -18,12 +20,62 @@ class Admission:
 
     Work starts in the order of arrival. A caller that is cancelled while it waits never starts; a thread is free again
     only when its work has really ended, so no more than ``threads`` pictures are ever in work.
+
+    Args:
+        threads: Pictures that may be in work at once.
+        max_queue: Requests that may wait for them. One whose body is still on its way does not count: clients that send
+            slowly take no place from others.
+        max_bytes: Bytes of bodies, complete or not, that may be in memory.
+        waited: Is told how many seconds each piece of work waited.
     """
 
-    def __init__(self, threads: int, max_queue: int) -> None:
+    def __init__(
+        self,
+        threads: int,
+        max_queue: int,
+        max_bytes: int = 512_000_000,
+        waited: Callable[[float], object] | None = None,
+    ) -> None:
+        self.threads = threads
+        self.max_queue = max_queue
+        self.max_bytes = max_bytes
+        self.working = 0
+        self.bytes = 0
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="recognize")
         self._free = asyncio.Semaphore(threads)
-        self._places = threads + max_queue
+        self._requests = 0
+        self._waited = waited
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for a thread, 0 to ``max_queue``."""
+        return max(0, self._requests - self.threads)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more request is one too many."""
+        return self._requests >= self.threads + self.max_queue
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Hold room for one body: call what is given with the number of bytes that have come.
+
+        Raises:
+            Busy: From that call, where all the room is taken.
+        """
+        held = 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            if self.bytes + count > self.max_bytes:
+                raise Busy("Too much is waiting: try again in a moment.")
+            self.bytes += count
+            held += count
+
+        try:
+            yield take
+        finally:
+            self.bytes -= held
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -32,17 +84,25 @@ class Admission:
         Raises:
             Busy: All places are taken.
         """
-        if self._places == 0:
+        if self.is_full:
             raise Busy("Too many requests are waiting: try again in a moment.")
-        self._places -= 1
+        self._requests += 1
         try:
             yield
         finally:
-            self._places += 1
+            self._requests -= 1
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return the result of ``work``, run in a thread as soon as one is free."""
+        came = time.perf_counter()
         await self._free.acquire()
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        future.add_done_callback(lambda _: self._free.release())
+        if self._waited is not None:
+            self._waited(time.perf_counter() - came)
+        self.working += 1
+        future = asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
+        future.add_done_callback(self._ended)
         return await asyncio.shield(future)
+
+    def _ended(self, _: "asyncio.Future[T]") -> None:
+        self.working -= 1
+        self._free.release()

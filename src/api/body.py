@@ -18,7 +18,9 @@ from src.options import Options
 __all__ = ["FileUpload", "check_json", "read_body", "read_form"]
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-_MAX_VALUES: Final = 4_096
+_NULLABLE: Final = frozenset(name for name, field in Options.model_fields.items() if field.default is None)
+_OPTION_COMMAS: Final = 100  # those between the options, and in the name of a class
+_PICTURE_COMMAS: Final = 2  # behind a picture, and in a data: URL
 _MAX_FIELDS: Final = 32
 _MAX_FIELD_BYTES: Final = 4_096
 
@@ -52,16 +54,16 @@ async def read_body(request: Request, media_type: str, limit: int) -> bytes:
     return bytes(body)
 
 
-def check_json(body: bytes) -> None:
-    """Check that a JSON request has not many more values than a batch has pictures, each perhaps a data: URL.
+def check_json(body: bytes, pictures: int) -> None:
+    """Check that a JSON request has no more values than one of so many ``pictures``, each perhaps a data: URL, needs.
 
     A list of ten million numbers would be answered too, but with an error for each of them: a minute, and 8 GB.
 
     Raises:
         InvalidRequest: There are more commas, without which there is no second value.
     """
-    if body.count(b",") > _MAX_VALUES:
-        raise InvalidRequest(f"The request has more than {_MAX_VALUES} values: send only the fields that /docs lists.")
+    if body.count(b",") > _OPTION_COMMAS + pictures * _PICTURE_COMMAS:
+        raise InvalidRequest(f"The request has more values than {pictures} pictures need: see /docs for the fields.")
 
 
 async def read_form(request: Request, limit: int) -> FileUpload:
@@ -84,7 +86,10 @@ async def read_form(request: Request, limit: int) -> FileUpload:
     except MultiPartException as exc:
         raise InvalidRequest(f"The form cannot be read ({exc}): send one file and short option fields.") from exc
     try:
-        return await _upload(dict(form))
+        fields = dict(form)
+        if len(fields) != len(form.multi_items()):
+            raise InvalidRequest("The form has a field twice: send each once.")
+        return await _upload(fields)
     finally:
         await form.close()
 
@@ -93,7 +98,7 @@ async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
     img = fields.pop("img", None)
     if not isinstance(img, UploadFile):
         raise InvalidRequest("The form has no file called img: send the picture as a file field of that name.")
-    values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in Options.model_fields}
+    values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in _NULLABLE}
     try:
         options = Options.model_validate(values, strict=False)
     except ValidationError as exc:

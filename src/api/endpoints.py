@@ -2,26 +2,30 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Message
 
 from src.api.admission import Admission
 from src.api.body import check_json, read_body, read_form
-from src.api.errors import error_object, error_response, internal_error, invalid_request
+from src.api.errors import client_gone, error_object, error_response, internal_error, invalid_request
+from src.api.observation import Observation, Observer, while_connected
 from src.api.schemas import BatchRequest, BatchResponse, ErrorResponse, RecognitionRequest, RecognitionResponse
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
 from src.settings import Settings
 from src.stages.decode import decode_base64
+from src.watch import Abandoned
 
 __all__ = ["Endpoints"]
 
 _JSON: Final = "application/json"
-_CLIENT_CLOSED_REQUEST: Final = 499
+
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -29,79 +33,109 @@ Asked = TypeVar("Asked", bound=BaseModel)
 class Endpoints:
     """The routes of one model; each takes a request and returns its response, never an exception."""
 
-    def __init__(self, pipeline: Pipeline, tag: str, settings: Settings) -> None:
+    def __init__(
+        self, pipeline: Pipeline, tag: str, settings: Settings, admission: Admission, observer: Observer
+    ) -> None:
         self._pipeline = pipeline
         self._tag = tag
         self._settings = settings
-        self._admission = Admission(settings.threads, settings.max_queue)
+        self._admission = admission
+        self._observer = observer
 
     async def json(self, request: Request) -> Response:
         """Answer a JSON request with one picture."""
-        return await self._answer(self._json(request))
+        return await self._answer(request, self._json)
 
     async def file(self, request: Request) -> Response:
         """Answer a multipart form with one picture file."""
-        return await self._answer(self._file(request))
+        return await self._answer(request, self._file)
 
     async def batch(self, request: Request) -> Response:
         """Answer a JSON request with several pictures."""
-        return await self._answer(self._batch(request))
+        return await self._answer(request, self._batch)
 
-    async def _answer(self, answer: Awaitable[bytes]) -> Response:
+    async def _answer(self, request: Request, answer: Callable[[Request, Observation], Awaitable[bytes]]) -> Response:
+        watch = self._observer.watch(request)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                return Response(await answer, media_type=_JSON)
+                with self._admission.body() as take:
+                    return Response(await answer(_counted(request, take), watch), media_type=_JSON)
         except RequestError as exc:
             return error_response(exc)
         except TimeoutError:
             seconds = self._settings.timeout
             return error_response(DeadlineExceeded(f"The answer was not ready in {seconds:g} seconds: try again."))
         except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)  # nobody reads it; the access log shows it
+            return client_gone()
         except Exception as exc:  # noqa: BLE001 - the last line: whatever it is, it is logged and answered in the one shape
             return Response(internal_error(exc).model_dump_json(), 500, media_type=_JSON)
+        finally:
+            watch.abandon()
 
-    async def _json(self, request: Request) -> bytes:
+    async def _json(self, request: Request, watch: Observation) -> bytes:
+        body = await read_body(request, _JSON, self._settings.max_body_bytes)
+
+        def work() -> bytes:
+            watch.check()
+            asked = _parsed(RecognitionRequest, body, 1)
+            return _written(self._recognize(decode_base64(asked.img), asked, watch))
+
         with self._admission.request():
-            body = await read_body(request, _JSON, self._settings.max_body_bytes)
+            async with while_connected(request):
+                return await self._admission.run(work)
 
-            def work() -> bytes:
-                asked = _parsed(RecognitionRequest, body)
-                return _written(self._recognize(decode_base64(asked.img), asked))
-
-            return await self._admission.run(work)
-
-    async def _file(self, request: Request) -> bytes:
+    async def _file(self, request: Request, watch: Observation) -> bytes:
+        upload = await read_form(request, self._settings.max_body_bytes)
         with self._admission.request():
-            upload = await read_form(request, self._settings.max_body_bytes)
-            return await self._admission.run(lambda: _written(self._recognize(upload.data, upload.options)))
+            async with while_connected(request):
+                return await self._admission.run(lambda: _written(self._recognize(upload.data, upload.options, watch)))
 
-    async def _batch(self, request: Request) -> bytes:
+    async def _batch(self, request: Request, watch: Observation) -> bytes:
+        body = await read_body(request, _JSON, self._settings.max_batch_bytes)
         with self._admission.request():
-            body = await read_body(request, _JSON, self._settings.max_batch_bytes)
-            asked = await self._admission.run(lambda: _parsed(BatchRequest, body))
-            if len(asked.imgs) > self._settings.max_batch:
-                raise InvalidRequest(f"imgs has {len(asked.imgs)} pictures: send at most {self._settings.max_batch}.")
-            results = await asyncio.gather(*(self._admission.run(self._one_of_batch(img, asked)) for img in asked.imgs))
-            return await self._admission.run(lambda: _written(BatchResponse(results=results)))
+            async with while_connected(request):
+                return await self._recognize_all(body, watch)
 
-    def _one_of_batch(self, img: str, options: Options) -> Callable[[], RecognitionResponse | ErrorResponse]:
-        def work() -> RecognitionResponse | ErrorResponse:
-            try:
-                return self._recognize(decode_base64(img), options)
-            except RequestError as exc:
-                return error_object(exc)
-            except Exception as exc:  # noqa: BLE001 - one picture, whatever it does, never fails its neighbours
-                return internal_error(exc)
+    async def _recognize_all(self, body: bytes, watch: Observation) -> bytes:
+        asked = await self._admission.run(lambda: _parsed(BatchRequest, body, self._settings.max_batch))
+        if len(asked.imgs) > self._settings.max_batch:
+            raise InvalidRequest(f"imgs has {len(asked.imgs)} pictures: send at most {self._settings.max_batch}.")
+        results = await asyncio.gather(
+            *(self._admission.run(partial(self._one_of_batch, img, asked, watch)) for img in asked.imgs)
+        )
+        return await self._admission.run(lambda: _written(BatchResponse(results=results)))
 
-        return work
+    def _one_of_batch(self, img: str, options: Options, watch: Observation) -> RecognitionResponse | ErrorResponse:
+        watch.check()
+        try:
+            return self._recognize(decode_base64(img), options, watch)
+        except RequestError as exc:
+            watch.rejected(exc.code)
+            return error_object(exc)
+        except Abandoned:
+            raise
+        except Exception as exc:  # noqa: BLE001 - one picture, whatever it does, never fails its neighbours
+            return internal_error(exc)
 
-    def _recognize(self, data: bytes, options: Options) -> RecognitionResponse:
-        return RecognitionResponse.of(self._pipeline.recognize(data, options), self._tag)
+    def _recognize(self, data: bytes, options: Options, watch: Observation) -> RecognitionResponse:
+        recognition = self._pipeline.recognize(data, options, watch)
+        watch.recognized(recognition.width, recognition.height)
+        return RecognitionResponse.of(recognition, self._tag)
 
 
-def _parsed(model: type[Asked], body: bytes) -> Asked:
-    check_json(body)
+def _counted(request: Request, take: Callable[[int], None]) -> Request:
+    """Return ``request``, whose body, as it comes in, is reported to ``take``."""
+
+    async def receive() -> Message:
+        message = await request.receive()
+        take(len(message.get("body", b"")))
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _parsed(model: type[Asked], body: bytes, pictures: int) -> Asked:
+    check_json(body, pictures)
     try:
         return model.model_validate_json(body)
     except ValidationError as exc:

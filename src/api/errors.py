@@ -1,6 +1,5 @@
 """The one error object, for what we refuse and for what the framework around us refuses."""
 
-import json
 import logging
 import re
 import secrets
@@ -13,16 +12,29 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src import errors
+from src.api.logs import request_id
 from src.api.schemas import ErrorBody, ErrorResponse
 
-__all__ = ["OneErrorShape", "error_object", "error_response", "internal_error", "invalid_request"]
+__all__ = [
+    "ERROR_CODE",
+    "OneErrorShape",
+    "client_gone",
+    "error_object",
+    "error_response",
+    "internal_error",
+    "invalid_request",
+]
 
 logger = logging.getLogger(__name__)
+
+# Under this name the scope of a request tells the code of the error that it was answered with.
+ERROR_CODE: Final = "image_recognition.error_code"
 
 STATUS: Final[dict[type[errors.RequestError], HTTPStatus]] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidBase64: HTTPStatus.BAD_REQUEST,
     errors.UnknownClass: HTTPStatus.BAD_REQUEST,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedImage: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -30,6 +42,10 @@ STATUS: Final[dict[type[errors.RequestError], HTTPStatus]] = {
     errors.BrokenImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Busy: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+}
+_HEADERS: Final = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "1"},
 }
 _OF_FRAMEWORK: Final = {
     HTTPStatus.BAD_REQUEST: ("invalid_request", "The request is not valid HTTP for this service: see /docs."),
@@ -39,6 +55,7 @@ _OF_FRAMEWORK: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: ("not_ready", "The service is not ready yet: try again in a moment."),
     HTTPStatus.GATEWAY_TIMEOUT: ("timeout", "The answer was not ready in time: try again."),
 }
+_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's number for it
 _SHOWN: Final = 3
 _MAX_FIELD: Final = 60
 
@@ -51,13 +68,18 @@ def error_object(error: errors.RequestError) -> ErrorResponse:
 def error_response(error: errors.RequestError) -> Response:
     """Return ``error`` as the one error object with its status."""
     status = STATUS[type(error)]
-    headers = {"Retry-After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else None
-    return _response(status, error_object(error), headers)
+    return _response(status, error_object(error), _HEADERS.get(status))
+
+
+def client_gone() -> Response:
+    """Return what nobody reads, for the log and the figures: the client hung up before the answer."""
+    body = ErrorResponse(error=ErrorBody(code="client_gone", message="The client hung up before the answer."))
+    return Response(body.model_dump_json(), _CLIENT_CLOSED_REQUEST, media_type="application/json")
 
 
 def internal_error(exc: Exception) -> ErrorResponse:
     """Log ``exc`` with its traceback, under an id that the returned error object names."""
-    error_id = secrets.token_hex(8)
+    error_id = request_id.get() or secrets.token_hex(8)
     logger.error("internal error %s", error_id, exc_info=exc)
     message = f"Something went wrong inside the service; its log tells what, under the id {error_id}."
     return ErrorResponse(error=ErrorBody(code="internal", message=message))
@@ -88,19 +110,20 @@ class OneErrorShape:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        shape = _Reshaped(send)
+        shape = _Reshaped(scope, send)
         try:
             await self.app(scope, receive, shape)
         except Exception as exc:
             if shape.started:
                 raise
-            await _response(HTTPStatus.INTERNAL_SERVER_ERROR, internal_error(exc))(scope, receive, send)
+            await _response(HTTPStatus.INTERNAL_SERVER_ERROR, internal_error(exc))(scope, receive, shape)
 
 
 class _Reshaped:
     """Sends the messages of a response on; replaces the body of an error that has another shape."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self._head: Message | None = None
         self._body = b""
@@ -118,8 +141,11 @@ class _Reshaped:
             await self._send(message)
 
     async def _send_error(self, head: Message) -> None:
-        if not _has_the_shape(self._body):
-            self._body = _framework_error(head["status"]).model_dump_json().encode()
+        error = _error_in(self._body)
+        if error is None:
+            error = framework_error(head["status"])
+            self._body = error.model_dump_json().encode()
+        self._scope[ERROR_CODE] = error.error.code
         replaced = (b"content-length", b"content-type")
         kept = [(name, value) for name, value in head["headers"] if name.lower() not in replaced]
         new = [(b"content-type", b"application/json"), (b"content-length", str(len(self._body)).encode())]
@@ -128,15 +154,16 @@ class _Reshaped:
         await self._send({"type": "http.response.body", "body": self._body})
 
 
-def _has_the_shape(body: bytes) -> bool:
+def _error_in(body: bytes) -> ErrorResponse | None:
+    """Return the error object that ``body`` is, if it is one."""
     try:
-        ErrorResponse.model_validate(json.loads(body))
-    except ValueError:  # pydantic's ValidationError included
-        return False
-    return True
+        return ErrorResponse.model_validate_json(body)
+    except ValidationError:
+        return None
 
 
-def _framework_error(status: int) -> ErrorResponse:
+def framework_error(status: int) -> ErrorResponse:
+    """Return the one error object for a ``status`` that was not given by us."""
     if status in _OF_FRAMEWORK:
         code, message = _OF_FRAMEWORK[HTTPStatus(status)]
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:

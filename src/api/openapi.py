@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from src.api.errors import STATUS
+from src.api.errors import STATUS, framework_error
 from src.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -22,7 +22,8 @@ __all__ = ["openapi_document"]
 
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
-_REFUSALS: Final = sorted({*STATUS.values(), HTTPStatus.INTERNAL_SERVER_ERROR})
+_ALWAYS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+_REFUSALS: Final = sorted({*STATUS.values(), *_ALWAYS})
 _PROBES: Final = {
     "/livez": "Whether the service is alive.",
     "/readyz": "Whether the service takes requests.",
@@ -31,8 +32,8 @@ _PROBES: Final = {
 }
 
 
-def openapi_document() -> dict[str, Any]:
-    """Return the document, OpenAPI 3.1, as JSON objects."""
+def openapi_document(*, keyed: bool = False) -> dict[str, Any]:
+    """Return the document, OpenAPI 3.1, as JSON objects; ``keyed``: of a service that has a key."""
     requests: list[type[BaseModel]] = [RecognitionRequest, FileRequest, BatchRequest]
     answers: list[type[BaseModel]] = [RecognitionResponse, BatchResponse, ModelResponse, ErrorResponse]
     _, schemas = models_json_schema(
@@ -50,10 +51,11 @@ def openapi_document() -> dict[str, Any]:
             "/image_recognition": _post("Recognize one picture.", _JSON, RecognitionRequest, RecognitionResponse),
             "/image_recognition_file": _post("Recognize a picture file.", _FORM, FileRequest, RecognitionResponse),
             "/image_recognition_batch": _post("Recognize several pictures.", _JSON, BatchRequest, BatchResponse),
-            "/model": {"get": _operation("The model that answers, and how it runs.", ModelResponse, ())},
+            "/model": {"get": _operation("The model that answers, and how it runs.", ModelResponse, _ALWAYS)},
             **{path: {"get": _plain(summary)} for path, summary in _PROBES.items()},
         },
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": schemas["$defs"], "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}] if keyed else [{}, {"key": []}],
     }
 
 
@@ -64,24 +66,23 @@ def _post(summary: str, media_type: str, asked: type[BaseModel], answered: type[
 
 
 def _operation(summary: str, answered: type[BaseModel], refusals: Iterable[HTTPStatus]) -> dict[str, Any]:
-    responses = {str(HTTPStatus.OK.value): ("The answer.", answered)}
-    responses |= {str(status.value): (_codes(status), ErrorResponse) for status in refusals}
-    return {
-        "summary": summary,
-        "responses": {
-            status: {"description": description, "content": {_JSON: {"schema": _reference(model)}}}
-            for status, (description, model) in responses.items()
-        },
-    }
+    answer = {"200": {"description": "The answer.", "content": {_JSON: {"schema": _reference(answered)}}}}
+    return {"summary": summary, "responses": answer | _refused(refusals)}
+
+
+def _plain(summary: str) -> dict[str, Any]:
+    answer = {"200": {"description": "Yes.", "content": {"text/plain": {}}}}
+    return {"summary": summary, "responses": answer | _refused(_ALWAYS)}
+
+
+def _refused(statuses: Iterable[HTTPStatus]) -> dict[str, Any]:
+    content = {_JSON: {"schema": _reference(ErrorResponse)}}
+    return {str(status.value): {"description": _codes(status), "content": content} for status in statuses}
 
 
 def _codes(status: HTTPStatus) -> str:
     codes = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
-    return f"error.code is {' or '.join(codes) or 'internal'}."
-
-
-def _plain(summary: str) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": {"description": "Yes.", "content": {"text/plain": {}}}}}
+    return f"error.code is {' or '.join(codes or [framework_error(status).error.code])}."
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -1,49 +1,84 @@
-"""What is read with GET: the model, the documentation of the API, the page for people."""
+"""What is read with GET: the model, the figures, the documentation of the API, the page for people."""
 
+import base64
+import hashlib
+import re
 from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from src.api.metrics import CONTENT_TYPE, Metrics
 from src.api.openapi import openapi_document
 from src.api.schemas import ModelResponse
 
 __all__ = ["create_pages", "show_model"]
 
 _HERE: Final = Path(__file__).parent
+_INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+_HEADERS: Final = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-def create_pages() -> Starlette:
-    """Return the web application with the pages, to be mounted beside the routes of the service."""
+def create_pages(metrics: Metrics, *, keyed: bool) -> Starlette:
+    """Return the web application with the pages, to be mounted beside the routes; ``keyed``: the service has a key."""
+    document = openapi_document(keyed=keyed)
+    index = _page("index.html", {"img-src": "blob: data:"})
+    # Swagger's own style sheet and pictures are beside it, and it sets styles of single elements.
+    docs = _page(
+        "docs.html", {"img-src": "'self' data:", "style-src": "'self' 'unsafe-inline'", "script-src": "'self'"}
+    )
+
+    async def show_index(_: Request) -> Response:
+        return HTMLResponse(*index)
+
+    async def show_docs(_: Request) -> Response:
+        return HTMLResponse(*docs)
+
+    async def show_document(_: Request) -> Response:
+        return JSONResponse(document)
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
     return Starlette(
         routes=[
-            Route("/", _index),
-            Route("/docs", _docs),
-            Route("/docs.json", _docs_json),
+            Route("/", show_index),
+            Route("/docs", show_docs),
+            Route("/docs.json", show_document),
             Route("/model", _model),
+            Route("/metrics", show_metrics),
         ]
     )
 
 
-def show_model(pages: Starlette, model: ModelResponse) -> None:
-    """Let ``pages`` describe ``model``, which is known only when the service has loaded it."""
+def show_model(pages: Starlette, metrics: Metrics, model: ModelResponse) -> None:
+    """Let ``pages`` and ``metrics`` describe ``model``, which is known only when the service has loaded it."""
+    metrics.show_model(model)
     pages.state.model = model.model_dump_json()
-
-
-async def _index(_: Request) -> Response:
-    return FileResponse(_HERE / "index.html")
-
-
-async def _docs(_: Request) -> Response:
-    return FileResponse(_HERE / "docs.html")
-
-
-async def _docs_json(_: Request) -> Response:
-    return JSONResponse(openapi_document())
 
 
 async def _model(request: Request) -> Response:
     return Response(request.app.state.model, media_type="application/json")
+
+
+def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]:
+    """Return a page with its status and headers; nothing runs in it but what stands in its file, and what is allowed.
+
+    Scripts and styles in the file are allowed by their hashes, so that any other that might get into the page is not.
+    """
+    html = (_HERE / name).read_text(encoding="utf-8")
+    policy = {"default-src": "'none'", "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'"}
+    policy |= {"connect-src": "'self'"} | allowed
+    for kind, text in _INLINE.findall(html):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        if "'unsafe-inline'" not in policy.get(f"{kind}-src", ""):  # which a hash beside it would take back
+            policy[f"{kind}-src"] = f"{policy.get(f'{kind}-src', '')} 'sha256-{digest}'".strip()
+    rules = "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
+    return html, 200, _HEADERS | {"Content-Security-Policy": rules}

@@ -95,3 +95,43 @@ def test_a_thread_is_busy_until_its_work_has_ended() -> None:
 
     asyncio.run(overtake())
     assert order == ["first ended", "second started"]
+
+
+def test_bodies_have_a_bound_together() -> None:
+    """Bytes are taken as they come, refused beyond the bound, and given back with the request."""
+    admission = Admission(1, 9, max_bytes=10)
+    with admission.body() as take, admission.body() as take_other:
+        take(6)
+        take_other(4)
+        with pytest.raises(Busy, match="try again"):
+            take_other(1)
+    assert admission.bytes == 0
+    with admission.body() as take:
+        take(10)
+
+
+def test_what_waits_and_works_is_known() -> None:
+    """The numbers of waiting requests and of pictures in work are those of the moment."""
+
+    async def look() -> None:
+        admission = Admission(1, 2)
+        assert (admission.waiting, admission.working, admission.is_full) == (0, 0, False)
+        with admission.request(), admission.request(), admission.request():
+            assert (admission.waiting, admission.is_full) == (2, True)
+            assert await admission.run(lambda: admission.working) == 1
+            await asyncio.sleep(0)
+            assert admission.working == 0
+
+    asyncio.run(look())
+
+
+def test_waiting_times_are_told() -> None:
+    """Each piece of work tells how long it waited for its thread."""
+    waited: list[float] = []
+
+    async def two() -> None:
+        admission = Admission(1, 9, waited=waited.append)
+        await asyncio.gather(admission.run(lambda: time.sleep(0.1)), admission.run(lambda: None))
+
+    asyncio.run(two())
+    assert waited[0] < 0.05 < waited[1] < 1

@@ -94,7 +94,7 @@ def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: ty
 
     def parse() -> None:
         with pytest.raises(InvalidRequest):
-            _parsed(model, body)
+            _parsed(model, body, 64)
 
     cost = cost_of(parse)
     assert cost.seconds < 0.2
@@ -104,7 +104,7 @@ def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: ty
 def test_a_batch_of_data_urls_has_not_too_many_values() -> None:
     """A batch of as many pictures as are accepted, each as a data: URL, is parsed."""
     body = BatchRequest(imgs=["data:image/png;base64,AAAA"] * 64).model_dump_json().encode()
-    assert len(_parsed(BatchRequest, body).imgs) == 64
+    assert len(_parsed(BatchRequest, body, 64).imgs) == 64
 
 
 def test_a_form_holds_a_file_and_options() -> None:
@@ -165,3 +165,14 @@ def test_a_form_is_never_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(OSError, match="nowhere"):
         tempfile.TemporaryFile().close()
     assert len(form({}, {"img": b"x" * 3_000_000}, limit=4_000_000).data) == 3_000_000
+
+
+def test_a_form_with_a_field_twice_is_refused() -> None:
+    """Which of two values is meant cannot be known."""
+    body = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n1\r\n' % (name, file)
+        for name, file in ((b"top_k", b""), (b"top_k", b""), (b"img", b'; filename="a"'))
+    )
+    asked, _ = request([body + b"--x--\r\n"], {"Content-Type": "multipart/form-data; boundary=x"})
+    with pytest.raises(InvalidRequest, match="twice"):
+        asyncio.run(read_form(asked, 1000))

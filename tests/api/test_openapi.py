@@ -23,9 +23,17 @@ def test_it_is_valid_openapi() -> None:
 def test_every_status_is_described(path: str) -> None:
     """Success and every status that an error of ours has stand in the document, with the code of the error."""
     responses = DOCUMENT["paths"][path]["post"]["responses"]
-    assert set(responses) == {"200", "500"} | {str(status.value) for status in STATUS.values()}
+    assert set(responses) == {"200", "500", "503"} | {str(status.value) for status in STATUS.values()}
     for kind, status in STATUS.items():
         assert kind.code in responses[str(status.value)]["description"]
+
+
+def test_the_key_is_described() -> None:
+    """The scheme of the key stands in the document: needed where the service has one, else allowed."""
+    assert DOCUMENT["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert DOCUMENT["security"] == [{}, {"key": []}]
+    assert openapi_document(keyed=True)["security"] == [{"key": []}]
+    validate(openapi_document(keyed=True))
 
 
 def test_every_field_is_described() -> None:

@@ -1,0 +1,89 @@
+"""Every request: counted, timed, and one line in the log."""
+
+import logging
+import re
+import secrets
+from time import perf_counter
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from src.api.errors import ERROR_CODE
+from src.api.logs import request_id
+from src.api.metrics import Metrics
+from src.api.routes import METRICS, PROBES
+
+__all__ = ["Access"]
+
+logger = logging.getLogger(__name__)
+
+_QUIET: Final = frozenset({*PROBES, METRICS})
+_ID_HEADER: Final = b"x-request-id"
+_ID: Final = re.compile(rb"[\w.-]{1,64}", re.ASCII)
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+_MAX_PATH: Final = 100
+
+
+class Access:
+    """ASGI middleware, outermost: gives every request an id, counts and times it, and writes its line in the log.
+
+    The line has no query, nothing of a body, and of a path at most 100 letters as they were sent, percent-encoded.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+        status = 0
+        own_id = _own_id(scope)
+        request_id.set(own_id)
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], (_ID_HEADER, own_id.encode()), _NO_SNIFFING]}
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._metrics.in_flight.dec()
+            self._note(scope, status, perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path, code = scope["path"], scope.get(ERROR_CODE)
+        self._metrics.answered(path, status, seconds)
+        if code is not None:
+            self._metrics.rejected(code)
+        if path not in _QUIET:
+            _log(scope, status, code, seconds)
+
+
+def _own_id(scope: Scope) -> str:
+    """Return the id that the client gave its request, or a new one."""
+    for name, value in scope["headers"]:
+        if name == _ID_HEADER and _ID.fullmatch(value):
+            return str(value.decode("ascii"))
+    return secrets.token_hex(8)
+
+
+def _log(scope: Scope, status: int, code: str | None, seconds: float) -> None:
+    host, port = scope["client"] or ("", 0)
+    fields = {
+        "client": f"{host}:{port}",
+        "method": scope["method"],
+        "path": scope["raw_path"].decode("ascii", "replace")[:_MAX_PATH],
+        "status": status,
+        **({"code": code} if code else {}),
+        "ms": round(1000 * seconds, 1),
+        "request_id": request_id.get(),
+    }
+    logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})

@@ -1,0 +1,102 @@
+"""The connections themselves: what a client may send before it is a request, and how long it may take."""
+
+import asyncio
+from http import HTTPStatus
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from uvicorn.protocols.http import auto
+
+from src.api.errors import framework_error
+
+if TYPE_CHECKING or find_spec("httptools") is not None:  # not on Windows, where nobody serves the public
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+else:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as HttpToolsProtocol
+
+__all__ = ["GuardedProtocol", "guard_connections"]
+
+_MAX_HEAD: Final = 65_536
+_MAX_PIPELINED: Final = 16
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's connection, with limits where uvicorn has none.
+
+    A request has to be complete up to its body within ``seconds`` and 64 KiB, and its answer must be taken within
+    ``seconds``; else the connection is closed. The body has limits of its own, in :mod:`src.api.body`. What is no HTTP
+    is answered in the one error shape.
+    """
+
+    seconds = 30.0
+
+    _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
+    _reading: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        self._reading = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop to wait."""
+        super().connection_lost(exc)
+        for timer in (self._reading, self._writing):
+            if timer is not None:
+                timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client has sent."""
+        self._silent += len(data)
+        super().data_received(data)
+        if self._silent > _MAX_HEAD and not self.transport.is_closing():
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Start to answer: from here on the deadline of the request holds."""
+        self._silent = 0
+        if self._reading is not None:
+            self._reading.cancel()
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise ConnectionError("too many requests at once on one connection")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take some of the body."""
+        self._silent = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a body that nobody reads, and for the next request."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._reading = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take what it was sent."""
+        super().pause_writing()
+        self._writing = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        super().resume_writing()
+        if self._writing is not None:
+            self._writing.cancel()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is that of uvicorn
+        """Answer what is no HTTP."""
+        self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        body = framework_error(status).model_dump_json().encode()
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        self.transport.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+        self.transport.close()
+
+
+def guard_connections(seconds: float) -> None:
+    """Let the server that is started next guard its connections, with ``seconds`` for a client to send or to take."""
+    if find_spec("httptools") is not None:
+        GuardedProtocol.seconds = seconds
+        auto.AutoHTTPProtocol = GuardedProtocol  # BentoML leaves the choice to uvicorn

@@ -1,0 +1,128 @@
+"""What the service counts and times, for Prometheus."""
+
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    values,
+)
+from prometheus_client.exposition import generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from src.api.admission import Admission
+from src.api.routes import RECOGNITION, ROUTES
+from src.api.schemas import ModelResponse
+from src.errors import Busy
+from src.watch import Stage
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+# BentoML lets prometheus_client keep its figures in files that several workers share. Here one worker does everything,
+# and a write to such a file would end it where the disk is full.
+values.ValueClass = values.MutexValue
+disable_created_metrics()  # type: ignore[no-untyped-call] # half as many series
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_STAGE_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_MEGAPIXELS: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
+_OTHER: Final = "other"
+
+
+class Metrics:
+    """The figures of one service; its own addresses have figures of their own, all others share theirs."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._routes = frozenset(ROUTES)
+        self._requests = Counter(
+            "image_recognition_requests", "Requests that were answered.", ("route", "status"), registry=registry
+        )
+        self._rejected = Counter(
+            "image_recognition_rejected",
+            "Requests, and pictures of batches, that were refused, by the code of the error.",
+            ("reason",),
+            registry=registry,
+        )
+        self._request_seconds = Histogram(
+            "image_recognition_request_seconds",
+            "Time from the head of a request to the end of its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "image_recognition_queue_seconds",
+            "Time that work waited for a thread.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        stages = Histogram(
+            "image_recognition_stage_seconds",
+            "Time of each stage of a recognition.",
+            ("stage",),
+            buckets=_STAGE_SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = {stage: stages.labels(stage.value) for stage in Stage}
+        self.megapixels = Histogram(
+            "image_recognition_decoded_megapixels",
+            "Size of the pictures that were recognized.",
+            buckets=_MEGAPIXELS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "image_recognition_requests_in_flight", "Requests that are not answered yet.", registry=registry
+        )
+        self._busy = self._rejected.labels(Busy.code)
+        self._turned_away = {
+            route: self._requests.labels(route, HTTPStatus.TOO_MANY_REQUESTS.value) for route in RECOGNITION
+        }
+        for route in self._routes:  # a rate needs the zero that it began with
+            self._requests.labels(route, HTTPStatus.OK.value)
+
+    def watch_admission(self, admission: Admission) -> None:
+        """Show how many requests wait and how much is in work."""
+        shown = {
+            "queue_length": ("Requests that wait for a thread.", lambda: admission.waiting),
+            "queue_limit": ("Requests that may wait.", lambda: admission.max_queue),
+            "waiting_bytes": ("Bytes of bodies in memory.", lambda: admission.bytes),
+            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: admission.max_bytes),
+            "in_work": ("Pictures in work.", lambda: admission.working),
+            "threads": ("Pictures that may be in work at once.", lambda: admission.threads),
+        }
+        for name, (description, figure) in shown.items():
+            Gauge(f"image_recognition_{name}", description, registry=self._registry).set_function(figure)
+
+    def show_model(self, model: ModelResponse) -> None:
+        """Say which model answers, and how it runs."""
+        fields = ("model", "architecture", "runtime", "precision", "device")
+        info = Info("image_recognition_model", "The model that answers, and how it runs.", registry=self._registry)
+        info.info({name: str(getattr(model, name)) for name in fields})
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """Count an answer with ``status`` to a request for ``path``, ``seconds`` after its head came."""
+        route = path if path in self._routes else _OTHER
+        self._requests.labels(route, status).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def rejected(self, code: str) -> None:
+        """Count what was refused with the error ``code``."""
+        self._rejected.labels(code).inc()
+
+    def turned_away(self, path: str) -> None:
+        """Count a request for pictures at ``path`` that was refused before anything was done for it."""
+        self._turned_away[path].inc()
+        self._busy.inc()
+
+    def page(self) -> bytes:
+        """Return all figures as Prometheus reads them."""
+        return generate_latest(self._registry)

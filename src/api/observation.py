@@ -1,0 +1,128 @@
+"""Looking on at the work for one request: how long its stages take, and whether anybody still waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect, Request
+
+from src.api.metrics import Metrics
+from src.api.tracing import Trace
+from src.watch import Abandoned, Stage
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+__all__ = ["Observation", "Observer", "while_connected"]
+
+
+class Observer:
+    """Where what is observed goes: to the figures, and to the spans if there are any."""
+
+    def __init__(self, metrics: Metrics, tracer: "Tracer | None" = None) -> None:
+        self.metrics = metrics
+        self._tracer = tracer
+
+    def watch(self, request: Request) -> "Observation":
+        """Begin to look on at the work for ``request``."""
+        if self._tracer is None:
+            return Observation(self.metrics)
+        return Observation(self.metrics, Trace(self._tracer, f"POST {request.url.path}", request.headers))
+
+
+class Observation:
+    """The watch over the work for one request, of however many pictures and threads."""
+
+    __slots__ = ("_abandoned", "_metrics", "_trace")
+
+    def __init__(self, metrics: Metrics, trace: Trace | None = None) -> None:
+        self._metrics = metrics
+        self._trace = trace
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Let no further stage start: nobody waits for the answer, or it is there."""
+        self._abandoned = True
+        if self._trace is not None:
+            self._trace.end()
+
+    def check(self) -> None:
+        """Go on only if somebody waits.
+
+        Raises:
+            Abandoned: Nobody does.
+        """
+        if self._abandoned:
+            raise Abandoned
+
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+        """Surround one stage, and note its time.
+
+        Raises:
+            Abandoned: On entry, where nobody waits for the answer.
+        """
+        return _Timed(self, stage)
+
+    def ended(self, stage: Stage, seconds: float) -> None:
+        """Note that a stage ends now and took ``seconds``."""
+        self._metrics.stage_seconds[stage].observe(seconds)
+        if self._trace is not None:
+            self._trace.ended(stage, seconds)
+
+    def recognized(self, width: int, height: int) -> None:
+        """Note the size in pixels of a picture that was recognized."""
+        self._metrics.megapixels.observe(width * height / 1e6)
+
+    def rejected(self, code: str) -> None:
+        """Note that a picture of a batch was refused with the error ``code``."""
+        self._metrics.rejected(code)
+
+
+class _Timed(AbstractContextManager[None]):
+    __slots__ = ("_began", "_observation", "_stage")
+
+    def __init__(self, observation: Observation, stage: Stage) -> None:
+        self._observation = observation
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._observation.check()
+        self._began = perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._observation.ended(self._stage, perf_counter() - self._began)
+
+
+@asynccontextmanager
+async def while_connected(request: Request) -> AsyncIterator[None]:
+    """Cancel what is inside as soon as the client goes away; the body of ``request`` must have been read.
+
+    Raises:
+        ClientDisconnect: The client went away.
+    """
+    inside = asyncio.current_task()
+    assert inside is not None  # noqa: S101 - there is always one inside a coroutine
+    gone = False
+
+    async def listen() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        inside.cancel()
+
+    listener = asyncio.create_task(listen())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        inside.uncancel()
+        raise ClientDisconnect from None
+    finally:
+        listener.cancel()

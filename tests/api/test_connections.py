@@ -1,0 +1,158 @@
+"""Connections that are slow, endless or no HTTP."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from src.api.schemas import ErrorResponse
+from tests.serving import Server, start_server
+
+SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def hasty(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that gives every client one second."""
+    folder = tmp_path_factory.mktemp(f"hasty-{stored_model}")
+    started = start_server("service:ImageRecognition", folder, {"IMAGE_RECOGNITION_TIMEOUT": str(SECONDS)})
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.stop()
+
+
+def connect(server: Server) -> socket.socket:
+    """Return a connection to ``server``."""
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def dribble(connection: socket.socket, head: bytes, drop: bytes) -> tuple[bytes, float]:
+    """Send ``head`` and then ``drop`` every 50 ms; return what came back until the end, and after how many seconds."""
+    began = time.monotonic()
+    connection.settimeout(0.05)
+    came = b""
+    try:
+        connection.sendall(head)
+        while time.monotonic() - began < 15:
+            try:
+                piece = connection.recv(65_536)
+                if not piece:
+                    break
+                came += piece
+            except TimeoutError:
+                connection.sendall(drop)
+    except ConnectionError:
+        pass
+    return came, time.monotonic() - began
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /", b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nX: "])
+def test_a_head_that_never_ends_is_cut_off(hasty: Server, head: bytes) -> None:
+    """A client that sends nothing, or its head letter by letter, is hung up on when its time is over."""
+    with connect(hasty) as connection:
+        came, seconds = dribble(connection, head, b"x" if head else b"")
+    assert came == b""
+    assert SECONDS - 0.1 < seconds < SECONDS + 2
+
+
+def test_a_body_that_never_ends_is_answered_and_cut_off(hasty: Server) -> None:
+    """A body byte by byte gets 504 when the time of its request is over, and is hung up on after as long again."""
+    head = (
+        b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
+    )
+    with connect(hasty) as connection:
+        came, seconds = dribble(connection, head, b" ")
+    assert came.startswith(b"HTTP/1.1 504")
+    assert 2 * SECONDS - 0.1 < seconds < 2 * SECONDS + 2
+
+
+def open_files(server: Server) -> int:
+    """Return how many files and connections the server has open."""
+    shown = httpx.get(f"{server.url}/metrics").text
+    return int(float(re.findall(r"^process_open_fds (\S+)", shown, re.MULTILINE)[0]))
+
+
+def test_who_does_not_take_the_answer_is_cut_off(hasty: Server) -> None:
+    """A client that asks for much and reads nothing is hung up on."""
+    before = open_files(hasty)
+    with connect(hasty) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /static_content/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8)
+        time.sleep(SECONDS / 2)
+        assert open_files(hasty) > before
+        time.sleep(2 * SECONDS)
+        assert open_files(hasty) == before
+
+
+def test_slow_clients_take_no_place_from_others(hasty: Server) -> None:
+    """With more slow bodies than places in the queue, others are still answered."""
+    head = (
+        b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
+    )
+    slow = [connect(hasty) for _ in range(200)]
+    try:
+        for connection in slow:
+            connection.sendall(head + b'{"img": "')
+        answer = httpx.post(f"{hasty.url}/image_recognition", json={"img": "!"})
+        assert answer.json()["error"]["code"] == "invalid_base64"
+        assert httpx.get(f"{hasty.url}/readyz").status_code == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 200_000,
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000,
+        b"GET /" + b"y" * 200_000,
+        b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n1;" + b"y" * 200_000,
+    ],
+    ids=["one header", "many headers", "address", "extension of a chunk"],
+)
+def test_a_head_that_is_too_large_is_refused(hasty: Server, head: bytes) -> None:
+    """More than 64 KiB that are no body are refused, before more is read."""
+    with connect(hasty) as connection:
+        came, seconds = dribble(connection, head, b"")
+    assert not came or came.startswith(b"HTTP/1.1 431")  # the answer is lost where the client went on sending
+    assert seconds < SECONDS
+
+
+@pytest.mark.parametrize(
+    "sent", [b"nonsense\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01"]
+)
+def test_what_is_no_http_gets_the_one_shape(hasty: Server, sent: bytes) -> None:
+    """Even what is no HTTP is answered with the one error object, and hung up on."""
+    with connect(hasty) as connection:
+        came, _ = dribble(connection, sent, b"")
+    head, _, body = came.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/json" in head
+    assert ErrorResponse.model_validate(json.loads(body)).error.code == "invalid_request"
+
+
+def test_a_few_requests_at_once_on_one_connection_are_answered(hasty: Server) -> None:
+    """Pipelined requests are answered in order; too many end the connection."""
+    with connect(hasty) as connection:
+        came, _ = dribble(connection, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 10, b"")
+    assert came.count(b"HTTP/1.1 200") == 10
+    with connect(hasty) as connection:
+        came, _ = dribble(connection, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 1000, b"")
+    assert came.count(b"HTTP/1.1 200") < 100
+
+
+def test_a_connection_is_used_again(hasty: Server) -> None:
+    """The timers of one request do not end the next on the same connection."""
+    with httpx.Client(base_url=hasty.url) as client:
+        for _ in range(8):
+            assert client.get("/livez").status_code == 200
+            time.sleep(SECONDS / 4)

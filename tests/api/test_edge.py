@@ -1,0 +1,215 @@
+"""What stands around the routes of a real server: the key, CORS, headers, and the lines of the log."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import bentoml
+import httpx
+import pytest
+
+from src.api.schemas import ErrorResponse
+from tests.places import PACKAGED_PHOTOS
+from tests.serving import Server, start_server
+
+CAT = PACKAGED_PHOTOS[0].read_bytes()
+KEY = "correct-horse-battery-staple"
+ORIGIN = "https://example.org"
+MARK = "TWFya2VkQmFzZTY0"
+
+
+@pytest.fixture(scope="module")
+def guarded(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a key, closed figures, an allowed origin, one thread, no queue, and a log of JSON."""
+    environment = {
+        "IMAGE_RECOGNITION_API_KEY": KEY,
+        "IMAGE_RECOGNITION_OPEN_METRICS": "false",
+        "IMAGE_RECOGNITION_CORS_ORIGINS": f'["{ORIGIN}"]',
+        "IMAGE_RECOGNITION_LOG_FORMAT": "json",
+        "IMAGE_RECOGNITION_THREADS": "1",
+        "IMAGE_RECOGNITION_MAX_QUEUE": "0",
+        "IMAGE_RECOGNITION_TIMEOUT": "3",
+    }
+    folder = tmp_path_factory.mktemp(f"guarded-{stored_model}")
+    started = start_server("service:ImageRecognition", folder, environment)
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def browser(guarded: Server) -> Iterator[httpx.Client]:
+    """A client at the allowed origin that has the key."""
+    headers = {"Origin": ORIGIN, "Authorization": f"Bearer {KEY}"}
+    with httpx.Client(base_url=guarded.url, timeout=60, headers=headers) as connected:
+        yield connected
+
+
+def code(response: httpx.Response) -> str:
+    """Return the code of the one error object, which must be all there is."""
+    return ErrorResponse.model_validate_json(response.content).error.code
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["", "Bearer", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer {KEY.upper()}"],
+)
+@pytest.mark.parametrize("path", ["/image_recognition", "/model", "/metrics", "/schema.json", "/nothing"])
+def test_without_the_key_nothing_is_answered(guarded: Server, path: str, sent: str) -> None:
+    """Any other key, or none, is refused with the scheme that is wanted, and readable at the allowed origin."""
+    headers = {"Origin": ORIGIN} | ({"Authorization": sent} if sent else {})
+    response = httpx.get(f"{guarded.url}{path}", headers=headers)
+    assert response.status_code == 401
+    assert code(response) == "unauthorized"
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert KEY not in response.text
+
+
+def test_two_keys_are_none(guarded: Server) -> None:
+    """A right and a wrong key together do not pass: who is in front of us may have seen the other."""
+    headers = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong")]
+    assert httpx.get(f"{guarded.url}/model", headers=headers).status_code == 401
+
+
+def test_with_the_key_all_is_answered(browser: httpx.Client, guarded: Server) -> None:
+    """Who has the key gets answers; the scheme may be spelled in any case; BentoML's client has it too."""
+    assert browser.post("/image_recognition_file", files={"img": CAT}).json()["result"] == "tiger cat"
+    assert browser.get("/metrics").status_code == 200
+    assert httpx.get(f"{guarded.url}/model", headers={"authorization": f"bearer {KEY}"}).status_code == 200
+    with bentoml.SyncHTTPClient(guarded.url, token=KEY) as client:
+        assert client.image_recognition(img=base64.b64encode(CAT).decode(), gradcam=False)["result"] == "tiger cat"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json"])
+def test_probes_and_pages_need_no_key(guarded: Server, path: str) -> None:
+    """Who only looks whether the service lives, or at a page where the key can be typed, needs none."""
+    assert httpx.get(f"{guarded.url}{path}").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/static_content/../model", "/static_content/%2e%2e/model", "//model", "/model/"])
+def test_no_spelling_of_an_address_goes_round_the_key(guarded: Server, path: str) -> None:
+    """What needs the key does not open under another spelling."""
+    host = httpx.URL(guarded.url)
+    with httpx.Client() as client:
+        request = client.build_request("GET", host)
+        request.url = host.copy_with(raw_path=path.encode())
+        assert client.send(request).status_code in {401, 404}
+
+
+def test_a_preflight_needs_no_key(guarded: Server) -> None:
+    """Browsers ask without the key whether they may send it."""
+    headers = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    response = httpx.options(f"{guarded.url}/image_recognition", headers=headers)
+    assert response.status_code == 200
+    assert "authorization" in response.headers["access-control-allow-headers"]
+
+
+def test_cors_is_right_on_every_error(browser: httpx.Client) -> None:
+    """A browser at the allowed origin can read 400, 404, 405, 413, 415, 422, 429 and 504, and when to come again."""
+    huge = b" " * 20_000_001
+    json_type = {"Content-Type": "application/json"}
+    answers = {
+        400: browser.post("/image_recognition", json={}),
+        404: browser.get("/nothing"),
+        405: browser.get("/image_recognition"),
+        413: browser.post("/image_recognition", content=huge, headers=json_type),
+        415: browser.post("/image_recognition", content=b"x"),
+        422: browser.post("/image_recognition_file", files={"img": CAT[:5000]}),
+        504: browser.post("/image_recognition", content=_dribble(), headers=json_type),
+    }
+    answers[429] = _busy(browser)
+    for status, response in answers.items():
+        assert response.status_code == status
+        assert code(response)
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+        assert response.headers["x-content-type-options"] == "nosniff"
+    assert answers[429].headers["retry-after"] == "1"
+    assert "Retry-After" in answers[429].headers["access-control-expose-headers"]
+
+
+def _dribble() -> Iterator[bytes]:
+    for _ in range(40):
+        yield b" "
+        time.sleep(0.1)
+
+
+def _busy(browser: httpx.Client) -> httpx.Response:
+    """Return the answer to the later of two requests at once: there is no queue."""
+    batch = {"imgs": [base64.b64encode(CAT).decode()] * 64}
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(browser.post, "/image_recognition_batch", json=batch)
+        while not working.done():
+            response = browser.post("/image_recognition", json={"img": "!"})
+            if response.status_code == 429:
+                return response
+        return working.result()
+
+
+def lines(server: Server) -> list[dict[str, Any]]:
+    """Return every line of the log, each of which must be a JSON object."""
+    return [json.loads(line) for line in server.log.splitlines()]
+
+
+def test_every_line_of_the_log_is_json(browser: httpx.Client, guarded: Server) -> None:
+    """Lines of the start, of answers and of refusals are objects with time, level and message; requests have an id."""
+    answer = browser.post("/image_recognition", json={"img": "!"}, headers={"X-Request-ID": "my-own.id_1"})
+    other = browser.get("/model", headers={"X-Request-ID": "not an id"})
+    assert answer.headers["x-request-id"] == "my-own.id_1"
+    time.sleep(0.2)
+    written = lines(guarded)
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in written)
+    (line,) = [line for line in written if line.get("request_id") == "my-own.id_1"]
+    assert (line["status"], line["code"], line["path"]) == (400, "invalid_base64", "/image_recognition")
+    assert line["ms"] > 0
+    assert "code" not in next(line for line in written if line.get("request_id") == other.headers["x-request-id"])
+
+
+def test_probes_leave_no_lines(browser: httpx.Client, guarded: Server) -> None:
+    """What is asked every few seconds by machines does not fill the log."""
+    before = len(guarded.log)
+    for path in ("/livez", "/readyz", "/healthz", "/metrics"):
+        browser.get(path)
+    time.sleep(0.2)
+    assert len(guarded.log) == before
+
+
+def test_pictures_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:
+    """Nothing that was sent is in the log: not valid, invalid or unknown fields, nor names or headers."""
+    marked = MARK * 50
+    bodies: list[Any] = [
+        {"img": marked},
+        {"img": marked + "!"},
+        {"img": MARK, "target": marked},
+        {"img": MARK, "colormap": marked},
+        {"img": MARK, "top_k": marked},
+        {"img": [marked]},
+        {marked: 1, "img": MARK},
+        {"img": {marked: marked}},
+        [marked],
+        marked,
+    ]
+    answers = [browser.post("/image_recognition", json=body) for body in bodies]
+    answers += [browser.post("/image_recognition_batch", json={"imgs": [marked], "x": marked})]
+    answers += [
+        browser.post("/image_recognition", content=f'{{"img": "{marked}', headers={"Content-Type": "application/json"})
+    ]
+    answers += [browser.post("/image_recognition", content=b"x", headers={"Content-Type": f"image/{marked}"})]
+    answers += [browser.post("/image_recognition_file", files={marked: CAT}, data={marked: marked})]
+    answers += [
+        browser.get(f"/model?img={marked}"),
+        browser.get("/model", headers={"Authorization": f"Bearer {marked}"}),
+    ]
+    time.sleep(0.2)
+    assert {answer.status_code for answer in answers} <= {200, 400, 401, 415}
+    assert MARK not in guarded.log
+    assert KEY not in guarded.log

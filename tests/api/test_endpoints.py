@@ -1,0 +1,152 @@
+"""What the routes do for clients that leave, deadlines that pass, and bodies that are meant to hurt."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from src.api.admission import Admission
+from src.api.endpoints import Endpoints
+from src.api.metrics import Metrics
+from src.api.observation import Observer
+from src.api.schemas import ErrorResponse
+from src.settings import Settings
+from src.watch import Stage, Watch
+from tests.places import PACKAGED_PHOTOS
+from tests.test_service import b64
+
+CAT = PACKAGED_PHOTOS[0].read_bytes()
+BODY = f'{{"img": "{b64(CAT)}"}}'.encode()
+
+
+class Slow:
+    """Stands for a pipeline whose stages take their time; notes those that started."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.started: list[Stage] = []
+
+    def recognize(self, data: bytes, options: Any, watch: Watch) -> Any:  # noqa: ARG002 - as the pipeline has it
+        """Take time in every stage."""
+        for stage in Stage:
+            with watch.stage(stage):
+                self.started.append(stage)
+                time.sleep(self.seconds)
+        raise RuntimeError("no answer was to be made")
+
+
+def endpoints(pipeline: Any, timeout: float = 30.0, threads: int = 1) -> Endpoints:
+    """Return the routes around ``pipeline``."""
+    settings = Settings(timeout=timeout, threads=threads)
+    return Endpoints(pipeline, "test:1", settings, Admission(threads, 9), Observer(Metrics()))
+
+
+def request(body: bytes, gone_after: float = 3600.0) -> Request:
+    """Return a request with ``body`` whose client hangs up after so many seconds."""
+    sent = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        if sent:
+            await asyncio.sleep(gone_after)
+            return {"type": "http.disconnect"}
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"application/json")]
+    return Request({"type": "http", "method": "POST", "path": "/x", "headers": headers, "query_string": b""}, receive)
+
+
+def code(response: Response) -> str:
+    """Return the code of the error object."""
+    return ErrorResponse.model_validate_json(bytes(response.body)).error.code
+
+
+def test_work_ends_between_stages_when_the_client_has_gone() -> None:
+    """A client that hangs up is noticed at once, and the stage in work is the last."""
+    pipeline = Slow(0.2)
+
+    async def leave() -> tuple[int, float]:
+        began = time.monotonic()
+        response = await endpoints(pipeline).json(request(BODY, gone_after=0.3))
+        return response.status_code, time.monotonic() - began
+
+    status, seconds = asyncio.run(leave())
+    time.sleep(0.3)
+    assert status == 499
+    assert 0.25 < seconds < 0.5
+    assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
+
+
+def test_work_ends_between_stages_when_the_time_is_over() -> None:
+    """A request in work whose time is over is answered 504, and the stage in work is the last."""
+    pipeline = Slow(0.2)
+    response = asyncio.run(endpoints(pipeline, timeout=0.3).json(request(BODY)))
+    time.sleep(0.3)
+    assert (response.status_code, code(response)) == (504, "timeout")
+    assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
+
+
+@pytest.mark.parametrize(("gone_after", "status"), [(0.3, 499), (3600.0, 504)], ids=["gone", "too late"])
+def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None:
+    """A waiting request whose client hangs up, or whose time is over, never gets a thread."""
+    pipeline = Slow(0.2)
+    routes = endpoints(pipeline, timeout=0.5)
+
+    async def two() -> tuple[Response, Response]:
+        return await asyncio.gather(routes.json(request(BODY)), routes.json(request(BODY, gone_after)))
+
+    first, second = asyncio.run(two())
+    time.sleep(0.5)
+    assert (first.status_code, second.status_code) == (504, status)
+    assert pipeline.started == list(Stage)[:3]  # of the first request alone
+
+
+def test_no_picture_of_a_batch_starts_when_the_client_has_gone() -> None:
+    """Of a batch whose client hangs up no further picture is begun."""
+    pipeline = Slow(0.1)
+    body = f'{{"imgs": {str([b64(CAT)] * 64).replace(chr(39), chr(34))}}}'.encode()
+    assert asyncio.run(endpoints(pipeline).batch(request(body, gone_after=0.3))).status_code == 499
+    time.sleep(0.3)
+    assert len(pipeline.started) < len(Stage)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"img": "AAAA", "x": [' + b"1," * 9_000_000 + b"1]}",
+        b"{" + b",".join(b'"%d":1' % index for index in range(1_500_000)) + b"}",
+        b'{"img": "AAAA", "top_k": ' + b"9" * 19_000_000 + b"}",
+        b'{"img": "AAAA", "alpha": 0.' + b"9" * 19_000_000 + b"}",
+        b'{"img": ' + b"[" * 19_000_000,
+        b'{"img": "' + rb"\u0041" * 3_000_000 + b'"}',
+        b'{"img": "AAAA"' + b" " * 19_000_000 + b"}",
+        b'{"img": "' + b"-_" * 9_000_000 + b'"}',
+        b'{"img": "' + b"A " * 9_000_000 + b'"}',
+    ],
+    ids=["numbers", "fields", "integer", "fraction", "nesting", "escapes", "blanks", "url-safe", "spaces"],
+)
+def test_a_body_that_is_meant_to_hurt_holds_nobody_up(body: bytes) -> None:
+    """Of 20 MB of whatever JSON allows, the event loop, where all others wait, notices next to nothing."""
+    stalls: list[float] = []
+
+    async def look(stop: Callable[[], bool]) -> None:
+        while not stop():
+            began = time.perf_counter()
+            await asyncio.sleep(0.001)
+            stalls.append(time.perf_counter() - began)
+
+    async def answer() -> Response:
+        asked = asyncio.create_task(endpoints(Slow(0)).json(request(body)))
+        await look(asked.done)
+        return await asked
+
+    began = time.perf_counter()
+    response = asyncio.run(answer())
+    assert response.status_code in {400, 415, 500}
+    assert time.perf_counter() - began < 2
+    assert max(stalls) < 0.5  # with the other core busy; alone it is a tenth of that

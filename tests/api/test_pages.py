@@ -1,0 +1,60 @@
+"""The pages and what browsers are told about them."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_lets_nothing_in(client: httpx.Client, path: str) -> None:
+    """Browsers are told to run only what stands in the page, to load nothing from elsewhere, to frame it nowhere."""
+    headers = client.get(path).headers
+    policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in policy["script-src"]
+    assert "http" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_every_script_of_a_page_is_allowed(client: httpx.Client, path: str) -> None:
+    """The hash of each script in the page stands in its policy."""
+    page = client.get(path)
+    scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    assert scripts
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/image_recognition", "/nothing", "/model", "/metrics"])
+def test_no_answer_is_guessed_at(client: httpx.Client, path: str) -> None:
+    """Browsers are told to believe the type of every answer, errors included."""
+    assert client.get(path).headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize(("path", "shown"), [("/", "What is it?"), ("/docs", "Recognize one picture.")])
+def test_a_browser_shows_the_page(client: httpx.Client, tmp_path: Path, path: str, shown: str) -> None:
+    """A real browser runs the scripts of the page under its policy and complains of nothing."""
+    url = str(client.base_url).rstrip("/") + path
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000", "--dump-dom", url,
+    ]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert shown in run.stdout
+    assert "%" in run.stdout or path == "/docs"
+    assert "Content Security Policy" not in run.stderr
+    assert "Refused to" not in run.stderr

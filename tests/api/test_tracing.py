@@ -1,0 +1,70 @@
+"""Spans of OpenTelemetry."""
+
+import subprocess
+import sys
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.requests import Request
+
+from src.api.metrics import Metrics
+from src.api.observation import Observer
+from src.api.tracing import start_tracing
+from src.options import Options
+from src.watch import Stage
+from tests.places import PACKAGED_PHOTOS, ROOT
+from tests.test_pipeline import red_pipeline
+
+CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_a_request_has_a_span_with_one_for_each_stage() -> None:
+    """Below the caller's trace lies the span of the request, in it those of the stages, in their order."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    headers = [(b"traceparent", f"00-{CALLER}-00f067aa0ba902b7-01".encode())]
+    scope = {"type": "http", "method": "POST", "path": "/image_recognition", "headers": headers, "query_string": b""}
+    watch = Observer(Metrics(), provider.get_tracer("test")).watch(Request(scope))
+    red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), watch)
+    watch.abandon()
+    *stages, whole = spans.get_finished_spans()
+    assert [span.name for span in stages] == [stage.value for stage in Stage]
+    assert whole.name == "POST /image_recognition"
+    assert {format(span.context.trace_id, "032x") for span in (*stages, whole)} == {CALLER}
+    assert {span.parent.span_id for span in stages if span.parent} == {whole.context.span_id}
+    times = [time for span in stages for time in (span.start_time, span.end_time)]
+    assert None not in times
+    assert times == sorted(times, key=lambda time: time or 0)
+
+
+def test_nothing_is_traced_where_nobody_collects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an address there is no tracer."""
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    assert start_tracing() is None
+
+
+def test_with_an_address_there_is_a_tracer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the extra is installed and an address is set, spans are recorded for it."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    tracer = start_tracing()
+    assert tracer is not None
+    assert tracer.start_span("x").is_recording()
+
+
+def test_without_the_extra_one_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An address without the extra is a line in the log, not a fault."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("src.api.tracing.find_spec", lambda _: None)
+    assert start_tracing() is None
+    assert "install opentelemetry-exporter-otlp-proto-http" in caplog.text
+
+
+def test_untraced_requests_import_no_opentelemetry() -> None:
+    """Looking on without a tracer needs nothing of OpenTelemetry."""
+    code = "import sys; from src.api import observation, tracing; tracing.start_tracing(); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "src.api.observation" in shown
+    assert "opentelemetry" not in shown

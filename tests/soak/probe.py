@@ -1,0 +1,43 @@
+"""Asks the probes of a server again and again, in a process of its own: ``python -m tests.soak.probe URL SECONDS``."""
+
+import http.client
+import json
+import sys
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+__all__ = ["PATHS"]
+
+PATHS: Final = ("/livez", "/readyz", "/metrics")
+_PAUSE_SECONDS: Final = 0.02
+
+
+def main(url: str, seconds: float) -> int:
+    """Print the seconds that each answer took, by path, as JSON; one that was no 200 took for ever."""
+    took: dict[str, list[float]] = {path: [] for path in PATHS}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for path in PATHS:
+            took[path].append(_ask(urlsplit(url).netloc, path))
+            time.sleep(_PAUSE_SECONDS)
+    sys.stdout.write(json.dumps(took))
+    return 0
+
+
+def _ask(address: str, path: str) -> float:
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return time.perf_counter() - began if response.status == http.HTTPStatus.OK else float("inf")
+    except OSError:
+        return float("inf")
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], float(sys.argv[2])))
