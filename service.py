@@ -98,8 +98,9 @@ class SurroundedService(bentoml.Service[Any]):
     """A service whose web application stands behind what protects and observes it."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
-        guard_connections(SETTINGS.timeout)
-        return surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
+        gate = surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
+        guard_connections(SETTINGS.timeout, gate)
+        return gate
 
 
 @bentoml.service(

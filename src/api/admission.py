@@ -1,16 +1,21 @@
 """How many requests may wait, how many bytes of them, and how many pictures are in work at once."""
 
 import asyncio
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from src.errors import Busy
 
 __all__ = ["Admission"]
+
+_NICENESS: Final = 5
 
 T = TypeVar("T")
 
@@ -41,7 +46,9 @@ class Admission:
         self.max_bytes = max_bytes
         self.working = 0
         self.bytes = 0
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="recognize")
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix="recognize", initializer=_yield_to_the_event_loop
+        )
         self._free = asyncio.Semaphore(threads)
         self._requests = 0
         self._waited = waited
@@ -106,3 +113,9 @@ class Admission:
     def _ended(self, _: "asyncio.Future[T]") -> None:
         self.working -= 1
         self._free.release()
+
+
+def _yield_to_the_event_loop() -> None:
+    """Let this thread have what the event loop leaves, so that probes and refusals need not wait for pictures."""
+    if sys.platform == "linux":  # where every thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

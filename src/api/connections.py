@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from uvicorn.protocols.http import auto
 
 from src.api.errors import framework_error
+from src.api.gate import Gate
 
 if TYPE_CHECKING or find_spec("httptools") is not None:  # not on Windows, where nobody serves the public
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -29,6 +30,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     seconds = 30.0
+    gate: Gate | None = None
 
     _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
     _reading: asyncio.TimerHandle | None = None
@@ -60,7 +62,21 @@ class GuardedProtocol(HttpToolsProtocol):
             self._reading.cancel()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise ConnectionError("too many requests at once on one connection")
-        super().on_headers_complete()
+        if not self._turn_away():
+            super().on_headers_complete()
+
+    def _turn_away(self) -> bool:
+        """Refuse what there is no room for without a task of its own; its body, when it comes, falls on the floor."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if self.gate is None or busy or not self.parser.should_keep_alive():
+            return False
+        refusal = self.gate.refusal(self.parser.get_method(), self.url, self.headers)
+        if refusal is None:
+            return False
+        self.cycle = _Answered()  # type: ignore[assignment] # what uvicorn asks of a request that has its answer
+        self.transport.write(refusal)
+        self.on_response_complete()
+        return True
 
     def on_body(self, body: bytes) -> None:
         """Take some of the body."""
@@ -95,8 +111,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def guard_connections(seconds: float) -> None:
-    """Let the server that is started next guard its connections, with ``seconds`` for a client to send or to take."""
+class _Answered:
+    """Stands in for a request that has been answered."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
+
+def guard_connections(seconds: float, gate: Gate) -> None:
+    """Let the server that is started next guard its connections.
+
+    Args:
+        seconds: How long a client may take to send the head of a request, or to take an answer.
+        gate: Says what there is no room for.
+    """
     if find_spec("httptools") is not None:
         GuardedProtocol.seconds = seconds
+        GuardedProtocol.gate = gate
         auto.AutoHTTPProtocol = GuardedProtocol  # BentoML leaves the choice to uvicorn

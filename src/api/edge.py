@@ -20,7 +20,7 @@ __all__ = ["surround"]
 _KEPT: Final = "ContextMiddleware"
 
 
-def surround(bento: Starlette, settings: Settings, admission: Admission, metrics: Metrics) -> ASGIApp:
+def surround(bento: Starlette, settings: Settings, admission: Admission, metrics: Metrics) -> Gate:
     """Return the web application that BentoML made, behind what protects and observes it.
 
     Of BentoML's own surroundings only the context stays, which its routes need. Its timeout, figures, access log and

@@ -1,6 +1,7 @@
 """What is refused by the head of a request alone, before anything is done for it."""
 
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
@@ -17,38 +18,8 @@ __all__ = ["Busyness", "Gate"]
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 1.0
-
-
-class Gate:
-    """ASGI middleware, outermost, that answers with ``busy`` while as many requests wait as may.
-
-    So a refusal costs next to nothing, and many leave the work on what was accepted alone: they are counted one by one,
-    but the log tells of them once a second.
-    """
-
-    def __init__(self, app: ASGIApp, busy: ASGIApp, admission: Admission, metrics: Metrics) -> None:
-        self._app = app
-        self._busy = busy
-        self._admission = admission
-        self._metrics = metrics
-        self._refused = 0
-        self._told = 0.0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if self._admission.is_full and scope["type"] == "http" and _is_costly(scope):
-            self._note(scope["path"])
-            await self._busy(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _note(self, path: str) -> None:
-        self._metrics.turned_away(path)
-        self._refused += 1
-        now = monotonic()
-        if now - self._told >= _PAUSE_SECONDS:
-            logger.warning("busy: %d refused, %d are waiting", self._refused, self._admission.waiting)
-            self._refused, self._told = 0, now
+_LOOKED_AT: Final = frozenset({b"expect", b"origin"})
+_COSTLY: Final = {path.encode(): path for path in RECOGNITION}
 
 
 class Busyness:
@@ -59,6 +30,8 @@ class Busyness:
         headers = [*response.raw_headers, (b"x-content-type-options", b"nosniff")]
         self._head = {"type": "http.response.start", "status": response.status_code, "headers": headers}
         self._body = {"type": "http.response.body", "body": response.body}
+        lines = [b"HTTP/1.1 429 Too Many Requests", *(b"%b: %b" % header for header in headers)]
+        self.as_sent = b"\r\n".join([*lines, b"", bytes(response.body)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Answer one request."""
@@ -66,5 +39,49 @@ class Busyness:
         await send(self._body)
 
 
-def _is_costly(scope: Scope) -> bool:
-    return scope["method"] == "POST" and scope["path"] in RECOGNITION
+class Gate:
+    """ASGI middleware, outermost, that refuses pictures while as many requests wait as may.
+
+    So a refusal costs next to nothing, and many leave the work on what was accepted alone: they are counted one by one,
+    but the log tells of them once a second. The connection asks for the :meth:`refusal` before there is a request at
+    all; what comes from a browser of another origin, and needs more headers, is refused here.
+    """
+
+    def __init__(self, app: ASGIApp, busy: ASGIApp, admission: Admission, metrics: Metrics) -> None:
+        self._app = app
+        self._busy = busy
+        self._as_sent = Busyness().as_sent
+        self._admission = admission
+        self._metrics = metrics
+        self._refused = 0
+        self._told = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if (
+            self._admission.is_full
+            and scope["type"] == "http"
+            and scope["method"] == "POST"
+            and scope["path"] in RECOGNITION
+        ):
+            self._note(scope["path"])
+            await self._busy(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def refusal(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """Return the answer to a request, as it is sent, if there is no room for it; None if it has to be looked at."""
+        if not self._admission.is_full or method != b"POST" or url not in _COSTLY:
+            return None
+        if any(name in _LOOKED_AT for name, _ in headers):
+            return None
+        self._note(_COSTLY[url])
+        return self._as_sent
+
+    def _note(self, path: str) -> None:
+        self._metrics.turned_away(path)
+        self._refused += 1
+        now = monotonic()
+        if now - self._told >= _PAUSE_SECONDS:
+            logger.warning("busy: %d refused, %d are waiting", self._refused, self._admission.waiting)
+            self._refused, self._told = 0, now

@@ -57,3 +57,31 @@ def test_many_refusals_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     with admission.request():
         answers(admission, Metrics(), *[("POST", "/image_recognition")] * 1000)
     assert 1 <= len(caplog.records) <= 10
+
+
+def test_a_refusal_is_sent_as_it_is_by_the_connection() -> None:
+    """What the connection sends for what there is no room for is the same answer; whatever needs a look gets none."""
+    admission = Admission(1, 0)
+    gate = Gate(PlainTextResponse("fine"), Busyness(), admission, Metrics())
+    plain = [(b"host", b"x"), (b"content-length", b"2")]
+    assert gate.refusal(b"POST", b"/image_recognition", plain) is None
+    with admission.request():
+        refusal = gate.refusal(b"POST", b"/image_recognition", plain)
+        assert refusal is not None
+        assert gate.refusal(b"GET", b"/image_recognition", plain) is None
+        assert gate.refusal(b"POST", b"/model", plain) is None
+        assert gate.refusal(b"POST", b"/image_recognition", [*plain, (b"origin", b"https://example.org")]) is None
+    head, _, body = refusal.partition(b"\r\n\r\n")
+    (same,) = _while_full(gate, admission)
+    assert body == same.content
+    assert head.splitlines()[0] == b"HTTP/1.1 429 Too Many Requests"
+    assert dict(line.split(": ", 1) for line in head.decode().splitlines()[1:]) == dict(same.headers)
+
+
+def _while_full(gate: Any, admission: Admission) -> list[httpx.Response]:
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gate), base_url="http://test") as client:
+            return [await client.post("/image_recognition")]
+
+    with admission.request():
+        return asyncio.run(ask())

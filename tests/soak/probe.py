@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 __all__ = ["PATHS"]
 
 PATHS: Final = ("/livez", "/readyz", "/metrics")
-_PAUSE_SECONDS: Final = 0.02
+_PAUSE_SECONDS: Final = 0.05
 
 
 def main(url: str, seconds: float) -> int:
