@@ -5,7 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from src.settings import Settings
+from src.settings import Settings, read_settings
 from tests.places import ROOT
 
 ROW = re.compile(r"^\| `IMAGE_RECOGNITION_(\w+)` \| (.+?) \|", re.MULTILINE)
@@ -47,3 +47,13 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(f"IMAGE_RECOGNITION_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_a_wrong_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence about a key that is too short does not repeat it, nor do the settings show one."""
+    monkeypatch.setenv("IMAGE_RECOGNITION_API_KEY", "tooshort")
+    with pytest.raises(SystemExit, match="API_KEY is wrong") as caught:
+        read_settings()
+    assert "tooshort" not in str(caught.value)
+    monkeypatch.setenv("IMAGE_RECOGNITION_API_KEY", "correct-horse-battery-staple")
+    assert "horse" not in repr(Settings())
