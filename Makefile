@@ -73,7 +73,7 @@ container: bento ## build the image; TORCH=1: with torch, TORCH_INDEX=...: from 
 
 image-layers: ## show what is in the image, by layer and by Python package
 	@$(ENGINE) history --no-trunc --format '{{.Size}}	{{.CreatedBy}}' $(IMAGE) \
-		| sed -E '/^0B/d; s/RUN .*\/bin\/sh -c /RUN /; s/ +/ /g' | cut -c1-150
+		| sed -E '/^0B/d; s/RUN .*\/bin\/sh -c /RUN /; s/[A-Z_]+="\$$\(cat [^)]*\)" //g; s/ +/ /g' | cut -c1-150
 	@$(ENGINE) run --rm --entrypoint sh $(IMAGE) -c 'du -sm $$VIRTUAL_ENV/lib/python3*/site-packages/* | sort -rn | head -20'
 
 lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes

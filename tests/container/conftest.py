@@ -19,10 +19,15 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """A Docker engine with the base image; the terminal says which."""
     if os.environ.get(SKIP):
         pytest.skip(f"{SKIP} is set")
-    terminal = request.config.pluginmanager.getplugin("terminalreporter")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{line}")  # noqa: T201 - it is for the terminal
+
     folder = Path(tempfile.mkdtemp(prefix="image-recognition-engine-"))
     try:
-        with provided(folder, terminal.write_line) as found:
+        with provided(folder, say) as found:
             yield found
     finally:
         shutil.rmtree(folder, ignore_errors=True)

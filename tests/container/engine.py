@@ -84,12 +84,10 @@ def engine(folder: Path, say: Callable[[str], None]) -> Iterator[Engine]:
         return
     _install()
     with _private(folder) as started:
-        if started.has_base():
-            say(f"No Docker engine answers: a private one was started, with the real {BASE}.")
-        else:
+        say("No Docker engine answers: a private one was started.")
+        if not started.has_base():
             _import_stand_in(started, folder)
-            say(f"No Docker engine answers: a private one was started. {BASE} is out of reach: a stand-in was made of")
-            say("Debian's packages, so what is said about the size of the base image is said about the stand-in.")
+            say(f"{BASE} is out of reach: a stand-in was made of Debian's packages.")
         yield started
 
 
@@ -101,7 +99,12 @@ def _install() -> None:
     if missing:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-            subprocess.run(["apt-get", "--quiet=2", *command], env=environment, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["apt-get", "--quiet=2", "--option=DPkg::Lock::Timeout=120", *command],
+                env=environment,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
 
 
 @contextmanager

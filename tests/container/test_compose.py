@@ -40,7 +40,7 @@ def test_the_service_runs_hardened_and_healthy(image: Image) -> None:
         host = running.inspect(".HostConfig")
         assert host["ReadonlyRootfs"]
         assert host["CapDrop"] == ["ALL"]
-        assert host["Memory"] == 2 << 30
+        assert host["Memory"] == 4 << 30
         assert host["PidsLimit"] == 128
         photo = {"img": (ROOT / "docs" / "cat.jpg").read_bytes()}
         assert httpx.post(f"http://localhost:{port}/image_recognition_file", files=photo).json()["success"]

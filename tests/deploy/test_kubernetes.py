@@ -90,7 +90,7 @@ def test_it_grows_with_the_load(base: dict[str, dict[str, Any]]) -> None:
     metrics = base["HorizontalPodAutoscaler"]["spec"]["metrics"]
     assert [metric["type"] for metric in metrics] == ["Resource", "Pods"]
     assert metrics[0]["resource"]["name"] == "cpu"
-    assert metrics[1]["pods"]["metric"]["name"] == "image_recognition_in_flight"
+    assert metrics[1]["pods"]["metric"]["name"] == "image_recognition_requests_in_flight"
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
