@@ -9,7 +9,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all test-container benchmark check format bento container image-layers lock clean
+.PHONY: help setup model serve dev demo test test-all test-container fuzz benchmark check format bento container image-layers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -51,6 +51,12 @@ test-all: $(READY) ## run all tests, the sweep over every architecture included
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m slow -n 0 # one at a time: two large networks at once would take more than 8 GB
 
+fuzz: $(READY) ## decode damaged pictures of every format (RUNS=100000 by mutation and as many by coverage: 4 minutes)
+	$(BIN)/python -m tests.fuzz --runs $(RUNS)
+	$(BIN)/python -m tests.fuzz.coverage -runs=$(RUNS) -artifact_prefix=fuzz/ fuzz/corpus
+
+RUNS ?= 100000
+
 benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
 	$(BIN)/python -m tests.benchmarks $(QUICK)
 
@@ -90,4 +96,4 @@ CUDA := '/^nvidia-ml-py/!s/^((nvidia|cuda|triton)[a-z0-9-]*)==.*/--no-emit-packa
 ANY_BUILD := '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 
 clean: ## remove the environment and what the tools left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo fuzz

@@ -1,10 +1,35 @@
 """What may be asked, and what may not."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from src.api.schemas import BatchRequest, RecognitionRequest
 from src.options import Colormap, ImageFormat, Options
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+RIGHT = st.fixed_dictionaries(
+    {"img": st.text(max_size=50)},
+    optional={
+        "top_k": st.none() | st.integers(1, 10**6),
+        "target": st.none() | st.integers(-5, 10**6) | st.text(max_size=20),
+        "gradcam": st.booleans(),
+        "alpha": st.floats(0, 1) | st.sampled_from([0, 1]),
+        "colormap": st.sampled_from([name.value for name in Colormap]),
+        "format": st.sampled_from([name.value for name in ImageFormat]),
+        "max_side": st.integers(1, 10**6),
+        "heatmaps": st.booleans(),
+    },
+)
+FIELDS = st.sampled_from(sorted(RecognitionRequest.model_fields)) | st.text(max_size=10)
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -70,3 +95,30 @@ def test_a_batch_needs_pictures(body: str) -> None:
     """A batch without pictures is an error."""
     with pytest.raises(ValidationError):
         BatchRequest.model_validate_json(body)
+
+
+@given(RIGHT)
+def test_every_right_request_is_read_as_it_was_written(fields: dict[str, Any]) -> None:
+    """Whatever is within the contract is accepted, and each value keeps its type."""
+    asked = RecognitionRequest.model_validate_json(to_json(fields))
+    for name, value in fields.items():
+        read = getattr(asked, name)
+        assert read == value
+        assert isinstance(read, bool) == isinstance(value, bool)
+        assert isinstance(read, str) == isinstance(value, str)
+
+
+@given(RIGHT, st.dictionaries(FIELDS, VALUES, min_size=1, max_size=3))
+def test_any_other_request_is_refused_or_within_the_contract(fields: dict[str, Any], more: dict[str, Any]) -> None:
+    """With any value in any field a request is refused, or all that is read from it is within its bounds."""
+    try:
+        asked = RecognitionRequest.model_validate_json(to_json(fields | more))
+    except ValidationError:
+        return
+    assert set(more) <= set(RecognitionRequest.model_fields)
+    assert isinstance(asked.img, str)
+    assert asked.top_k is None or asked.top_k >= 1
+    assert 0 <= asked.alpha <= 1
+    assert asked.max_side >= 1
+    assert asked.target is None or type(asked.target) in {int, str}
+    assert (type(asked.gradcam), type(asked.heatmaps)) == (bool, bool)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import nn
 
 from src.errors import InvalidRequest, UnknownClass
@@ -33,6 +34,13 @@ STORED = {
     6: lambda upright: np.rot90(upright, 1),
     7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
     8: lambda upright: np.rot90(upright, -1),
+}
+# What each format can carry besides pixels, as Pillow calls it.
+METADATA_OF = {
+    "JPEG": ("exif", "icc_profile", "xmp", "comment"),
+    "PNG": ("exif", "icc_profile", "pnginfo"),
+    "WEBP": ("exif", "icc_profile", "xmp"),
+    "TIFF": ("exif", "icc_profile"),
 }
 RULES: dict[str, int | tuple[int, int]] = {"shorter side": 110, "stretched": (110, 110)}
 
@@ -231,3 +239,24 @@ def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side
     assert max(pictures[0].size) == min(max_side, 4000)
     assert pictures[0].size == pictures[1].size
     assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() < 2
+
+
+@pytest.mark.parametrize("image_format", ImageFormat)
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> None:
+    """Position, camera, profile, texts: no metadata of the file is in the returned picture."""
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET camera"
+    exif.get_ifd(0x8825)[0x001D] = "SECRET day"
+    text = PngInfo()
+    text.add_text("SECRET", "SECRET")
+    options = {"exif": exif, "icc_profile": b"SECRET" * 50, "xmp": b"<SECRET/>", "comment": b"SECRET", "pnginfo": text}
+    file = BytesIO()
+    Image.new("RGB", (64, 64), RED).save(file, name, **{key: options[key] for key in METADATA_OF[name]})
+    assert b"SECRET" in file.getvalue()
+    explanation = red_pipeline().recognize(file.getvalue(), Options(format=image_format)).explanation
+    assert explanation is not None
+    assert b"SECRET" not in explanation.picture
+    with Image.open(BytesIO(explanation.picture)) as answer:
+        assert not {"exif", "icc_profile", "xmp", "comment"} & set(answer.info)
+        assert not answer.getexif()

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from src.api.admission import Admission
-from src.api.body import read_body, read_form
+from src.api.body import check_json, read_body, read_form
 from src.api.errors import error_object, error_response, internal_error, invalid_request
 from src.api.schemas import BatchRequest, BatchResponse, ErrorResponse, RecognitionRequest, RecognitionResponse
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
@@ -101,6 +101,7 @@ class Endpoints:
 
 
 def _parsed(model: type[Asked], body: bytes) -> Asked:
+    check_json(body)
     try:
         return model.model_validate_json(body)
     except ValidationError as exc:

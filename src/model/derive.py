@@ -16,6 +16,7 @@ __all__ = ["DerivedHead", "derive"]
 
 _CHUNK: Final = 64  # channels at a time: a map for each of 2,048 channels at once would take a gigabyte
 _TOLERANCE: Final = 1e-4  # of the largest value
+_GATE: Final = 1e-2  # of the largest value: wide enough for rounding, the weights are compared anyway
 _SEED: Final = 0
 _PASSING: Final = (nn.Dropout, nn.Identity)
 
@@ -46,7 +47,8 @@ def derive(head: nn.Module, features: torch.Tensor) -> DerivedHead | None:
 
 
 def _candidates(head: nn.Module, features: torch.Tensor) -> Iterator[DerivedHead | None]:
-    yield DerivedHead(ClosedForm((_linear_matrix(head, features),)), _Logits(head))
+    if _may_be_linear(head, features):
+        yield DerivedHead(ClosedForm((_linear_matrix(head, features),)), _Logits(head))
     if isinstance(head, fx.GraphModule):
         yield _with_hidden_layers(head, features.shape[1])
 
@@ -60,6 +62,15 @@ class _Logits(nn.Module):
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor]:
         return (self.head(features),)
+
+
+@torch.no_grad()
+def _may_be_linear(head: nn.Module, features: torch.Tensor) -> bool:
+    """Tell, by three runs, what many would find out: a head that clips or normalizes does not answer in proportion."""
+    picture = features[:1]
+    empty = head(torch.zeros_like(picture))
+    double, negative = head(2 * picture) - empty, head(-picture) - empty
+    return bool((double + 2 * negative).abs().max() <= _GATE * double.abs().max())
 
 
 @torch.no_grad()

@@ -1,16 +1,20 @@
 """Architecture name -> network."""
 
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import timm
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 from src.errors import ModelError
 
-__all__ = ["build"]
+__all__ = ["build", "build_to_load"]
 
 _SLOW_TO_INITIALIZE: Final = ("googlenet", "inception_v3")  # minutes of random numbers that are overwritten anyway
+
+_RANDOM: Final = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
 
 def build(architecture: str, num_classes: int) -> nn.Module:
@@ -28,3 +32,30 @@ def build(architecture: str, num_classes: int) -> nn.Module:
     else:
         raise ModelError(f"There is no network {architecture!r}: name one as torchvision/<name> or timm/<name>.")
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def build_to_load(architecture: str, num_classes: int) -> nn.Module:
+    """Return the same network with zeros where :func:`build` draws random numbers, which takes most of its time.
+
+    Raises:
+        ModelError: There is no such network.
+    """
+    with _NothingRandom():
+        return build(architecture, num_classes)
+
+
+class _NothingRandom(TorchFunctionMode):
+    """Fills tensors with zeros where they would be filled with random numbers."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - what func returns
+        named = kwargs or {}
+        if func in _RANDOM:
+            tensor: Tensor = args[0] if args else named["tensor"]
+            return tensor.detach().zero_()
+        return func(*args, **named)

@@ -10,7 +10,7 @@ from torch import nn
 from src.model.files import MODULE, WEIGHTS
 from src.model.manifest import Manifest
 from src.model.module import ARCHITECTURE_PREFIX, instantiate
-from src.model.network import build
+from src.model.network import build_to_load
 from src.model.split import SplitNetwork, split
 from src.model.tensors import load_weights
 
@@ -29,7 +29,7 @@ def restore(folder: Path, manifest: Manifest) -> SplitNetwork:
 
 
 def make(architecture: str, num_classes: int, module: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
-    """Return the network ``architecture``, without its weights; of a person's own class from the file ``module``."""
+    """Return the network ``architecture``, yet without its weights; of a person's own class from ``module``."""
     if module is not None and architecture.startswith(ARCHITECTURE_PREFIX):
         return instantiate(module, architecture.removeprefix(ARCHITECTURE_PREFIX), arguments)
-    return build(architecture, num_classes)
+    return build_to_load(architecture, num_classes)

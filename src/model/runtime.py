@@ -77,6 +77,17 @@ def start(  # noqa: PLR0913 - the settings that decide about it
         from src.model.openvino_runtime import OpenVinoRuntime  # noqa: PLC0415 - nor does torch need OpenVINO
 
         running = OpenVinoRuntime.start(folder, manifest, precision, threads)
+    _warm_up(running, manifest)
     reason = f" ({manifest.note})" if running.name == "torch" and manifest.note else ""
     logger.info("The network runs in %s on %s, %s%s.", running.name, running.device, running.precision, reason)
     return running
+
+
+def _warm_up(running: Runtime, manifest: Manifest) -> None:
+    """Run a black picture: the first one is slow, and must not be two at once.
+
+    OpenVINO's bindings fill a table at their first use and let other threads run meanwhile; a second thread that comes
+    to that table then waits for it without letting the first one go on, and the whole process hangs for good.
+    """
+    evaluation = running.evaluate(np.zeros((*manifest.input.crop, 3), np.uint8), explained=True)
+    evaluation.weights(0)

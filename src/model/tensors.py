@@ -14,15 +14,18 @@ _FAULTS_SHOWN: Final = 5
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Copy ``weights`` into ``network``; every tensor must be there, known, and of the right shape.
+    """Make ``weights`` those of ``network``, which shares their memory; every one must be there, known, and fit.
+
+    Those in another precision are brought to the network's.
 
     Raises:
         ModelError: Names the tensors that are missing, surplus or of another shape.
     """
-    faults = describe_faults(network.state_dict(), weights)
+    expected = network.state_dict()
+    faults = describe_faults(expected, weights)
     if faults:
         raise ModelError(f"The weights do not fit the network: {faults}.")
-    network.load_state_dict(dict(weights))
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}, assign=True)
 
 
 def describe_faults(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str:

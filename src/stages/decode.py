@@ -2,19 +2,23 @@
 
 import binascii
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
+from math import prod
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pybase64
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
+from src.formats import check_container
 from src.geometry import Picture
+from src.strips import by_bands, strips
 
 _HAS_HEIF: Final = find_spec("pillow_heif") is not None  # an optional extra
 if _HAS_HEIF:
@@ -24,8 +28,11 @@ if _HAS_HEIF:
 
 __all__ = ["DecodeLimits", "Enough", "accepted_formats", "decode_base64", "decode_image"]
 
-# The limits below judge every picture by its header; Pillow's own would only warn, once per process.
+# The limits below judge every picture by its header, where Pillow would only warn of most, once per process.
 Image.MAX_IMAGE_PIXELS = None
+# What Pillow says of damaged metadata would be logged, and remembered for ever: each message is another one.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which nobody reads
 
 _DATA_URL: Final = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
 _TO_STANDARD: Final = str.maketrans("-_", "+/", " \t\r\n\f\v")
@@ -35,7 +42,12 @@ _WHITE_IS_ZERO_TAG: Final = 0x0106
 _TILE_WIDTH_TAG: Final = 0x0142
 _TILE_HEIGHT_TAG: Final = 0x0143
 _SAMPLE_FORMAT_TAG: Final = 0x0153
+_PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 _PNG_BIT_DEPTH: Final = 24  # where it stands in the file
+_BYTES_OF_RGB: Final = 4  # Pillow pads them
+_BYTES_PER_PIXEL: Final = 7  # of a decoded picture, and of the three bands that it becomes
+_LARGE: Final = 16_000_000  # pixels; converting more at once would hold too much memory
+_EXIF_BYTES: Final = 1_000_000  # more is no EXIF block
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -114,11 +126,14 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
     """
     name = _recognise(data)
     try:
+        if size := _PNG_HEADER.match(data):  # too large comes before cut off
+            _check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
+        held = check_container(name, data)
         with Image.open(BytesIO(data), formats=[name]) as image:
-            _check_size(image, limits)
-            _check_sums(name, data)
             announced = image.size
+            _check_size(*_with_tiles(image), limits)
             reduced = enough is not None and _reduce(image, enough)
+            _check_memory(image, announced, held, limits)
             image.load()  # turns TIFF upright, and then no orientation is left
             _mend_colour_key(image, data)
             return _picture(image, announced if reduced else image.size)
@@ -150,11 +165,7 @@ def _recognise(data: bytes) -> str:
     raise UnsupportedImage(f"The picture is none of the accepted formats: send one of {accepted}.")
 
 
-def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
-    width, height = image.size
-    if image.format == "TIFF":  # a tile is decoded whole, however little of it the picture shows
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        width, height = max(width, tags.get(_TILE_WIDTH_TAG, 0)), max(height, tags.get(_TILE_HEIGHT_TAG, 0))
+def _check_size(width: int, height: int, limits: DecodeLimits) -> None:
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels: at most {limits.pixels} pixels in all"
@@ -162,11 +173,20 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
         )
 
 
-def _check_sums(name: str, data: bytes) -> None:
-    """Raise SyntaxError for a PNG with a wrong check sum: Pillow's decoder skips those of the pixels."""
-    if name == "PNG":
-        with Image.open(BytesIO(data), formats=[name]) as image:
-            image.verify()
+def _with_tiles(image: Image.Image) -> tuple[int, int]:
+    """Return the size of ``image``, or of a tile: one of a TIFF is decoded whole, however little of it is shown."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    return max(image.width, tags.get(_TILE_WIDTH_TAG, 0)), max(image.height, tags.get(_TILE_HEIGHT_TAG, 0))
+
+
+def _check_memory(image: Image.Image, announced: tuple[int, int], held: float, limits: DecodeLimits) -> None:
+    """Refuse a picture whose decoder would hold more bytes, ``held`` per ``announced`` pixel, than any other's."""
+    most = _BYTES_PER_PIXEL * max(limits.pixels, _LARGE)
+    if held * prod(announced) + _BYTES_OF_RGB * prod(image.size) > most:
+        raise ImageTooLarge(
+            f"The picture has {announced[0]} x {announced[1]} pixels: of a {image.format} file of this kind at most"
+            f" {most / (held + _BYTES_OF_RGB):.0f} are accepted, so send a smaller copy, or a baseline JPEG file."
+        )
 
 
 def _reduce(image: Image.Image, enough: Enough) -> bool:
@@ -182,6 +202,13 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
     """Return the decoded ``image``, of a file with pictures of ``size``, upright and RGB."""
     orientation = _orientation(image)
     width, height = reversed(size) if orientation in _ON_ITS_SIDE else size
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        grey = _grey_to_8_bits(image)
+        image.close()
+        image = grey
+    as_it_is = image.mode == "RGB" and orientation not in _UPRIGHT and not image.has_transparency_data
+    if prod(image.size) > _LARGE and not as_it_is:
+        return Picture(by_bands(image, _as_rgb, _UPRIGHT.get(orientation)), width, height)
     return Picture(_upright(_as_rgb(image), orientation), width, height)
 
 
@@ -198,29 +225,37 @@ def _mend_colour_key(image: Image.Image, data: bytes) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        return _grey_to_8_bits(image).convert("RGB")
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        rgba = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")
+        plain = image.convert("LA") if image.mode == "La" else image
+        rgba = plain if plain.mode == "RGBA" else plain.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
-        white.paste(rgba, mask=rgba.getchannel("A"))
+        white.paste(rgba, mask=rgba)
         return white
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    stored = np.asarray(image)
     tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    grey = Image.new("L", image.size)
     if image.mode.startswith("I;16"):
-        return Image.fromarray(_by_rows(stored, _shades_of_16_bits(image, tags)))
-    if image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1:
-        stored = stored.view(np.uint32)  # Pillow reads unsigned integers as signed ones
-    values = np.nan_to_num(stored.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    peak = float(values.max(initial=0.0))
-    values /= next((level for level in _WHITE_LEVELS if peak <= level), peak)
-    np.clip(values, 0.0, 1.0, out=values)
-    values *= 255.0
-    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
+        shades = _shades_of_16_bits(image, tags)
+        for top, strip in strips(image):
+            grey.paste(Image.fromarray(np.take(shades, np.asarray(strip), mode="clip")), (0, top))
+        return grey
+    unsigned = image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1
+    peak = max((float(_values(strip, unsigned).max(initial=0.0)) for _, strip in strips(image)), default=0.0)
+    white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
+    for top, strip in strips(image):
+        values = np.clip(_values(strip, unsigned) / white, 0.0, 1.0) * 255.0
+        grey.paste(Image.fromarray(np.rint(values).astype(np.uint8)), (0, top))
+    return grey
+
+
+def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # noqa: FBT001
+    """Return the values of a grey picture, 0 where there is no number."""
+    stored = np.asarray(strip)
+    values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed ones
+    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[np.uint8]:
@@ -234,16 +269,10 @@ def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArr
     return shades
 
 
-def _by_rows(stored: npt.NDArray[np.uint16], shades: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return ``shades[stored]``, made a row at a time: numpy would widen all of ``stored`` to 64 bits."""
-    grey = np.empty(stored.shape, np.uint8)
-    for target, row in zip(grey, stored, strict=True):
-        np.take(shades, row, out=target, mode="clip")
-    return grey
-
-
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged."""
+    if len(image.info.get("exif") or b"") > _EXIF_BYTES:
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - damaged metadata must not cost the picture, whatever its parser raises

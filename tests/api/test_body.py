@@ -1,6 +1,7 @@
 """Reading bodies and forms within limits."""
 
 import asyncio
+import tempfile
 from collections.abc import Iterable
 
 import httpx
@@ -8,8 +9,11 @@ import pytest
 from starlette.requests import Request
 
 from src.api.body import FileUpload, read_body, read_form
+from src.api.endpoints import _parsed
+from src.api.schemas import BatchRequest, RecognitionRequest
 from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from src.options import Colormap, Options
+from tests.cost import cost_of
 
 
 def request(chunks: Iterable[bytes], headers: dict[str, str]) -> tuple[Request, list[bytes]]:
@@ -72,6 +76,37 @@ def test_parameters_and_case_of_the_content_type_do_not_matter() -> None:
     assert read([b"{}"], 10, **{"Content-Type": "Application/JSON; charset=utf-8"}) == b"{}"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"imgs": [' + b"1," * 10_000_000 + b"1]}",
+        b'{"imgs": [' + b'"",' * 6_000_000 + b'""]}',
+        b'{"img": "x", "more": [' + b"[]," * 6_000_000 + b"[]]}",
+        b"{" + b'"key": 0, ' * 2_000_000 + b'"img": "x"}',
+        b'{"img": ' + b"[" * 20_000_000,
+        b'{"img": ' * 2_500_000,
+    ],
+    ids=["numbers", "texts", "lists", "fields", "deep lists", "deep objects"],
+)
+@pytest.mark.parametrize("model", [RecognitionRequest, BatchRequest])
+def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: type[Options]) -> None:
+    """Millions of values, or of brackets within brackets, are refused without an object for each."""
+
+    def parse() -> None:
+        with pytest.raises(InvalidRequest):
+            _parsed(model, body)
+
+    cost = cost_of(parse)
+    assert cost.seconds < 0.2
+    assert cost.bytes < 10_000_000
+
+
+def test_a_batch_of_data_urls_has_not_too_many_values() -> None:
+    """A batch of as many pictures as are accepted, each as a data: URL, is parsed."""
+    body = BatchRequest(imgs=["data:image/png;base64,AAAA"] * 64).model_dump_json().encode()
+    assert len(_parsed(BatchRequest, body).imgs) == 64
+
+
 def test_a_form_holds_a_file_and_options() -> None:
     """The file comes out byte for byte and the fields as options of their types."""
     fields = {"top_k": "3", "alpha": "0.5", "gradcam": "false", "colormap": "turbo", "target": "tiger cat"}
@@ -122,3 +157,11 @@ def test_a_form_is_limited_as_a_whole() -> None:
     """File and fields together must stay within the limit."""
     with pytest.raises(BodyTooLarge):
         form({}, {"img": b"x" * 1000}, limit=1000)
+
+
+def test_a_form_is_never_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of several megabytes is read although there is no folder that it could be spooled to."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(OSError, match="nowhere"):
+        tempfile.TemporaryFile().close()
+    assert len(form({}, {"img": b"x" * 3_000_000}, limit=4_000_000).data) == 3_000_000

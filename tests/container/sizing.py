@@ -1,7 +1,6 @@
-"""Measure what a container of the image answers with one core and with two.
+"""Measure what a container of the image answers with one core and with two: python -m tests.container.sizing .
 
-usage: python -m tests.container.sizing. Needs wrk (apt-get install wrk) and a Docker engine with the image. wrk uses the
-same cores.
+It needs wrk (apt-get install wrk), which uses the same cores, and a Docker engine with the image.
 """
 
 import subprocess

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from src.errors import ModelError
-from src.model.network import build
+from src.model.network import build, build_to_load
 from src.model.split import split
 from src.model.tensors import load_weights
 
@@ -149,6 +149,31 @@ def test_the_last_map_is_not_a_pooled_or_flattened_one(pooling: nn.Module) -> No
 def test_no_parameter_wants_a_gradient() -> None:
     """A network that is built for serving has no parameter that could collect gradients."""
     assert not any(parameter.requires_grad for parameter in build("torchvision/resnet18", 3).parameters())
+
+
+@pytest.mark.parametrize(
+    "architecture", ["torchvision/resnet18", "torchvision/swin_t", "timm/vit_relpos_small_patch16_224"]
+)
+def test_a_network_to_load_draws_no_random_numbers(architecture: str) -> None:
+    """Built to be loaded, a network leaves the random generator alone; loaded, it is the network that was saved."""
+    torch.manual_seed(0)
+    network = build(architecture, 3)
+    before = torch.get_rng_state()
+    loaded = build_to_load(architecture, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    load_weights(loaded, network.state_dict())
+    pictures = torch.randn(1, 3, *SIZE)
+    with torch.inference_mode():
+        assert torch.equal(loaded(pictures), network(pictures))
+
+
+def test_weights_in_half_precision_come_to_that_of_the_network() -> None:
+    """Half-precision weights become the network's own precision; those in the right one are not copied."""
+    network = nn.Linear(3, 2)
+    weights = {"weight": torch.ones(2, 3, dtype=torch.float16), "bias": torch.ones(2)}
+    load_weights(network, weights)
+    assert network.weight.dtype == torch.float32
+    assert network.bias.data_ptr() == weights["bias"].data_ptr()
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "torchvision/resnet", "timm/nothing", "torchvision/", ""])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +19,8 @@ from src.model.default import default_checkpoint
 from src.model.draft import Draft, draft
 from src.model.manifest import InputSpec
 from src.model.network import build
-from src.model.runtime import Runtime, start
+from src.model.openvino_runtime import OpenVinoRuntime
+from src.model.runtime import Evaluation, Runtime, start
 from src.model.torch_runtime import TorchHead
 from src.model.verify import compare
 from src.stages.gradcam import gradcam
@@ -68,6 +70,20 @@ def test_a_network_is_converted_with_its_head(drafted: Draft) -> None:
     assert drafted.agreement is not None
     assert _start(drafted).name == "openvino"
     assert _start(drafted, runtime="torch").name == "torch"
+
+
+def test_the_first_picture_is_run_before_there_are_threads(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting runs a picture: two threads that used OpenVINO's bindings first at the same time have hung for good."""
+    threads: list[int] = []
+    evaluate = OpenVinoRuntime.evaluate
+
+    def noting(self: OpenVinoRuntime, pixels: NDArray[np.uint8], *, explained: bool) -> Evaluation:
+        threads.append(threading.get_ident())
+        return evaluate(self, pixels, explained=explained)
+
+    monkeypatch.setattr(OpenVinoRuntime, "evaluate", noting)
+    _start(drafted)
+    assert threads == [threading.get_ident()]
 
 
 def test_both_engines_answer_as_the_plain_network(drafted: Draft) -> None:

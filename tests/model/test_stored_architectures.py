@@ -1,6 +1,5 @@
 """Every architecture through the model store and the whole path, in the engine that serves it."""
 
-import gc
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from src.model.runtime import start
 from src.options import Options
 from src.pipeline import Pipeline
 from src.stages.decode import DecodeLimits
+from tests.isolation import run_alone
 from tests.model.test_architectures import CLASSES, REFUSED, TIMM, TORCHVISION, input_size, random_network
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,8 +32,10 @@ QUICK = [
     "timm/test_convnext",
     "timm/test_vit",
 ]
-# Parameters: the files of a larger network, and the network in several forms at once, take more than 8 GB.
-TOO_MANY: Final = 250_000_000
+# Its many experts are copied when they are converted: 10 GB. It is split and explained in the other sweep.
+TOO_LARGE: Final = {"timm/deepseek_vit_412m"}
+# Their features in OpenVINO differ from torch's by more than a heatmap may: torch runs them on a CPU too.
+IN_TORCH: Final = {"timm/naflexvit_base_patch16_gap"}
 
 
 def _photo() -> bytes:
@@ -43,8 +45,6 @@ def _photo() -> bytes:
 def _check(architecture: str) -> None:
     """Store a network of random weights, serve it, and compare its answer to that of the untouched network."""
     network = random_network(architecture)
-    if sum(parameter.numel() for parameter in network.parameters()) > TOO_MANY:
-        pytest.skip("too large to be held in several forms within 8 GB")
     crop = input_size(architecture, network)
     spec = InputSpec(resize=max(crop), crop=crop, interpolation="bilinear", mean=MEAN, std=STD)
     photo = _photo()
@@ -58,8 +58,12 @@ def _check(architecture: str) -> None:
     )
     with torch.no_grad():
         expected = 100 * network(prepare(Image.open(BytesIO(photo)))[None])[0].softmax(0).numpy()
-    with draft(Checkpoint(architecture, LABELS, spec, network.state_dict())) as verified:
+    checkpoint = Checkpoint(architecture, LABELS, spec, network.state_dict())
+    del network
+    with draft(checkpoint) as verified:
+        del checkpoint
         tag = bundle.store(verified, "every-architecture")
+    del verified
     try:
         stored = bundle.load(tag)
         running = start(stored.folder, stored.manifest, threads=1, device="cpu")
@@ -69,7 +73,8 @@ def _check(architecture: str) -> None:
         bentoml.models.delete(tag)
     found = {score.index: score.percent for score in recognition.prediction.top}
     np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth percent
-    assert running.name == stored.manifest.engine == "openvino", stored.manifest.note
+    engine = "torch" if architecture in IN_TORCH else "openvino"
+    assert running.name == stored.manifest.engine == engine, stored.manifest.note
     assert all(np.isfinite(heatmap).all() and min(heatmap.shape) > 1 for heatmap in recognition.heatmaps)
     assert recognition.explanation is not None
 
@@ -83,10 +88,7 @@ def test_each_kind_of_network_is_stored_and_served(architecture: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")  # the libraries' networks have warnings of their own
-@pytest.mark.parametrize("architecture", sorted({*TORCHVISION, *TIMM} - set(REFUSED)))
+@pytest.mark.parametrize("architecture", sorted({*TORCHVISION, *TIMM} - set(REFUSED) - TOO_LARGE))
 def test_every_architecture_is_stored_and_served(architecture: str) -> None:
     """The same for every network that has a Grad-CAM."""
-    try:
-        _check(architecture)
-    finally:
-        gc.collect()
+    run_alone(_check, architecture)

@@ -20,6 +20,8 @@ from PIL import Image
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
 from src.stages import decode
 from src.stages.decode import DecodeLimits, accepted_formats, decode_base64, decode_image
+from tests.cost import cost_of
+from tests.hostile import HOSTILE
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -359,6 +361,24 @@ def test_multi_picture_jpeg_counts_as_jpeg() -> None:
         b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
         b"<svg/>",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        b"\xc5\xd0\xd3\xc6\x20\x00\x00\x00",
+        b"8BPS\0\1",
+        b"\x1f\x8b\x08\0<svg",
+        b"gimp xcf v011",
+        b"\x0a\x05\x01\x08",
+        b"DDS \x7c\0\0\0",
+        b"icns\0\0\1\0",
+        b"\xd7\xcd\xc6\x9a\0\0",
+        b"\x01\0\0\0\x6c\0\0\0",
+        b"#define im_width 8\n#define im_height 8\n",
+        b"/* XPM */\nstatic char *x[] = {",
+        b"\x89HDF\r\n\x1a\n",
+        b"GRIB\0\0\0\1",
+        b"qoif\0\0\0\x10",
+        b"\x01\xda\1\1\0\3",
+        b"\x1aE\xdf\xa3",
+        b"PK\3\4",
+        b"\x80\x04\x95",
         b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00\x01\x00 \x00",
         b"P6\n2 1\n255\nabcdef",
         b"SIMPLE  =                    T / FITS",
@@ -438,14 +458,14 @@ def test_damaged_exif_does_not_cost_the_picture(name: str, damage: bytes) -> Non
 # Limits
 
 
-def huge_headers() -> dict[str, bytes]:
-    """Return small files that announce 50000 x 50000 pixels."""
+def huge_headers(side: int = 50_000) -> dict[str, bytes]:
+    """Return small files that announce ``side`` x ``side`` pixels."""
     small = Image.new("RGB", (8, 8))
     return {
-        "PNG": png(50_000, 50_000, 8, 2, b"", bytes(100)),
-        "GIF": b"GIF89a" + struct.pack("<HH", 50_000, 50_000) + saved(small, "GIF")[10:],
-        "BMP": saved(small, "BMP")[:18] + struct.pack("<ii", 50_000, 50_000) + saved(small, "BMP")[26:],
-        "TIFF": tiff({256: 50_000, 257: 50_000, 258: 8, 262: 1, 277: 1}, bytes(100)),
+        "PNG": png(side, side, 8, 2, b"", bytes(100)),
+        "GIF": b"GIF89a" + struct.pack("<HH", side, side) + saved(small, "GIF")[10:],
+        "BMP": saved(small, "BMP")[:18] + struct.pack("<ii", side, side) + saved(small, "BMP")[26:],
+        "TIFF": tiff({256: side, 257: side, 258: 8, 262: 1, 277: 1}, bytes(100)),
     }
 
 
@@ -457,6 +477,26 @@ def test_size_is_judged_by_the_header(name: str) -> None:
     with pytest.raises(ImageTooLarge, match=r"50000 x 50000 pixels.*64000000.*20000"):
         decoded(data, LIMITS)
     assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("side", [8_001, 9_500, 13_400, 20_000])
+@pytest.mark.parametrize("name", ["PNG", "GIF", "BMP", "TIFF"])
+def test_what_pillow_would_only_warn_of_is_an_error(name: str, side: int) -> None:
+    """Pillow warns from 89 megapixels and refuses from 179; here all above 64 are refused, without a warning."""
+    data = huge_headers(side)[name]
+    with pytest.raises(ImageTooLarge, match=f"{side} x {side} pixels"):
+        decoded(data, LIMITS)
+
+
+def test_a_webp_that_announces_too_much_is_refused_before_its_canvas_is_made() -> None:
+    """The canvas of 268 megapixels, which would take 2 GB, is never touched."""
+    data = HOSTILE["webp: canvas of 268 megapixels"]()
+
+    def decode() -> None:
+        with pytest.raises(ImageTooLarge, match="16384 x 16384"):
+            decode_image(data, LIMITS)
+
+    assert cost_of(decode).bytes < 50_000_000
 
 
 @each_format

@@ -5,6 +5,8 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,6 +37,26 @@ def test_the_blend_is_exact(colormap: Colormap) -> None:
     assert np.abs(drawn - expected).max() <= 1
     assert (drawn[0] == GREY).all()
     assert (drawn[:, :2] == GREY).all()
+
+
+@given(st.data(), st.integers(1, 90), st.integers(1, 90), st.integers(1, 120))
+def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, height: int, max_side: int) -> None:
+    """Wherever the box lies, the pixels whose centres it holds are drawn on, at least one, and no other is."""
+    sides = [sorted(data.draw(st.tuples(st.floats(0, side), st.floats(0, side)))) for side in (width, height)]
+    (x0, x1), (y0, y1) = ((start, max(stop, start + 1e-3)) for start, stop in sides)
+    options = Options(alpha=1, colormap=Colormap.HOT, max_side=max_side)
+    drawn = overlay(_picture(width, height), np.ones((3, 2), np.float32), Box(x0, y0, x1, y1), options)
+    rows, columns = drawn.shape[:2]
+    assert max(rows, columns) == min(max_side, max(width, height))
+    box = Box(x0, y0, x1, y1).scaled(columns / width, rows / height)
+    hot = (drawn != GREY).any(axis=2)
+    assert hot.any()
+    for cells, start, stop in ((hot.any(axis=0), box.x0, box.x1), (hot.any(axis=1), box.y0, box.y1)):
+        inside = np.flatnonzero(cells)
+        assert len(inside) == inside[-1] - inside[0] + 1
+        centres = np.arange(len(cells)) + 0.5
+        assert cells[(centres > start + 1e-6) & (centres < stop - 1e-6)].all()
+        assert len(inside) == 1 or not cells[(centres < start - 1e-6) | (centres > stop + 1e-6)].any()
 
 
 def test_no_evidence_draws_nothing() -> None:

@@ -1,0 +1,197 @@
+"""No file costs more than 2 seconds and 500 MB, and no honest one is taken for hostile."""
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
+from src.formats import avif
+from src.stages.decode import DecodeLimits, Enough, decode_image
+from tests.cost import cost_of
+from tests.hostile import HOSTILE, bmp, chunk, gif, jpeg, png, segment
+
+LIMITS = DecodeLimits()
+# They cost little: nothing has to be refused.
+HARMLESS = {
+    "png: exif of 65,535 tags",
+    "png: 49 megapixels of 4 x 16 bits",
+    "png: 64 megapixels, interlaced",
+    "tiff: directory that follows itself",
+    "webp: 100,000 frames",
+    "webp: a million unknown chunks",
+}
+
+
+def saved(picture: Image.Image, name: str, **options: Any) -> bytes:
+    """Return ``picture`` as a file of the format ``name``."""
+    file = BytesIO()
+    picture.save(file, name, **options)
+    return file.getvalue()
+
+
+def shades(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    """Return a picture with soft shades."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_costs_little(name: str) -> None:
+    """A file that is built to be slow or large is refused, or decoded within 2 seconds and 500 MB."""
+    data, outcome = HOSTILE[name](), "decoded"
+
+    def decode() -> None:
+        nonlocal outcome
+        try:
+            decode_image(data, LIMITS)
+        except (BrokenImage, ImageTooLarge, UnsupportedImage) as exc:
+            outcome = exc.message
+
+    cost = cost_of(decode)
+    assert cost.seconds < 2
+    assert cost.bytes < 500_000_000
+    assert (outcome == "decoded") == (name in HARMLESS), outcome
+
+
+# What honest writers make
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg(640, 480, progressive=True),
+        jpeg(64, 48, before=segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(65_000)) * 300),
+        jpeg(64, 48, before=segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(60_000)) + b"\xff" * 500),
+        jpeg(64, 48, restart_marker_blocks=1),
+        jpeg(64, 48, before=segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\0\0") * 2),
+        png(64, 48, bytes(193 * 48), before=chunk(b"tEXt", b"Software\0" + b"x" * 1_000_000)),
+        png(64, 48, bytes(193 * 48), before=chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(900_000)))),
+        png(64, 48, bytes(193 * 48), before=chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(500_000)))),
+        gif(b"!\xfe" + (b"\xff" + b"x" * 255) * 4000 + b"\0"),
+        saved(shades(300, 200), "GIF", save_all=True, append_images=[shades(300, 200).rotate(90)] * 20),
+        saved(shades(300, 200), "PNG", save_all=True, append_images=[shades(300, 200).rotate(90)] * 20),
+        saved(shades(300, 200), "WEBP", save_all=True, append_images=[shades(300, 200).rotate(90)] * 20),
+        saved(shades(300, 200), "AVIF", save_all=True, append_images=[shades(300, 200)] * 3, speed=10),
+        saved(shades(2000, 1500, "RGBA"), "AVIF", speed=10),
+        saved(shades(16, 20_000), "TIFF", compression="tiff_lzw", strip_size=1),
+        saved(shades(300, 200), "TIFF", compression="jpeg"),
+        saved(shades(300, 200), "TIFF", compression="tiff_lzw", big_tiff=True),
+        bmp(4, 2, b"\x04\x07\0\0\x02\x01\x02\x02\0\1"),
+    ],
+    ids=lambda data: f"{data[:4]!r}-{len(data)}",
+)
+def test_an_honest_file_is_decoded(data: bytes) -> None:
+    """Progressive pictures, large profiles and texts, animations, many strips, run-length codes: all are decoded."""
+    picture = decode_image(data, LIMITS)
+    assert picture.image.size == (picture.width, picture.height)
+
+
+def test_run_length_codes_of_a_bmp() -> None:
+    """The runs of a small BMP become the pixels that they stand for, the last row first."""
+    picture = decode_image(bmp(4, 2, b"\x04\x07\0\0\x02\x01\x02\x02\0\1"), LIMITS).image
+    assert np.asarray(picture)[..., 0].tolist() == [[1, 1, 2, 2], [7, 7, 7, 7]]
+
+
+# Large pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("JPEG", "RGB", {}),
+        ("JPEG", "CMYK", {}),
+        ("JPEG", "L", {"progressive": True}),
+        ("PNG", "RGBA", {"compress_level": 1}),
+        ("PNG", "P", {"compress_level": 1}),
+        ("GIF", "P", {}),
+        ("BMP", "1", {}),
+        ("TIFF", "RGBA", {"compression": "tiff_lzw"}),
+        ("TIFF", "F", {"compression": "tiff_adobe_deflate"}),
+        ("TIFF", "I;16", {"compression": "tiff_adobe_deflate"}),
+    ],
+)
+def test_64_megapixels_are_decoded_within_bounds(name: str, mode: str, options: dict[str, Any]) -> None:
+    """The largest picture of every common format and mode takes no more than 500 MB, on its side too."""
+    if name in {"JPEG", "PNG"}:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        options |= {"exif": exif}
+    data = saved(Image.new(mode, (8_200, 7_800)), name, **options)
+    picture = None
+
+    def decode() -> None:
+        nonlocal picture
+        picture = decode_image(data, LIMITS)
+
+    cost = cost_of(decode)
+    assert picture is not None
+    assert (picture.width, picture.height) == ((7_800, 8_200) if "exif" in options else (8_200, 7_800))
+    assert cost.seconds < 2
+    assert cost.bytes < 500_000_000
+
+
+@pytest.mark.parametrize("name", ["WEBP", "AVIF"])
+def test_some_decoders_hold_more_and_get_fewer_pixels(name: str) -> None:
+    """WebP and AVIF take more memory for a pixel: 28 megapixels are the most, and the error says so."""
+    options = {"WEBP": {"method": 0}, "AVIF": {"speed": 10}}[name]
+    data = saved(Image.new("RGB", (5_600, 5_000)), name, **options)
+    cost = cost_of(lambda: decode_image(data, LIMITS))
+    assert cost.seconds < 2
+    assert cost.bytes < 500_000_000
+    data = saved(Image.new("RGB", (5_600, 5_001)), name, **options)
+    with pytest.raises(ImageTooLarge, match=f"of a {name} file of this kind at most 28000000"):
+        decode_image(data, LIMITS)
+
+
+def test_a_large_progressive_jpeg_is_decoded_where_less_is_enough() -> None:
+    """All coefficients of 64 megapixels fit into memory beside a reduced picture, but not beside a whole one."""
+    data = jpeg(8_000, 8_000, progressive=True, subsampling=0)
+    assert decode_image(data, LIMITS, Enough(512, 1024)).image.size == (2_000, 2_000)
+    with pytest.raises(ImageTooLarge, match="baseline JPEG"):
+        decode_image(data, LIMITS)
+
+
+# The sequence headers of AVIF
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("size", [(64, 48), (333, 777), (2000, 1000)])
+def test_the_size_of_a_coded_picture_is_read(mode: str, frames: int, size: tuple[int, int]) -> None:
+    """The sequence header of every coded picture says how large it is, in a still picture and in a film."""
+    more = {"save_all": True, "append_images": [Image.new(mode, size)] * (frames - 1)} if frames > 1 else {}
+    data = saved(Image.new(mode, size), "AVIF", speed=10, **more)
+    starts = [start for kind, box in avif._boxes(memoryview(data)) for start in avif._pieces(kind, box)]
+    assert len(starts) == (2 if mode == "RGBA" else 1) * (2 if frames > 1 else 1)
+    assert {avif._coded_pixels(data[start:]) for start in starts} == {size[0] * size[1]}
+
+
+def test_a_sequence_header_with_timing_is_read() -> None:
+    """Timing, decoder model and operating points before the size are skipped bit by bit."""
+    bits = "000" + "0" + "0"  # profile, moving picture, full header
+    bits += "1" + f"{1:032b}{30:032b}" + "1" + "00101" + "1" + f"{9:05b}" + f"{1:032b}{9:05b}{9:05b}"
+    bits += "1" + f"{1:05b}"  # display delays; two operating points
+    bits += f"{0:012b}{9:05b}1" + "1" + f"{5:010b}{6:010b}0" + "1" + "0011"
+    bits += f"{0:012b}{4:05b}" + "0" + "0"
+    bits += f"{9:04b}{8:04b}" + f"{640 - 1:010b}{480 - 1:09b}"
+    header = int(bits.ljust(-len(bits) % 8 + len(bits), "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    obu = b"\x12\0" + b"\x0a" + bytes([len(header)]) + header
+    assert avif._coded_pixels(obu) == 640 * 480
+    assert avif._coded_pixels(b"\x08" + header) == 640 * 480
+    assert avif._coded_pixels(b"\x12\0" * 20) == avif._coded_pixels(b"") == 0
+
+
+def test_a_box_may_have_a_long_size_or_none() -> None:
+    """A size of 64 bits, and 0 for all that is left, are understood; one shorter than its head is refused."""
+    long, rest = struct.pack(">I4sQ", 1, b"free", 20) + b"abcd", struct.pack(">I4s", 0, b"mdat") + b"efgh"
+    boxes = [(kind, bytes(box)) for kind, box in avif._boxes(memoryview(long + rest))]
+    assert boxes == [(b"free", b"abcd"), (b"mdat", b"efgh")]
+    with pytest.raises(ValueError, match="shorter than its head"):
+        list(avif._boxes(memoryview(struct.pack(">I4s", 7, b"free"))))
+    with pytest.raises(ValueError, match="more than 20000 boxes"):
+        list(avif._boxes(memoryview(struct.pack(">I4s", 8, b"free") * 30_000)))

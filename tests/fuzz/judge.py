@@ -1,0 +1,42 @@
+"""What decoding may do with a file, whatever is in it."""
+
+from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
+from src.stages.decode import DecodeLimits, Enough, decode_image
+from tests.cost import Cost, cost_of
+
+__all__ = ["MOST_BYTES", "MOST_SECONDS", "judge"]
+
+MOST_SECONDS = 2.0
+MOST_BYTES = 500_000_000
+_LIMITS = DecodeLimits()
+
+
+def judge(data: bytes, enough: Enough | None = None) -> tuple[str, Cost]:
+    """Decode ``data``; return "picture" or the code of the refusal, and what it cost.
+
+    Raises:
+        AssertionError: The result is neither an RGB picture within the limits nor a refusal, or it cost too much.
+        Exception: Whatever else was raised, which nothing should.
+    """
+    outcome, message = "", ""
+
+    def decode() -> None:
+        nonlocal outcome, message
+        try:
+            picture = decode_image(data, _LIMITS, enough)
+        except (BrokenImage, ImageTooLarge, UnsupportedImage) as exc:
+            outcome, message = exc.code, exc.message
+            return
+        image = picture.image
+        assert image.mode == "RGB"
+        assert 0 < picture.width * picture.height <= _LIMITS.pixels
+        assert max(picture.width, picture.height) <= _LIMITS.side
+        assert image.size == (picture.width, picture.height) or enough is not None
+        assert len(image.getpixel((image.width - 1, image.height - 1))) == 3  # type: ignore[arg-type] # it has bands
+        outcome = "picture"
+
+    cost = cost_of(decode)
+    assert len(message) < 400, message
+    assert cost.seconds < MOST_SECONDS, f"{cost.seconds:.2f} s"
+    assert cost.bytes < MOST_BYTES, f"{cost.bytes / 1e6:.0f} MB"
+    return outcome, cost

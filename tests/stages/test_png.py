@@ -1,0 +1,233 @@
+"""PNG in every colour type, depth, filter and order of rows, pixel for pixel; and every way to be wrong."""
+
+import re
+import struct
+import zlib
+from itertools import product
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import png as pypng
+import pytest
+
+from src.errors import BrokenImage, UnsupportedImage
+from src.stages.decode import DecodeLimits, decode_image
+from tests.hostile import chunk
+from tests.places import SHARED_DATA
+
+Samples: TypeAlias = npt.NDArray[np.uint16]
+
+LIMITS: Final = DecodeLimits()
+CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+KINDS: Final = [(colour, bits) for colour, depths in DEPTHS.items() for bits in depths]
+ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+PYPNG_FAILS: Final = "cs3n2c16.png"  # on 16 bits of which 13 count
+SUITE: Final = sorted((SHARED_DATA / "broken" / "pngsuite").glob("*.png"))
+PALETTE: Final = np.random.default_rng(1).integers(0, 256, (256, 3), np.uint8)
+
+
+def packed(row: Samples, bits: int) -> bytes:
+    """Return the samples of a row as bytes, the first in the highest bits."""
+    if bits == 16:
+        return row.astype(">u2").tobytes()
+    shown = (row.reshape(-1, 1) >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(shown.astype(np.uint8).ravel()).tobytes()
+
+
+def filtered(rows: list[bytes], size: int, first: int, *, mixed: bool) -> bytes:
+    """Return ``rows`` behind the filters of the PNG specification, chapter 9; pixels have ``size`` bytes."""
+    result, above = b"", bytes(len(rows[0]) if rows else 0)
+    for number, row in enumerate(rows):
+        kind = (first + number) % 5 if mixed else first
+        left, corner = bytes(size) + row, bytes(size) + above
+        guesses = {
+            0: bytes(len(row)),
+            1: left,
+            2: above,
+            3: [(a + b) // 2 for a, b in zip(left, above, strict=False)],
+            4: [paeth(a, b, c) for a, b, c in zip(left, above, corner, strict=False)],
+        }[kind]
+        result += bytes([kind]) + bytes((value - guess) % 256 for value, guess in zip(row, guesses, strict=False))
+        above = row
+    return result
+
+
+def paeth(a: int, b: int, c: int) -> int:
+    """Return the one of left, above and corner that is nearest to a + b - c."""
+    distances = (abs(b - c), abs(a - c), abs(a + b - 2 * c))
+    return (a, b, c)[distances.index(min(distances))]
+
+
+def encoded(  # noqa: PLR0913 - a PNG file can be written in as many ways
+    samples: Samples, colour: int, bits: int, *, interlaced: bool, first: int, mixed: bool, key: bytes
+) -> bytes:
+    """Return a PNG file of ``samples`` (height, width, channels)."""
+    height, width, channels = samples.shape
+    size = max(1, channels * bits // 8)
+    body = b""
+    for x, y, dx, dy in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        part = samples[y::dy, x::dx]
+        if part.size:
+            body += filtered([packed(row.ravel(), bits) for row in part], size, first, mixed=mixed)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, int(interlaced)))
+    palette = chunk(b"PLTE", PALETTE[: 2**bits].tobytes()) if colour == 3 else b""
+    transparent = chunk(b"tRNS", key) if key else b""
+    pixels = zlib.compress(body)
+    pieces = chunk(b"IDAT", pixels[:7]) + chunk(b"IDAT", b"") + chunk(b"IDAT", pixels[7:])
+    return b"\x89PNG\r\n\x1a\n" + header + palette + transparent + pieces + chunk(b"IEND", b"")
+
+
+def expected(samples: Samples, colour: int, bits: int, key: Samples | None) -> npt.NDArray[np.float64]:
+    """Return the picture on white, by the definition of the format."""
+    values = samples.astype(float) / (2**bits - 1)
+    opacity = np.ones((*samples.shape[:2], 1))
+    if colour == 3:
+        values = PALETTE[samples[..., 0]] / 255
+        opacity = opacity if key is None else (np.append(key, [255] * 256)[samples[..., 0]] / 255)[..., None]
+    elif colour in {4, 6}:
+        values, opacity = values[..., :-1], values[..., -1:]
+    elif key is not None:
+        opacity = (samples != key).any(axis=2, keepdims=True).astype(float)
+    result: npt.NDArray[np.float64] = np.broadcast_to(values * opacity + 1 - opacity, (*samples.shape[:2], 3)) * 255
+    return result
+
+
+@pytest.mark.parametrize(("colour", "bits"), KINDS)
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_every_kind_of_png_is_decoded_exactly(
+    colour: int,
+    bits: int,
+    interlaced: bool,  # noqa: FBT001
+    transparent: bool,  # noqa: FBT001
+) -> None:
+    """Every colour type and depth, interlaced or not, with each filter and their mixtures, gives the right pixels."""
+    if transparent and colour in {4, 6}:
+        return  # they have opacities of their own
+    rng = np.random.default_rng([colour, bits])
+    for (height, width), (first, mixed) in product(
+        [(1, 1), (2, 9), (13, 11)], [*((kind, False) for kind in range(5)), (1, True)]
+    ):
+        samples = rng.integers(0, 2**bits, (height, width, CHANNELS[colour]), np.uint16)
+        if bits == 16:
+            samples = samples // 257 * 257  # what 8 bits can tell apart
+        key = samples[0, 0] if colour != 3 else rng.integers(0, 256, min(5, 2**bits), np.uint16)
+        packed_key = (
+            b"" if not transparent else bytes(key.astype(np.uint8)) if colour == 3 else key.astype(">u2").tobytes()
+        )
+        data = encoded(samples, colour, bits, interlaced=interlaced, first=first, mixed=mixed, key=packed_key)
+        _, _, rows, _ = pypng.Reader(bytes=data).read()
+        assert np.array_equal(np.vstack(list(rows)).reshape(samples.shape), samples)  # the file is right
+        result = np.asarray(decode_image(data, LIMITS).image)
+        difference = np.abs(result - expected(samples, colour, bits, key if transparent else None))
+        assert difference.max() <= (1 if colour in {3, 4, 6} or bits in {1, 2, 4} else 0.5)
+
+
+VALID: Final = encoded(np.zeros((4, 4, 3), np.uint16), 2, 8, interlaced=False, first=0, mixed=False, key=b"")
+HEADER: Final = VALID[8:33]
+REST: Final = VALID[33:]
+IEND: Final = VALID[-12:]
+PIXELS: Final = zlib.compress(bytes(52))
+
+
+def with_header(*fields: int) -> bytes:
+    """Return the valid file with other fields in its header: width, height, bits, colour, and the methods."""
+    return VALID[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", *fields)) + REST
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x88" + VALID[1:],
+        VALID.replace(b"PNG", b"pNG", 1),
+        VALID[:4] + b"\n" + VALID[6:],
+        VALID.replace(b"\r\n\x1a\n", b"\r\n\x1a\r\n", 1),
+        VALID.replace(b"\r\n", b"\n"),
+        VALID.replace(b"\n", b"\r"),
+        VALID[1:],
+    ],
+)
+def test_a_png_with_a_wrong_signature_is_refused(data: bytes) -> None:
+    """A damaged signature, as a transfer in text mode leaves it, is no PNG or a broken one."""
+    with pytest.raises((BrokenImage, UnsupportedImage)):
+        decode_image(data, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        VALID[:29] + b"\0\0\0\0" + REST,
+        VALID[:-13] + bytes([VALID[-13] ^ 1]) + IEND,
+        VALID[:-1] + b"\0",
+        VALID[: VALID.index(b"IDAT") + 20],
+        VALID[:-12],
+        VALID[:-4],
+        VALID[:33],
+        VALID[:8],
+        with_header(4, 4, 3, 2, 0, 0, 0),
+        with_header(4, 4, 0, 2, 0, 0, 0),
+        with_header(4, 4, 99, 2, 0, 0, 0),
+        with_header(4, 4, 8, 1, 0, 0, 0),
+        with_header(4, 4, 8, 5, 0, 0, 0),
+        with_header(4, 4, 8, 9, 0, 0, 0),
+        with_header(4, 4, 16, 3, 0, 0, 0),
+        with_header(4, 4, 4, 2, 0, 0, 0),
+        with_header(4, 4, 8, 2, 1, 0, 0),
+        with_header(4, 4, 8, 2, 0, 1, 0),
+        with_header(4, 4, 8, 2, 0, 0, 2),
+        with_header(0, 4, 8, 2, 0, 0, 0),
+        with_header(4, 0, 8, 2, 0, 0, 0),
+        with_header(4, 4, 8, 3, 0, 0, 0),
+        VALID[:8] + chunk(b"IHDR", HEADER[8:20]) + REST,
+        VALID[:8] + chunk(b"IHDR", HEADER[8:21] + b"\0") + REST,
+        VALID[:33] + HEADER + REST,
+        VALID[:8] + REST[:-12] + HEADER + IEND,
+        VALID[:8] + REST,
+        VALID[:33] + IEND,
+        VALID[:33] + chunk(b"IDAT", b"") + IEND,
+        VALID[:33] + chunk(b"IDAT", PIXELS[:6]) + IEND,
+        VALID[:33] + chunk(b"IDAT", b"garbage") + IEND,
+        VALID[:33] + chunk(b"IDAT", PIXELS[:5]) + chunk(b"tEXt", b"k\0v") + chunk(b"IDAT", PIXELS[5:]) + IEND,
+        VALID[:33] + chunk(b"IDAT", zlib.compress((b"\x05" + bytes(12)) * 4)) + IEND,
+        VALID[:33] + b"\xff\xff\xff\xffIDAT" + PIXELS + IEND,
+        VALID[:33] + chunk(b"ID\0T", PIXELS) + REST,
+        VALID[:8]
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 3, 0, 0, 0))
+        + REST[:-12]
+        + chunk(b"PLTE", bytes(6))
+        + IEND,
+    ],
+    ids=range(36),
+)
+def test_a_png_that_is_wrong_inside_is_broken(data: bytes) -> None:
+    """Wrong check sums, headers, orders, palettes, ends and pixels are refused as broken."""
+    decode_image(VALID, LIMITS)
+    with pytest.raises(BrokenImage, match="damaged PNG file"):
+        decode_image(data, LIMITS)
+
+
+@pytest.mark.skipif(not SUITE, reason="needs PngSuite in ../shared")
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SUITE if re.match(r"[a-w]", path.name) and path.name != PYPNG_FAILS],
+    ids=lambda path: path.stem,
+)
+def test_png_suite_is_decoded_as_another_decoder_does(path: Path) -> None:
+    """The valid files of PngSuite have the pixels that pypng, written in plain Python, finds in them."""
+    data = path.read_bytes()
+    width, height, rows, info = pypng.Reader(bytes=data).asRGBA()
+    values = np.vstack([np.array(row) for row in rows]).reshape(height, width, 4) / (2 ** info["bitdepth"] - 1)
+    on_white = (values[..., :3] * values[..., 3:] + 1 - values[..., 3:]) * 255
+    result = np.asarray(decode_image(data, LIMITS).image)
+    assert np.abs(result - on_white).max() <= (1 if info["bitdepth"] == 8 else 1.5)
+
+
+@pytest.mark.skipif(not SUITE, reason="needs PngSuite in ../shared")
+@pytest.mark.parametrize("path", [path for path in SUITE if path.name.startswith("x")], ids=lambda path: path.stem)
+def test_png_suites_broken_files_are_refused(path: Path) -> None:
+    """The corrupt files of PngSuite are refused."""
+    with pytest.raises((BrokenImage, UnsupportedImage)):
+        decode_image(path.read_bytes(), LIMITS)
