@@ -1,13 +1,16 @@
 # Every target makes what it needs first; nothing but Python 3.11+, make and git must be there.
 PYTHON ?= python3
 PORT ?= 8000
+ENGINE ?= docker
+IMAGE ?= image-recognition
 BIN := .venv/bin
 READY := .venv/ready
 
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all fuzz soak audit benchmark check format bento lock clean
+.PHONY: help setup model serve dev demo test test-all test-container fuzz soak audit benchmark check format bento container \
+	image-layers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -42,6 +45,9 @@ demo: $(READY) ## send a photo to the running service; show the classes and wher
 test: $(READY) ## run the tests, but for the sweep over every architecture
 	$(BIN)/python -m pytest
 
+test-container: $(READY) ## build the image, look into it, run it hardened (SKIP_CONTAINER_TESTS=1: not)
+	$(BIN)/python -m pytest -m container -n 0 --timeout 600 tests/container
+
 test-all: $(READY) ## run all tests, the sweep over every architecture included
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m slow -n 0 # one at a time: two large networks at once would take more than 8 GB
@@ -72,14 +78,30 @@ format: $(READY) ## bring the code into the one format
 	$(BIN)/ruff format .
 
 bento: model ## build the bento
-	$(BIN)/bentoml build
+	$(BIN)/bentoml build $(if $(TORCH),-f bentofile.torch.yaml)
+
+container: bento ## build the image; TORCH=1: with torch, TORCH_INDEX=...: from this index, ENGINE=podman
+	UV_EXTRA_INDEX_URL=$(TORCH_INDEX) $(BIN)/bentoml containerize --backend $(ENGINE) image_recognition:latest \
+		$$($(BIN)/bentoml get image_recognition:latest --output json | $(BIN)/python deploy/image.py $(IMAGE))
+	@echo "Run it: $(ENGINE) run --rm -p 8000:8000 $(IMAGE)$(if $(TORCH),:torch)"
+
+image-layers: ## show what is in the image, by layer and by Python package
+	@$(ENGINE) history --no-trunc --format '{{.Size}}	{{.CreatedBy}}' $(IMAGE) \
+		| sed -E '/^0B/d; s/RUN .*\/bin\/sh -c /RUN /; s/[A-Z_]+="\$$\(cat [^)]*\)" //g; s/ +/ /g' | cut -c1-150
+	@$(ENGINE) run --rm --entrypoint sh $(IMAGE) -c 'du -sm $$VIRTUAL_ENV/lib/python3*/site-packages/* | sort -rn | head -20'
 
 lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes
 	$(BIN)/uv pip compile pyproject.toml --upgrade --output-file requirements.txt $(LOCK)
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --constraint requirements.txt \
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --extra torch --constraint requirements.txt \
 		--output-file requirements-dev.txt $(LOCK)
+	$(BIN)/uv pip compile pyproject.toml --extra torch --constraint requirements-dev.txt \
+		--output-file requirements-torch.txt $(LOCK) $$(sed -nE $(CUDA) requirements-dev.txt)
+	sed -i.all -E $(ANY_BUILD) requirements-torch.txt && rm requirements-torch.txt.all
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+# Which build of torch an image gets is decided when it is built: CUDA's libraries, which torch itself pins, or none.
+CUDA := '/^nvidia-ml-py/!s/^((nvidia|cuda|triton)[a-z0-9-]*)==.*/--no-emit-package \1/p'
+ANY_BUILD := '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 
 clean: ## remove the environment and what the tools left
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo fuzz

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import bentoml
 from bentoml.exceptions import NotFound
+from bentoml.images import Image
 from bentoml.models import BentoModel
 
 from src.api.admission import Admission
@@ -28,6 +29,7 @@ from src.api.schemas import (
     RecognitionResponse,
 )
 from src.errors import ModelError, ModelMissing
+from src.model.engines import choose, torch_is_installed
 from src.model.files import checked_manifest
 from src.settings import read_settings
 
@@ -43,6 +45,18 @@ ADMISSION: Final = Admission(
     SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
 )
 PAGES: Final = create_pages(METRICS, keyed=SETTINGS.api_key is not None)
+# openvino asks for a package that would tell Intel of every conversion; pyproject.toml says the same.
+NO_TELEMETRY: Final = "override-dependencies = ['openvino-telemetry ; sys_platform == \\\"never\\\"']"
+IMAGE: Final = Image(
+    base_image="python:3.11-slim",
+    python_version="3.11",
+    distro="none",  # "debian" would install compilers and git: half a gigabyte that nothing here needs
+    commands=[
+        f'mkdir -p /etc/uv && echo "{NO_TELEMETRY}" > /etc/uv/uv.toml',
+        # BentoML makes these when it starts, which a read-only file system and other users would not let it.
+        "cd $BENTOML_HOME && mkdir bentos envs models tmp && chmod 755 .",
+    ],
+)
 
 
 class StoredNetwork(BentoModel):
@@ -53,9 +67,10 @@ class StoredNetwork(BentoModel):
             if self.stored is None:
                 raise ModelMissing(str(self.tag))
             manifest = checked_manifest(Path(self.stored.path))
-            if (SETTINGS.device, SETTINGS.runtime) != ("auto", "auto"):  # auto always finds a way
-                from src.model.runtime import choose
-
+            if (SETTINGS.device, SETTINGS.runtime) != (
+                "auto",
+                "auto",
+            ) or not torch_is_installed():  # else it always finds a way
                 choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
             raise NotFound(str(exc)) from exc
@@ -105,6 +120,7 @@ class SurroundedService(bentoml.Service[Any]):
 
 @bentoml.service(
     name="image_recognition",
+    image=IMAGE,
     http={"port": 8000},
     service_class=SurroundedService,
     metrics={"enabled": False},  # the page of figures is ours
@@ -118,6 +134,12 @@ class ImageRecognition:
     """What is in a picture, how sure the model is, and which pixels spoke for it."""
 
     model = StoredNetwork(SETTINGS.model)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check_model() -> None:
+        """Refuse a model that cannot be served in one sentence, before the server starts."""
+        _check_served(ImageRecognition)
 
     def __init__(self) -> None:
         from src.api.endpoints import Endpoints
@@ -163,3 +185,8 @@ def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:
     if service.bento is None or "model" in SETTINGS.model_fields_set:
         return SETTINGS.model
     return str(service.bento.info.all_models[0].tag)
+
+
+def _check_served(service: bentoml.Service[ImageRecognition]) -> None:
+    if service.bento is not None:  # BentoML has looked at the packed model only, without our checks
+        StoredNetwork(_served_tag(service)).resolve()

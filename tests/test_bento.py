@@ -19,6 +19,13 @@ import yaml
 from tests.places import PACKAGED_PHOTOS, ROOT
 from tests.serving import BENTOML, Server, start_server
 
+TORCH = {"timm", "torch", "torchvision"}
+
+
+def pins(requirements: Path) -> dict[str, str]:
+    """Return the version of each package; of one that has several, for several versions of Python, the last."""
+    return dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", requirements.read_text(encoding="utf-8"), re.MULTILINE))
+
 
 @dataclass(frozen=True)
 class BuiltBento:
@@ -71,8 +78,9 @@ def test_a_bento_holds_what_serving_needs(bento: BuiltBento) -> None:
 
 
 def test_a_bento_names_every_package_that_its_code_imports(bento: BuiltBento) -> None:
-    """Each import of the packed code comes with Python, with the code, or from the pinned and hashed list."""
-    pinned = set(re.findall(r"^([\w.-]+)==", (bento.folder / "env/python/requirements.txt").read_text(), re.MULTILINE))
+    """Each import comes with Python, with the code, or from the pinned list; torch's only from the one with torch."""
+    pinned = set(pins(bento.folder / "env/python/requirements.txt"))
+    with_torch = set(pins(ROOT / "requirements-torch.txt"))
     trees = [ast.parse(file.read_text()) for file in bento.sources]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -80,7 +88,25 @@ def test_a_bento_names_every_package_that_its_code_imports(bento: BuiltBento) ->
     packages = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"src"}
     distributions = packages_distributions()
     for package in packages - {"pillow_heif"}:  # optional: HEIC is decoded where it is installed
-        assert {re.sub(r"[._]", "-", name).lower() for name in distributions[package]} & pinned, package
+        names = {re.sub(r"[._]", "-", name).lower() for name in distributions[package]}
+        assert names & with_torch, package
+        assert names & pinned or package in TORCH, package
+
+
+def test_the_three_lists_pin_the_same() -> None:
+    """What serves without torch is what serves with it, and what the tests ran with."""
+    plain, torch, dev = (pins(ROOT / f"requirements{ending}.txt") for ending in ("", "-torch", "-dev"))
+    assert plain.items() < torch.items() < dev.items()
+    assert torch.keys() - plain.keys() >= TORCH
+    assert not [name for name in torch if name.startswith(("cuda", "nvidia-cu", "triton"))]
+
+
+def test_both_bentofiles_say_the_same_but_for_torch() -> None:
+    """They differ in the list of packages, and in what chooses the build of torch."""
+    plain, torch = (yaml.safe_load((ROOT / f"bentofile{ending}.yaml").read_text()) for ending in ("", ".torch"))
+    assert torch.pop("python") != plain.pop("python")
+    assert [variable["stage"] for variable in torch.pop("envs")] == ["build", "build"]
+    assert torch == plain
 
 
 def test_a_bento_serves_the_model_that_was_packed(bento: BuiltBento, bento_server: Server) -> None:
@@ -88,6 +114,15 @@ def test_a_bento_serves_the_model_that_was_packed(bento: BuiltBento, bento_serve
     versions = [path for path in (bento.home / "models" / "image_recognition").iterdir() if path.is_dir()]
     assert len(versions) == 2
     assert httpx.get(f"{bento_server.url}/model").json()["model"] == bento.model
+
+
+def test_a_bento_without_the_model_that_is_named_says_what_to_do(bento: BuiltBento, tmp_path: Path) -> None:
+    """A bento that is to serve a model that nobody has stored ends with one sentence, without a traceback."""
+    environment = {"BENTOML_HOME": str(bento.home), "IMAGE_RECOGNITION_MODEL": "nobody:latest"}
+    started = start_server("image_recognition:latest", tmp_path, environment, cwd=tmp_path)
+    assert started.process.wait(timeout=60) != 0
+    assert "There is no model nobody:latest in the model store: run save_model.py first." in started.log
+    assert "Traceback" not in started.log
 
 
 def test_a_bento_answers_as_the_checkout_does(bento_server: Server, server: Server) -> None:

@@ -59,6 +59,7 @@ def store(draft: "Draft", name: str, version: str | None = None, check: Mapping[
     try:
         with bentoml.models.create(tag, labels=labels, metadata=metadata) as model:
             shutil.copytree(draft.folder, model.path, dirs_exist_ok=True)
+            _let_everybody_read(Path(model.path))
     except (BentoMLException, ValueError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
     return str(model.tag)
@@ -77,6 +78,13 @@ def load(tag: str) -> Bundle:
     folder = Path(model.path)
     metadata: Mapping[str, Any] = model.info.metadata
     return Bundle(str(model.tag), checked_manifest(folder), folder, metadata.get("check", {}))
+
+
+def _let_everybody_read(folder: Path) -> None:
+    """Let other users read ``folder``, as a container does that runs as any user."""
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
 
 
 def _metadata(draft: "Draft") -> dict[str, Any]:

@@ -2,23 +2,19 @@
 
 import logging
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import ModelError
-from src.model.manifest import Engine, Manifest
+from src.model.engines import Device, RuntimeChoice, choose
+from src.model.manifest import Manifest
 
-__all__ = ["Device", "Evaluation", "Precision", "Runtime", "RuntimeChoice", "choose", "start"]
+__all__ = ["Evaluation", "Precision", "Runtime", "start"]
 
 logger = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
-RuntimeChoice = Literal["auto", "openvino", "torch"]
-
-_NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux under Windows
 
 
 class Evaluation(Protocol):
@@ -70,7 +66,7 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     is one, in torch.
 
     Raises:
-        ModelError: There is no GPU, or the network does not run in OpenVINO, but was to.
+        ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
     """
     engine, target = choose(manifest, device, runtime)
     if engine == "torch":
@@ -95,28 +91,3 @@ def _warm_up(running: Runtime, manifest: Manifest) -> None:
     """
     evaluation = running.evaluate(np.zeros((*manifest.input.crop, 3), np.uint8), explained=True)
     evaluation.weights(0)
-
-
-def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[Engine, Literal["cpu", "cuda"]]:
-    """Return what runs the network of ``manifest``, and where.
-
-    Raises:
-        ModelError: There is no GPU, or the network does not run in OpenVINO, but was to.
-    """
-    on_gpu = _on_gpu(device)
-    if runtime == "openvino" and (on_gpu or manifest.engine != "openvino"):
-        why = "OpenVINO runs on the CPU here" if on_gpu else manifest.note.removesuffix(".")
-        raise ModelError(f"The network cannot run in OpenVINO ({why}): set IMAGE_RECOGNITION_RUNTIME=auto.")
-    if on_gpu:
-        return "torch", "cuda"
-    return ("torch" if runtime == "torch" else manifest.engine), "cpu"
-
-
-def _on_gpu(device: Device) -> bool:
-    if device == "cpu" or (device == "auto" and not any(Path(file).exists() for file in _NVIDIA)):
-        return False
-    import torch  # noqa: PLC0415 - seconds, only where there may be a GPU
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("There is no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto or cpu.")
-    return torch.cuda.is_available()

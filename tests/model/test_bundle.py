@@ -162,3 +162,11 @@ def test_a_foreign_manifest_is_refused(changes: dict[str, object], message: str,
     _edit_manifest(folder, **changes)
     with pytest.raises(ModelError, match=message):
         restore(folder, checked_manifest(folder))
+
+
+def test_every_user_of_the_machine_can_read_what_is_stored() -> None:
+    """A container runs as any user, and reads the model store that is mounted into it."""
+    tag, _ = save(checkpoint(), "readable")
+    folder = bundle.load(tag).folder
+    assert folder.stat().st_mode & 0o005 == 0o005
+    assert all(file.stat().st_mode & 0o004 for file in folder.iterdir())
