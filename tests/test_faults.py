@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -61,6 +62,17 @@ def recognizes(server: Server) -> bool:
     return all(answer.status_code == 200 for answer in (*answers, *probes))
 
 
+def wait_until_arrived(server: Server, count: int) -> None:
+    """Return when ``count`` requests are answered or being answered: what is still on its way may be lost."""
+    figures = re.compile(
+        r'^image_recognition_requests(?:_in_flight|_total{route="/image_recognition",status="200"}) (\S+)', re.MULTILINE
+    )
+    while True:
+        text = httpx.get(f"{server.url}/metrics").text
+        if sum(map(float, figures.findall(text))) >= count + 1:  # this request is one more
+            return
+
+
 def test_an_end_under_load_loses_no_request(mortal: Server) -> None:
     """Every request that has arrived when the server is told to end is answered; then it ends well and in time."""
     host, port = mortal.url.removeprefix("http://").split(":")
@@ -69,7 +81,7 @@ def test_an_end_under_load_loses_no_request(mortal: Server) -> None:
         clients = [open_ones.enter_context(socket.create_connection(address, timeout=GRACE_SECONDS)) for _ in range(60)]
         for client in clients:
             client.sendall(request_bytes("/image_recognition", BODY))
-        time.sleep(0.3)
+        wait_until_arrived(mortal, len(clients))
         began = time.monotonic()
         mortal.process.send_signal(signal.SIGTERM)
         answers = [b"".join(iter(partial(client.recv, 65_536), b"")) for client in clients]

