@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Admission:
     """Bounded threads with a bounded queue before them; belongs to one event loop.
 
-    Work starts in the order of arrival. A caller that is cancelled while it waits never starts; a thread is free again
-    only when its work has really ended, so no more than ``threads`` pictures are ever in work.
+    Work starts in the order of arrival. What is cancelled while it waits never starts; a thread is free again only when
+    its work has really ended, so no more than ``threads`` pictures are ever in work.
 
     Args:
         threads: Pictures that may be in work at once.
@@ -49,7 +49,7 @@ class Admission:
         self._executor = ThreadPoolExecutor(
             threads, thread_name_prefix="recognize", initializer=_yield_to_the_event_loop
         )
-        self._free = asyncio.Semaphore(threads)
+        self._counting = threading.Lock()
         self._requests = 0
         self._waited = waited
 
@@ -58,10 +58,9 @@ class Admission:
         """Number of requests that wait for a thread, 0 to ``max_queue``."""
         return max(0, self._requests - self.threads)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one more request is one too many."""
-        return self._requests >= self.threads + self.max_queue
+    def has_room(self, others: int = 0) -> bool:
+        """Tell whether there is a place for one more request beside ``others`` that have none yet."""
+        return self._requests + others < self.threads + self.max_queue
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
@@ -91,7 +90,7 @@ class Admission:
         Raises:
             Busy: All places are taken.
         """
-        if self.is_full:
+        if not self.has_room():
             raise Busy("Too many requests are waiting: try again in a moment.")
         self._requests += 1
         try:
@@ -100,19 +99,24 @@ class Admission:
             self._requests -= 1
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return the result of ``work``, run in a thread as soon as one is free."""
-        came = time.perf_counter()
-        await self._free.acquire()
+        """Return the result of ``work``, run in a thread as soon as one is free.
+
+        The threads take it from their own queue: they need not wait until the event loop, which may have a thousand
+        requests to refuse, gives them the next.
+        """
+        loop, came = asyncio.get_running_loop(), time.perf_counter()
+        return await loop.run_in_executor(self._executor, copy_context().run, self._observed, work, came)
+
+    def _observed(self, work: Callable[[], T], came: float) -> T:
         if self._waited is not None:
             self._waited(time.perf_counter() - came)
-        self.working += 1
-        future = asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
-        future.add_done_callback(self._ended)
-        return await asyncio.shield(future)
-
-    def _ended(self, _: "asyncio.Future[T]") -> None:
-        self.working -= 1
-        self._free.release()
+        with self._counting:
+            self.working += 1
+        try:
+            return work()
+        finally:
+            with self._counting:
+                self.working -= 1
 
 
 def _yield_to_the_event_loop() -> None:

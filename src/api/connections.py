@@ -3,7 +3,7 @@
 import asyncio
 from http import HTTPStatus
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http import auto
 
@@ -35,6 +35,10 @@ class GuardedProtocol(HttpToolsProtocol):
     _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
     _reading: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever uvicorn gives its connections
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # the log is ours; uvicorn would quote the address of every request for nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Start to wait for a request."""

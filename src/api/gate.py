@@ -18,6 +18,7 @@ __all__ = ["Busyness", "Gate"]
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 1.0
+_MOMENT_SECONDS: Final = 0.01
 _LOOKED_AT: Final = frozenset({b"expect", b"origin"})
 _COSTLY: Final = {path.encode(): path for path in RECOGNITION}
 
@@ -55,15 +56,12 @@ class Gate:
         self._metrics = metrics
         self._refused = 0
         self._told = 0.0
+        self._let = 0
+        self._moment = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if (
-            self._admission.is_full
-            and scope["type"] == "http"
-            and scope["method"] == "POST"
-            and scope["path"] in RECOGNITION
-        ):
+        if _is_costly(scope) and not self._admission.has_room():
             self._note(scope["path"])
             await self._busy(scope, receive, send)
         else:
@@ -71,12 +69,22 @@ class Gate:
 
     def refusal(self, method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
         """Return the answer to a request, as it is sent, if there is no room for it; None if it has to be looked at."""
-        if not self._admission.is_full or method != b"POST" or url not in _COSTLY:
+        if method != b"POST" or url not in _COSTLY or any(name in _LOOKED_AT for name, _ in headers):
             return None
-        if any(name in _LOOKED_AT for name, _ in headers):
+        if self._let_in():
             return None
         self._note(_COSTLY[url])
         return self._as_sent
+
+    def _let_in(self) -> bool:
+        """Tell whether there is room for one more beside those that came in the last moment and have no place yet."""
+        now = monotonic()
+        if now - self._moment > _MOMENT_SECONDS:
+            self._moment, self._let = now, 0
+        if not self._admission.has_room(self._let):
+            return False
+        self._let += 1
+        return True
 
     def _note(self, path: str) -> None:
         self._metrics.turned_away(path)
@@ -85,3 +93,7 @@ class Gate:
         if now - self._told >= _PAUSE_SECONDS:
             logger.warning("busy: %d refused, %d are waiting", self._refused, self._admission.waiting)
             self._refused, self._told = 0, now
+
+
+def _is_costly(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in RECOGNITION

@@ -115,9 +115,9 @@ def test_what_waits_and_works_is_known() -> None:
 
     async def look() -> None:
         admission = Admission(1, 2)
-        assert (admission.waiting, admission.working, admission.is_full) == (0, 0, False)
+        assert (admission.waiting, admission.working, admission.has_room()) == (0, 0, True)
         with admission.request(), admission.request(), admission.request():
-            assert (admission.waiting, admission.is_full) == (2, True)
+            assert (admission.waiting, admission.has_room()) == (2, False)
             assert await admission.run(lambda: admission.working) == 1
             await asyncio.sleep(0)
             assert admission.working == 0
