@@ -16,6 +16,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # bentoml reads it once, 
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
+from yaml import YAMLError
 
 from src.errors import ModelError
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from src.model.draft import Draft
 
 _EXIT_REFUSED: Final = 2
+_OF_A_CHECKPOINT: Final = (
+    *("arch", "labels", "module", "layer"),
+    *("input", "resize", "crop", "interpolation", "mean", "std"),
+)
 _EPILOG: Final = """\
 examples:
   save_model.py                                         the default network, 1,000 classes of ImageNet
@@ -39,9 +44,10 @@ Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest bentoml serve
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0, or 2 where the model cannot be stored."""
     options = _parser().parse_args(arguments)
-    if options.list:
-        return _list()
     try:
+        if options.list:
+            return _list()
+        _check_that_all_is_used(options)
         if options.if_missing and _is_stored(options.name):
             print(f"{options.name} is in the model store already.")
             return 0
@@ -86,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_that_all_is_used(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored: the default network is what it is."""
+    given = [name for name in _OF_A_CHECKPOINT if getattr(options, name) is not None]
+    if options.checkpoint is None and given:
+        raise ModelError(f"--{given[0]} says how to read a checkpoint, but none is given: name its file first.")
+
+
 def _size(text: str) -> int | tuple[int, int]:
     height, _, width = text.lower().partition("x")
     return (int(height), int(width)) if width else int(height)
@@ -99,7 +112,11 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _list() -> int:
-    for model in sorted(bentoml.models.list(), key=lambda model: model.info.creation_time, reverse=True):
+    try:
+        stored = bentoml.models.list()
+    except YAMLError as exc:
+        raise ModelError(f"The model store holds a damaged entry, a model.yaml that cannot be read: {exc}.") from exc
+    for model in sorted(stored, key=lambda model: model.info.creation_time, reverse=True):
         metadata: dict[str, Any] = model.info.metadata
         check = metadata.get("check", {})
         accuracy = f", {check['accuracy']:.2%} of {check['pictures']} pictures right" if check else ""

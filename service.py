@@ -13,6 +13,7 @@ import bentoml
 from bentoml.exceptions import NotFound
 from bentoml.images import Image
 from bentoml.models import BentoModel
+from yaml import YAMLError
 
 from src.api.admission import Admission
 from src.api.connections import guard_connections
@@ -74,6 +75,10 @@ class StoredNetwork(BentoModel):
                 choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
             raise NotFound(str(exc)) from exc
+        except YAMLError as exc:
+            raise NotFound(
+                f"The model {self.tag} is damaged (its model.yaml): store it anew with save_model.py."
+            ) from exc
         return super().resolve(*args, **kwargs)
 
 

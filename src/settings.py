@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")
     max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of a picture, judged before decoding.")
     max_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of a picture.")
+    max_returned_side: int = Field(
+        default=4_096,
+        ge=1,
+        le=16_383,
+        description="Pixels of the longer side of a returned picture, whatever max_side says.",
+    )
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shlex
 import signal
 import sys
@@ -170,7 +172,9 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
         print("\nStopped; the best checkpoint so far is kept.")
     print(f"accuracy      {right} of {total} photos that it has not seen are right: {100 * right / total:.2f} %")
     print(f"written       {best}, last.ckpt, metrics.csv, learning_curve.png")
-    print(f"next          python save_model.py {shlex.quote(str(best))}")
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    name = re.sub(r"[^a-z0-9]+", "_", run.out.resolve().name.lower()).strip("_") or "model"
+    print(f"next          {shlex.join([python, 'save_model.py', str(best), '--name', name])}")
     return _EXIT_INTERRUPTED if interrupted else 0
 
 

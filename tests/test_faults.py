@@ -187,3 +187,15 @@ def test_a_damaged_model_is_refused(
     assert "store" in started.log
     assert "Traceback" not in started.log
     assert len(started.log.strip().splitlines()) == 1
+
+
+def test_a_damaged_description_is_refused(stored_model: str, tmp_path: Path) -> None:
+    """Where BentoML's own description of the model cannot be read, the last line says what to do."""
+    source = Path(bentoml.models.get(stored_model).path).parent
+    shutil.copytree(source, tmp_path / "home" / "models" / stored_model)
+    (file,) = tmp_path.rglob("model.yaml")
+    file.write_text("{", encoding="utf-8")
+    started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(tmp_path / "home")})
+    assert started.process.wait(timeout=60) != 0
+    assert "is damaged (its model.yaml): store it anew" in started.log.strip().splitlines()[-1]
+    assert "Traceback" not in started.log

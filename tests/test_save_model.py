@@ -89,6 +89,13 @@ def test_help_reads_well_and_comes_at_once() -> None:
     assert "| torch\n" not in trace
 
 
+@pytest.mark.parametrize("option", [["--arch", "resnet18"], ["--labels", "a,b"], ["--resize", "300"]])
+def test_what_would_be_ignored_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The default network is what it is: options that say how to read a checkpoint need one."""
+    assert save_model.main(option) == 2
+    assert f"{option[0]} says how to read a checkpoint, but none is given" in capsys.readouterr().err
+
+
 def test_an_unknown_option_is_refused() -> None:
     """A typing error ends with exit code 2 and the usage."""
     refused = _run("--nmae", "x")

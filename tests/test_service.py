@@ -289,10 +289,32 @@ def test_a_malformed_body_is_explained(client: httpx.Client, body: bytes) -> Non
 
 @pytest.mark.parametrize("path", ["/image_recognition", "/image_recognition_file", "/image_recognition_batch"])
 @pytest.mark.parametrize("content_type", ["text/plain", "application/vnd.bentoml+pickle", "image/png", None])
-def test_another_content_type_is_refused(client: httpx.Client, path: str, content_type: str | None) -> None:
+def test_another_content_type_is_refused(
+    server: Server, client: httpx.Client, path: str, content_type: str | None
+) -> None:
     """A body of a type that the route does not take is refused; a pickle above all."""
+    before = len(server.log)
     response = client.post(path, content=b"x", headers={"Content-Type": content_type} if content_type else {})
     assert error(response, 415)[0] == "unsupported_media_type"
+    assert "Traceback" not in server.log[before:]
+
+
+def test_an_address_with_a_slash_behind_it_is_none(client: httpx.Client) -> None:
+    """There is nothing there; nobody is sent on to a host that the client has named."""
+    response = client.post("/image_recognition/", headers={"Host": "elsewhere.example"})
+    assert error(response, 404)[0] == "not_found"
+    assert "location" not in response.headers
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+def test_the_returned_picture_has_a_limit(client: httpx.Client, image_format: str) -> None:
+    """However long a side is asked for, and whatever the format could hold, 4,096 pixels are returned."""
+    file = BytesIO()
+    Image.new("RGB", (20, 20_000)).save(file, "PNG")
+    fields = {"format": image_format, "max_side": "20000", "target": "0"}
+    answer = client.post("/image_recognition_file", files={"img": file.getvalue()}, data=fields).json()
+    with Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) as returned:
+        assert returned.size == (4, 4096)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

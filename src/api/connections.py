@@ -19,6 +19,7 @@ __all__ = ["GuardedProtocol", "guard_connections"]
 
 _MAX_HEAD: Final = 65_536
 _MAX_PIPELINED: Final = 16
+_MIN_CHUNK: Final = 64  # bytes, on average of what comes at once; each chunk is some work, however little is in it
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -32,6 +33,7 @@ class GuardedProtocol(HttpToolsProtocol):
     seconds = 30.0
     gate: Gate | None = None
 
+    _pieces = 0  # chunks of a body in what came at once
     _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
     _reading: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
@@ -55,7 +57,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent."""
         self._silent += len(data)
+        self._pieces = 0
         super().data_received(data)
+        if self._pieces > _MIN_CHUNK + len(data) // _MIN_CHUNK and not self.transport.is_closing():
+            self._refuse(HTTPStatus.BAD_REQUEST)
         if self._silent > _MAX_HEAD and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
@@ -85,6 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take some of the body."""
         self._silent = 0
+        self._pieces += 1
         super().on_body(body)
 
     def on_response_complete(self) -> None:

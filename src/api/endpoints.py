@@ -118,7 +118,8 @@ class Endpoints:
             return internal_error(exc)
 
     def _recognize(self, data: bytes, options: Options, watch: Observation) -> RecognitionResponse:
-        recognition = self._pipeline.recognize(data, options, watch)
+        side = min(options.max_side, self._settings.max_returned_side)
+        recognition = self._pipeline.recognize(data, options.model_copy(update={"max_side": side}), watch)
         watch.recognized(recognition.width, recognition.height)
         return RecognitionResponse.of(recognition, self._tag)
 

@@ -56,6 +56,7 @@ _OF_FRAMEWORK: Final = {
     HTTPStatus.GATEWAY_TIMEOUT: ("timeout", "The answer was not ready in time: try again."),
 }
 _CLIENT_CLOSED_REQUEST: Final = 499  # nginx's number for it
+_BENTOMLS: Final = re.compile(rb"\s*application/vnd\.bentoml", re.IGNORECASE)
 _SHOWN: Final = 3
 _MAX_FIELD: Final = 60
 
@@ -99,6 +100,11 @@ def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
     return errors.InvalidRequest(f"The request is not valid: {'; '.join(faults)}. See /docs for the fields.")
 
 
+def _of_bentoml(scope: Scope) -> bool:
+    """Tell whether a request is of a type that BentoML refuses with a traceback in the log: its own, a pickle's."""
+    return any(name == b"content-type" and _BENTOMLS.match(value) for name, value in scope["headers"])
+
+
 class OneErrorShape:
     """ASGI middleware that gives every error of the framework the one shape, and lets no exception through."""
 
@@ -111,6 +117,10 @@ class OneErrorShape:
             await self.app(scope, receive, send)
             return
         shape = _Reshaped(scope, send)
+        if _of_bentoml(scope):
+            told = "The Content-Type is one of BentoML's own: send JSON or a form, see /docs."
+            await error_response(errors.UnsupportedMediaType(told))(scope, receive, shape)
+            return
         try:
             await self.app(scope, receive, shape)
         except Exception as exc:
@@ -130,7 +140,10 @@ class _Reshaped:
         self.started = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
+        if message["type"] == "http.response.start" and message["status"] == HTTPStatus.TEMPORARY_REDIRECT:
+            # To the address without a slash at its end, on whatever host the client has named.
+            self._head = {**message, "status": HTTPStatus.NOT_FOUND.value, "headers": []}
+        elif message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
             self._head = message
         elif self._head is not None:
             self._body += message.get("body", b"")

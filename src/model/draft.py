@@ -55,6 +55,7 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         manifest, stored, verification = _written(checkpoint, folder)
+        del checkpoint  # its weights are a network's worth of memory
         manifest, agreement = _with_engine(stored, manifest, folder)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         yield Draft(folder, manifest, verification, agreement)

@@ -24,6 +24,8 @@ def read_labels(source: str) -> tuple[str, ...]:
         labels = tuple(sorted(folder.name for folder in path.iterdir() if folder.is_dir()))
     elif path.is_file():
         labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
+    elif source and "," not in source:
+        raise ModelError(f"There is no file or folder {source!r} with labels; names themselves are written as bus,car.")
     else:
         labels = tuple(label.strip() for label in source.split(","))
     if not labels or not all(labels):

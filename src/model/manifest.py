@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 __all__ = ["SCHEMA_VERSION", "SPARE", "Engine", "Head", "InputSpec", "Interpolation", "Manifest"]
 
 SCHEMA_VERSION: Final = 2
+_MAX_SIDE: Final = 4096
 SPARE: Final = 2  # sides of a picture over those that it is resized to: with no less, no answer of 1,000 photos changed
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -43,6 +44,8 @@ class InputSpec(BaseModel):
             raise ValueError(f"crop must be at least 1 x 1 pixel, not {self.crop}")
         if height < self.crop[0] or width < self.crop[1]:
             raise ValueError(f"resize {self.resize} must not be smaller than crop {self.crop}")
+        if max(height, width) > _MAX_SIDE:
+            raise ValueError(f"resize {self.resize} must be at most {_MAX_SIDE} pixels a side")
         if min(self.std) <= 0:
             raise ValueError(f"every std must be above 0, not {self.std}")
         return self

@@ -11,12 +11,14 @@ from src.errors import ModelError
 __all__ = ["describe_faults", "load_weights"]
 
 _FAULTS_SHOWN: Final = 5
+_ALIGNMENT: Final = 64  # bytes; where torch puts its own tensors
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Make ``weights`` those of ``network``, which shares their memory; every one must be there, known, and fit.
+    """Make ``weights`` those of ``network``; every one must be there, known, and of the right shape.
 
-    Those in another precision are brought to the network's.
+    Their memory is shared, but for those in another precision, and those that lie there in another order or at odd
+    addresses, as in a mapped file: the last digits of the answers would be others.
 
     Raises:
         ModelError: Names the tensors that are missing, surplus or of another shape.
@@ -25,7 +27,14 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
     faults = describe_faults(expected, weights)
     if faults:
         raise ModelError(f"The weights do not fit the network: {faults}.")
-    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}, assign=True)
+    shared = {name: tensor for name, tensor in weights.items() if _lies_like(tensor, expected[name])}
+    network.load_state_dict(shared, strict=False, assign=True)
+    network.load_state_dict({name: tensor for name, tensor in weights.items() if name not in shared}, strict=False)
+
+
+def _lies_like(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
+    alike = (tensor.dtype, tensor.stride()) == (expected.dtype, expected.stride())
+    return alike and tensor.data_ptr() % _ALIGNMENT == 0
 
 
 def describe_faults(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str:

@@ -168,7 +168,13 @@ def _checked(path: Path, state: Mapping[Any, Any], hyper_parameters: Mapping[Any
     tensors = {str(name): value for name, value in state.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise ModelError(f"{path} holds no tensors: it is no checkpoint of a network.")
-    odd = [name for name, tensor in tensors.items() if tensor.layout != torch.strided or tensor.is_quantized]
+    odd = [name for name, tensor in tensors.items() if _is_odd(tensor)]
     if odd:
-        raise ModelError(f"{path} holds sparse or quantized tensors ({odd[0]}): save the network in full precision.")
+        raise ModelError(
+            f"{path} holds sparse, quantized, complex or empty tensors ({odd[0]}): save the network in full precision."
+        )
     return WeightsFile(tensors, {str(name): value for name, value in hyper_parameters.items()})
+
+
+def _is_odd(tensor: torch.Tensor) -> bool:
+    return tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta

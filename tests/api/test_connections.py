@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -138,6 +139,26 @@ def test_what_is_no_http_gets_the_one_shape(hasty: Server, sent: bytes) -> None:
     assert head.startswith(b"HTTP/1.1 400")
     assert b"application/json" in head
     assert ErrorResponse.model_validate(json.loads(body)).error.code == "invalid_request"
+
+
+def test_a_body_in_very_many_pieces_is_refused(hasty: Server) -> None:
+    """A megabyte of chunks of a byte each, which would keep the event loop from others, ends the connection."""
+    head = b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with connect(hasty) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 170_000)
+        with suppress(ConnectionError):
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_in_fair_pieces_is_taken(hasty: Server) -> None:
+    """Chunks of a hundred bytes are taken: the answer is about what is in them."""
+    head = b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with connect(hasty) as connection:
+        chunks = (b"64\r\n" + b"a" * 100 + b"\r\n") * 2_000 + b"0\r\n\r\n"
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"
 
 
 def test_a_few_requests_at_once_on_one_connection_are_answered(hasty: Server) -> None:

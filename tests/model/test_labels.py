@@ -64,6 +64,13 @@ def test_a_file_that_is_no_text_is_explained(tmp_path: Path) -> None:
         read_labels(str(tmp_path / "labels.txt"))
 
 
+@pytest.mark.parametrize("source", ["labels.txt", "bus"])
+def test_a_missing_file_is_not_taken_for_a_name(source: str) -> None:
+    """One word that is no file is no list of names."""
+    with pytest.raises(ModelError, match=f"no file or folder '{source}'"):
+        read_labels(source)
+
+
 @pytest.mark.parametrize("text", ["", "bus,,car", ","])
 def test_an_empty_name_is_explained(text: str) -> None:
     """A list with an empty name is an error."""

@@ -193,15 +193,20 @@ def _sparse(file: Path) -> None:
     torch.save({"a": torch.eye(3).to_sparse()}, file)
 
 
+def _complex(file: Path) -> None:
+    torch.save({"a": torch.zeros(3, dtype=torch.complex64)}, file)
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda file: file.write_bytes(b""), "no intact checkpoint"),
     "text": (lambda file: file.write_text("hello"), "no intact checkpoint|no checkpoint that can be read safely"),
     "picture": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "no intact checkpoint|read safely"),
     "archive without a pickle": (lambda file: zipfile.ZipFile(file, "w").close(), "no intact checkpoint|read safely"),
+    "complex": (_complex, "sparse, quantized, complex"),
     "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "no intact checkpoint|holds a int"),
     "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
     "list": (_not_a_mapping, "holds a list"),
-    "sparse": (_sparse, "sparse or quantized|no intact checkpoint"),
+    "sparse": (_sparse, "sparse, quantized|no intact checkpoint"),
     "zip bomb": (_bomb, "would unpack to"),
     "missing": (lambda _: None, "There is no file"),
 }
