@@ -122,4 +122,5 @@ class Admission:
 def _yield_to_the_event_loop() -> None:
     """Let this thread have what the event loop leaves, so that probes and refusals need not wait for pictures."""
     if sys.platform == "linux":  # where every thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
