@@ -1,5 +1,7 @@
 """Whether tensors are just those of a network."""
 
+import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,9 +29,12 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
     faults = describe_faults(expected, weights)
     if faults:
         raise ModelError(f"The weights do not fit the network: {faults}.")
-    shared = {name: tensor for name, tensor in weights.items() if _lies_like(tensor, expected[name])}
-    network.load_state_dict(shared, strict=False, assign=True)
-    network.load_state_dict({name: tensor for name, tensor in weights.items() if name not in shared}, strict=False)
+    shared = {name for name, tensor in weights.items() if _lies_like(tensor, expected[name])}
+    for names in (shared, weights.keys() - shared):
+        part = OrderedDict((name, weights[name]) for name in names)
+        # mnasnet asks for its version; torch writes into what it is given.
+        part._metadata = copy.deepcopy(expected._metadata)  # type: ignore[attr-defined] # noqa: SLF001
+        network.load_state_dict(part, strict=False, assign=names is shared)
 
 
 def _lies_like(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
