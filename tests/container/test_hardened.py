@@ -27,6 +27,12 @@ PHOTOS: Final = (
 )
 START_SECONDS: Final = 6
 TAKEN: Final = 16
+KILL_WORKER: Final = """
+import os, pathlib, signal
+for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if b"worker.service" in file.read_bytes():
+        os.kill(int(file.parent.name), signal.SIGKILL)
+"""
 
 
 def answers(url: str, photo: Path) -> list[dict[str, Any]]:
@@ -111,6 +117,16 @@ def test_it_ends_without_losing_a_request(image: Image) -> None:
             statuses = [one.result().status_code for one in asked]
         assert before == 0
         assert statuses == [HTTPStatus.OK] * TAKEN
+
+
+def test_a_killed_worker_comes_back(image: Image) -> None:
+    """When its worker is killed the container goes on: another one answers."""
+    with container(image) as bereft:
+        before = bereft.inspect(".State.StartedAt")
+        bereft.run("python", "-c", KILL_WORKER)
+        bereft.wait_until_ready()
+        assert answers(bereft.url, PHOTOS[0])[0]["success"]
+        assert bereft.inspect(".State.StartedAt") == before
 
 
 def large_photo() -> bytes:
