@@ -1,21 +1,18 @@
 """How many requests may wait, how many bytes of them, and how many pictures are in work at once."""
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from src.errors import Busy
+from src.priority import Priority, give_way
 
 __all__ = ["Admission"]
-
-_NICENESS: Final = 5
 
 T = TypeVar("T")
 
@@ -47,7 +44,7 @@ class Admission:
         self.working = 0
         self.bytes = 0
         self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix="recognize", initializer=_yield_to_the_event_loop
+            threads, thread_name_prefix="recognize", initializer=give_way, initargs=(Priority.PICTURE,)
         )
         self._counting = threading.Lock()
         self._requests = 0
@@ -117,10 +114,3 @@ class Admission:
         finally:
             with self._counting:
                 self.working -= 1
-
-
-def _yield_to_the_event_loop() -> None:
-    """Let this thread have what the event loop leaves, so that probes and refusals need not wait for pictures."""
-    if sys.platform == "linux":  # where every thread has a priority of its own
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

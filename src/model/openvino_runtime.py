@@ -1,6 +1,7 @@
 """A stored network in OpenVINO on the CPU."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -14,6 +15,7 @@ from src.model.closed_form import ClosedForm
 from src.model.files import CLOSED_FORM, COMPILED
 from src.model.manifest import Manifest
 from src.model.runtime import Evaluation, Precision
+from src.priority import Priority, give_way
 
 if TYPE_CHECKING:  # seconds to import; only heads without a closed form need it
     from src.model.torch_runtime import TorchHead
@@ -62,7 +64,7 @@ class OpenVinoRuntime:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "ENABLE_CPU_PINNING": "NO",  # the threads that decode pictures use the same cores
         }
-        compiled = ov.Core().compile_model(folder / COMPILED, "CPU", options)
+        compiled = _compile(folder / COMPILED, options)
         if manifest.head == "closed_form":
             return cls(compiled, ClosedForm.load(folder / CLOSED_FORM))
         from src.model.restore import restore  # noqa: PLC0415 - seconds
@@ -87,3 +89,9 @@ class OpenVinoRuntime:
             self._of_thread.request = self._compiled.create_infer_request()
         request: ov.InferRequest = self._of_thread.request
         return request
+
+
+def _compile(file: Path, options: dict[str, str]) -> ov.CompiledModel:
+    """Compile the network in ``file`` in a thread that gives way: the threads of the network are as patient as that."""
+    with ThreadPoolExecutor(1, initializer=give_way, initargs=(Priority.NETWORK,)) as patient:
+        return patient.submit(ov.Core().compile_model, file, "CPU", options).result()
