@@ -29,6 +29,7 @@ from src.api.schemas import (
     RecognitionRequest,
     RecognitionResponse,
 )
+from src.api.shortcut import HANDLERS
 from src.errors import ModelError, ModelMissing
 from src.model.engines import choose, torch_is_installed
 from src.model.files import checked_manifest
@@ -166,6 +167,7 @@ class ImageRecognition:
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
         pipeline = Pipeline(stored.manifest, running, limits)
         self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, Observer(METRICS, start_tracing()))
+        HANDLERS.update(self.endpoints.handlers())
         METRICS.watch_admission(ADMISSION)
         show_model(PAGES, METRICS, ModelResponse.of(stored, running))
 

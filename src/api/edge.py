@@ -13,6 +13,7 @@ from src.api.gate import Busyness, Gate
 from src.api.key import KeyRequired
 from src.api.metrics import Metrics
 from src.api.routes import METRICS, PAGES, PROBES
+from src.api.shortcut import Shortcut
 from src.settings import Settings
 
 __all__ = ["surround"]
@@ -28,7 +29,7 @@ def surround(bento: Starlette, settings: Settings, admission: Admission, metrics
     anybody asks for, and the log writes addresses with the line breaks in them.
     """
     bento.user_middleware = [kept for kept in bento.user_middleware if getattr(kept.cls, "__name__", "") == _KEPT]
-    app: ASGIApp = bento
+    app: ASGIApp = Shortcut(bento)
     if settings.api_key is not None:
         app = KeyRequired(app, settings.api_key, _open_paths(settings))
     # CORS too refuses, in a shape of its own, and must be around all other errors.

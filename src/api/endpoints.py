@@ -14,6 +14,7 @@ from src.api.admission import Admission
 from src.api.body import check_json, read_body, read_form
 from src.api.errors import client_gone, error_object, error_response, internal_error, invalid_request
 from src.api.observation import Observation, Observer, while_connected
+from src.api.routes import RECOGNITION
 from src.api.schemas import BatchRequest, BatchResponse, ErrorResponse, RecognitionRequest, RecognitionResponse
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
@@ -41,6 +42,10 @@ class Endpoints:
         self._settings = settings
         self._admission = admission
         self._observer = observer
+
+    def handlers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Return what answers each of the addresses."""
+        return dict(zip(RECOGNITION, (self.json, self.file, self.batch), strict=True))
 
     async def json(self, request: Request) -> Response:
         """Answer a JSON request with one picture."""
