@@ -1,8 +1,8 @@
 """Which threads of the service go first where there are more than cores.
 
-First the event loop, so that probes and refusals need not wait for pictures; then what is done to a picture in Python,
-because such a thread may hold the interpreter's lock, and all others wait for it while it has no core; last the network,
-which has threads of its own, never holds that lock and takes most of the time.
+First the event loop, so that probes and refusals need not wait for pictures; then what is done to a picture in Python:
+such a thread may hold the interpreter's lock, and all others wait for it while it has no core; last the network, which
+has threads of its own, never holds that lock and takes most of the time.
 """
 
 import os

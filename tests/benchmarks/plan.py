@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.benchmarks.photos import HD, HUGE, SMALL
+from tests.benchmarks.services import BARE, OURS
 
 __all__ = ["HEATMAP", "NO_HEATMAP", "PNG", "VARIANTS", "Configuration", "Plan", "full_plan", "quick_plan"]
 
@@ -14,8 +15,10 @@ NO_HEATMAP: Final = "no heatmap"
 VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {HEATMAP: {}, PNG: {"format": "png"}, NO_HEATMAP: {"gradcam": False}}
 """The options of our request for each; the rivals can only do the first."""
 
-_OURS: Final = ("this service",)
-_SAME_NETWORK: Final = (*_OURS, "LitServe + grad-cam", "BentoML, naive", "tutorial, tuned")
+_OURS: Final = (OURS,)
+_WITH_LIMIT: Final = (OURS, BARE)
+_RIVALS: Final = ("LitServe + grad-cam", "BentoML, naive", "tutorial, tuned")
+_SAME_NETWORK: Final = (*_WITH_LIMIT, *_RIVALS)
 _ALL: Final = (
     *_SAME_NETWORK,
     "tutorial",
@@ -73,8 +76,9 @@ def full_plan() -> Plan:
                 Configuration(SMALL, HEATMAP, clients, _ALL if clients in {1, 16} else _SAME_NETWORK)
                 for clients in (1, 4, 16, 64)
             ),
-            *(Configuration(SMALL, variant, clients, _OURS) for variant in (NO_HEATMAP, PNG) for clients in (1, 16)),
-            *(Configuration(photos, HEATMAP, clients, _SAME_NETWORK) for photos in (HD, HUGE) for clients in (1, 4)),
+            *(Configuration(SMALL, NO_HEATMAP, clients, _WITH_LIMIT) for clients in (1, 16)),
+            *(Configuration(SMALL, PNG, clients, _OURS) for clients in (1, 16)),
+            *(Configuration(photos, HEATMAP, clients, (OURS, *_RIVALS)) for photos in (HD, HUGE) for clients in (1, 4)),
             *(
                 Configuration(photos, v, clients, _OURS)
                 for photos in (HD, HUGE)
@@ -100,7 +104,7 @@ def quick_plan() -> Plan:
         configurations=(
             Configuration(SMALL, HEATMAP, 1, _SAME_NETWORK),
             Configuration(SMALL, HEATMAP, 16, _ALL),
-            Configuration(SMALL, NO_HEATMAP, 16, _OURS),
+            Configuration(SMALL, NO_HEATMAP, 16, _WITH_LIMIT),
             Configuration(SMALL, PNG, 16, _OURS),
             Configuration(HUGE, HEATMAP, 1, (*_OURS, "tutorial, tuned")),
             Configuration(HUGE, NO_HEATMAP, 1, _OURS),

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import bentoml
+
 from tests.benchmarks import growth
 from tests.benchmarks.agreement import check_answers
 from tests.benchmarks.limits import Limits
@@ -53,9 +55,10 @@ def run(plan: Plan, machine: Machine, folder: Path, file: Path) -> Results:
 def _compared(plan: Plan, machine: Machine, photos: Mapping[str, PhotoSet], bodies: Bodies, weights: Path) -> Results:
     """Measure all services, and between their repetitions the limits of the machine."""
     samples: Samples = defaultdict(list)
+    stored = Path(bentoml.models.get("image_recognition:latest").path)
     limits = Limits(plan.engine_batches, tuple(photos.values()))
     with ExitStack() as stack:
-        starts = [_starts(each, plan.startups, weights.parent, stack) for each in compared_services(weights)]
+        starts = [_starts(each, plan.startups, weights.parent, stack) for each in compared_services(stored, weights)]
         stage = Stage([found[-1] for found in starts], weights.parent)
         stack.push(stage)
         stage.pace.update(_check_all(plan, stage.running, photos))

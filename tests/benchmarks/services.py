@@ -20,7 +20,9 @@ from tests.serving import free_port
 
 __all__ = [
     "ALEXNET_MODEL",
+    "BARE",
     "OURS",
+    "STORED_MODEL",
     "Running",
     "Service",
     "compared_services",
@@ -30,7 +32,10 @@ __all__ = [
 ]
 
 OURS: Final = "this service"
+BARE: Final = "the libraries alone"
 ALEXNET_MODEL: Final = "alexnet"
+STORED_MODEL: Final = "BENCHMARK_STORED_MODEL"
+"""Environment variable: the folder of the default network in the model store."""
 
 _BIN: Final = Path(sys.executable).parent
 _CORES: Final = str(usable_cores())
@@ -70,21 +75,32 @@ def our_service(name: str = OURS, model: str = "image_recognition", network: str
     return Service(name, command, "/readyz", network, {"IMAGE_RECOGNITION_MODEL": f"{model}:latest"})
 
 
-def compared_services(alexnet_weights: Path) -> tuple[Service, ...]:
-    """Return all services that are compared, ours first."""
+def compared_services(stored: Path, alexnet_weights: Path) -> tuple[Service, ...]:
+    """Return all services that are compared, ours first.
+
+    Args:
+        stored: The folder of the default network in the model store.
+        alexnet_weights: The file of ``write_alexnet``.
+    """
     alexnet = {ALEXNET_WEIGHTS: str(alexnet_weights)}
-    bento = (str(_BIN / "bentoml"), "serve", "tests.benchmarks.naive_bento:NaiveBento", "--host", "127.0.0.1")
     litserve = (sys.executable, "-m", "tests.benchmarks.litserve_gradcam", "--port", "{port}")
     return (
         our_service(),
+        Service(BARE, _bento("bare:Bare"), "/readyz", environment={STORED_MODEL: str(stored)}),
         Service("LitServe + grad-cam", litserve, "/health", environment={TORCH_THREADS: "1"}),
-        Service("BentoML, naive", (*bento, "--port", "{port}"), "/readyz", environment={TORCH_THREADS: _CORES}),
+        Service("BentoML, naive", _bento("naive_bento:NaiveBento"), "/readyz", environment={TORCH_THREADS: _CORES}),
         _tutorial("tutorial, tuned", "1"),
         _tutorial("tutorial", _CORES),
         our_service("this service, AlexNet", ALEXNET_MODEL, "AlexNet"),
         _tutorial("tutorial, AlexNet, tuned", "1", "AlexNet", alexnet),
         _tutorial("tutorial, AlexNet", _CORES, "AlexNet", alexnet),
     )
+
+
+def _bento(service: str) -> tuple[str, ...]:
+    """Return the command that serves the Bento service ``module:class`` of this package."""
+    serve = (str(_BIN / "bentoml"), "serve", f"tests.benchmarks.{service}")
+    return (*serve, "--host", "127.0.0.1", "--port", "{port}")
 
 
 def _tutorial(

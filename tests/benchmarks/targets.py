@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.benchmarks.limits import BACKBONE
+from tests.benchmarks.limits import ALEXNET, BACKBONE
 from tests.benchmarks.photos import HUGE, SMALL
 from tests.benchmarks.plan import HEATMAP, NO_HEATMAP
 from tests.benchmarks.results import Measurement, Results
-from tests.benchmarks.services import OURS
+from tests.benchmarks.services import BARE, OURS
 from tests.benchmarks.stages import GRADCAM, NETWORK
 from tests.benchmarks.statistic import number
 
@@ -89,6 +89,23 @@ def _percent_of_engine(variant: str) -> Callable[[Results], float | None]:
         return None if share is None else 100 * share
 
     return figure
+
+
+def _percent_of_bare(variant: str) -> Callable[[Results], float | None]:
+    def figure(results: Results) -> float | None:
+        share = _ratio(_throughput(variant=variant)(results), _throughput(BARE, variant)(results))
+        return None if share is None else 100 * share
+
+    return figure
+
+
+def _alexnets_percent_of_engine(results: Results) -> float | None:
+    alone = max(
+        (figure.per_second.median for figure in results.engine if (figure.network, figure.batch) == (ALEXNET, 1)),
+        default=None,
+    )
+    share = _ratio(_throughput("this service, AlexNet")(results), alone)
+    return None if share is None else 100 * share
 
 
 def _huge_p50(service: str = OURS, variant: str = HEATMAP) -> Callable[[Results], float | None]:
@@ -172,8 +189,17 @@ TARGETS: Final = (
         "AlexNet's throughput, beside the tutorial as it comes",
         _times(_OUR_ALEXNET, _throughput("tutorial, AlexNet")),
     ),
+    _at_least(
+        90, " %", "the limit: AlexNet's throughput, of the engine's for single pictures", _alexnets_percent_of_engine
+    ),
     _at_least(65, " %", "share of the engine's throughput, heatmap on", _percent_of_engine(HEATMAP)),
     _at_least(75, " %", "share of the engine's throughput, heatmap off", _percent_of_engine(NO_HEATMAP)),
+    _at_least(
+        90, " %", "the limit: share of the throughput of the libraries alone, heatmap on", _percent_of_bare(HEATMAP)
+    ),
+    _at_least(
+        90, " %", "the limit: share of the throughput of the libraries alone, heatmap off", _percent_of_bare(NO_HEATMAP)
+    ),
     _at_most(5, " %", "Grad-CAM's arithmetic, of the forward pass", _gradcam_percent),
     _at_least(
         0.8,

@@ -1,0 +1,94 @@
+"""The limit as a service: what every service made of these libraries must do for an answer, and nothing else.
+
+No check, no limit, no error, no option, no percentage, no figure, no line in the log; threads as ours has them.
+"""
+
+import asyncio
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bentoml
+import cv2
+import numpy as np
+import pybase64
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
+
+from src.cores import usable_cores
+from src.model import runtime
+from src.model.files import checked_manifest
+from src.priority import Priority, give_way
+from tests.benchmarks.services import STORED_MODEL
+
+_RESIZE, _CROP = 256, 224
+_COLOURS = np.ascontiguousarray(
+    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, :, ::-1]
+)
+_ALPHA = 0.4
+
+cv2.setNumThreads(1)
+
+
+class Raw(bentoml.IODescriptor):  # type: ignore[misc] # bentoml loads its names lazily
+    """Hands the method the request itself: nobody parses what the work below parses anyway."""
+
+    __root_input__: ClassVar[bool] = True
+    img: str
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> Request:  # noqa: ARG003 - the signature is that of bentoml
+        """Return the request."""
+        return request
+
+
+@bentoml.service(metrics={"enabled": False}, logging={"access": {"enabled": False}})
+class Bare:
+    """The default network as a Bento service."""
+
+    def __init__(self) -> None:
+        threads = 2 * usable_cores()
+        folder = Path(os.environ[STORED_MODEL])
+        manifest = checked_manifest(folder)
+        self.labels = manifest.labels
+        self.network = runtime.start(folder, manifest, threads=threads, device="cpu")
+        self.threads = ThreadPoolExecutor(threads, initializer=give_way, initargs=(Priority.PICTURE,))
+
+    @bentoml.api(input_spec=Raw, output_spec=dict)  # type: ignore[untyped-decorator] # as above
+    async def image_recognition(self, request: Request) -> Response:
+        """Recognize one picture."""
+        body = await request.body()
+        answer = await asyncio.get_running_loop().run_in_executor(self.threads, self._answer, body)
+        return Response(answer, media_type="application/json")
+
+    def _answer(self, body: bytes) -> bytes:
+        asked = json.loads(body)
+        image = Image.open(BytesIO(pybase64.b64decode(asked["img"])), formats=["JPEG"])
+        image.load()
+        scale = _RESIZE / min(image.size)
+        width, height = int(image.width * scale), int(image.height * scale)
+        left, top = (width - _CROP) // 2, (height - _CROP) // 2
+        seen = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _CROP, top + _CROP))
+        evaluation = self.network.evaluate(np.asarray(seen), explained=True)
+        best = int(evaluation.logits.argmax())
+        answer = {"result": self.labels[best]}
+        if asked.get("gradcam", True):
+            maps = evaluation.features
+            heat = np.maximum(evaluation.weights(best) @ maps.reshape(len(maps), -1), 0).reshape(maps.shape[1:])
+            box = tuple(round(edge / scale) for edge in (left, top, left + _CROP, top + _CROP))
+            answer["gradcam"] = pybase64.b64encode(_heated(np.array(image), heat / heat.max(), box)).decode()
+        return json.dumps(answer).encode()
+
+
+def _heated(pixels: NDArray[np.uint8], heat: NDArray[np.float32], box: tuple[int, ...]) -> bytes:
+    left, top, right, bottom = box
+    seen = pixels[top:bottom, left:right]
+    levels = cv2.convertScaleAbs(cv2.resize(heat, (right - left, bottom - top)), alpha=255)
+    cv2.addWeighted(seen, 1 - _ALPHA, cv2.applyColorMap(levels, _COLOURS), _ALPHA, 0, dst=seen)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 90))
+    return encoded.tobytes()

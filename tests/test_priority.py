@@ -1,0 +1,56 @@
+"""Which threads go first."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from src.api.admission import Admission
+from src.priority import Priority, give_way
+from tests.places import PACKAGED_PHOTOS
+from tests.serving import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all threads of a process are equal")
+
+
+def niceness(thread: int = 0) -> int:
+    """Return the niceness of a thread, by default of this one."""
+    return os.getpriority(os.PRIO_PROCESS, thread)
+
+
+def in_a_thread(work: Callable[[], int]) -> int:
+    """Return what ``work`` returns in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def test_a_thread_gives_way_and_hands_that_on_to_the_threads_it_starts_but_to_no_other() -> None:
+    """Niceness is inherited."""
+
+    def give_way_and_start_one() -> int:
+        give_way(Priority.NETWORK)
+        return in_a_thread(niceness)
+
+    before = niceness()
+    assert in_a_thread(give_way_and_start_one) == before + Priority.NETWORK
+    assert niceness() == before
+
+
+def test_pictures_give_way_to_the_event_loop() -> None:
+    """The thread of the work is nicer than that of the loop."""
+    assert asyncio.run(Admission(threads=1, max_queue=0).run(niceness)) == niceness() + Priority.PICTURE
+
+
+def test_in_a_server_the_network_gives_way_to_pictures_and_they_to_the_event_loop(server: Server) -> None:
+    """All three priorities are there, and of the network at least one thread for each core."""
+    httpx.post(f"{server.url}/image_recognition_file", files={"img": PACKAGED_PHOTOS[0].read_bytes()}, timeout=60)
+    worker = max(psutil.Process(server.process.pid).children(recursive=True), key=lambda each: each.memory_info().rss)
+    found = [niceness(int(thread.name)) - niceness(worker.pid) for thread in Path(f"/proc/{worker.pid}/task").iterdir()]
+    assert found.count(Priority.PICTURE) >= 1
+    assert found.count(Priority.NETWORK) >= len(os.sched_getaffinity(0))
