@@ -26,7 +26,7 @@ from src.model.files import checked_manifest
 from src.priority import Priority, give_way
 from tests.benchmarks.services import STORED_MODEL
 
-_RESIZE, _CROP = 256, 224
+_RESIZE, _CROP, _RETURNED = 256, 224, 1024
 _COLOURS = np.ascontiguousarray(
     cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, :, ::-1]
 )
@@ -49,13 +49,13 @@ class Raw(bentoml.IODescriptor):  # type: ignore[misc] # bentoml loads its names
 
 @bentoml.service(metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class Bare:
-    """The default network as a Bento service."""
+    """A stored network as a Bento service."""
 
     def __init__(self) -> None:
         threads = 2 * usable_cores()
         folder = Path(os.environ[STORED_MODEL])
         manifest = checked_manifest(folder)
-        self.labels = manifest.labels
+        self.labels, self.spec = manifest.labels, manifest.input
         self.network = runtime.start(folder, manifest, threads=threads, device="cpu")
         self.threads = ThreadPoolExecutor(threads, initializer=give_way, initargs=(Priority.PICTURE,))
 
@@ -68,25 +68,42 @@ class Bare:
 
     def _answer(self, body: bytes) -> bytes:
         asked = json.loads(body)
+        explained = asked.get("gradcam", True)
         image = Image.open(BytesIO(pybase64.b64decode(asked["img"])), formats=["JPEG"])
+        least = _RETURNED if explained else 2 * _RESIZE
+        image.draft("RGB", (least, least))
         image.load()
-        scale = _RESIZE / min(image.size)
-        width, height = int(image.width * scale), int(image.height * scale)
-        left, top = (width - _CROP) // 2, (height - _CROP) // 2
-        seen = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _CROP, top + _CROP))
-        evaluation = self.network.evaluate(np.asarray(seen), explained=True)
+        seen, box = self._seen(image)
+        evaluation = self.network.evaluate(np.asarray(seen), explained=explained)
         best = int(evaluation.logits.argmax())
         answer = {"result": self.labels[best]}
-        if asked.get("gradcam", True):
+        if explained:
             maps = evaluation.features
             heat = np.maximum(evaluation.weights(best) @ maps.reshape(len(maps), -1), 0).reshape(maps.shape[1:])
-            box = tuple(round(edge / scale) for edge in (left, top, left + _CROP, top + _CROP))
-            answer["gradcam"] = pybase64.b64encode(_heated(np.array(image), heat / heat.max(), box)).decode()
+            answer["gradcam"] = pybase64.b64encode(_heated(image, heat / heat.max(), box)).decode()
         return json.dumps(answer).encode()
 
+    def _seen(self, image: Image.Image) -> tuple[Image.Image, tuple[float, ...]]:
+        """Return what the network sees of ``image``, and where that is: left, top, right, bottom, from 0 to 1."""
+        width, height = _RESIZE, _RESIZE
+        if isinstance(self.spec.resize, int):
+            scale = _RESIZE / min(image.size)
+            width, height = int(image.width * scale), int(image.height * scale)
+        left, top = (width - _CROP) // 2, (height - _CROP) // 2
+        crop = (left, top, left + _CROP, top + _CROP)
+        resampling = Image.Resampling[self.spec.interpolation.upper()]
+        seen = image.resize((width, height), resampling, reducing_gap=2.0).crop(crop)
+        return seen, tuple(edge / side for edge, side in zip(crop, 2 * (width, height), strict=True))
 
-def _heated(pixels: NDArray[np.uint8], heat: NDArray[np.float32], box: tuple[int, ...]) -> bytes:
-    left, top, right, bottom = box
+
+def _heated(image: Image.Image, heat: NDArray[np.float32], box: tuple[float, ...]) -> bytes:
+    scale = min(1, _RETURNED / max(image.size))
+    if scale < 1:
+        image = image.resize(
+            (round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX, reducing_gap=2.0
+        )
+    pixels = np.array(image)
+    left, top, right, bottom = (round(edge * side) for edge, side in zip(box, 2 * image.size, strict=True))
     seen = pixels[top:bottom, left:right]
     levels = cv2.convertScaleAbs(cv2.resize(heat, (right - left, bottom - top)), alpha=255)
     cv2.addWeighted(seen, 1 - _ALPHA, cv2.applyColorMap(levels, _COLOURS), _ALPHA, 0, dst=seen)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.benchmarks.photos import HD, HUGE, SMALL
-from tests.benchmarks.services import BARE, OURS
+from tests.benchmarks.services import BARE, BARE_ALEXNET, OUR_ALEXNET, OURS
 
 __all__ = ["HEATMAP", "NO_HEATMAP", "PNG", "VARIANTS", "Configuration", "Plan", "full_plan", "quick_plan"]
 
@@ -22,7 +22,8 @@ _SAME_NETWORK: Final = (*_WITH_LIMIT, *_RIVALS)
 _ALL: Final = (
     *_SAME_NETWORK,
     "tutorial",
-    "this service, AlexNet",
+    OUR_ALEXNET,
+    BARE_ALEXNET,
     "tutorial, AlexNet, tuned",
     "tutorial, AlexNet",
 )
@@ -78,7 +79,7 @@ def full_plan() -> Plan:
             ),
             *(Configuration(SMALL, NO_HEATMAP, clients, _WITH_LIMIT) for clients in (1, 16)),
             *(Configuration(SMALL, PNG, clients, _OURS) for clients in (1, 16)),
-            *(Configuration(photos, HEATMAP, clients, (OURS, *_RIVALS)) for photos in (HD, HUGE) for clients in (1, 4)),
+            *(Configuration(photos, HEATMAP, clients, _SAME_NETWORK) for photos in (HD, HUGE) for clients in (1, 4)),
             *(
                 Configuration(photos, v, clients, _OURS)
                 for photos in (HD, HUGE)
@@ -106,7 +107,7 @@ def quick_plan() -> Plan:
             Configuration(SMALL, HEATMAP, 16, _ALL),
             Configuration(SMALL, NO_HEATMAP, 16, _WITH_LIMIT),
             Configuration(SMALL, PNG, 16, _OURS),
-            Configuration(HUGE, HEATMAP, 1, (*_OURS, "tutorial, tuned")),
+            Configuration(HUGE, HEATMAP, 1, (*_WITH_LIMIT, "tutorial, tuned")),
             Configuration(HUGE, NO_HEATMAP, 1, _OURS),
         ),
         repetitions=1,

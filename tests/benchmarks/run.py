@@ -20,7 +20,7 @@ from tests.benchmarks.photos import SMALL, PhotoSet, make_photos
 from tests.benchmarks.plan import HEATMAP, VARIANTS, Configuration, Plan
 from tests.benchmarks.progress import say
 from tests.benchmarks.results import Machine, PhotoFacts, Results
-from tests.benchmarks.services import Running, Service, compared_services, our_service, start
+from tests.benchmarks.services import ALEXNET_MODEL, Running, Service, compared_services, our_service, start
 from tests.benchmarks.soak import soak
 from tests.benchmarks.stages import measure_stages
 from tests.benchmarks.statistic import Spread
@@ -55,10 +55,12 @@ def run(plan: Plan, machine: Machine, folder: Path, file: Path) -> Results:
 def _compared(plan: Plan, machine: Machine, photos: Mapping[str, PhotoSet], bodies: Bodies, weights: Path) -> Results:
     """Measure all services, and between their repetitions the limits of the machine."""
     samples: Samples = defaultdict(list)
-    stored = Path(bentoml.models.get("image_recognition:latest").path)
+    stored, alexnet = (Path(bentoml.models.get(f"{name}:latest").path) for name in ("image_recognition", ALEXNET_MODEL))
     limits = Limits(plan.engine_batches, tuple(photos.values()))
     with ExitStack() as stack:
-        starts = [_starts(each, plan.startups, weights.parent, stack) for each in compared_services(stored, weights)]
+        starts = [
+            _starts(each, plan.startups, weights.parent, stack) for each in compared_services(stored, alexnet, weights)
+        ]
         stage = Stage([found[-1] for found in starts], weights.parent)
         stack.push(stage)
         stage.pace.update(_check_all(plan, stage.running, photos))

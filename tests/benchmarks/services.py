@@ -21,7 +21,9 @@ from tests.serving import free_port
 __all__ = [
     "ALEXNET_MODEL",
     "BARE",
+    "BARE_ALEXNET",
     "OURS",
+    "OUR_ALEXNET",
     "STORED_MODEL",
     "Running",
     "Service",
@@ -33,9 +35,11 @@ __all__ = [
 
 OURS: Final = "this service"
 BARE: Final = "the libraries alone"
+BARE_ALEXNET: Final = "the libraries alone, AlexNet"
+OUR_ALEXNET: Final = "this service, AlexNet"
 ALEXNET_MODEL: Final = "alexnet"
 STORED_MODEL: Final = "BENCHMARK_STORED_MODEL"
-"""Environment variable: the folder of the default network in the model store."""
+"""Environment variable: the folder of the network in the model store that the libraries alone serve."""
 
 _BIN: Final = Path(sys.executable).parent
 _CORES: Final = str(usable_cores())
@@ -75,11 +79,12 @@ def our_service(name: str = OURS, model: str = "image_recognition", network: str
     return Service(name, command, "/readyz", network, {"IMAGE_RECOGNITION_MODEL": f"{model}:latest"})
 
 
-def compared_services(stored: Path, alexnet_weights: Path) -> tuple[Service, ...]:
+def compared_services(stored: Path, stored_alexnet: Path, alexnet_weights: Path) -> tuple[Service, ...]:
     """Return all services that are compared, ours first.
 
     Args:
         stored: The folder of the default network in the model store.
+        stored_alexnet: That of AlexNet.
         alexnet_weights: The file of ``write_alexnet``.
     """
     alexnet = {ALEXNET_WEIGHTS: str(alexnet_weights)}
@@ -91,7 +96,8 @@ def compared_services(stored: Path, alexnet_weights: Path) -> tuple[Service, ...
         Service("BentoML, naive", _bento("naive_bento:NaiveBento"), "/readyz", environment={TORCH_THREADS: _CORES}),
         _tutorial("tutorial, tuned", "1"),
         _tutorial("tutorial", _CORES),
-        our_service("this service, AlexNet", ALEXNET_MODEL, "AlexNet"),
+        our_service(OUR_ALEXNET, ALEXNET_MODEL, "AlexNet"),
+        Service(BARE_ALEXNET, _bento("bare:Bare"), "/readyz", "AlexNet", {STORED_MODEL: str(stored_alexnet)}),
         _tutorial("tutorial, AlexNet, tuned", "1", "AlexNet", alexnet),
         _tutorial("tutorial, AlexNet", _CORES, "AlexNet", alexnet),
     )

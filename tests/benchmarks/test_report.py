@@ -117,7 +117,7 @@ def test_stages_have_functions(target: str) -> None:
 
 def test_plans_name_services_that_exist() -> None:
     """Every service of a plan can be started, and ours is the first of its network."""
-    names = [service.name for service in compared_services(Path("stored"), Path("weights.pt"))]
+    names = [service.name for service in compared_services(Path("stored"), Path("alexnet"), Path("weights.pt"))]
     for plan in (full_plan(), quick_plan()):
         assert {name for each in plan.configurations for name in each.services} <= set(names)
     assert names[0] == OURS
