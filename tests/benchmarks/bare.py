@@ -71,9 +71,10 @@ class Bare:
         explained = asked.get("gradcam", True)
         image = Image.open(BytesIO(pybase64.b64decode(asked["img"])), formats=["JPEG"])
         least = _RETURNED if explained else 2 * _RESIZE
+        whole = image.size
         image.draft("RGB", (least, least))
         image.load()
-        seen, box = self._seen(image)
+        seen, box = self._seen(image, None if image.size == whole else 2.0)
         evaluation = self.network.evaluate(np.asarray(seen), explained=explained)
         best = int(evaluation.logits.argmax())
         answer = {"result": self.labels[best]}
@@ -83,16 +84,16 @@ class Bare:
             answer["gradcam"] = pybase64.b64encode(_heated(image, heat / heat.max(), box)).decode()
         return json.dumps(answer).encode()
 
-    def _seen(self, image: Image.Image) -> tuple[Image.Image, tuple[float, ...]]:
+    def _seen(self, image: Image.Image, gap: float | None) -> tuple[Image.Image, tuple[float, ...]]:
         """Return what the network sees of ``image``, and where that is: left, top, right, bottom, from 0 to 1."""
         width, height = _RESIZE, _RESIZE
         if isinstance(self.spec.resize, int):
             scale = _RESIZE / min(image.size)
             width, height = int(image.width * scale), int(image.height * scale)
-        left, top = (width - _CROP) // 2, (height - _CROP) // 2
+        left, top = round((width - _CROP) / 2), round((height - _CROP) / 2)
         crop = (left, top, left + _CROP, top + _CROP)
         resampling = Image.Resampling[self.spec.interpolation.upper()]
-        seen = image.resize((width, height), resampling, reducing_gap=2.0).crop(crop)
+        seen = image.resize((width, height), resampling, reducing_gap=gap).crop(crop)
         return seen, tuple(edge / side for edge, side in zip(crop, 2 * (width, height), strict=True))
 
 
