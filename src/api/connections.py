@@ -1,6 +1,7 @@
 """The connections themselves: what a client may send before it is a request, and how long it may take."""
 
 import asyncio
+import logging
 from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,8 @@ else:
 
 __all__ = ["GuardedProtocol", "guard_connections"]
 
+_LOGGER: Final = logging.getLogger("uvicorn.error.connections")
+_LOGGER.setLevel(logging.ERROR)  # of clients' mistakes it would write a line of its own, without id and address
 _MAX_HEAD: Final = 65_536
 _MAX_PIPELINED: Final = 16
 _MIN_CHUNK: Final = 64  # bytes, on average of what comes at once; each chunk is some work, however little is in it
@@ -41,6 +44,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever uvicorn gives its connections
         super().__init__(*args, **kwargs)
         self.access_log = False  # the log is ours; uvicorn would quote the address of every request for nothing
+        self.logger = _LOGGER
+        self.ws_protocol_class = None  # there is nothing behind a WebSocket: its handshake is a GET like any other
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Start to wait for a request."""
@@ -115,9 +120,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        body = framework_error(status).model_dump_json().encode()
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-type: application/json\r\n"
-        self.transport.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+        error = framework_error(status)
+        body = error.model_dump_json().encode()
+        own_id = "" if self.gate is None else self.gate.note_unreadable(self.client, status, error.error.code)
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-type: application/json\r\n"
+            f"x-request-id: {own_id}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
         self.transport.close()
 
 

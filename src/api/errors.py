@@ -156,7 +156,7 @@ class _Reshaped:
     async def _send_error(self, head: Message) -> None:
         error = _error_in(self._body)
         if error is None:
-            error = framework_error(head["status"])
+            error = _cors_error(self._body) or framework_error(head["status"])
             self._body = error.model_dump_json().encode()
         self._scope[ERROR_CODE] = error.error.code
         replaced = (b"content-length", b"content-type")
@@ -173,6 +173,15 @@ def _error_in(body: bytes) -> ErrorResponse | None:
         return ErrorResponse.model_validate_json(body)
     except ValidationError:
         return None
+
+
+def _cors_error(body: bytes) -> ErrorResponse | None:
+    """Return the one error object for what Starlette says to a browser that asks in vain whether it may call."""
+    if not body.startswith(b"Disallowed CORS"):
+        return None
+    what = body.decode("ascii", "replace").removeprefix("Disallowed CORS ")[:_MAX_FIELD]
+    message = f"Pages of this origin may not call the service so ({what}): see IMAGE_RECOGNITION_CORS_ORIGINS."
+    return ErrorResponse(error=ErrorBody(code="cors_refused", message=message))
 
 
 def framework_error(status: int) -> ErrorResponse:

@@ -1,6 +1,7 @@
 """What is refused by the head of a request alone, before anything is done for it."""
 
 import logging
+import secrets
 from collections.abc import Sequence
 from time import monotonic
 from typing import Final
@@ -75,6 +76,15 @@ class Gate:
             return None
         self._note(_COSTLY[url])
         return self._as_sent
+
+    def note_unreadable(self, client: tuple[str, int] | None, status: int, code: str) -> str:
+        """Count and log what was refused because it is no HTTP, or too much of it; return the id that it got."""
+        host, port = client or ("", 0)
+        own_id = secrets.token_hex(8)
+        fields = {"client": f"{host}:{port}", "status": int(status), "code": code, "request_id": own_id}
+        logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+        self._metrics.unreadable(status, code)
+        return own_id
 
     def _let_in(self) -> bool:
         """Tell whether there is room for one more beside those that came in the last moment and have no place yet."""

@@ -118,6 +118,11 @@ class Metrics:
         """Count what was refused with the error ``code``."""
         self._rejected.labels(code).inc()
 
+    def unreadable(self, status: int, code: str) -> None:
+        """Count what was no request, and was refused with ``status`` and the error ``code``."""
+        self._requests.labels(_OTHER, int(status)).inc()
+        self.rejected(code)
+
     def turned_away(self, path: str) -> None:
         """Count a request for pictures at ``path`` that was refused before anything was done for it."""
         self._turned_away[path].inc()

@@ -139,6 +139,25 @@ def test_what_is_no_http_gets_the_one_shape(hasty: Server, sent: bytes) -> None:
     assert head.startswith(b"HTTP/1.1 400")
     assert b"application/json" in head
     assert ErrorResponse.model_validate(json.loads(body)).error.code == "invalid_request"
+    own_id = re.findall(rb"x-request-id: (\w+)", head)[0].decode()
+    lines = [line for line in hasty.log.splitlines() if own_id in line]
+    assert len(lines) == 1
+    assert re.search(r"client=127\.0\.0\.1:\d+ status=400 code=invalid_request", lines[0])
+    assert "Invalid HTTP request received" not in hasty.log
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/image_recognition", b"405"), (b"/nothing", b"404")])
+def test_a_websocket_is_a_request_like_any_other(hasty: Server, path: bytes, status: bytes) -> None:
+    """Nothing here speaks that protocol: its handshake gets the one error object."""
+    handshake = (
+        b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with connect(hasty) as connection:
+        came, _ = dribble(connection, handshake, b"")
+    head, _, body = came.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status)
+    ErrorResponse.model_validate(json.loads(body))
 
 
 def test_a_body_in_very_many_pieces_is_refused(hasty: Server) -> None:

@@ -114,6 +114,14 @@ def test_a_preflight_needs_no_key(guarded: Server) -> None:
     assert "authorization" in response.headers["access-control-allow-headers"]
 
 
+def test_a_refused_preflight_says_which_setting_would_allow_it(guarded: Server) -> None:
+    """Another origin gets the one error object, which names the setting."""
+    headers = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
+    response = httpx.options(f"{guarded.url}/image_recognition", headers=headers)
+    assert (response.status_code, code(response)) == (400, "cors_refused")
+    assert "IMAGE_RECOGNITION_CORS_ORIGINS" in response.json()["error"]["message"]
+
+
 def test_cors_is_right_on_every_error(browser: httpx.Client) -> None:
     """A browser at the allowed origin can read 400, 404, 405, 413, 415, 422, 429 and 504, and when to come again."""
     huge = b" " * 20_000_001
