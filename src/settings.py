@@ -1,16 +1,33 @@
 """The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
 
+import difflib
+import logging
+import os
+import re
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from src.cores import usable_cores
 
 __all__ = ["Settings", "read_settings"]
 
+logger = logging.getLogger(__name__)
+
 _PREFIX: Final = "IMAGE_RECOGNITION_"
 _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$"
+
+_SAID: Final = {"string_pattern_mismatch": "it is no tag like name:version", "too_short": "it is too short"}
+_IN_FIELD: Final = re.compile(r'field "(\w+)"')
+_ALIKE: Final = 0.9  # of 1: how much two names of variables have in common that are taken for the same
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    """Check that a header can carry ``key``."""
+    if not re.fullmatch(r"[!-~]*", key.get_secret_value()):
+        raise ValueError("it has other than ASCII letters, digits and signs")
+    return key
 
 
 class Settings(BaseSettings):
@@ -58,7 +75,7 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
-    api_key: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+    api_key: Annotated[SecretStr, Field(min_length=16), AfterValidator(_sendable)] | None = Field(
         default=None, description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 letters."
     )
     open_probes: bool = Field(default=True, description="Whether /livez, /readyz and /healthz need no key.")
@@ -70,10 +87,24 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Return the settings of the environment; end the program with one sentence where one of them is wrong."""
+    _warn_of_misspelt()
     try:
         return Settings()
     except ValidationError as exc:
-        fault = exc.errors()[0]
-        raise SystemExit(f"{_PREFIX}{str(fault['loc'][0]).upper()} is wrong: {fault['msg']}. See the README.") from None
+        fault = exc.errors(include_url=False, include_input=False)[0]
+        raise SystemExit(_sentence(str(fault["loc"][0]), _SAID.get(fault["type"], fault["msg"]))) from None
     except SettingsError as exc:
-        raise SystemExit(f"A setting is wrong: {exc}; lists are written as JSON. See the README.") from None
+        found = _IN_FIELD.search(str(exc))
+        raise SystemExit(_sentence(found[1], "it is no JSON") if found else f"A setting is wrong: {exc}.") from None
+
+
+def _sentence(name: str, what: str) -> str:
+    return f"{_PREFIX}{name.upper()} is wrong ({what}): {Settings.model_fields[name].description} See the README."
+
+
+def _warn_of_misspelt() -> None:
+    """Say which variables look like settings but are none; Kubernetes sets some of its own under our prefix."""
+    names = [_PREFIX + name.upper() for name in Settings.model_fields]
+    for variable in sorted(os.environ.keys() - set(names)):
+        if variable.startswith(_PREFIX) and (meant := difflib.get_close_matches(variable, names, 1, _ALIKE)):
+            logger.warning("%s is no setting: did you mean %s?", variable, meant[0])

@@ -57,3 +57,42 @@ def test_a_wrong_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tooshort" not in str(caught.value)
     monkeypatch.setenv("IMAGE_RECOGNITION_API_KEY", "correct-horse-battery-staple")
     assert "horse" not in repr(Settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("API_KEY", "open-sesame", "too short"),
+        ("API_KEY", "schlüssel-mit-umlaut", "ASCII"),
+        ("API_KEY", "a key with spaces in it", "ASCII"),
+        ("MODEL", "not a tag", "name:version"),
+        ("CORS_ORIGINS", "https://example.org", "JSON"),
+        ("THREADS", "many", "integer"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_that_says_what_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """It names the variable, the fault and what belongs there, but never repeats the value of a key."""
+    monkeypatch.setenv(f"IMAGE_RECOGNITION_{name}", value)
+    with pytest.raises(SystemExit) as caught:
+        read_settings()
+    sentence = str(caught.value)
+    assert sentence.startswith(f"IMAGE_RECOGNITION_{name} is wrong (")
+    assert said in sentence
+    assert str(Settings.model_fields[name.lower()].description) in sentence
+    assert name != "API_KEY" or value not in sentence
+
+
+def test_a_misspelt_variable_is_told_but_those_of_kubernetes_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who sets IMAGE_RECOGNITION_THREAD learns that nothing listens to it."""
+    monkeypatch.setenv("IMAGE_RECOGNITION_THREAD", "3")
+    monkeypatch.setenv("IMAGE_RECOGNITION_PORT", "tcp://10.0.0.1:8000")
+    monkeypatch.setenv("IMAGE_RECOGNITION_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("IMAGE_RECOGNITION_PORT_8000_TCP_PROTO", "tcp")
+    read_settings()
+    assert [record.getMessage() for record in caplog.records] == [
+        "IMAGE_RECOGNITION_THREAD is no setting: did you mean IMAGE_RECOGNITION_THREADS?"
+    ]
