@@ -16,7 +16,7 @@ import pybase64
 from PIL import Image, PngImagePlugin
 
 from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
-from src.formats import check_container
+from src.formats import check_container, png
 from src.geometry import Picture
 from src.strips import by_bands, strips
 
@@ -135,6 +135,7 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
             reduced = enough is not None and _reduce(image, enough)
             _check_memory(image, announced, held, limits)
             image.load()  # turns TIFF upright, and then no orientation is left
+            _check_pixels(image, data)
             _mend_colour_key(image, data)
             return _picture(image, announced if reduced else image.size)
     except ImageTooLarge:
@@ -187,6 +188,15 @@ def _check_memory(image: Image.Image, announced: tuple[int, int], held: float, l
             f"The picture has {announced[0]} x {announced[1]} pixels: of a {image.format} file of this kind at most"
             f" {most / (held + _BYTES_OF_RGB):.0f} are accepted, so send a smaller copy, or a baseline JPEG file."
         )
+
+
+def _check_pixels(image: Image.Image, data: bytes) -> None:
+    """Refuse a PNG whose pixels end too early: Pillow says nothing and leaves the rest black, which is cheap to see."""
+    if image.format != "PNG":
+        return
+    last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
+    if (image.info.get("interlace") or not last.any()) and not png.has_all_pixels(data):
+        raise ValueError("its pixels end too early")
 
 
 def _reduce(image: Image.Image, enough: Enough) -> bool:

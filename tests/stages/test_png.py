@@ -209,6 +209,49 @@ def test_a_png_that_is_wrong_inside_is_broken(data: bytes) -> None:
         decode_image(data, LIMITS)
 
 
+def ending_early(samples: Samples, colour: int, bits: int, *, interlaced: bool, missing: int) -> bytes:
+    """Return a PNG file of ``samples`` whose compressed pixels, well formed, end ``missing`` bytes too early."""
+    whole = encoded(samples, colour, bits, interlaced=interlaced, first=0, mixed=False, key=b"")
+    first, position, pixels = whole.index(b"IDAT") - 4, whole.index(b"IDAT") - 4, b""
+    while whole[position + 4 : position + 8] == b"IDAT":
+        length = int.from_bytes(whole[position : position + 4], "big")
+        pixels += whole[position + 8 : position + 8 + length]
+        position += 12 + length
+    body = zlib.decompress(pixels)
+    return whole[:first] + chunk(b"IDAT", zlib.compress(body[: len(body) - missing])) + IEND
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("colour", "bits"), KINDS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (8, 9), (13, 2)])
+def test_black_pixels_are_pixels_but_missing_ones_are_not(
+    height: int, width: int, colour: int, bits: int, *, interlaced: bool
+) -> None:
+    """A file without its last byte of pixels, which would be shown as black, is refused; one that is black is not."""
+    black = np.zeros((height, width, CHANNELS[colour]), np.uint16)
+    decode_image(ending_early(black, colour, bits, interlaced=interlaced, missing=0), LIMITS)
+    with pytest.raises(BrokenImage, match=r"end too early|truncated"):
+        decode_image(ending_early(black, colour, bits, interlaced=interlaced, missing=1), LIMITS)
+    if height > 1 and width > 1:
+        bright = np.full_like(black, 2**bits - 1)
+        missing = (height - 1) * width * CHANNELS[colour] * bits // 16
+        with pytest.raises(BrokenImage, match=r"end too early|truncated"):
+            decode_image(ending_early(bright, colour, bits, interlaced=interlaced, missing=missing + 1), LIMITS)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_the_pixels_of_a_large_black_picture_are_counted_to_the_last(missing: int) -> None:
+    """Nine megabytes that were compressed to nine kilobytes are all there, or are refused."""
+    body = bytes((1 + 3 * 2000) * 1500 - missing)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2000, 1500, 8, 2, 0, 0, 0))
+    data = VALID[:8] + header + chunk(b"IDAT", zlib.compress(body)) + IEND
+    if missing:
+        with pytest.raises(BrokenImage, match=r"end too early|truncated"):
+            decode_image(data, LIMITS)
+    else:
+        assert decode_image(data, LIMITS).image.getextrema() == ((0, 0), (0, 0), (0, 0))
+
+
 @pytest.mark.skipif(not SUITE, reason="needs PngSuite in ../shared")
 @pytest.mark.parametrize(
     "path",
