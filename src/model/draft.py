@@ -22,7 +22,7 @@ from src.model.restore import make, restore
 from src.model.split import SplitNetwork, split
 from src.model.tensors import load_weights
 from src.model.torch_runtime import TorchRuntime
-from src.model.verify import Agreement, Verification, compare, random_pictures, verify
+from src.model.verify import Agreement, Verification, answers, compare, random_pictures, verify
 
 __all__ = ["Draft", "draft"]
 
@@ -56,7 +56,9 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
         folder = Path(scratch)
         manifest, stored, verification = _written(checkpoint, folder)
         del checkpoint  # its weights are a network's worth of memory
-        manifest, agreement = _with_engine(stored, manifest, folder)
+        networks = [stored]
+        del stored  # the same
+        manifest, agreement = _with_engine(networks, manifest, folder)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         yield Draft(folder, manifest, verification, agreement)
 
@@ -99,14 +101,19 @@ def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return kept
 
 
-def _with_engine(network: SplitNetwork, manifest: Manifest, folder: Path) -> tuple[Manifest, Agreement | None]:
-    """Convert the network for OpenVINO; return the manifest that says so, or why it stays with torch."""
+def _with_engine(networks: list[SplitNetwork], manifest: Manifest, folder: Path) -> tuple[Manifest, Agreement | None]:
+    """Convert the only one of ``networks`` for OpenVINO; return the manifest that says so, or why it stays with torch.
+
+    It is taken from the list, so that its memory is free when OpenVINO compiles, which takes as much again.
+    """
+    network = networks.pop()
+    expected = answers(TorchRuntime.of(network, manifest.input, "cpu", "fp32", 1), manifest.input.crop)
     try:
         head = _convert(network, manifest.input, folder)
+        del network
         converted = manifest.model_copy(update={"engine": "openvino", "head": head, "sha256": _sums(folder)})
         running = OpenVinoRuntime.start(folder, converted, "fp32", 1)
-        original = TorchRuntime.of(network, manifest.input, "cpu", "fp32", 1)
-        return converted, compare(running, original, manifest.input.crop)
+        return converted, compare(running, expected, manifest.input.crop)
     except ModelError as exc:
         for file in folder.iterdir():
             if file.name not in manifest.sha256:

@@ -1,6 +1,7 @@
 """The checks that a network passes before it is stored."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from src.errors import ModelError
-from src.model.runtime import Runtime
+from src.model.runtime import Evaluation, Runtime
 from src.model.split import SplitNetwork
 from src.stages.gradcam import gradcam
 
-__all__ = ["Agreement", "Verification", "compare", "random_pictures", "verify"]
+__all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "random_pictures", "verify"]
 
 _PROBES: Final = 2
 _MAX_PROBABILITY: Final = 1e-4
@@ -38,6 +39,15 @@ class Agreement:
 
     probability: float
     heat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a runtime makes of a picture: the logits (C,), and the heatmap (h, w) of the class ``class_index``."""
+
+    class_index: int
+    logits: NDArray[np.float32]
+    heat: NDArray[np.float32]
 
 
 def random_pictures(input_size: tuple[int, int]) -> torch.Tensor:
@@ -66,33 +76,51 @@ def verify(network: nn.Module, parts: SplitNetwork, stored: SplitNetwork, input_
     return Verification(_difference(logits, parts, probes), _difference(logits, stored, probes))
 
 
-def compare(runtime: Runtime, reference: Runtime, input_size: tuple[int, int]) -> Agreement:
-    """Compare the answers of two runtimes to seeded random pictures of ``input_size`` (height, width).
+def answers(runtime: Runtime, input_size: tuple[int, int]) -> tuple[Answer, ...]:
+    """Return what ``runtime`` makes of seeded random pictures of ``input_size`` (height, width)."""
+    return tuple(
+        _answer(evaluation, int(evaluation.logits.argmax())) for evaluation in _evaluations(runtime, input_size)
+    )
+
+
+def compare(runtime: Runtime, expected: Sequence[Answer], input_size: tuple[int, int]) -> Agreement:
+    """Compare what ``runtime`` makes of seeded random pictures of ``input_size`` to the ``expected`` answers of torch.
 
     Raises:
         ModelError: They differ by more than 1e-4 in a probability or by more than 1e-3 in a heatmap.
     """
-    generator = np.random.default_rng(0)
-    noise = generator.integers(0, 256, (*input_size, 3), np.uint8)
-    shades = np.linspace(noise[0, 0], noise[-1, -1], input_size[0] * input_size[1]).reshape(noise.shape)
-    agreements = [_agreement(runtime, reference, pixels) for pixels in (noise, shades.astype(np.uint8))]
+    agreements = [
+        _agreement(_answer(evaluation, wanted.class_index), wanted)
+        for evaluation, wanted in zip(_evaluations(runtime, input_size), expected, strict=True)
+    ]
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
     if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
         raise ModelError(
-            f"In {runtime.name} the network answers otherwise than in {reference.name}:"
+            f"In {runtime.name} the network answers otherwise than in torch:"
             f" by {probability:.1g} in a probability, by {heat:.1g} in a heatmap."
         )
     return Agreement(probability, heat)
 
 
-def _agreement(runtime: Runtime, reference: Runtime, pixels: NDArray[np.uint8]) -> Agreement:
-    ours, theirs = runtime.evaluate(pixels, explained=True), reference.evaluate(pixels, explained=True)
-    index = int(theirs.logits.argmax())
-    heat, expected = (gradcam(one.features, one.weights(index)).values for one in (ours, theirs))
-    if heat.shape != expected.shape:
+def _evaluations(runtime: Runtime, input_size: tuple[int, int]) -> Iterator[Evaluation]:
+    """Evaluate a picture of noise, and one of shades."""
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (*input_size, 3), np.uint8)
+    shades = np.linspace(noise[0, 0], noise[-1, -1], input_size[0] * input_size[1]).reshape(noise.shape)
+    for pixels in (noise, shades.astype(np.uint8)):
+        yield runtime.evaluate(pixels, explained=True)
+
+
+def _answer(evaluation: Evaluation, class_index: int) -> Answer:
+    heat = gradcam(evaluation.features, evaluation.weights(class_index)).values
+    return Answer(class_index, evaluation.logits, heat)
+
+
+def _agreement(found: Answer, wanted: Answer) -> Agreement:
+    if found.heat.shape != wanted.heat.shape:
         return Agreement(math.inf, math.inf)
-    found, wanted = (torch.from_numpy(one.logits).double().softmax(0) for one in (ours, theirs))
-    return Agreement(float((found - wanted).abs().max()), float(np.abs(heat - expected).max()))
+    likely, expected = (torch.from_numpy(one.logits).double().softmax(0) for one in (found, wanted))
+    return Agreement(float((likely - expected).abs().max()), float(np.abs(found.heat - wanted.heat).max()))
 
 
 def _first_damaged(network: nn.Module) -> str:

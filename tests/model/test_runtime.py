@@ -22,7 +22,7 @@ from src.model.network import build
 from src.model.openvino_runtime import OpenVinoRuntime
 from src.model.runtime import Evaluation, Runtime, start
 from src.model.torch_runtime import TorchHead
-from src.model.verify import compare
+from src.model.verify import answers, compare
 from src.stages.gradcam import gradcam
 from src.stages.transform import normalize
 from tests.places import ROOT
@@ -179,7 +179,7 @@ def test_comparing_finds_a_difference() -> None:
     with draft(_checkpoint("torchvision/resnet18")) as one, draft(_checkpoint("torchvision/alexnet")) as other:
         running = _start(one), _start(other)
     with pytest.raises(ModelError, match="answers otherwise"):
-        compare(*running, CROP)
+        compare(running[0], answers(running[1], CROP), CROP)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
