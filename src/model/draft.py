@@ -1,5 +1,6 @@
 """A checkpoint -> a verified model in a folder, ready for the store."""
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,8 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         manifest, stored, verification = _written(checkpoint, folder)
-        del checkpoint  # its weights are a network's worth of memory
+        del checkpoint  # its weights are a network's worth of memory,
+        gc.collect()  # and held by graphs that refer to themselves
         networks = [stored]
         del stored  # the same
         manifest, agreement = _with_engine(networks, manifest, folder)
@@ -111,6 +113,7 @@ def _with_engine(networks: list[SplitNetwork], manifest: Manifest, folder: Path)
     try:
         head = _convert(network, manifest.input, folder)
         del network
+        gc.collect()  # the graphs that it was traced to refer to themselves
         converted = manifest.model_copy(update={"engine": "openvino", "head": head, "sha256": _sums(folder)})
         running = OpenVinoRuntime.start(folder, converted, "fp32", 1)
         return converted, compare(running, expected, manifest.input.crop)
