@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import save_model
-from tests.serving import Server, start_server
+from tests.serving import Server, running_server
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +20,8 @@ def stored_model() -> str:
 @pytest.fixture(scope="session")
 def server(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server of the default network with default settings."""
-    started = start_server("service:ImageRecognition", tmp_path_factory.mktemp(stored_model))
-    try:
-        started.wait_until_ready()
-        yield started
-    finally:
-        started.stop()
+    with running_server(tmp_path_factory.mktemp(stored_model)) as running:
+        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,3 +69,14 @@ def start_server(target: str, folder: Path, environment: Mapping[str, str] | Non
             stderr=subprocess.STDOUT,
         )
     return Server(f"http://127.0.0.1:{port}", process, log_file)
+
+
+@contextmanager
+def running_server(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Serve this project, its log in ``folder``, as long as the context lasts; on entry the server is ready."""
+    started = start_server("service:ImageRecognition", folder, environment)
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.stop()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from src.api.schemas import ErrorResponse
-from tests.serving import Server, start_server
+from tests.serving import Server, running_server
 
 SECONDS = 1.0
 
@@ -19,13 +19,9 @@ SECONDS = 1.0
 @pytest.fixture(scope="module")
 def hasty(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that gives every client one second."""
-    folder = tmp_path_factory.mktemp(f"hasty-{stored_model}")
-    started = start_server("service:ImageRecognition", folder, {"IMAGE_RECOGNITION_TIMEOUT": str(SECONDS)})
-    try:
-        started.wait_until_ready()
-        yield started
-    finally:
-        started.stop()
+    environment = {"IMAGE_RECOGNITION_TIMEOUT": str(SECONDS)}
+    with running_server(tmp_path_factory.mktemp(f"hasty-{stored_model}"), environment) as running:
+        yield running
 
 
 def connect(server: Server) -> socket.socket:

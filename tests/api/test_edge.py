@@ -13,7 +13,7 @@ import pytest
 
 from src.api.schemas import ErrorResponse
 from tests.places import PACKAGED_PHOTOS
-from tests.serving import Server, start_server
+from tests.serving import Server, running_server
 
 CAT = PACKAGED_PHOTOS[0].read_bytes()
 KEY = "correct-horse-battery-staple"
@@ -33,13 +33,8 @@ def guarded(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "IMAGE_RECOGNITION_MAX_QUEUE": "0",
         "IMAGE_RECOGNITION_TIMEOUT": "3",
     }
-    folder = tmp_path_factory.mktemp(f"guarded-{stored_model}")
-    started = start_server("service:ImageRecognition", folder, environment)
-    try:
-        started.wait_until_ready()
-        yield started
-    finally:
-        started.stop()
+    with running_server(tmp_path_factory.mktemp(f"guarded-{stored_model}"), environment) as running:
+        yield running
 
 
 @pytest.fixture
