@@ -9,7 +9,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api.errors import ERROR_CODE
-from src.api.logs import request_id
+from src.api.logs import log_fields, request_id
 from src.api.metrics import Metrics
 from src.api.routes import METRICS, PROBES
 
@@ -86,4 +86,4 @@ def _log(scope: Scope, status: int, code: str | None, seconds: float) -> None:
         "ms": round(1000 * seconds, 1),
         "request_id": request_id.get(),
     }
-    logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+    log_fields(logger, fields)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.api.admission import Admission
 from src.api.errors import error_response
+from src.api.logs import log_fields
 from src.api.metrics import Metrics
 from src.api.routes import RECOGNITION
 from src.errors import Busy
@@ -82,7 +83,7 @@ class Gate:
         host, port = client or ("", 0)
         own_id = secrets.token_hex(8)
         fields = {"client": f"{host}:{port}", "status": int(status), "code": code, "request_id": own_id}
-        logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+        log_fields(logger, fields)
         self._metrics.unreadable(status, code)
         return own_id
 

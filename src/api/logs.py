@@ -6,7 +6,7 @@ import time
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
-__all__ = ["JsonLines", "configure_logs", "request_id"]
+__all__ = ["JsonLines", "configure_logs", "log_fields", "request_id"]
 
 # Id of the request that is being answered, in its task and in every thread that works for it; empty outside of one.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -41,3 +41,8 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
         logging.captureWarnings(capture=True)
         for handler in {handler for name in _OF_OTHERS for handler in logging.getLogger(name).handlers}:
             handler.setFormatter(JsonLines())
+
+
+def log_fields(logger: logging.Logger, fields: dict[str, Any]) -> None:
+    """Write ``fields`` as one line: as text name=value, in JSON each under its own name."""
+    logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
