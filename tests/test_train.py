@@ -154,24 +154,25 @@ def interrupted_when_there_is(file: Path) -> Iterator[None]:
 
     over = threading.Event()
     thread = threading.Thread(target=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores Ctrl-C
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_keeps_the_best_checkpoint(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Stopped after some epochs it says that the best is kept, how good it is and what comes next."""
-    handler = signal.getsignal(signal.SIGINT)
     with interrupted_when_there_is(tmp_path / "last.ckpt"):
         assert train.main([str(photos), *TINY, "--epochs", "500", "--out", str(tmp_path)]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     out = capsys.readouterr().out
     assert "the best checkpoint so far is kept" in out
     assert "save_model.py" in out
     assert checkpoint(tmp_path / "best.ckpt")["hyper_parameters"]["labels"] == ["blue", "green", "red"]
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_only_a_run_of_the_same_data_can_be_resumed(
