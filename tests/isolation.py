@@ -16,5 +16,8 @@ def run_alone(check: Callable[[str], None], argument: str) -> None:
     """
     process = multiprocessing.get_context("fork").Process(target=check, args=(argument,))
     process.start()
-    process.join()
+    try:
+        process.join()
+    finally:
+        process.kill()  # where the test's time is over
     assert process.exitcode == 0, f"{argument} failed with exit code {process.exitcode}: see standard error"

@@ -1,6 +1,5 @@
 """Every architecture: torchvision's classification networks, and the smallest network of each of timm's families."""
 
-import gc
 import re
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from src.model.network import build
 from src.model.split import split
 from src.model.torch_runtime import TorchHead
 from src.stages.gradcam import gradcam
+from tests.isolation import run_alone
 from tests.oracles import whole_backward
 
 CLASSES = 5
@@ -119,7 +119,4 @@ def test_a_network_that_has_no_single_map_is_refused(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", [*TORCHVISION, *TIMM])
 def test_every_architecture_is_split_and_explained(architecture: str) -> None:
     """Every network's parts and heatmaps are those of the whole, or it is refused for the reason in the table."""
-    try:
-        (_check_refused if architecture in REFUSED else _check)(architecture)
-    finally:
-        gc.collect()
+    run_alone(_check_refused if architecture in REFUSED else _check, architecture)

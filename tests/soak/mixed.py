@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -27,7 +28,7 @@ __all__ = ["Soak"]
 _CLIENTS: Final = 24
 _REPORT_EVERY: Final = 5_000
 _SAMPLE_SECONDS: Final = 2.0
-_GROWTH: Final = 0.05
+_GROWTH: Final = 0.02
 _FORM: Final = "multipart/form-data; boundary=x"
 
 
@@ -138,7 +139,7 @@ class Soak:
         """Return what should not have been, as sentences."""
         found = [f"{count} times {name!r} was answered {status}" for (name, status), count in self.wrong.items()]
         tenth = max(1, len(self.sizes) // 10)
-        early, late = max(self.sizes[tenth : 4 * tenth]), max(self.sizes[-3 * tenth :])
+        early, late = median(self.sizes[tenth : 4 * tenth]), median(self.sizes[-3 * tenth :])
         if late > (1 + _GROWTH) * early:
             found.append(f"the memory grew from {early / 1e6:.0f} to {late / 1e6:.0f} MB")
         found += [

@@ -35,6 +35,18 @@ def test_mixed_requests_get_documented_answers(server: Server) -> None:
     assert "Traceback" not in server.log
 
 
+@pytest.mark.parametrize(
+    ("growth", "largest", "found"),
+    [(0, 0, False), (0, 22_000_000, False), (200_000, 0, True)],
+    ids=["flat", "one large body at the end", "a leak"],
+)
+def test_only_memory_that_stays_is_growth(server: Server, growth: int, largest: int, found: bool) -> None:  # noqa: FBT001 - of pytest
+    """A large body that a sample happens to meet is no growth; what is never given back is."""
+    sizes = [246_000_000 + growth * sample for sample in range(100)]
+    sizes[-5] += largest
+    assert bool(Soak(server, sizes=sizes).faults()) == found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_many_mixed_requests_leave_memory_and_files_flat(server: Server) -> None:
