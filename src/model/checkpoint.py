@@ -1,7 +1,7 @@
 """A file with trained weights, and what a person says of it -> everything that serving needs."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +12,9 @@ from torch import nn
 
 from src.errors import ModelError
 from src.model.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
+from src.model.fingerprints import every_architecture
 from src.model.inputs import TUTORIAL, USUAL, published_input
-from src.model.labels import read_labels
+from src.model.labels import labels_in, read_labels
 from src.model.manifest import InputSpec
 from src.model.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
 from src.model.weights_file import WeightsFile, read_weights_file
@@ -21,6 +22,7 @@ from src.model.weights_file import WeightsFile, read_weights_file
 __all__ = ["Checkpoint", "Given", "read_checkpoint"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
+_LABELS: Final = ("labels", "classes", "class_names", "class_to_idx", "idx_to_class", "id2label")  # as people call them
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 _SHOWN: Final = 6
 
@@ -103,7 +105,7 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
 
 def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]]:
     stored = file.hyper_parameters.get("architecture")
-    name = given or (stored if isinstance(stored, str) else None)
+    name = given or (stored if isinstance(stored, str) and stored in every_architecture() else None)
     if name is not None:
         return fit(file.tensors, full_name(name)), (
             f"architecture: {name}, as {'you said' if given else 'the file says'}",
@@ -115,6 +117,8 @@ def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]
             f"No network of torchvision or timm has just these tensors ({some}, ...): name the network with --arch,"
             f" to see what differs, or give your own class with --module.{nearest(file.tensors)}"
         )
+    if named := _named(fits, file.hyper_parameters):
+        return named, (f"architecture: {named.architecture}, recognized by its tensors and named in the file",)
     others = [candidate.architecture for candidate in fits[1:]]
     note = f"architecture: {fits[0].architecture}, recognized by its tensors"
     if others:
@@ -123,17 +127,29 @@ def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]
     return fits[0], (note,)
 
 
+def _named(fits: Sequence[Fit], hyper_parameters: Mapping[str, Any]) -> Fit | None:
+    """Return the first of ``fits`` that a hyper-parameter names: other padding may have the same tensors."""
+    names = [value for value in hyper_parameters.values() if isinstance(value, str)]
+    return next((fit for fit in fits if any(_is_called(fit.architecture, name) for name in names)), None)
+
+
+def _is_called(architecture: str, name: str) -> bool:
+    library, _, short = architecture.partition("/")
+    plain = name.partition(".")[0] if library == "timm" else name  # timm puts a tag of the weights behind
+    return plain in {architecture, short}
+
+
 def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], str]:
     if num_classes == 1:
         raise ModelError(
             "The network has one output, but percentages need two classes: of a sigmoid's w and b make a last layer"
             " with the weights (0, w) and the biases (0, b), whose softmax is the same."
         )
-    stored = file.hyper_parameters.get("labels", file.hyper_parameters.get("classes"))
+    stored = next(filter(None, (labels_in(file.hyper_parameters.get(name)) for name in _LABELS)), None)
     if given is not None:
         labels, source = read_labels(given), "given"
-    elif isinstance(stored, list | tuple) and all(isinstance(label, str) for label in stored):
-        labels, source = tuple(stored), "from the file"
+    elif stored is not None:
+        labels, source = stored, "from the file"
     else:
         labels, source = tuple(f"class {index}" for index in range(num_classes)), "made up: give names with --labels"
     if len(labels) != num_classes:

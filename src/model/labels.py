@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src.errors import ModelError
 
-__all__ = ["read_labels"]
+__all__ = ["labels_in", "read_labels"]
 
 
 def read_labels(source: str) -> tuple[str, ...]:
@@ -45,17 +45,25 @@ def _from_json(path: Path) -> tuple[str, ...]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as exc:
         raise ModelError(f"{path} is no JSON: {exc}.") from exc
-    if isinstance(content, list) and all(isinstance(label, str) for label in content):
+    labels = labels_in(content)
+    if labels is None:
+        raise ModelError(f"{path} is neither a list of names nor a map between names and the indices 0, 1, 2, ...")
+    return labels
+
+
+def labels_in(content: object) -> tuple[str, ...] | None:
+    """Return the class names, by index, of a list of them or a map between them and 0, 1, 2, ...; None of all else."""
+    if isinstance(content, list | tuple) and all(isinstance(label, str) for label in content):
         return tuple(content)
     if isinstance(content, Mapping):
         by_index = _by_index(content)
         if sorted(by_index) == list(range(len(by_index))):
             return tuple(by_index[index] for index in range(len(by_index)))
-    raise ModelError(f"{path} is neither a list of names nor a map between names and the indices 0, 1, 2, ...")
+    return None
 
 
-def _by_index(content: Mapping[str, object]) -> dict[int, str]:
+def _by_index(content: Mapping[object, object]) -> dict[int, str]:
     """Return index -> name of a map either way round; what is neither is left out."""
-    named = {value: name for name, value in content.items() if type(value) is int}
-    numbered = {int(key): name for key, name in content.items() if key.isdecimal() and isinstance(name, str)}
+    named = {index: name for name, index in content.items() if type(index) is int and isinstance(name, str)}
+    numbered = {int(str(key)): name for key, name in content.items() if str(key).isdecimal() and isinstance(name, str)}
     return named or numbered

@@ -67,6 +67,42 @@ def test_several_candidates_are_listed(tmp_path: Path) -> None:
     assert "choose with --arch" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("hyper_parameters", "expected"),
+    [
+        ({}, "torchvision/resnet18"),
+        ({"net": "resnet18"}, "torchvision/resnet18"),
+        ({"net": "timm/resnet18"}, "timm/resnet18"),
+        ({"optimizer": "adam.w", "model_name": "resnet18.a1_in1k"}, "timm/resnet18"),
+        ({"architecture": "ResNet-18 of ours", "net": "vit"}, "torchvision/resnet18"),
+    ],
+)
+def test_a_name_in_the_file_chooses_among_candidates(
+    hyper_parameters: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """Of several networks that fit it is the one that a hyper-parameter names, if any does."""
+    file = lightning(tmp_path, "torchvision/resnet18", **hyper_parameters)
+    assert read_checkpoint(file, Given()).architecture == expected
+
+
+@pytest.mark.parametrize(
+    "hyper_parameters",
+    [
+        {"classes": ("bus", "car")},
+        {"class_names": ["bus", "car"]},
+        {"class_to_idx": {"car": 1, "bus": 0}},
+        {"idx_to_class": {0: "bus", 1: "car"}},
+        {"id2label": {"0": "bus", "1": "car"}},
+        {"classes": 2, "class_names": ["bus", "car"]},
+    ],
+)
+def test_labels_are_found_under_the_names_that_people_give_them(
+    hyper_parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    """A list of names or a map between names and indices, under any of the usual hyper-parameters, gives the labels."""
+    assert read_checkpoint(lightning(tmp_path, **hyper_parameters), Given()).labels == ("bus", "car")
+
+
 def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:
     """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
     notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
