@@ -48,7 +48,7 @@ test: $(READY) ## run the tests, but for the sweep over every architecture
 test-container: $(READY) ## build the image, look into it, run it hardened (SKIP_CONTAINER_TESTS=1: not)
 	$(BIN)/python -m pytest -m container -n 0 --timeout 600 tests/container
 
-test-all: $(READY) ## run all tests, the sweep over every architecture included
+test-all: $(READY) ## run all tests, the sweep over every architecture included (54 minutes, 8 GB)
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m slow -n 0 # one at a time: two large networks at once would take more than 8 GB
 
