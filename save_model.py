@@ -93,10 +93,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_that_all_is_used(options: argparse.Namespace) -> None:
-    """Refuse what would be ignored: the default network is what it is."""
+    """Refuse at once what would be ignored, or fail in the end."""
     given = [name for name in _OF_A_CHECKPOINT if getattr(options, name) is not None]
     if options.checkpoint is None and given:
         raise ModelError(f"--{given[0]} says how to read a checkpoint, but none is given: name its file first.")
+    if options.check and not options.check.is_dir():
+        raise ModelError(f"There is no folder {options.check} to check it on.")
+    if options.module and options.arch:
+        raise ModelError("--module and --arch both say which network it is: give only one of them.")
 
 
 def _size(text: str) -> int | tuple[int, int]:

@@ -96,6 +96,23 @@ def test_what_would_be_ignored_is_refused(option: list[str], capsys: pytest.Capt
     assert f"{option[0]} says how to read a checkpoint, but none is given" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["x.pt", "--module", "net.py:Net", "--arch", "resnet18"], "--module and --arch both say"),
+        (["x.pt", "--check", "nowhere"], "There is no folder nowhere"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_at_once(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options that contradict each other, and a folder that is not there, are told before the file is read."""
+    assert save_model.main(options) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert "Reading" not in shown.out
+
+
 def test_an_unknown_option_is_refused() -> None:
     """A typing error ends with exit code 2 and the usage."""
     refused = _run("--nmae", "x")

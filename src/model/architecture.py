@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -18,7 +19,7 @@ _WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParal
 _COPIES: Final = ("ema", "teacher", "momentum", "average", "averaged", "swa")
 _COUNTER: Final = "num_batches_tracked"
 _MAX_SURPLUS_CHILDREN: Final = 3
-_PROBE_CLASSES: Final = 2
+_PROBE_CLASSES: Final = 4_099  # a size that no other layer has
 _MAX_PREFIXES: Final = 4
 _MAX_SIMILAR: Final = 12
 
@@ -67,9 +68,9 @@ def fit(tensors: Mapping[str, torch.Tensor], architecture: str) -> Fit:
         ModelError: Some are missing or have other shapes; the message names them, and the network that would fit.
     """
     probe = build_empty(architecture, _PROBE_CLASSES).state_dict()
-    num_classes = _num_classes(_likeliest(tensors, probe), probe)
-    expected = probe if num_classes is None else build_empty(architecture, num_classes).state_dict()
-    return fit_expected(tensors, architecture, expected, num_classes or 0)
+    part = _likeliest(tensors, probe)
+    num_classes = _num_classes(part, probe) or _num_classes_of(part, architecture)
+    return fit_expected(tensors, architecture, build_empty(architecture, num_classes).state_dict(), num_classes)
 
 
 def fit_expected(
@@ -80,15 +81,24 @@ def fit_expected(
     What lies beside the network's own children, such as losses, is left out; what lies within them must belong there.
 
     Raises:
-        ModelError: Some are missing, surplus, or have other shapes; the message names them.
+        ModelError: Some are missing, surplus, or have other shapes; the message names them, and what would fit.
     """
+    try:
+        return _select(tensors, architecture, expected, num_classes)
+    except ModelError as exc:
+        raise ModelError(f"{exc}{_better(tensors)}") from None
+
+
+def _select(
+    tensors: Mapping[str, torch.Tensor], architecture: str, expected: Mapping[str, torch.Tensor], num_classes: int
+) -> Fit:
     part = _likeliest(tensors, expected)
     children = {name.partition(".")[0] for name in expected}
     counters = {name: torch.tensor(0) for name in expected if name.endswith(_COUNTER)}
     own = {name: tensor for name, tensor in part.tensors.items() if name.partition(".")[0] in children}
     faults = describe_faults(expected, counters | own)
     if faults:
-        raise ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors)}")
+        raise ModelError(f"The tensors do not fit {architecture}: {faults}.")
     used = {part.names[name] for name in own}
     return Fit(architecture, num_classes, counters | own, tuple(name for name in tensors if name not in used))
 
@@ -108,15 +118,13 @@ def recognize(tensors: Mapping[str, torch.Tensor]) -> tuple[Fit, ...]:
 
 
 def _exact_fits(part: _Part, tensors: Mapping[str, torch.Tensor]) -> Iterator[Fit]:
+    named = {part.names[name]: tensor for name, tensor in part.tensors.items()} | dict(tensors)
     for architecture in architectures_with(part.tensors):
         num_classes = _num_classes(part, build_empty(architecture, _PROBE_CLASSES).state_dict())
         if num_classes is not None:
-            try:
-                yield fit(
-                    {part.names[name]: tensor for name, tensor in part.tensors.items()} | dict(tensors), architecture
-                )
-            except ModelError:
-                continue
+            expected = build_empty(architecture, num_classes).state_dict()
+            with suppress(ModelError):
+                yield _select(named, architecture, expected, num_classes)
 
 
 def _better(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -140,9 +148,13 @@ def nearest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _num_classes_of(part: _Part, architecture: str) -> int:
+    """Return the size of the last layer in ``part``, which other layers may contradict."""
     probe = build_empty(architecture, _PROBE_CLASSES).state_dict()
-    last = part.tensors.get(list(probe)[-1])
-    return last.shape[0] if last is not None and last.ndim else _PROBE_CLASSES
+    for name in reversed(probe):
+        stored = part.tensors.get(name)
+        if stored is not None and stored.ndim == probe[name].ndim and _PROBE_CLASSES in probe[name].shape:
+            return stored.shape[list(probe[name].shape).index(_PROBE_CLASSES)]
+    return _PROBE_CLASSES
 
 
 def _num_classes(part: _Part, expected: Mapping[str, torch.Tensor]) -> int | None:

@@ -14,7 +14,7 @@ from src.errors import ModelError
 from src.model.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
 from src.model.fingerprints import every_architecture
 from src.model.inputs import TUTORIAL, USUAL, published_input
-from src.model.labels import labels_in, read_labels
+from src.model.labels import read_labels, stored_labels
 from src.model.manifest import InputSpec
 from src.model.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
 from src.model.weights_file import WeightsFile, read_weights_file
@@ -22,7 +22,7 @@ from src.model.weights_file import WeightsFile, read_weights_file
 __all__ = ["Checkpoint", "Given", "read_checkpoint"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
-_LABELS: Final = ("labels", "classes", "class_names", "class_to_idx", "idx_to_class", "id2label")  # as people call them
+_NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 _SHOWN: Final = 6
 
@@ -127,15 +127,22 @@ def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]
     return fits[0], (note,)
 
 
-def _named(fits: Sequence[Fit], hyper_parameters: Mapping[str, Any]) -> Fit | None:
-    """Return the first of ``fits`` that a hyper-parameter names: other padding may have the same tensors."""
-    names = [value for value in hyper_parameters.values() if isinstance(value, str)]
-    return next((fit for fit in fits if any(_is_called(fit.architecture, name) for name in names)), None)
+def _named(fits: Sequence[Fit], hyper_parameters: Mapping[str, object]) -> Fit | None:
+    """Return the first of ``fits`` that a hyper-parameter names: some differ in their padding alone."""
+    for key in _NAMES:
+        for candidate in fits:
+            if _is_called(candidate.architecture, hyper_parameters.get(key)):
+                return candidate
+    return None
 
 
-def _is_called(architecture: str, name: str) -> bool:
+def _is_called(architecture: str, name: object) -> bool:
+    if not isinstance(name, str):
+        return False
     library, _, short = architecture.partition("/")
-    plain = name.partition(".")[0] if library == "timm" else name  # timm puts a tag of the weights behind
+    plain = name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
+    if library == "timm":  # which puts a tag of the weights behind
+        plain = plain.partition(".")[0]
     return plain in {architecture, short}
 
 
@@ -145,13 +152,10 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
             "The network has one output, but percentages need two classes: of a sigmoid's w and b make a last layer"
             " with the weights (0, w) and the biases (0, b), whose softmax is the same."
         )
-    stored = next(filter(None, (labels_in(file.hyper_parameters.get(name)) for name in _LABELS)), None)
     if given is not None:
         labels, source = read_labels(given), "given"
-    elif stored is not None:
-        labels, source = stored, "from the file"
     else:
-        labels, source = tuple(f"class {index}" for index in range(num_classes)), "made up: give names with --labels"
+        labels, source = stored_labels(file.hyper_parameters, num_classes)
     if len(labels) != num_classes:
         raise ModelError(f"The network has {num_classes} classes but there are {len(labels)} labels: they must agree.")
     shared = next((label for label, count in Counter(labels).items() if count > 1), None)
@@ -164,7 +168,7 @@ def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpe
     stored = file.hyper_parameters.get("input")
     if given.tutorial:
         spec, source = TUTORIAL, "the tutorial's"
-    elif isinstance(stored, Mapping):
+    elif isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys():  # others may mean other things by input
         spec, source = _checked_input(dict(stored)), "from the file"
     elif architecture.startswith(ARCHITECTURE_PREFIX):
         spec, source = USUAL, "the usual one: shorter side 256, centre 224; change it with --resize, --crop, --mean"

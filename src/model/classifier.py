@@ -124,8 +124,6 @@ class Classifier(pl.LightningModule):
     def _step(self, part: str, batch: Batch, smoothing: float) -> torch.Tensor:
         features, targets = batch
         logits = self.learning_layers()(features.contiguous(memory_format=torch.channels_last))
-        if not isinstance(logits, torch.Tensor):  # googlenet and inception_v3 add auxiliary logits when they learn
-            logits = logits.logits
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         right = (logits.argmax(1) == targets).float().mean()
         logged = {f"{part}_loss": loss, f"{part}_accuracy": right}

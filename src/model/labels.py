@@ -2,11 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
+from typing import Final
 
 from src.errors import ModelError
 
-__all__ = ["labels_in", "read_labels"]
+__all__ = ["read_labels", "stored_labels"]
+
+# The hyper-parameters that people keep them in.
+_LABELS: Final = ("labels", "classes", "class_names", "class_to_idx", "idx_to_class", "id2label")
+_COLLECTIONS: Final = (list, tuple, set, Mapping)
 
 
 def read_labels(source: str) -> tuple[str, ...]:
@@ -33,6 +39,29 @@ def read_labels(source: str) -> tuple[str, ...]:
     return labels
 
 
+def stored_labels(hyper_parameters: Mapping[str, object], num_classes: int) -> tuple[tuple[str, ...], str]:
+    """Return the class names that the hyper-parameters of a file give, or made up ones, and where they are from.
+
+    Of several lists or maps the first with a name for each class is taken.
+
+    Raises:
+        ModelError: There are names, but for another number of classes.
+    """
+    written = {name: hyper_parameters[name] for name in _LABELS if isinstance(hyper_parameters.get(name), _COLLECTIONS)}
+    usable = {name: labels for name, value in written.items() if (labels := _labels_in(value)) and all(labels)}
+    for name, labels in usable.items():
+        if len(labels) == num_classes:
+            return labels, f"from {name} in the file"
+    if usable:
+        name, labels = next(iter(usable.items()))
+        raise ModelError(
+            f"The network has {num_classes} classes but there are {len(labels)} labels in the file's {name}:"
+            " give the right ones with --labels."
+        )
+    unusable = f"{' and '.join(written)} in the file is no list or map of names for 0, 1, 2, ...; " if written else ""
+    return tuple(f"class {index}" for index in range(num_classes)), f"made up: {unusable}give names with --labels"
+
+
 def _from_text(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8-sig").strip().splitlines())
@@ -45,25 +74,31 @@ def _from_json(path: Path) -> tuple[str, ...]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as exc:
         raise ModelError(f"{path} is no JSON: {exc}.") from exc
-    labels = labels_in(content)
+    labels = _labels_in(content)
     if labels is None:
         raise ModelError(f"{path} is neither a list of names nor a map between names and the indices 0, 1, 2, ...")
     return labels
 
 
-def labels_in(content: object) -> tuple[str, ...] | None:
+def _labels_in(content: object) -> tuple[str, ...] | None:
     """Return the class names, by index, of a list of them or a map between them and 0, 1, 2, ...; None of all else."""
     if isinstance(content, list | tuple) and all(isinstance(label, str) for label in content):
         return tuple(content)
     if isinstance(content, Mapping):
         by_index = _by_index(content)
-        if sorted(by_index) == list(range(len(by_index))):
+        if len(by_index) == len(content) and sorted(by_index) == list(range(len(by_index))):
             return tuple(by_index[index] for index in range(len(by_index)))
     return None
 
 
 def _by_index(content: Mapping[object, object]) -> dict[int, str]:
-    """Return index -> name of a map either way round; what is neither is left out."""
-    named = {index: name for name, index in content.items() if type(index) is int and isinstance(name, str)}
-    numbered = {int(str(key)): name for key, name in content.items() if str(key).isdecimal() and isinstance(name, str)}
-    return named or numbered
+    """Return index -> name of a map either way round; where both sides are numbers as text the keys are indices."""
+    turned = [(value, key) for key, value in content.items()]
+    for pairs, kind in ((turned, Integral), (content.items(), Integral), (content.items(), str), (turned, str)):
+        if all(_is_index(index, kind) and isinstance(name, str) for index, name in pairs):
+            return {int(str(index)): str(name) for index, name in pairs}
+    return {}
+
+
+def _is_index(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and str(value).isdecimal()

@@ -41,7 +41,7 @@ def instantiate(file: Path, name: str, arguments: Mapping[str, object]) -> nn.Mo
         # Not by import, which would run what it finds in a cache beside the file, and leave one in the model store.
         exec(compile(file.read_bytes(), file, "exec"), module.__dict__)  # noqa: S102 - what --module asks for
         network = _called(getattr(module, name), arguments)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise ModelError(f"{file}:{name} cannot be made: {type(exc).__name__}: {exc}.") from exc
     if not isinstance(network, nn.Module):
         raise ModelError(f"{file}:{name} makes a {type(network).__name__}, not a torch.nn.Module.")

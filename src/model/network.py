@@ -12,7 +12,8 @@ from src.errors import ModelError
 
 __all__ = ["build", "build_to_load"]
 
-_SLOW_TO_INITIALIZE: Final = ("googlenet", "inception_v3")  # minutes of random numbers that are overwritten anyway
+# Their auxiliary heads serve training alone, and often keep other classes; drawing their weights takes minutes.
+_WITH_AUXILIARY_HEADS: Final = ("googlenet", "inception_v3")
 
 _RANDOM: Final = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
@@ -27,7 +28,7 @@ def build(architecture: str, num_classes: int) -> nn.Module:
     if library == "timm" and timm.is_model(name):
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
     elif library == "torchvision" and name in models.list_models(module=models):
-        options = {"init_weights": False} if name in _SLOW_TO_INITIALIZE else {}
+        options = {"init_weights": False, "aux_logits": False} if name in _WITH_AUXILIARY_HEADS else {}
         network = models.get_model(name, weights=None, num_classes=num_classes, **options)
     else:
         raise ModelError(f"There is no network {architecture!r}: name one as torchvision/<name> or timm/<name>.")

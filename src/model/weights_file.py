@@ -23,7 +23,7 @@ from src.errors import ModelError
 __all__ = ["WeightsFile", "read_weights_file"]
 
 _NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "weights")
-_HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams")
+_HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "args")
 _MAX_EXPANSION: Final = 2
 _MAX_STAND_INS: Final = 64
 _OFFENDER: Final = re.compile(r"GLOBAL ([\w.]+)")
@@ -57,7 +57,7 @@ _ALLOWED: Final[list[Any]] = [
     (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
     (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
     (np.dtype, "numpy.dtype"),
-    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"},
+    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?U"},
 ]
 
 
@@ -80,7 +80,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     """
     if not path.is_file():
         raise ModelError(f"There is no file {path}.")
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         return _checked(path, _read_safetensors(path), {})
     content = _read_pickled(path)
     if not isinstance(content, Mapping):
@@ -89,6 +89,15 @@ def read_weights_file(path: Path) -> WeightsFile:
     if isinstance(hyper_parameters, argparse.Namespace):
         hyper_parameters = vars(hyper_parameters)
     return _checked(path, _state_dict(content), hyper_parameters if isinstance(hyper_parameters, Mapping) else {})
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell by the content, which is a header in JSON behind its length, and only of what is neither by the name."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:] == b"{":
+        return True
+    return path.suffix == ".safetensors" and not zipfile.is_zipfile(path)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, object]:
@@ -103,9 +112,10 @@ def _read_pickled(path: Path) -> object:
     stand_ins: list[Any] = []
     while True:
         try:
-            with safe_globals([*_ALLOWED, *stand_ins]), warnings.catch_warnings():
+            # Opened here: torch would go by the name.
+            with path.open("rb") as file, safe_globals([*_ALLOWED, *stand_ins]), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's advice for those who load such files themselves
-                return torch.load(path, map_location="cpu", weights_only=True)
+                return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as exc:
             offender = _OFFENDER.search(str(exc))
             name = offender[1] if offender else _foreign_name(path)
@@ -177,4 +187,5 @@ def _checked(path: Path, state: Mapping[Any, Any], hyper_parameters: Mapping[Any
 
 
 def _is_odd(tensor: torch.Tensor) -> bool:
-    return tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta
+    of_8_bits = tensor.element_size() == 1 and tensor.dtype != torch.bool and tensor.ndim > 1  # without their scale
+    return of_8_bits or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta

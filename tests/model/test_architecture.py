@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
+from torchvision import models
 
 from src.errors import ModelError
 from src.model.architecture import fit, full_name, nearest, recognize
@@ -110,6 +112,37 @@ def test_the_nearest_network_is_named() -> None:
     ):
         fit(grey, "torchvision/alexnet")
     assert nearest({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}) == ""
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ({"fc.weight": torch.zeros(3, 512), "fc.bias": torch.zeros(2)}, r"fc\.weight has the shape \(3, 512\)"),
+        ({"fc.weight": torch.zeros(2, 512), "fc.bias": torch.zeros(9)}, r"fc\.weight has the shape \(2, 512\)"),
+        (
+            {"fc.weight": torch.zeros(3, 512)},
+            r"fc\.bias is missing\. The nearest is [\w/]*resnet18, but fc\.bias is missing\.",
+        ),
+    ],
+    ids=["two kinds of classes", "the other way round", "no bias"],
+)
+def test_a_head_that_contradicts_itself_is_explained(head: dict[str, torch.Tensor], said: str) -> None:
+    """A last layer of which the parts differ, whatever its size, or one that lacks a part, is an error that says so."""
+    body = {name: tensor for name, tensor in RESNET.items() if not name.startswith("fc.")}
+    assert recognize(body | head) == ()
+    with pytest.raises(ModelError, match=said):
+        fit(body | head, "torchvision/resnet18")
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_auxiliary_heads_are_left_out(name: str, classes: int) -> None:
+    """Heads that only training needs may have other classes, as where only the last layer was replaced."""
+    network = models.get_model(name, weights=None, init_weights=False, aux_logits=True)
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    found = recognize({f"model.{key}": tensor for key, tensor in network.state_dict().items()})[0]
+    assert (found.architecture, found.num_classes) == (f"torchvision/{name}", classes)
+    assert {key.split(".")[1].rstrip("12") for key in found.left_out} <= {"AuxLogits", "aux"} != set()
 
 
 def test_a_larger_network_is_not_cut_down() -> None:

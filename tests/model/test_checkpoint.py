@@ -1,8 +1,10 @@
 """From a file and what a person says of it to everything that serving needs."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,6 +76,9 @@ def test_several_candidates_are_listed(tmp_path: Path) -> None:
         ({"net": "resnet18"}, "torchvision/resnet18"),
         ({"net": "timm/resnet18"}, "timm/resnet18"),
         ({"optimizer": "adam.w", "model_name": "resnet18.a1_in1k"}, "timm/resnet18"),
+        ({"model": " hf_hub:timm/ResNet18.a1_in1k"}, "timm/resnet18"),
+        ({"teacher": "timm/resnet18", "model_name": "torchvision/resnet18"}, "torchvision/resnet18"),
+        ({"teacher": "timm/resnet18"}, "torchvision/resnet18"),
         ({"architecture": "ResNet-18 of ours", "net": "vit"}, "torchvision/resnet18"),
     ],
 )
@@ -94,6 +99,10 @@ def test_a_name_in_the_file_chooses_among_candidates(
         {"idx_to_class": {0: "bus", 1: "car"}},
         {"id2label": {"0": "bus", "1": "car"}},
         {"classes": 2, "class_names": ["bus", "car"]},
+        {"class_to_idx": {"car": np.int64(1), "bus": np.int64(0)}},
+        {"class_to_idx": {"car": "1", "bus": "0"}},
+        {"labels": ["image", "target", "id"], "class_names": ["bus", "car"]},
+        {"labels": ["", "car"], "class_names": ["bus", "car"]},
     ],
 )
 def test_labels_are_found_under_the_names_that_people_give_them(
@@ -101,6 +110,42 @@ def test_labels_are_found_under_the_names_that_people_give_them(
 ) -> None:
     """A list of names or a map between names and indices, under any of the usual hyper-parameters, gives the labels."""
     assert read_checkpoint(lightning(tmp_path, **hyper_parameters), Given()).labels == ("bus", "car")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"bus": 0, "coach": 0, "car": 1},
+        {"bus": 1, "car": 2},
+        {"bus": 0, "car": 1, "note": "x"},
+        {"bus": 0, "car": True},
+    ],
+    ids=["an index twice", "from 1", "something else in it", "no index"],
+)
+def test_class_maps_that_cannot_be_read_are_said(names: dict[str, Any], tmp_path: Path) -> None:
+    """A map that does not name the classes 0, 1, 2, ... is not guessed at, and the notes name it."""
+    checkpoint = read_checkpoint(lightning(tmp_path, class_to_idx=names), Given())
+    assert checkpoint.labels == ("class 0", "class 1")
+    assert any("class_to_idx in the file is no list or map" in note for note in checkpoint.notes)
+
+
+def test_labels_of_the_file_that_are_too_many_are_explained(tmp_path: Path) -> None:
+    """Names in the file for another number of classes are an error with both counts and the way on."""
+    with pytest.raises(ModelError, match=r"has 2 classes but there are 3 labels in the file's classes: .*--labels"):
+        read_checkpoint(lightning(tmp_path, classes=["bus", "car", "tram"]), Given())
+
+
+def test_another_input_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """A hyper-parameter 'input' that means something else leaves the published one."""
+    checkpoint = read_checkpoint(lightning(tmp_path, input={"height": 224, "width": 224}), Given())
+    assert checkpoint.input == published_input(ARCHITECTURE)
+
+
+def test_the_arguments_of_a_command_are_hyper_parameters(tmp_path: Path) -> None:
+    """The namespace that training commands such as timm's keep names the network."""
+    weights = build("timm/resnet18", 2).state_dict()
+    torch.save({"state_dict": weights, "args": argparse.Namespace(model="timm/resnet18")}, tmp_path / "file.pt")
+    assert read_checkpoint(tmp_path / "file.pt", Given()).architecture == "timm/resnet18"
 
 
 def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:

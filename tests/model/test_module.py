@@ -47,6 +47,10 @@ number = 7
 
 def fail():
     raise RuntimeError("on purpose")
+
+
+def leave():
+    raise SystemExit(0)
 '''
 
 
@@ -105,6 +109,7 @@ def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.Monk
         ("number", "is not a callable|not supported"),
         ("fail", "RuntimeError: on purpose"),
         ("torch", "cannot be made"),
+        ("leave", "SystemExit: 0"),
     ],
 )
 def test_a_class_that_cannot_be_made_is_explained(module_file: Path, name: str, message: str) -> None:

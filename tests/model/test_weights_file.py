@@ -202,6 +202,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda file: file.write_text("hello"), "no intact checkpoint|no checkpoint that can be read safely"),
     "picture": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "no intact checkpoint|read safely"),
     "archive without a pickle": (lambda file: zipfile.ZipFile(file, "w").close(), "no intact checkpoint|read safely"),
+    "integers of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3, dtype=torch.int8)}, file), "quantized"),
+    "floats of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3).to(torch.float8_e4m3fn)}, file), "quantized"),
     "complex": (_complex, "sparse, quantized, complex"),
     "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "no intact checkpoint|holds a int"),
     "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
@@ -221,6 +223,22 @@ def test_a_file_that_is_no_checkpoint_is_explained(
     write(file)
     with pytest.raises(ModelError, match=message):
         read_weights_file(file)
+
+
+def test_the_content_tells_the_kind_of_file(tmp_path: Path) -> None:
+    """Tensors are read from a file of either kind under the other's name."""
+    tensors = {"a": torch.arange(4.0)}
+    save_file(tensors, tmp_path / "file.ckpt")
+    torch.save(tensors, tmp_path / "file.safetensors")
+    for file in tmp_path.iterdir():
+        assert torch.equal(read_weights_file(file).tensors["a"], tensors["a"])
+
+
+def test_texts_of_numpy_are_plain_hyper_parameters(tmp_path: Path) -> None:
+    """Class names that numpy made are read like others."""
+    content = {"state_dict": {"a": torch.ones(2)}, "hyper_parameters": {"classes": [np.str_("bus"), np.str_("car")]}}
+    torch.save(content, tmp_path / "file.ckpt")
+    assert read_weights_file(tmp_path / "file.ckpt").hyper_parameters["classes"] == ["bus", "car"]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.999])
