@@ -21,9 +21,9 @@ from yaml import YAMLError
 from src.errors import ModelError
 
 if TYPE_CHECKING:
-    from src.check import Evaluation
-    from src.model.checkpoint import Checkpoint
-    from src.model.draft import Draft
+    from src.checkpoints.checkpoint import Checkpoint
+    from src.conversion.draft import Draft
+    from src.evaluation.accuracy import Evaluation
 
 _EXIT_REFUSED: Final = 2
 _OF_A_CHECKPOINT: Final = (
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--module",
         metavar="FILE.py:CLASS",
-        help="a network class of your own; this RUNS the code of that file, here and when served",
+        help="a network class of your own; this RUNS the code of that file, once, here",
     )
     network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
     pictures = parser.add_argument_group("how pictures are prepared (default: as the file says or was published)")
@@ -140,13 +140,14 @@ def _is_stored(name: str) -> bool:
 
 
 def _save(options: argparse.Namespace) -> None:
-    from src.model import bundle
-    from src.model.draft import draft as drafted
+    from src.conversion.draft import draft as drafted
+    from src.store import bundle
 
     bundle.check_free(options.name, options.version)
-    checkpoint = _checkpoint(options)
-    with drafted(checkpoint) as draft:
-        print(_report(checkpoint, draft))
+    checkpoints = [_checkpoint(options)]
+    notes = checkpoints[0].notes
+    with drafted(checkpoints.pop()) as draft:  # which alone keeps the network, as long as it needs it
+        print(_report(notes, draft))
         check = _check(draft, options.check) if options.check else None
         tag = bundle.store(draft, options.name, options.version, check.figures() if check else None)
     print(f"stored        {tag}")
@@ -154,10 +155,10 @@ def _save(options: argparse.Namespace) -> None:
 
 def _checkpoint(options: argparse.Namespace) -> Checkpoint:
     if options.checkpoint is None:
-        from src.model.default import default_checkpoint
+        from src.checkpoints.default import default_checkpoint
 
         return default_checkpoint()
-    from src.model.checkpoint import Given, read_checkpoint
+    from src.checkpoints.checkpoint import Given, read_checkpoint
 
     fields = ("resize", "crop", "interpolation", "mean", "std")
     changed = {name: getattr(options, name) for name in fields if getattr(options, name) is not None}
@@ -168,16 +169,16 @@ def _checkpoint(options: argparse.Namespace) -> Checkpoint:
 
 
 def _check(draft: Draft, folder: Path) -> Evaluation:
-    from src.check import evaluate, save_plot
-    from src.model import runtime
+    from src.evaluation.accuracy import evaluate, save_plot
+    from src.evaluation.precision import measure_change
     from src.pipeline import Pipeline
-    from src.precision import measure_change
+    from src.runtimes.select import start
     from src.stages.decode import DecodeLimits
 
     exact, fast = (
         Pipeline(
             draft.manifest,
-            runtime.start(draft.folder, draft.manifest, threads=1, precision=precision),
+            start(draft.folder, draft.manifest, threads=1, precision=precision),
             DecodeLimits(),
         )
         for precision in ("fp32", "bf16")
@@ -192,32 +193,32 @@ def _check(draft: Draft, folder: Path) -> Evaluation:
     return evaluation
 
 
-def _report(checkpoint: Checkpoint, draft: Draft) -> str:
+def _report(notes: tuple[str, ...], draft: Draft) -> str:
     manifest, checked = draft.manifest, draft.verification
     height, width = manifest.input.crop
     labels = ", ".join(manifest.labels[:3]) + (", ..." if len(manifest.labels) > 3 else "")  # noqa: PLR2004 - of these
     return "\n".join(
         (
-            *(f"found         {note}" for note in checkpoint.notes),
+            *(f"found         {note}" for note in notes),
             f"architecture  {manifest.architecture}, explained at {manifest.layer}",
             f"classes       {len(manifest.labels)}: {labels}",
             f"input         {width} x {height} pixels of a picture resized to {manifest.input.resize}",
             f"size          {draft.size_bytes / 1e6:.1f} MB",
             "verified      every tensor is there and has the right shape; the logits are finite;",
-            f"              split into backbone and head they differ by at most {checked.split:.1g},",
-            f"              read back from what was written by at most {checked.stored:.1g}",
-            f"runs in       {_engine(draft)}",
+            f"              captured as a graph they differ by at most {checked.captured:.1g}, cut by {checked.cut:.1g}",
+            f"runs in       {_runtime(draft)}",
         )
     )
 
 
-def _engine(draft: Draft) -> str:
-    if draft.agreement is None:
-        return f"torch, on a CPU too: {draft.manifest.note}"
-    how = "in closed form" if draft.manifest.head == "closed_form" else "by torch, through the head"
+def _runtime(draft: Draft) -> str:
+    manifest, agreement = draft.manifest, draft.agreement
+    what = f"torch, on a CPU too: {manifest.note}" if manifest.note else "OpenVINO on a CPU, without torch"
+    how = "in closed form" if manifest.head == "closed_form" else "by the gradient of its head"
     return (
-        f"OpenVINO on a CPU, explained {how}; the probabilities differ from torch's by at most\n"
-        f"              {draft.agreement.probability:.1g}, the heatmaps by at most {draft.agreement.heat:.1g}"
+        f"{what}; explained {how}; what was written\n"
+        f"              answers as the network did: probabilities differ by at most {agreement.probability:.1g},"
+        f" heatmaps by {agreement.heat:.1g}"
     )
 
 

@@ -31,9 +31,9 @@ from src.api.schemas import (
 )
 from src.api.shortcut import HANDLERS
 from src.errors import ModelError, ModelMissing
-from src.model.engines import choose, torch_is_installed
-from src.model.files import checked_manifest
+from src.runtimes.select import choose, torch_is_installed
 from src.settings import read_settings
+from src.store.files import checked_manifest
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -151,12 +151,13 @@ class ImageRecognition:
         from src.api.endpoints import Endpoints
         from src.api.observation import Observer
         from src.api.tracing import start_tracing
-        from src.model import bundle, runtime
         from src.pipeline import Pipeline
+        from src.runtimes.select import start
         from src.stages.decode import DecodeLimits
+        from src.store import bundle
 
         stored = bundle.load(_served_tag(ImageRecognition))
-        running = runtime.start(
+        running = start(
             stored.folder,
             stored.manifest,
             threads=SETTINGS.threads,

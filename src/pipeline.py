@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.geometry import Box, Picture
-from src.model.manifest import Manifest
-from src.model.runtime import Runtime
 from src.options import ImageFormat, Options
+from src.runtimes.base import Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.gradcam import Heatmap, gradcam
 from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
+from src.store.manifest import Manifest
 from src.watch import Stage, Unwatched, Watch
 
 __all__ = ["Explanation", "Pipeline", "Recognition"]
@@ -70,7 +70,7 @@ class Pipeline:
         with watch.stage(Stage.TRANSFORM):
             seen = transform(picture, self.manifest.input)
         with watch.stage(Stage.NETWORK):
-            evaluation = self.runtime.evaluate(seen.pixels, explained=options.gradcam or options.heatmaps)
+            evaluation = self.runtime.evaluate(seen.pixels)
         with watch.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import pytorch_lightning as pl
 
-    from src.model.classifier import Classifier
     from src.training.batches import SeenBatches, VariedBatches
+    from src.training.classifier import Classifier
     from src.training.dataset import Dataset, Split
     from src.training.recipe import Earlier, Recipe
 

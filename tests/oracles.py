@@ -1,6 +1,5 @@
-"""Grad-CAM in the untouched network as it runs, as an oracle of the product's way through the head alone."""
+"""Grad-CAM in the untouched network as it runs, as an oracle of the product's way through the captured head alone."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from src.stages.features import FeatureLayout
 
 __all__ = ["Oracle", "whole_backward"]
 
@@ -22,21 +23,21 @@ class Oracle:
     tolerance: float
 
 
-def whole_backward(network: nn.Module, picture: torch.Tensor, features: torch.Tensor) -> list[tuple[Oracle, Oracle]]:
+def whole_backward(
+    network: nn.Module, picture: torch.Tensor, features: torch.Tensor, layout: FeatureLayout
+) -> list[tuple[Oracle, Oracle]]:
     """Return the Grad-CAM heatmaps for and against every class, differentiating the untouched ``network`` as it runs.
 
-    The Grad-CAM layer is whatever tensor in its run has the values of ``features`` (1, K or more, h, w), be it made of
-    maps (1, K, h, w), of maps with channels last (1, h, w, K), or of tokens (1, T, K), the last h w with places.
+    The Grad-CAM layer is whatever tensor in its run has the shape and the values of ``features`` (1, ...).
     """
     with torch.enable_grad(), _Watch(features) as watch:
         logits = network(picture)[0]
     assert watch.found is not None, "no tensor in the network has the values of the features"
-    height, width = features.shape[2:]
-    maps = _as_maps(watch.found.detach(), height, width).double()
+    maps = layout.fold(watch.found.detach()).double()
     oracles = []
     for logit in logits:
         (gradient,) = torch.autograd.grad(logit, watch.found, retain_graph=True)
-        terms = _as_maps(gradient, height, width).double().mean(dim=(2, 3), keepdim=True) * maps
+        terms = layout.fold(gradient).double().mean(dim=(2, 3), keepdim=True) * maps
         oracles.append((_oracle(terms[0]), _oracle(-terms[0])))
     return oracles
 
@@ -51,14 +52,8 @@ def _oracle(terms: torch.Tensor) -> Oracle:
     return Oracle((heat / peak).numpy(), 4 * torch.finfo(torch.float32).eps * cancelling)
 
 
-def _as_maps(tensor: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    if tensor.ndim == 3:
-        return tensor[:, -height * width :].transpose(1, 2).reshape(len(tensor), -1, height, width)
-    return tensor if tuple(tensor.shape[2:]) == (height, width) else tensor.permute(0, 3, 1, 2)
-
-
 class _Watch(TorchFunctionMode):
-    """Keeps the last tensor with the values of ``features`` among all that operations give, and records from there on.
+    """Keeps the last tensor that equals ``features`` among all that operations give, and records from there on.
 
     What led to it needs no record, which would take gigabytes with big networks.
     """
@@ -77,15 +72,7 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         with torch._C.DisableTorchFunction():
-            if isinstance(result, torch.Tensor) and self._matches(result):
+            if isinstance(result, torch.Tensor) and torch.equal(result.detach(), self.features):
                 self.found = result.detach().clone().requires_grad_()
                 return self.found.clone()  # the network may write into this one
         return result
-
-    def _matches(self, tensor: torch.Tensor) -> bool:
-        _, channels, height, width = self.features.shape
-        positions = math.prod({3: tensor.shape[1:2], 4: tensor.shape[1:]}.get(tensor.ndim, ()))
-        if positions < height * width or math.ceil(tensor.numel() / (height * width)) != channels:
-            return False
-        maps = _as_maps(tensor.detach(), height, width)
-        return maps.shape[2:] == (height, width) and torch.equal(maps, self.features[:, : maps.shape[1]])

@@ -10,7 +10,7 @@ from tests.places import ROOT
 
 STAGES = sorted((ROOT / "src" / "stages").glob("[!_]*.py"))
 PRODUCT = sorted([*(ROOT / "src").rglob("*.py"), ROOT / "service.py", ROOT / "save_model.py"])
-MODEL_TYPES = {"src.model.manifest"}
+MODEL_TYPES = {"src.store.manifest"}
 USES_BENTOML = {"service.py", "save_model.py", "src/model/bundle.py"}
 USES_LIGHTNING = {"src/model/classifier.py", "src/model/checkpoint.py", "src/train.py"}
 WEB = {"starlette", "bentoml", "httpx", "uvicorn", "fastapi"}

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import nn
 
+from src.checkpoints.checkpoint import Checkpoint
+from src.conversion.draft import draft
 from src.errors import InvalidRequest, UnknownClass
-from src.model.manifest import InputSpec, Manifest
-from src.model.split import SplitNetwork
-from src.model.torch_runtime import TorchRuntime
 from src.options import Colormap, ImageFormat, Options
 from src.pipeline import Pipeline
+from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
+from src.stages.input_spec import InputSpec
 from src.watch import Abandoned, Stage, Watch
 from tests.places import PACKAGED_PHOTOS
 
@@ -48,8 +50,8 @@ METADATA_OF = {
 RULES: dict[str, int | tuple[int, int]] = {"shorter side": 110, "stretched": (110, 110)}
 
 
-def red_network() -> tuple[nn.Module, nn.Module]:
-    """Return a backbone that finds red in cells of 8 x 8 pixels, and a head that calls it red, or else blue."""
+def red_network() -> nn.Module:
+    """Return a network that finds red in cells of 8 x 8 pixels and calls it red, or else blue."""
     cells = nn.Conv2d(3, 2, CELL, stride=CELL, bias=False)
     with torch.no_grad():
         cells.weight.zero_()
@@ -58,23 +60,16 @@ def red_network() -> tuple[nn.Module, nn.Module]:
     linear = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[10.0, 0.0], [0.0, 10.0]]))
-    return nn.Sequential(cells, nn.ReLU()), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    return nn.Sequential(cells, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear).eval().requires_grad_(False)
 
 
-def red_pipeline(resize: int | tuple[int, int] = 110) -> Pipeline:
+def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipeline:
     """Return the pipeline of the red network; it sees the centre 96 x 96 of a picture resized to 110."""
     spec = InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
-    manifest = Manifest(
-        architecture="test/red",
-        labels=("red", "blue"),
-        input=spec,
-        layer="cells",
-        engine="torch",
-        head="autograd",
-        sha256={},
-    )
-    network = SplitNetwork(*red_network(), "cells")
-    return Pipeline(manifest, TorchRuntime.of(network, spec, "cpu", "fp32", 1), DecodeLimits())
+    with draft(Checkpoint("test/red", ("red", "blue"), spec, red_network())) as verified:
+        return Pipeline(
+            verified.manifest, start(verified.folder, verified.manifest, **{"threads": 1, **options}), DecodeLimits()
+        )
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from src import train
-from src.model.default import default_checkpoint
-from src.model.manifest import InputSpec
+from src.checkpoints.default import default_checkpoint
+from src.stages.input_spec import InputSpec
 from tests.places import ROOT
 
 TINY = ["--arch", "timm/test_resnet", "--batch-size", "8"]
@@ -88,8 +88,10 @@ def test_the_default_network_keeps_what_it_knows(
     assert "6 of 6 photos" in out
     assert out.rstrip().endswith(f"save_model.py {tmp_path / 'best.ckpt'} --name {tmp_path.name}")
     state = checkpoint(tmp_path / "best.ckpt")["state_dict"]
-    assert torch.equal(state["network.conv_stem.weight"], default_checkpoint().weights["conv_stem.weight"])
-    assert not torch.equal(state["network.conv_head.weight"], default_checkpoint().weights["conv_head.weight"])
+    assert torch.equal(state["network.conv_stem.weight"], default_checkpoint().network.state_dict()["conv_stem.weight"])
+    assert not torch.equal(
+        state["network.conv_head.weight"], default_checkpoint().network.state_dict()["conv_head.weight"]
+    )
 
 
 def test_the_same_seed_gives_the_same_network(photos: Path, trained: Path, tmp_path: Path) -> None:

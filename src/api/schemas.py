@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal, Self
 import pybase64
 from pydantic import BaseModel, ConfigDict, Field
 
-from src.model.manifest import InputSpec
 from src.options import ImageFormat, Options
+from src.stages.input_spec import InputSpec
 
 if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
-    from src.model.bundle import Bundle
-    from src.model.runtime import Runtime
     from src.pipeline import Recognition
+    from src.runtimes.base import Runtime
+    from src.store.bundle import Bundle
 
 __all__ = [
     "BatchRequest",

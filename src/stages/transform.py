@@ -1,6 +1,6 @@
 """Picture -> the pixels that the network takes, and the box of the picture that they show."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src.geometry import Box, Picture
-from src.model.manifest import SPARE, InputSpec
+from src.stages.input_spec import SPARE, InputSpec
 
 __all__ = ["NetworkInput", "normalize", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
+_RGB: Final = 3  # channels
 _REACH: Final = 4  # pixels of the larger of picture and result: Lanczos, the widest filter, looks at 3 to each side
 _RESAMPLING: Final = {
     "nearest": Image.Resampling.NEAREST,
@@ -24,7 +25,7 @@ _RESAMPLING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """A picture as the network takes it: ``pixels`` (H, W, 3), RGB; ``box`` is where they lie in the picture."""
+    """A picture as the network takes it: ``pixels`` (H, W, C), RGB or gray; ``box`` is where they lie in the picture."""
 
     pixels: NDArray[np.uint8]
     box: Box
@@ -37,11 +38,13 @@ def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
     (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
     """
     box = seen_box(picture.width, picture.height, spec)
-    return NetworkInput(np.asarray(_seen_part(picture, spec)), box)
+    image = picture.image if spec.channels == _RGB else picture.image.convert("L")
+    pixels = np.asarray(_seen_part(replace(picture, image=image), spec))
+    return NetworkInput(pixels.reshape(*spec.crop, spec.channels), box)
 
 
 def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    """Return ``pixels`` (H, W, 3) in the range that the network learned with, (3, H, W), contiguous.
+    """Return ``pixels`` (H, W, C) in the range that the network learned with, (C, H, W), contiguous.
 
     Equal, bit for bit, to torchvision's ``ToTensor -> Normalize``.
     """

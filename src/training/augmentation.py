@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from src.model.manifest import InputSpec
+from src.stages.input_spec import InputSpec
 
 __all__ = ["vary"]
 

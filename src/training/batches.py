@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from src.geometry import Picture
-from src.model.manifest import InputSpec
+from src.stages.input_spec import InputSpec
 from src.stages.transform import normalize, transform
 from src.training.augmentation import vary
 from src.training.dataset import Photo

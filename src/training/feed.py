@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from src.cores import usable_cores
-from src.model.classifier import Classifier
-from src.model.manifest import InputSpec
+from src.stages.input_spec import InputSpec
 from src.training.batches import SeenBatches, Source, VariedBatches
+from src.training.classifier import Classifier
 from src.training.dataset import Photo
 
 __all__ = ["Feed", "Front", "has_fast_bfloat16", "workers"]

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import torch
 
+from src.checkpoints.architecture import full_name
+from src.checkpoints.default import ARCHITECTURE, default_checkpoint
+from src.checkpoints.inputs import published_input
 from src.errors import ModelError
-from src.model.architecture import full_name
-from src.model.classifier import Classifier
-from src.model.default import ARCHITECTURE, default_checkpoint
-from src.model.inputs import published_input
-from src.model.manifest import InputSpec
+from src.stages.input_spec import InputSpec
+from src.training.classifier import Classifier
 from src.training.dataset import Dataset
 
 __all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
@@ -113,7 +113,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
         origin={"dataset": dataset.digest, "seed": recipe.seed, "validation": recipe.validation},
     )
     if recipe.pretrained:
-        known = default_checkpoint().weights
+        known = default_checkpoint().network.state_dict()
         # A head of zeros starts with no opinion; a random one would first have to be unlearned.
         own = {name: torch.zeros_like(tensor) for name, tensor in classifier.network.state_dict().items()}
         kept = {name: tensor for name, tensor in known.items() if not name.startswith("classifier.")}

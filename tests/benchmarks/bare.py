@@ -21,9 +21,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from src.cores import usable_cores
-from src.model import runtime
-from src.model.files import checked_manifest
 from src.priority import Priority, give_way
+from src.runtimes.select import start
+from src.store.files import checked_manifest
 from tests.benchmarks.services import STORED_MODEL
 
 _RESIZE, _CROP, _RETURNED = 256, 224, 1024
@@ -56,7 +56,7 @@ class Bare:
         folder = Path(os.environ[STORED_MODEL])
         manifest = checked_manifest(folder)
         self.labels, self.spec = manifest.labels, manifest.input
-        self.network = runtime.start(folder, manifest, threads=threads, device="cpu")
+        self.network = start(folder, manifest, threads=threads, device="cpu")
         self.threads = ThreadPoolExecutor(threads, initializer=give_way, initargs=(Priority.PICTURE,))
 
     @bentoml.api(input_spec=Raw, output_spec=dict)  # type: ignore[untyped-decorator] # as above

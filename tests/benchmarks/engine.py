@@ -15,7 +15,6 @@ from PIL import Image
 from torch import nn
 
 from src.cores import usable_cores
-from src.model.split import split
 from tests.benchmarks.networks import default_classifier
 from tests.benchmarks.photos import PhotoSet
 
@@ -41,7 +40,7 @@ class Engine:
     @classmethod
     def of_backbone(cls) -> Self:
         """Convert the backbone of the default network."""
-        return cls.convert(split(default_classifier().network, (_SIZE, _SIZE)).backbone)
+        return cls.convert(_Backbone(default_classifier().network))
 
     @classmethod
     def convert(cls, network: nn.Module) -> Self:
@@ -76,6 +75,19 @@ class Engine:
         self.model.reshape([batch, 3, _SIZE, _SIZE])
         options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         return ov.Core().compile_model(self.model, "CPU", options)
+
+
+class _Backbone(nn.Module):
+    """The layers of a timm network up to its last map."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return the last map."""
+        features: torch.Tensor = self.network.forward_features(pictures)  # type: ignore[operator] # timm's method
+        return features
 
 
 def decode_milliseconds(photos: PhotoSet, way: str, seconds: float) -> float:

@@ -12,8 +12,7 @@ from torch import nn
 from torchvision import models, transforms
 from torchvision.transforms import InterpolationMode
 
-from src.model.default import default_checkpoint
-from src.model.network import build
+from src.checkpoints.default import default_checkpoint
 
 __all__ = [
     "ALEXNET_WEIGHTS",
@@ -58,8 +57,7 @@ def tutorial_classifier() -> Classifier:
 def default_classifier() -> Classifier:
     """Return the default network with the transform that belongs to it."""
     checkpoint = default_checkpoint()
-    network = build(checkpoint.architecture, len(checkpoint.labels))
-    network.load_state_dict(dict(checkpoint.weights))
+    network = checkpoint.network
     transform = transforms.Compose(
         [
             transforms.Resize(256, InterpolationMode.BICUBIC),

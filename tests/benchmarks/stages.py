@@ -14,9 +14,10 @@ from unittest.mock import patch
 
 from src.api.schemas import RecognitionRequest, RecognitionResponse
 from src.cores import usable_cores
-from src.model import bundle, runtime
 from src.pipeline import Pipeline
+from src.runtimes.select import start
 from src.stages import decode
+from src.store import bundle
 from tests.benchmarks.photos import PhotoSet
 from tests.benchmarks.results import StageFigure
 from tests.benchmarks.statistic import Spread
@@ -32,9 +33,9 @@ STAGES: Final = {
     "base64": ("src.stages.decode:decode_base64",),
     "decode": ("src.pipeline:decode_image",),
     "transform": ("src.pipeline:transform",),
-    NETWORK: ("src.model.openvino_runtime:OpenVinoRuntime.evaluate",),
+    NETWORK: ("src.runtimes.openvino:OpenVinoRuntime.evaluate",),
     "percentages": ("src.pipeline:predict",),
-    GRADCAM: ("src.pipeline:gradcam", "src.model.openvino_runtime:_ClosedEvaluation.weights"),
+    GRADCAM: ("src.pipeline:gradcam", "src.runtimes.base:Evaluation.weights"),
     "render": ("src.pipeline:overlay",),
     "encode": ("src.pipeline:encode",),
     "write the JSON": (f"{__name__}:write",),
@@ -110,7 +111,7 @@ def _answer(pipeline: Pipeline, body: bytes) -> bytes:
 def _pipeline() -> Pipeline:
     """Return the stored default network as the service runs it: a stream for each core, of which one is used here."""
     stored = bundle.load("image_recognition:latest")
-    running = runtime.start(stored.folder, stored.manifest, threads=usable_cores(), device="cpu")
+    running = start(stored.folder, stored.manifest, threads=usable_cores(), device="cpu")
     return Pipeline(stored.manifest, running, decode.DecodeLimits())
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from src.model.network import build
+from src.checkpoints.network import build
 from tests.benchmarks.services import ALEXNET_MODEL, user_environment
 from tests.places import ROOT
 

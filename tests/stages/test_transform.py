@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import transforms
 
 from src.geometry import Picture
-from src.model.manifest import InputSpec, Interpolation
+from src.stages.input_spec import InputSpec, Interpolation
 from src.stages.transform import normalize, seen_box, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

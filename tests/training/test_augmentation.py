@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.model.manifest import InputSpec
+from src.stages.input_spec import InputSpec
 from src.training.augmentation import vary
 
 SPEC = InputSpec(resize=40, crop=(32, 24), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from src.geometry import Picture
-from src.model.manifest import InputSpec
+from src.stages.input_spec import InputSpec
 from src.stages.transform import normalize, transform
 from src.training.batches import Batch, SeenBatches, Source, VariedBatches
 from src.training.dataset import Photo

@@ -10,8 +10,8 @@ from PIL import Image
 
 from src.errors import ModelError
 from src.geometry import Picture
-from src.model.manifest import InputSpec
 from src.stages.decode import DecodeLimits, Enough, decode_image
+from src.stages.input_spec import InputSpec
 from src.stages.transform import transform
 from src.training.dataset import Dataset, read_dataset, split
 

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from src.model.classifier import Classifier
-from src.model.default import default_checkpoint
+from src.checkpoints.default import default_checkpoint
+from src.training.classifier import Classifier
 from src.training.dataset import Dataset
 from src.training.feed import Front, has_fast_bfloat16, workers
 from src.training.recipe import Recipe, new_classifier

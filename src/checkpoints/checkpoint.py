@@ -1,0 +1,195 @@
+"""A file with trained weights, and what a person says of it -> a network with its weights, labels and input."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from src.checkpoints.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
+from src.checkpoints.fingerprints import every_architecture
+from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
+from src.checkpoints.labels import read_labels, stored_labels
+from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
+from src.checkpoints.network import build_to_load
+from src.checkpoints.tensors import load_weights
+from src.checkpoints.weights_file import WeightsFile, read_weights_file
+from src.errors import ModelError
+from src.stages.input_spec import InputSpec
+
+__all__ = ["Checkpoint", "Given", "read_checkpoint"]
+
+_OF_THE_TUTORIAL: Final = "torchvision/alexnet"
+_NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
+_PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
+_SHOWN: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained ``network`` before it is stored, in eval mode, and what is known of it.
+
+    ``layer`` is the Grad-CAM layer if it was chosen; ``notes`` say what was found out and what was left out.
+    """
+
+    architecture: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    network: nn.Module
+    layer: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
+
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare pictures.
+    """
+
+    architecture: str | None = None
+    labels: str | None = None
+    input: Mapping[str, Any] | None = None
+    tutorial: bool = False
+    layer: str | None = None
+    module: str | None = None
+
+
+def read_checkpoint(path: Path, given: Given) -> Checkpoint:
+    """Read a trained classifier from ``path``.
+
+    Raises:
+        ModelError: The file cannot be read, fits no network, or the labels or the input do not belong to it.
+    """
+    file = read_weights_file(path)
+    if given.module is not None:
+        return _of_module(file, given, given.module)
+    found, notes = _network(file, given.architecture)
+    labels, label_note = _labels(file, given.labels, found.num_classes)
+    spec, input_note = _input(file, given, found.architecture)
+    if found.left_out:
+        notes += (f"left out: {_summary(found.left_out)}",)
+    network = build_to_load(found.architecture, found.num_classes)
+    load_weights(network, found.weights)
+    return Checkpoint(found.architecture, labels, spec, network, given.layer, (*notes, label_note, input_note))
+
+
+def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
+    """Make the class that ``reference`` names, which runs its code, and take its tensors from ``file``."""
+    module, name = parse_reference(reference)
+    arguments = {key: value for key, value in file.hyper_parameters.items() if isinstance(value, _PLAIN)}
+    network = instantiate(module, name, arguments)
+    architecture = f"{ARCHITECTURE_PREFIX}{name}"
+    spec, input_note = _input(file, given, architecture)
+    found = fit_expected(file.tensors, architecture, network.state_dict())
+    load_weights(network, found.weights)
+    labels, label_note = _labels(file, given.labels, _count_classes(network, spec))
+    notes = (f"architecture: the class {name}, made by running {module}", label_note, input_note)
+    return Checkpoint(architecture, labels, spec, network, given.layer, notes)
+
+
+def _count_classes(network: nn.Module, spec: InputSpec) -> int:
+    try:
+        with torch.inference_mode():
+            logits = network(torch.zeros(1, *spec.shape))
+    except Exception as exc:
+        raise ModelError(f"The class cannot take pictures {(1, *spec.shape)}: {exc}.") from exc
+    if not isinstance(logits, torch.Tensor) or logits.ndim != len("NC"):
+        raise ModelError("The class gives something else than logits (N, C): serve a class that gives just these.")
+    return logits.shape[1]
+
+
+def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]]:
+    stored = file.hyper_parameters.get("architecture")
+    name = given or (stored if isinstance(stored, str) and stored in every_architecture() else None)
+    if name is not None:
+        return fit(file.tensors, full_name(name)), (
+            f"architecture: {name}, as {'you said' if given else 'the file says'}",
+        )
+    fits = recognize(file.tensors)
+    if not fits:
+        some = ", ".join(list(file.tensors)[:3])
+        raise ModelError(
+            f"No network of torchvision or timm has just these tensors ({some}, ...): name the network with --arch,"
+            f" to see what differs, or give your own class with --module.{nearest(file.tensors)}"
+        )
+    if named := _named(fits, file.hyper_parameters):
+        return named, (f"architecture: {named.architecture}, recognized by its tensors and named in the file",)
+    others = [candidate.architecture for candidate in fits[1:]]
+    note = f"architecture: {fits[0].architecture}, recognized by its tensors"
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        note += f"; {', '.join(others[:_SHOWN])}{more} would fit as well: choose with --arch"
+    return fits[0], (note,)
+
+
+def _named(fits: Sequence[Fit], hyper_parameters: Mapping[str, object]) -> Fit | None:
+    """Return the first of ``fits`` that a hyper-parameter names: some differ in their padding alone."""
+    for key in _NAMES:
+        for candidate in fits:
+            if _is_called(candidate.architecture, hyper_parameters.get(key)):
+                return candidate
+    return None
+
+
+def _is_called(architecture: str, name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    library, _, short = architecture.partition("/")
+    plain = name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
+    if library == "timm":  # which puts a tag of the weights behind
+        plain = plain.partition(".")[0]
+    return plain in {architecture, short}
+
+
+def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], str]:
+    if num_classes == 1:
+        raise ModelError(
+            "The network has one output, but percentages need two classes: of a sigmoid's w and b make a last layer"
+            " with the weights (0, w) and the biases (0, b), whose softmax is the same."
+        )
+    if given is not None:
+        labels, source = read_labels(given), "given"
+    else:
+        labels, source = stored_labels(file.hyper_parameters, num_classes)
+    if len(labels) != num_classes:
+        raise ModelError(f"The network has {num_classes} classes but there are {len(labels)} labels: they must agree.")
+    shared = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if shared is not None:
+        source += f"; {shared!r} names several classes: explain them by index"
+    return labels, f"labels: {source}"
+
+
+def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str]:
+    stored = file.hyper_parameters.get("input")
+    if given.tutorial:
+        spec, source = TUTORIAL, "the tutorial's"
+    elif isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys():  # others may mean other things by input
+        spec, source = _checked_input(dict(stored)), "from the file"
+    elif architecture.startswith(ARCHITECTURE_PREFIX):
+        spec, source = USUAL, "the usual one: shorter side 256, centre 224; change it with --resize, --crop, --mean"
+    elif architecture == _OF_THE_TUTORIAL:
+        spec, source = TUTORIAL, "the tutorial's; for torchvision's own weights give --resize 256"
+    else:
+        spec, source = published_input(architecture), f"as published for {architecture}"
+    if given.input:
+        spec, source = _checked_input(spec.model_dump() | dict(given.input)), f"{source}, but for what you gave"
+    return spec, f"input: {source}"
+
+
+def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
+    try:
+        return InputSpec.model_validate(dict(fields))
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in exc.errors())
+        raise ModelError(f"The input cannot be prepared like this: {faults}.") from exc
+
+
+def _summary(names: tuple[str, ...]) -> str:
+    """Count ``names`` by their first part, such as '62 of ema, 1 of loss'."""
+    counts = Counter(name.partition(".")[0] for name in names)
+    return ", ".join(f"{count} of {part}" if count > 1 else part for part, count in counts.most_common())

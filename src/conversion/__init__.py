@@ -1,0 +1,1 @@
+"""A network -> graphs, cut at the Grad-CAM layer, converted and verified."""

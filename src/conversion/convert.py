@@ -1,0 +1,123 @@
+"""Captured graphs -> files: for OpenVINO, and for torch, neither of which needs the code of the network."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import openvino as ov
+import torch
+from openvino.preprocess import PrePostProcessor
+from safetensors.torch import save_file
+from torch import fx, nn
+from torch.export import Dim, ExportedProgram, export, save
+from torch.func import functional_call
+
+from src.conversion.capture import export_batches
+from src.errors import ModelError
+from src.stages.input_spec import InputSpec
+from src.store.files import WEIGHTS
+
+__all__ = ["convert", "save_programs"]
+
+_MAX_MESSAGE: Final = 200
+
+# A graph, and examples of its inputs, two or more of each.
+Captured = tuple[fx.GraphModule, tuple[torch.Tensor, ...]]
+
+
+def convert(captured: Captured, file: Path, pixels: InputSpec | None = None) -> None:
+    """Write a graph for OpenVINO: ``file`` and its neighbor ``.bin``.
+
+    Args:
+        captured: It takes what its examples are, in batches of any size.
+        file: ``.xml``
+        pixels: Where given, the graph takes pixels uint8 (N, H, W, C) instead of prepared pictures (N, C, H, W): its
+            first layers bring them to the network's range.
+
+    Raises:
+        ModelError: OpenVINO has no counterpart of an operation of the graph.
+    """
+    graph, examples = captured
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about what OpenVINO's converter uses
+            model = ov.convert_model(export_batches(graph, *examples))
+        model.reshape({port: [-1, *example.shape[1:]] for port, example in zip(model.inputs, examples, strict=True)})
+        ov.save_model(_taking_pixels(model, pixels) if pixels else model, file, compress_to_fp16=False)
+    except Exception as exc:  # the converter raises what its many parts happen to raise
+        raise ModelError(f"OpenVINO cannot convert this network: {_last_line(exc)}.") from exc
+
+
+def _taking_pixels(model: ov.Model, spec: InputSpec) -> ov.Model:
+    process = PrePostProcessor(model)
+    process.input(0).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    process.input(0).model().set_layout(ov.Layout("NCHW"))
+    steps = process.input(0).preprocess().convert_element_type(ov.Type.f32)
+    steps.mean([255 * value for value in spec.mean]).scale([255 * value for value in spec.std])
+    return process.build()
+
+
+def save_programs(graphs: Mapping[str, Captured], folder: Path) -> None:
+    """Write each of ``graphs`` into ``folder`` as a program of torch of that name, and the tensors of all beside them.
+
+    A program takes a list of tensors before its inputs, so that its archive holds operations alone, in JSON. Which ones
+    is said in the metadata of the tensors' file, where those that several graphs share are written once.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    names_of: dict[object, str] = {}
+    lists: dict[str, str] = {}
+    for name, (graph, examples) in graphs.items():
+        taken = []
+        for key, tensor in _tensors(graph).items():
+            identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else key
+            taken.append(names_of.setdefault(identity, f"{name}/{key}"))
+            tensors.setdefault(taken[-1], tensor)
+        lists[name] = json.dumps(taken)
+        save(_program(graph, examples), folder / name)
+    save_file(_unshared(tensors), folder / WEIGHTS, lists)
+
+
+def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return contiguous ``tensors``, copies of those that share memory with earlier ones."""
+    kept: dict[str, torch.Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        kept[name] = tensor.clone(memory_format=torch.contiguous_format) if storage in storages else tensor.contiguous()
+        storages.add(storage)
+    return kept
+
+
+def _program(graph: fx.GraphModule, examples: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    tensors = _tensors(graph)
+    shapes = ([{}] * len(tensors), *({0: Dim.DYNAMIC} for _ in examples))
+    arguments = (list(tensors.values()), *examples)
+    program = export(
+        _Lifted(graph), arguments, dynamic_shapes={"tensors": shapes[0], "inputs": shapes[1:]}, strict=False
+    )
+    program._example_inputs = None  # noqa: SLF001 - they would be pickled into the archive
+    return program
+
+
+class _Lifted(nn.Module):
+    """A graph whose tensors are inputs."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__()
+        self._graph = (graph,)  # in a tuple its tensors are not found, and stay outside
+
+    def forward(self, tensors: list[torch.Tensor], *inputs: torch.Tensor) -> object:
+        (graph,) = self._graph
+        return functional_call(graph, dict(zip(_tensors(graph), tensors, strict=True)), inputs)
+
+
+def _tensors(graph: fx.GraphModule) -> dict[str, torch.Tensor]:
+    return {**dict(graph.named_parameters()), **dict(graph.named_buffers())}
+
+
+def _last_line(exc: Exception) -> str:
+    return (
+        str(exc).strip().splitlines()[-1][:_MAX_MESSAGE].removesuffix(".") if str(exc).strip() else type(exc).__name__
+    )

@@ -1,0 +1,193 @@
+"""A captured network, cut at its Grad-CAM layer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+import torch
+from torch import fx
+
+from src.conversion.capture import part
+from src.conversion.maps import find_layout
+from src.errors import ModelError
+from src.stages.features import FeatureLayout
+from src.stages.input_spec import InputSpec
+
+__all__ = ["POOLING", "Cut", "cut"]
+
+_LATEST_SHARE: Final = 0.5  # of the maps: an earlier one shows what the picture looks like, not what it is
+_MODULES: Final = "nn_module_stack"  # where torch.export keeps which module an operation is from
+aten: Final = torch.ops.aten
+POOLING: Final = frozenset(
+    {aten.max_pool2d, aten.max_pool2d_with_indices, aten.adaptive_max_pool2d, aten.avg_pool2d, aten.adaptive_avg_pool2d}
+)
+# What only gathers or rearranges the map before it: Grad-CAM wants that one.
+_GATHERING: Final = POOLING | {
+    *(aten.alias, aten.clone, aten.contiguous, aten.dropout, aten.flatten, aten.permute, aten.reshape, aten.transpose),
+    *(aten.unflatten, aten.view),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A captured network, pictures -> logits, and the place in it that separates backbone and head.
+
+    ``features`` is the operation that gives the last spatial map, laid out as ``layout`` says; ``layer`` the module
+    whose output it is. ``head`` is the part behind it: features (N, ...) -> logits (N, C).
+    """
+
+    whole: fx.GraphModule
+    features: fx.Node
+    layer: str
+    layout: FeatureLayout
+    head: fx.GraphModule
+
+    def network(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
+        """Return pictures (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
+        (pictures,) = self.whole.graph.find_nodes(op="placeholder")
+        return part(self.whole, [pictures], [self.features, *hidden, _logits(self.whole)])
+
+    def behind(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
+        """Return features (N, ...) -> (``hidden`` operations ..., logits (N, C)), or the logits alone."""
+        return part(self.whole, [self.features], [*hidden, _logits(self.whole)])
+
+
+def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut:
+    """Cut a captured network at ``layer``, or at the layer that Grad-CAM wants.
+
+    That is the last spatial feature map which everything behind it depends on and whose places reach the answer. (What
+    the last block of a ViT makes of its patches is not read when the class token alone is: its input is.)
+
+    Args:
+        whole: What :func:`src.conversion.capture.capture` gives.
+        spec: Its input.
+        layer: The name of a module: its output; or the ``layer`` of an earlier cut of the same network.
+
+    Raises:
+        ModelError: The network has no such layer, or no spatial feature map that everything behind it depends on.
+    """
+    graph = _Operations(whole, spec)
+    return _last(graph) if layer is None else _named(graph, layer)
+
+
+def _named(graph: "_Operations", layer: str) -> Cut:
+    node = graph.output_of(layer)
+    layout = graph.maps.get(node)
+    if layout is None:
+        raise ModelError(f"The layer {layer} gives no map of places: choose another.")
+    if node not in graph.junctions:
+        raise ModelError(f"The layer {layer} is passed by: what follows it needs more than it. Choose a later layer.")
+    if (head := _read_head(graph, node)) is None:
+        raise ModelError(f"The answer does not depend on the map of {layer}: choose an earlier layer.")
+    return Cut(graph.whole, node, layer, layout, head)
+
+
+def _last(graph: "_Operations") -> Cut:
+    candidates = [node for node in graph.maps if not graph.only_gathers(node)]
+    late = candidates[int(len(candidates) * _LATEST_SHARE) :]
+    for node in reversed(late):
+        if node in graph.junctions and (head := _read_head(graph, node)):
+            return Cut(graph.whole, node, graph.name(node), graph.maps[node], head)
+    if late:
+        raise ModelError(
+            "This network reads several feature maps side by side, none that all the others pass: no Grad-CAM."
+        )
+    raise ModelError("This network has no spatial feature map: it cannot be explained by Grad-CAM.")
+
+
+def _read_head(graph: "_Operations", node: fx.Node) -> fx.GraphModule | None:
+    """Return the part behind ``node`` if its places reach the logits: NaN put there does, whatever the weights are."""
+    head, layout = part(graph.whole, [node], [_logits(graph.whole)]), graph.maps[node]
+    features = torch.ones(2, *graph.shapes[node])
+    if layout.axes == "NTK":
+        features[:, layout.placeless :] = torch.nan
+    else:
+        features[:] = torch.nan
+    with torch.no_grad():
+        return head if bool(head(features).isnan().any()) else None
+
+
+class _Operations:
+    """The operations of a captured network, in the order of their execution.
+
+    ``shapes``: of those that depend on the picture, without the batch; ``maps``: those that are maps of places;
+    ``junctions``: those that all later ones depend on alone.
+    """
+
+    def __init__(self, whole: fx.GraphModule, spec: InputSpec) -> None:
+        self.whole = whole
+        self.shapes = _shapes(whole)
+        self.maps = self._find_maps(spec.crop)
+        self.junctions = self._junctions()
+
+    def _find_maps(self, input_size: tuple[int, int]) -> Mapping[fx.Node, FeatureLayout]:
+        maps = {node: layout for node, shape in self.shapes.items() if (layout := find_layout(shape, input_size))}
+        places = {layout.height * layout.width for layout in maps.values() if layout.axes != "NTK"}
+
+        def is_flattened(node: fx.Node) -> bool:  # (N, K, h w), whose K channels only look like tokens
+            layout = maps[node]
+            return layout.axes == "NTK" and layout.channels in places and layout.height * layout.width not in places
+
+        return {node: layout for node, layout in maps.items() if node.op != "placeholder" and not is_flattened(node)}
+
+    def _junctions(self) -> set[fx.Node]:
+        place = {node: index for index, node in enumerate(self.whole.graph.nodes)}
+        seen = _seen(self.whole)
+        last_use = [max((place[user] for user in node.users), default=0) if node in seen else 0 for node in place]
+        passing = accumulate(last_use, max, initial=0)
+        return {node for (node, index), reach in zip(place.items(), passing, strict=False) if reach <= index}
+
+    def only_gathers(self, node: fx.Node) -> bool:
+        """Tell whether ``node`` pools or reshapes a map and adds nothing to it."""
+        packet = getattr(node.target, "overloadpacket", None)
+        return packet in _GATHERING and node.all_input_nodes[0] in self.maps
+
+    def name(self, node: fx.Node) -> str:
+        """Return the largest module that ends with ``node``, or the operation's own name."""
+        return next((path for path in _path(node) if self._last_of(path) is node), node.name)
+
+    def output_of(self, layer: str) -> fx.Node:
+        """Return the last operation inside the module ``layer``, or the operation of that name."""
+        found = self._last_of(layer) or next((node for node in self.shapes if node.name == layer), None)
+        if found is None:
+            names = list(dict.fromkeys(path for node in self.shapes for path in _path(node)))
+            raise ModelError(f"The network has no layer {layer!r}; its last ones are {', '.join(names[-5:])}.")
+        return found
+
+    def _last_of(self, path: str) -> fx.Node | None:
+        return next((node for node in reversed(self.shapes) if path in _path(node)), None)
+
+
+def _logits(whole: fx.GraphModule) -> fx.Node:
+    """Return the operation that gives the logits."""
+    (logits,) = whole.graph.output_node().all_input_nodes
+    return logits
+
+
+def _seen(whole: fx.GraphModule) -> set[fx.Node]:
+    """Return the operations that depend on the picture itself, not only on how many there are."""
+    seen = set(whole.graph.find_nodes(op="placeholder"))
+    for node in whole.graph.nodes:
+        if node.target is not torch.ops.aten.sym_size.int and not seen.isdisjoint(node.all_input_nodes):
+            seen.add(node)
+    return seen
+
+
+def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:
+    """Return the shape, without the batch, of every tensor that has one entry per picture and depends on them."""
+    (pictures,) = whole.graph.find_nodes(op="placeholder")
+    seen, shapes = _seen(whole), {}
+    for node in whole.graph.nodes:
+        value = node.meta.get("val")
+        if node in seen and isinstance(value, torch.Tensor) and value.ndim:
+            first, *others = value.shape
+            if str(first) == str(pictures.meta["val"].shape[0]) and all(isinstance(size, int) for size in others):
+                shapes[node] = tuple(others)
+    return shapes
+
+
+def _path(node: fx.Node) -> tuple[str, ...]:
+    """Return the modules that ``node`` is from, the outermost, which is not the network itself, first."""
+    stack = node.meta.get(_MODULES) or {}
+    return tuple(path for path, _ in stack.values() if path)

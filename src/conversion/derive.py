@@ -1,0 +1,146 @@
+"""A head -> its closed form, where it has one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import fx
+
+from src.conversion.cut import POOLING, Cut
+from src.runtimes.closed_form import ClosedForm
+from src.stages.features import FeatureLayout
+
+__all__ = ["Derived", "derive"]
+
+aten: Final = torch.ops.aten
+_CHUNK: Final = 64  # channels at a time: a map for each of 2,048 channels at once would take a gigabyte
+_TOLERANCE: Final = 1e-4  # of the largest value
+_GATE: Final = 1e-2  # of the largest value: wide enough for rounding, the weights are compared anyway
+_SEED: Final = 0
+_FLATTENING: Final = {aten.flatten.using_ints, aten.reshape.default, aten.view.default}
+_PASSING: Final = {aten.dropout.default, aten.alias.default, aten.clone.default}
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A closed form, and the operations of the captured network that give the hidden activations which it needs."""
+
+    form: ClosedForm
+    hidden: tuple[fx.Node, ...] = ()
+
+
+def derive(cut: Cut, features: torch.Tensor) -> Derived | None:
+    """Return the closed form of the head of ``cut``, or None where it has none.
+
+    A linear head, such as one that pools and has one linear layer, is known by what it does, however it is written: a
+    map that is one everywhere adds to the logits the sum of their gradients over all positions. A head with hidden
+    layers is known by its operations. Either has to give the weights that automatic differentiation gives.
+
+    Args:
+        cut: A network with its head.
+        features: (N, ...) those of some pictures.
+    """
+    for derived in _candidates(cut, features):
+        if derived is not None and _agrees(cut, derived, features):
+            return derived
+    return None
+
+
+def _candidates(cut: Cut, features: torch.Tensor) -> Iterator[Derived | None]:
+    if _may_be_linear(cut.head, features):
+        yield Derived(ClosedForm((_linear_matrix(cut),)))
+    yield _with_hidden_layers(cut)
+
+
+@torch.no_grad()
+def _may_be_linear(head: fx.GraphModule, features: torch.Tensor) -> bool:
+    """Tell, by three runs, what many would find out: a head that clips or normalizes does not answer in proportion."""
+    picture = features[:1]
+    empty = head(torch.zeros_like(picture))
+    double, negative = head(2 * picture) - empty, head(-picture) - empty
+    return bool((double + 2 * negative).abs().max() <= _GATE * double.abs().max())
+
+
+@torch.no_grad()
+def _linear_matrix(cut: Cut) -> NDArray[np.float32]:
+    """Return (C, K): what a map that is one everywhere in one channel adds to the logits of an empty one."""
+    channels = cut.layout.channels
+    empty = cut.head(_features_of(cut.layout, torch.zeros(1, *cut.layout.shape)))
+    columns = []
+    for start in range(0, channels, _CHUNK):
+        count = min(_CHUNK, channels - start)
+        maps = torch.zeros(count, *cut.layout.shape)
+        maps[torch.arange(count), torch.arange(start, start + count)] = 1
+        columns.append(cut.head(_features_of(cut.layout, maps)) - empty)
+    matrix: NDArray[np.float32] = torch.cat(columns).T.contiguous().numpy()
+    return matrix
+
+
+def _features_of(layout: FeatureLayout, maps: torch.Tensor) -> torch.Tensor:
+    """Return features that fold to ``maps`` (N, K, h, w); tokens without a place are zero."""
+    if layout.axes == "NKhw":
+        return maps
+    last = maps.permute(0, 2, 3, 1).contiguous()
+    if layout.axes == "NhwK":
+        return last
+    placed = last.flatten(1, 2)
+    return torch.cat((placed.new_zeros(len(placed), layout.placeless, layout.channels), placed), dim=1)
+
+
+def _with_hidden_layers(cut: Cut) -> Derived | None:
+    """Read ``pool* -> flatten -> (linear -> ReLU)* -> linear`` off the operations behind the features."""
+    chain = [node for node in _chain(cut) if node.target not in _PASSING]
+    flatten = next((place for place, node in enumerate(chain) if node.target in _FLATTENING), None)
+    if flatten is None or cut.layout.axes != "NKhw":
+        return None
+    before, after = chain[:flatten], chain[flatten + 1 :]
+    relus, linears = after[1::2], after[::2]
+    if (
+        {getattr(node.target, "overloadpacket", None) for node in before} <= POOLING
+        and len(linears) == len(relus) + 1
+        and all(node.target is aten.linear.default for node in linears)
+        and all(node.target is aten.relu.default for node in relus)
+    ):
+        first, *others = (_tensor(cut.whole, node.args[1]) for node in linears)
+        layers = (first.reshape(len(first), cut.layout.channels, -1).sum(dim=2), *others)
+        return Derived(ClosedForm(tuple(layer.numpy() for layer in layers)), tuple(relus))
+    return None
+
+
+def _chain(cut: Cut) -> list[fx.Node]:
+    """Return the operations behind the features, if each of them uses the one before and no other does."""
+    chain: list[fx.Node] = []
+    node = cut.features
+    while len(node.users) == 1 and (node := next(iter(node.users))).op != "output":
+        chain.append(node)
+    return chain if node.op == "output" else []
+
+
+def _tensor(module: fx.GraphModule, node: Any) -> torch.Tensor:  # noqa: ANN401 - an argument of an operation
+    owner, _, name = str(node.target).rpartition(".")
+    tensor: torch.Tensor = getattr(module.get_submodule(owner), name)
+    return tensor.detach()
+
+
+def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
+    """Tell whether the closed form gives the Grad-CAM weights of automatic differentiation, for every class of some."""
+    _, height, width = cut.layout.shape
+    others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
+    for picture in (features[:1], others):
+        leaf = picture.clone().requires_grad_()
+        *hidden, logits = _outputs(cut.behind(derived.hidden)(leaf.clone()))
+        for index in {int(logits[0].argmax()), int(logits[0].argmin()), logits.shape[1] // 2}:
+            (gradient,) = torch.autograd.grad(logits[0, index], leaf, retain_graph=True)
+            expected = cut.layout.fold(gradient)[0].mean(dim=(1, 2)).numpy()
+            activations = [one.detach()[0].numpy() for one in hidden]
+            found = derived.form.weights(index, activations, height * width)
+            if not np.abs(found - expected).max() < _TOLERANCE * np.abs(expected).max():  # nor where all are zero
+                return False
+    return True
+
+
+def _outputs(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)

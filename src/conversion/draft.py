@@ -1,0 +1,120 @@
+"""A trained network -> a verified model in a folder, ready for the store."""
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from src.checkpoints.checkpoint import Checkpoint
+from src.conversion.capture import capture, random_pictures
+from src.conversion.convert import Captured, convert, save_programs
+from src.conversion.cut import Cut, cut
+from src.conversion.derive import derive
+from src.conversion.gradient import gradient_graph
+from src.conversion.verify import Agreement, Answer, Verification, answers, compare, verify
+from src.errors import ModelError
+from src.runtimes.select import start
+from src.store.files import CLOSED_FORM, GRADIENT, GRADIENT_PROGRAM, MANIFEST, NETWORK, NETWORK_PROGRAM, sha256
+from src.store.manifest import SCHEMA_VERSION, Manifest
+
+__all__ = ["Draft", "draft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A verified model, written to ``folder`` and read back from there, that is not in the store yet.
+
+    ``agreement`` is that of what will serve it on a CPU with the network as it was.
+    """
+
+    folder: Path
+    manifest: Manifest
+    verification: Verification
+    agreement: Agreement
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the files that the store will hold."""
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
+
+@contextmanager
+def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
+    """Verify the network of ``checkpoint`` and write it to a folder that is gone afterwards.
+
+    Raises:
+        ModelError: The weights do not fit, or the network cannot be captured or explained.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        manifest, verification, expected = _write(checkpoint, folder)
+        del checkpoint  # its weights are a network's worth of memory,
+        gc.collect()  # and held by graphs that refer to themselves
+        manifest, agreement = _proved(manifest, expected, folder)
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        yield Draft(folder, manifest, verification, agreement)
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification, tuple[Answer, ...]]:
+    """Write the network's graphs; return their manifest, what its checks found, and its answers to compare with."""
+    spec = checkpoint.input
+    parts = cut(capture(checkpoint.network, spec), spec, checkpoint.layer)
+    verification = verify(checkpoint.network, parts, spec)
+    network, gradient = _graphs(parts, checkpoint, folder)
+    save_programs({NETWORK_PROGRAM: network, GRADIENT_PROGRAM: gradient}, folder)
+    note = ""
+    try:
+        convert(network, folder / NETWORK, spec)
+        convert(gradient, folder / GRADIENT)
+    except ModelError as exc:
+        note = str(exc)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        architecture=checkpoint.architecture,
+        labels=checkpoint.labels,
+        input=spec,
+        layer=parts.layer,
+        features=parts.layout,
+        runtime="torch" if note else "openvino",
+        head="closed_form" if (folder / CLOSED_FORM).exists() else "gradient",
+        note=note,
+        torch=torch.__version__,
+        sha256={},
+    )
+    return manifest, verification, answers(parts, spec)
+
+
+def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured, Captured]:
+    """Return the network's graph and that of its head's gradient; write the closed form of the head if it has one."""
+    pictures = random_pictures(checkpoint.input)
+    with torch.no_grad():
+        features = parts.network()(pictures)[0].contiguous()
+    derived = derive(parts, features)
+    if derived is not None:
+        derived.form.save(folder / CLOSED_FORM)
+    classes = len(checkpoint.labels)
+    gradient = gradient_graph(parts.head, features, classes)
+    network = parts.network(derived.hidden if derived else ())
+    return (network, (pictures,)), (gradient, (features, torch.zeros(len(features), classes)))
+
+
+def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> tuple[Manifest, Agreement]:
+    """Read back what was written, run it in each runtime, and return the manifest that says which one serves it."""
+    spec = manifest.input
+    agreement = compare(start(folder, manifest, threads=1, device="cpu", runtime="torch"), expected, spec)
+    if manifest.runtime == "openvino":
+        gc.collect()
+        try:
+            agreement = compare(start(folder, manifest, threads=1, device="cpu"), expected, spec)
+        except ModelError as exc:
+            manifest = manifest.model_copy(update={"runtime": "torch", "note": str(exc)})
+    if manifest.runtime == "torch":
+        for graph in (NETWORK, GRADIENT):
+            for file in (folder / graph, (folder / graph).with_suffix(".bin")):
+                file.unlink(missing_ok=True)
+    sums = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+    return manifest.model_copy(update={"sha256": sums}), agreement

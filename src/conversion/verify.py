@@ -1,0 +1,140 @@
+"""The checks that a network passes before it is stored."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from src.conversion.capture import random_pictures
+from src.conversion.cut import Cut
+from src.errors import ModelError
+from src.runtimes.base import Runtime
+from src.stages.gradcam import gradcam
+from src.stages.input_spec import InputSpec
+from src.stages.transform import normalize
+
+__all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "verify"]
+
+_MAX_PROBABILITY: Final = 1e-4
+_MAX_HEAT: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The largest differences between the logits of a network as it was and those of its captured form.
+
+    ``captured``: of the captured operations; ``cut``: of those behind the Grad-CAM layer, run on its features.
+    """
+
+    captured: float
+    cut: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The largest differences between the answers of a runtime and of torch: in a probability, in a heatmap's value."""
+
+    probability: float
+    heat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What torch makes of a picture: the logits (C,), and the heatmap (h, w) of the class ``class_index``."""
+
+    class_index: int
+    logits: NDArray[np.float32]
+    heat: NDArray[np.float32]
+
+
+def verify(network: nn.Module, cut: Cut, spec: InputSpec) -> Verification:
+    """Compare a network as it was and in its captured form on seeded random pictures.
+
+    Raises:
+        ModelError: A logit is not finite, none depends on the picture, or none on the features, so that nothing can be
+            explained.
+    """
+    pictures = random_pictures(spec)
+    with torch.no_grad():
+        logits = network(pictures)
+        features, captured = cut.network()(pictures)
+        behind = cut.head(features)
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError(f"The network gives logits that are not finite: {_first_damaged(network)}.")
+    if bool((logits == logits[0]).all()):
+        raise ModelError(
+            "The network answers the same to every picture: it has learned nothing, or its weights are lost."
+        )
+    _check_gradient(cut.head, features)
+    return Verification(float((captured - logits).abs().max()), float((behind - logits).abs().max()))
+
+
+def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:
+    """Return what torch makes of two seeded pictures, differentiating the head of ``cut`` as it runs."""
+    return tuple(_answer(cut, torch.from_numpy(normalize(pixels, spec))[None]) for pixels in _pictures(spec))
+
+
+def _answer(cut: Cut, picture: torch.Tensor) -> Answer:
+    with torch.no_grad():
+        leaf = cut.network()(picture)[0].requires_grad_()
+    scores = cut.head(leaf)[0]
+    index = int(scores.argmax())
+    (gradient,) = torch.autograd.grad(scores[index], leaf)
+    maps, weights = cut.layout.fold(leaf.detach())[0], cut.layout.fold(gradient)[0].mean(dim=(1, 2))
+    return Answer(index, scores.detach().numpy(), gradcam(maps.numpy(), weights.numpy()).values)
+
+
+def compare(runtime: Runtime, expected: tuple[Answer, ...], spec: InputSpec) -> Agreement:
+    """Compare what ``runtime`` makes of the pictures of :func:`answers` to what torch makes of them.
+
+    The heatmaps are compared by each way that the runtime has: its closed form, and the gradient.
+
+    Raises:
+        ModelError: They differ by more than 1e-4 in a probability or by more than 1e-3 in a heatmap.
+    """
+    agreements = [_agreement(runtime, pixels, one) for pixels, one in zip(_pictures(spec), expected, strict=True)]
+    probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
+    if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
+        raise ModelError(
+            f"In {runtime.name} the network answers otherwise than in torch:"
+            f" by {probability:.1g} in a probability, by {heat:.1g} in a heatmap."
+        )
+    return Agreement(probability, heat)
+
+
+def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer) -> Agreement:
+    found = runtime.evaluate(pixels)
+    likely, expected = (torch.from_numpy(one).double().softmax(0) for one in (found.logits, wanted.logits))
+    ways = found.weights(wanted.class_index), found.gradient(wanted.class_index).mean(axis=(1, 2))
+    heats = [gradcam(found.features, weights).values for weights in ways]
+    if any(heat.shape != wanted.heat.shape for heat in heats):
+        return Agreement(math.inf, math.inf)
+    heat = max(float(np.abs(heat - wanted.heat).max()) for heat in heats)
+    return Agreement(float((likely - expected).abs().max()), heat)
+
+
+def _pictures(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
+    """Yield pixels (H, W, C) of noise, and of shades."""
+    channels, height, width = spec.shape
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+    yield noise
+    yield np.linspace(noise[0, 0], noise[-1, -1], height * width).reshape(noise.shape).astype(np.uint8)
+
+
+def _first_damaged(network: nn.Module) -> str:
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            return f"the tensor {name} holds NaN or infinity, so save the network before it diverged"
+    return "its weights are too large for its numbers"
+
+
+def _check_gradient(head: nn.Module, features: torch.Tensor) -> None:
+    leaf = features.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
+    if not bool(torch.isfinite(gradient).all() and gradient.any()):
+        raise ModelError("The answers of the network do not depend on its features: Grad-CAM cannot explain them.")

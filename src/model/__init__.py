@@ -1,1 +1,0 @@
-"""From a checkpoint to a network that is ready to serve, by way of the model store."""

@@ -1,0 +1,1 @@
+"""What runs the graphs of a stored network, and which one of them does."""

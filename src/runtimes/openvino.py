@@ -1,0 +1,89 @@
+"""The graphs of a stored network in OpenVINO on the CPU."""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from src.cores import usable_cores
+from src.priority import Priority, give_way
+from src.runtimes.base import Array, Precision
+from src.store.files import GRADIENT, NETWORK
+
+__all__ = ["OpenVinoGraphs"]
+
+_HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
+_NAMES: Final = {hint: name for name, hint in _HINTS.items()}
+
+
+class OpenVinoGraphs:
+    """Two compiled graphs, which ``threads`` threads use at once and share out the cores.
+
+    The gradient is compiled when it is first asked for: a network with a closed form may never need it.
+    """
+
+    name: Final = "openvino"
+    device: Final = "cpu"
+
+    def __init__(self, folder: Path, precision: Precision, threads: int) -> None:
+        self._network = _Compiled(folder / NETWORK, precision, threads)
+        self._gradient: _Compiled | None = None
+        self._compiling = threading.Lock()
+        self._compile_gradient = lambda: _Compiled(folder / GRADIENT, "fp32", threads)
+        self.precision = self._network.precision
+
+    def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
+        """Run the network."""
+        return self._network(pixels)
+
+    def gradient(self, features: Array, direction: Array) -> Array:
+        """Run the backward pass of its head."""
+        with self._compiling:
+            self._gradient = self._gradient or self._compile_gradient()
+        (gradient,) = self._gradient(features, direction)
+        return gradient
+
+
+class _Compiled:
+    """A compiled graph for one picture, with an infer request for each thread that uses it."""
+
+    def __init__(self, file: Path, precision: Precision, threads: int) -> None:
+        cores = usable_cores()
+        options = {
+            "INFERENCE_NUM_THREADS": str(cores),
+            "NUM_STREAMS": str(min(threads, cores)),
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "ENABLE_CPU_PINNING": "NO",  # the threads that decode pictures use the same cores
+        }
+        # In a thread that gives way: the threads of the network are as patient as the one that compiles it.
+        with ThreadPoolExecutor(1, initializer=give_way, initargs=(Priority.NETWORK,)) as patient:
+            self._model = patient.submit(_compile, file, options).result()
+        self._of_thread = threading.local()
+        hint = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.precision = _NAMES.get(hint, hint)
+
+    def __call__(self, *inputs: NDArray[np.generic]) -> tuple[Array, ...]:
+        request = self._request()
+        for tensor, value in zip(request.input_tensors, inputs, strict=True):
+            tensor.data[:] = value
+        request.infer()
+        return tuple(tensor.data.copy() for tensor in request.output_tensors)  # the next picture is written over them
+
+    def _request(self) -> ov.InferRequest:
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._model.create_infer_request()
+        request: ov.InferRequest = self._of_thread.request
+        return request
+
+
+def _compile(file: Path, options: Mapping[str, str]) -> ov.CompiledModel:
+    core = ov.Core()
+    model = core.read_model(file)
+    # Nothing batches yet; with a batch of any size some graphs do not compile (a fault of OpenVINO's channel shuffles).
+    model.reshape({port: [1, *port.partial_shape[1:]] for port in model.inputs})
+    return core.compile_model(model, "CPU", options)

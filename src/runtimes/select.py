@@ -1,0 +1,110 @@
+"""What runs a stored network, and where; decided before torch or OpenVINO is imported."""
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from src.errors import ModelError
+from src.runtimes.base import Graphs, Precision, Runtime
+from src.runtimes.closed_form import ClosedForm
+from src.store.files import CLOSED_FORM
+from src.store.manifest import Manifest, RuntimeName
+
+__all__ = ["Device", "RuntimeChoice", "choose", "start", "torch_is_installed"]
+
+logger = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+RuntimeChoice = Literal["auto", "openvino", "torch"]
+
+_NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux under Windows
+
+
+def start(  # noqa: PLR0913 - the settings that decide about it
+    folder: Path,
+    manifest: Manifest,
+    *,
+    threads: int,
+    device: Device = "auto",
+    runtime: RuntimeChoice = "auto",
+    precision: Precision = "fp32",
+) -> Runtime:
+    """Make the network in ``folder`` ready for use by ``threads`` threads at once, which share out the cores.
+
+    On a CPU it runs in OpenVINO where it was converted, else in torch; on a CUDA GPU, which ``auto`` takes where there
+    is one, in torch.
+
+    Raises:
+        ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
+    """
+    name, target = choose(manifest, device, runtime)
+    if name == "torch":
+        from src.runtimes.torch import TorchGraphs  # noqa: PLC0415 - seconds that OpenVINO does not need
+
+        graphs: Graphs = TorchGraphs(folder, manifest, target, precision, threads)
+    else:
+        from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - nor does torch need OpenVINO
+
+        graphs = OpenVinoGraphs(folder, precision, threads)
+    form = ClosedForm.load(folder / CLOSED_FORM) if manifest.head == "closed_form" else None
+    running = Runtime(graphs, manifest.features, form)
+    _warm_up(running, manifest)
+    reason = f" ({manifest.note})" if running.name == "torch" and manifest.note else ""
+    logger.info("The network runs in %s on %s, %s%s.", running.name, running.device, running.precision, reason)
+    return running
+
+
+def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[RuntimeName, Literal["cpu", "cuda"]]:
+    """Return what runs the network of ``manifest``, and where.
+
+    Raises:
+        ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
+    """
+    on_gpu = _on_gpu(device)
+    if runtime == "openvino" and (on_gpu or manifest.runtime != "openvino"):
+        why = "OpenVINO runs on the CPU here" if on_gpu else manifest.note.removesuffix(".")
+        raise ModelError(f"The network cannot run in OpenVINO ({why}): set IMAGE_RECOGNITION_RUNTIME=auto.")
+    if on_gpu:
+        return "torch", "cuda"
+    name: RuntimeName = "torch" if runtime == "torch" else manifest.runtime
+    if name == "torch":
+        _require_torch("IMAGE_RECOGNITION_RUNTIME=torch" if runtime == "torch" else "This model")
+    return name, "cpu"
+
+
+def torch_is_installed() -> bool:
+    """Return whether torch can be imported: the image does without it, unless it was asked for."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def _warm_up(running: Runtime, manifest: Manifest) -> None:
+    """Run a black picture: the first one is slow, and must not be two at once.
+
+    OpenVINO's bindings fill a table at their first use and let other threads run meanwhile; a second thread that comes
+    to that table then waits for it without letting the first one go on, and the whole process hangs for good.
+    """
+    channels, height, width = manifest.input.shape
+    running.evaluate(np.zeros((height, width, channels), np.uint8)).weights(0)
+
+
+def _require_torch(what: str) -> None:
+    if not torch_is_installed():
+        raise ModelError(f"{what} needs torch, which is not installed here: use the image of 'make container TORCH=1'.")
+
+
+def _on_gpu(device: Device) -> bool:
+    if device == "cpu" or (device == "auto" and not (_has_nvidia() and torch_is_installed())):
+        return False
+    _require_torch("IMAGE_RECOGNITION_DEVICE=cuda")
+    import torch  # noqa: PLC0415 - seconds, only where there may be a GPU
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("There is no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto or cpu.")
+    return torch.cuda.is_available()
+
+
+def _has_nvidia() -> bool:
+    return any(Path(file).exists() for file in _NVIDIA)

@@ -1,0 +1,49 @@
+"""What the backbone hands on: features as the network has them, and the maps that they are."""
+
+from typing import Literal, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["FeatureLayout"]
+
+
+class _Array(Protocol):
+    """What numpy's arrays and torch's tensors have in common, as far as it is needed here."""
+
+    def __getitem__(self, key: slice | tuple[slice, ...], /) -> Self: ...
+
+    def reshape(self, *shape: int) -> Self: ...
+
+    def swapaxes(self, axis1: int, axis2: int, /) -> Self: ...
+
+
+_A = TypeVar("_A", bound=_Array)
+
+
+class FeatureLayout(BaseModel):
+    """How the features of a network, (N, ...), lie in memory, and which maps (N, K, h, w) they are.
+
+    ``axes`` is ``NKhw`` where convolutions made them, ``NhwK`` where the channels come last (Swin), and ``NTK`` for
+    tokens (ViT): ``placeless`` ones without a place in the picture, such as a class token, then h w ones, row by row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    axes: Literal["NKhw", "NhwK", "NTK"]
+    channels: int = Field(ge=1, description="K")
+    height: int = Field(ge=1, description="h, in positions")
+    width: int = Field(ge=1, description="w, in positions")
+    placeless: int = Field(default=0, ge=0, description="Tokens that have no place in the picture; they come first.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, h, w) of the maps."""
+        return self.channels, self.height, self.width
+
+    def fold(self, features: _A) -> _A:
+        """Return the maps (N, K, h, w) of ``features``, or of their gradient, as a view where that is possible."""
+        if self.axes == "NKhw":
+            return features
+        if self.axes == "NTK":
+            features = features[:, self.placeless :].reshape(-1, self.height, self.width, self.channels)
+        return features.swapaxes(1, 3).swapaxes(2, 3)

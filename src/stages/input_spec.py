@@ -1,0 +1,56 @@
+"""How an image becomes the network's input: what is stored with a model because it belongs to its training."""
+
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["SPARE", "InputSpec", "Interpolation"]
+
+_MAX_SIDE: Final = 4096
+SPARE: Final = 2  # sides of a picture over those that it is resized to: with no less, no answer of 1,000 photos changed
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+class InputSpec(BaseModel):
+    """How a picture becomes the network's input.
+
+    The picture is resized, its centre is cropped, its values are scaled to [0, 1] and then become
+    ``(value - mean) / std`` per channel: red, green and blue, or one of gray.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Literal[1, 3] = Field(default=3, description="3: red, green, blue; 1: gray, as Pillow's mode L.")
+    resize: int | tuple[int, int] = Field(
+        description="Pixels of the shorter side (the aspect ratio stays), or (height, width) to stretch the picture to."
+    )
+    crop: tuple[int, int] = Field(description="(height, width) of the centre crop in pixels: the network's input size.")
+    interpolation: Interpolation = Field(description="Resampling filter of the resize, always with antialiasing.")
+    mean: tuple[float, ...] = Field(description="Mean per channel, in units of [0, 1].")
+    std: tuple[float, ...] = Field(description="Standard deviation per channel, in units of [0, 1].")
+
+    @property
+    def enough(self) -> int:
+        """Pixels that the sides of a picture need: of a larger one a smaller copy will do."""
+        return SPARE * (self.resize if isinstance(self.resize, int) else max(self.resize))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the network's input."""
+        return (self.channels, *self.crop)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        height, width = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        if min(self.crop) < 1:
+            raise ValueError(f"crop must be at least 1 x 1 pixel, not {self.crop}")
+        if height < self.crop[0] or width < self.crop[1]:
+            raise ValueError(f"resize {self.resize} must not be smaller than crop {self.crop}")
+        if max(height, width) > _MAX_SIDE:
+            raise ValueError(f"resize {self.resize} must be at most {_MAX_SIDE} pixels a side")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"mean and std must have {self.channels} numbers each, one per channel")
+        if min(self.std) <= 0:
+            raise ValueError(f"every std must be above 0, not {self.std}")
+        return self

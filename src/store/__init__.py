@@ -1,0 +1,1 @@
+"""The model store: the manifest of a stored network, and its files."""

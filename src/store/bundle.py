@@ -1,0 +1,104 @@
+"""A verified model in the model store, and what ``bentoml models get`` shows of it."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+from bentoml.exceptions import BentoMLException, NotFound
+
+from src.errors import ModelError, ModelMissing
+from src.store.files import WEIGHTS, checked_manifest
+from src.store.manifest import Manifest
+
+if TYPE_CHECKING:  # serving makes no drafts, and a bento does not hold what makes them
+    from src.conversion.draft import Draft
+
+__all__ = ["Bundle", "check_free", "load", "store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model from the store, its files in ``folder``; ``check`` has the figures of a check on pictures, if any."""
+
+    tag: str
+    manifest: Manifest
+    folder: Path
+    check: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_free(name: str, version: str | None) -> None:
+    """Check, before all the work, that the store will take a model of this name.
+
+    Raises:
+        ModelError: The name or the version is none, or the store has that version already.
+    """
+    tag = f"{name}:{version}" if version else name
+    try:
+        bentoml.Tag.from_str(tag)
+        taken = bool(version) and bool(bentoml.models.get(tag))
+    except NotFound:
+        taken = False
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
+    if taken:
+        raise ModelError(f"The model store has {tag} already: choose another --version.")
+
+
+def store(draft: "Draft", name: str, version: str | None = None, check: Mapping[str, Any] | None = None) -> str:
+    """Put ``draft`` into the model store, as a new version of ``name`` unless one is given; return its tag.
+
+    Raises:
+        ModelError: The store refuses the name, or has that version already.
+    """
+    tag = f"{name}:{version}" if version else name
+    labels = {"architecture": draft.manifest.architecture, "task": "image-classification"}
+    metadata = _metadata(draft) | ({"check": dict(check)} if check else {})
+    try:
+        with bentoml.models.create(tag, labels=labels, metadata=metadata) as model:
+            shutil.copytree(draft.folder, model.path, dirs_exist_ok=True)
+            _let_everybody_read(Path(model.path))
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
+    return str(model.tag)
+
+
+def load(tag: str) -> Bundle:
+    """Find the model ``tag`` in the model store, and that its files are as they were stored.
+
+    Raises:
+        ModelError: The model is not there, was not stored by save_model.py, or is damaged.
+    """
+    try:
+        model = bentoml.models.get(tag)
+    except NotFound as exc:
+        raise ModelMissing(tag) from exc
+    folder = Path(model.path)
+    metadata: Mapping[str, Any] = model.info.metadata
+    return Bundle(str(model.tag), checked_manifest(folder), folder, metadata.get("check", {}))
+
+
+def _let_everybody_read(folder: Path) -> None:
+    """Let other users read ``folder``, as a container does that runs as any user."""
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def _metadata(draft: "Draft") -> dict[str, Any]:
+    manifest, verification, agreement = draft.manifest, draft.verification, draft.agreement
+    return {
+        "architecture": manifest.architecture,
+        "classes": len(manifest.labels),
+        "gradcam_layer": manifest.layer,
+        "input": manifest.input.model_dump(mode="json"),
+        "runtime": manifest.runtime,
+        "head": manifest.head,
+        "weights_sha256": manifest.sha256[WEIGHTS],
+        "max_logit_difference_captured": verification.captured,
+        "max_logit_difference_cut": verification.cut,
+        "max_probability_difference_stored": agreement.probability,
+        "max_heatmap_difference_stored": agreement.heat,
+    }

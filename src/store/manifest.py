@@ -1,0 +1,52 @@
+"""What is stored beside the graphs of a network, so that they can be used without asking anybody."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from src.stages.features import FeatureLayout
+from src.stages.input_spec import InputSpec
+
+__all__ = ["SCHEMA_VERSION", "Head", "Manifest", "OutputSpec", "RuntimeName"]
+
+SCHEMA_VERSION: Final = 3
+
+RuntimeName = Literal["openvino", "torch"]
+Head = Literal["closed_form", "gradient"]
+
+
+class OutputSpec(BaseModel):
+    """What the logits mean; stored with the model because it belongs to its training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["softmax"] = Field(default="softmax", description="softmax: a picture is of one of the classes.")
+
+
+class Manifest(BaseModel):
+    """What a stored network is: enough to feed it, run it and name its answers.
+
+    From this layout on, a field that is added has a default: what was stored before stays servable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[3] = Field(description="Version of this layout.")
+    architecture: str = Field(
+        description="Library and name of the network, such as timm/tf_efficientnet_lite0, or module/<Class>."
+    )
+    labels: tuple[str, ...] = Field(min_length=1, description="Name of each class, by index.")
+    input: InputSpec
+    output: OutputSpec = OutputSpec()
+    layer: str = Field(description="The Grad-CAM layer: where the network is cut into backbone and head.")
+    features: FeatureLayout = Field(description="How the features of that layer are maps.")
+    runtime: RuntimeName = Field(description="What runs the graphs on a CPU.")
+    head: Head = Field(
+        description="How the Grad-CAM weights come about: from the head's matrices, or from its gradient."
+    )
+    note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
+    torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
+    learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled pictures found.")
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        description="SHA-256 of each file beside this one."
+    )

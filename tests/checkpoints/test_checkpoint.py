@@ -1,0 +1,193 @@
+"""From a file and what a person says of it to everything that serving needs."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from src.checkpoints.checkpoint import Given, read_checkpoint
+from src.checkpoints.inputs import TUTORIAL, published_input
+from src.checkpoints.network import build
+from src.errors import ModelError
+from src.stages.input_spec import InputSpec
+
+ARCHITECTURE = "torchvision/squeezenet1_1"
+SPEC = InputSpec(resize=80, crop=(64, 64), interpolation="lanczos", mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def lightning(folder: Path, network: str = ARCHITECTURE, prefix: str = "network.", **hyper_parameters: Any) -> Path:
+    """Return a Lightning checkpoint of an untrained network with two classes."""
+    weights = {f"{prefix}{name}": tensor for name, tensor in build(network, 2).state_dict().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": hyper_parameters}, folder / "file.ckpt")
+    return folder / "file.ckpt"
+
+
+def test_our_own_checkpoints_need_no_word(tmp_path: Path) -> None:
+    """Architecture, labels and input come from the hyper-parameters that our training writes."""
+    file = lightning(
+        tmp_path, architecture=ARCHITECTURE, labels=["bus", "car"], input=SPEC.model_dump(mode="json"), lr=1
+    )
+    checkpoint = read_checkpoint(file, Given())
+    assert (checkpoint.architecture, checkpoint.labels, checkpoint.input) == (ARCHITECTURE, ("bus", "car"), SPEC)
+    assert "network.classifier.1.weight" not in checkpoint.network.state_dict()
+    assert "as the file says" in checkpoint.notes[0]
+
+
+def test_the_tutorials_checkpoint_needs_only_labels(tmp_path: Path) -> None:
+    """The alexnet of the tutorial, without hyper-parameters, is recognized and gets the tutorial's input."""
+    checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/alexnet", prefix=""), Given(labels="bus,car"))
+    assert (checkpoint.architecture, checkpoint.labels) == ("torchvision/alexnet", ("bus", "car"))
+    assert checkpoint.input == TUTORIAL
+
+
+def test_what_is_given_outweighs_the_file(tmp_path: Path) -> None:
+    """Labels, input and layer of the person replace those of the file, field by field."""
+    file = lightning(tmp_path, labels=["x", "y"], input=SPEC.model_dump(mode="json"))
+    given = Given(labels="bus,car", input={"resize": (70, 90), "mean": (0.5, 0.5, 0.5)}, layer="classifier.1")
+    checkpoint = read_checkpoint(file, given)
+    assert checkpoint.labels == ("bus", "car")
+    assert checkpoint.input == SPEC.model_copy(update={"resize": (70, 90), "mean": (0.5, 0.5, 0.5)})
+    assert checkpoint.layer == "classifier.1"
+
+
+def test_nothing_known_means_what_was_published(tmp_path: Path) -> None:
+    """Without a word from anybody the input is the published one and the classes are numbered, and the notes say so."""
+    checkpoint = read_checkpoint(lightning(tmp_path), Given())
+    assert checkpoint.input == published_input(ARCHITECTURE)
+    assert checkpoint.labels == ("class 0", "class 1")
+    assert any("give names with --labels" in note for note in checkpoint.notes)
+    assert any("as published" in note for note in checkpoint.notes)
+
+
+def test_several_candidates_are_listed(tmp_path: Path) -> None:
+    """Where several networks fit the notes name the others."""
+    notes = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given()).notes
+    assert "timm/resnet18" in notes[0]
+    assert "choose with --arch" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("hyper_parameters", "expected"),
+    [
+        ({}, "torchvision/resnet18"),
+        ({"net": "resnet18"}, "torchvision/resnet18"),
+        ({"net": "timm/resnet18"}, "timm/resnet18"),
+        ({"optimizer": "adam.w", "model_name": "resnet18.a1_in1k"}, "timm/resnet18"),
+        ({"model": " hf_hub:timm/ResNet18.a1_in1k"}, "timm/resnet18"),
+        ({"teacher": "timm/resnet18", "model_name": "torchvision/resnet18"}, "torchvision/resnet18"),
+        ({"teacher": "timm/resnet18"}, "torchvision/resnet18"),
+        ({"architecture": "ResNet-18 of ours", "net": "vit"}, "torchvision/resnet18"),
+    ],
+)
+def test_a_name_in_the_file_chooses_among_candidates(
+    hyper_parameters: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """Of several networks that fit it is the one that a hyper-parameter names, if any does."""
+    file = lightning(tmp_path, "torchvision/resnet18", **hyper_parameters)
+    assert read_checkpoint(file, Given()).architecture == expected
+
+
+@pytest.mark.parametrize(
+    "hyper_parameters",
+    [
+        {"classes": ("bus", "car")},
+        {"class_names": ["bus", "car"]},
+        {"class_to_idx": {"car": 1, "bus": 0}},
+        {"idx_to_class": {0: "bus", 1: "car"}},
+        {"id2label": {"0": "bus", "1": "car"}},
+        {"classes": 2, "class_names": ["bus", "car"]},
+        {"class_to_idx": {"car": np.int64(1), "bus": np.int64(0)}},
+        {"class_to_idx": {"car": "1", "bus": "0"}},
+        {"labels": ["image", "target", "id"], "class_names": ["bus", "car"]},
+        {"labels": ["", "car"], "class_names": ["bus", "car"]},
+    ],
+)
+def test_labels_are_found_under_the_names_that_people_give_them(
+    hyper_parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    """A list of names or a map between names and indices, under any of the usual hyper-parameters, gives the labels."""
+    assert read_checkpoint(lightning(tmp_path, **hyper_parameters), Given()).labels == ("bus", "car")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"bus": 0, "coach": 0, "car": 1},
+        {"bus": 1, "car": 2},
+        {"bus": 0, "car": 1, "note": "x"},
+        {"bus": 0, "car": True},
+    ],
+    ids=["an index twice", "from 1", "something else in it", "no index"],
+)
+def test_class_maps_that_cannot_be_read_are_said(names: dict[str, Any], tmp_path: Path) -> None:
+    """A map that does not name the classes 0, 1, 2, ... is not guessed at, and the notes name it."""
+    checkpoint = read_checkpoint(lightning(tmp_path, class_to_idx=names), Given())
+    assert checkpoint.labels == ("class 0", "class 1")
+    assert any("class_to_idx in the file is no list or map" in note for note in checkpoint.notes)
+
+
+def test_labels_of_the_file_that_are_too_many_are_explained(tmp_path: Path) -> None:
+    """Names in the file for another number of classes are an error with both counts and the way on."""
+    with pytest.raises(ModelError, match=r"has 2 classes but there are 3 labels in the file's classes: .*--labels"):
+        read_checkpoint(lightning(tmp_path, classes=["bus", "car", "tram"]), Given())
+
+
+def test_another_input_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """A hyper-parameter 'input' that means something else leaves the published one."""
+    checkpoint = read_checkpoint(lightning(tmp_path, input={"height": 224, "width": 224}), Given())
+    assert checkpoint.input == published_input(ARCHITECTURE)
+
+
+def test_the_arguments_of_a_command_are_hyper_parameters(tmp_path: Path) -> None:
+    """The namespace that training commands such as timm's keep names the network."""
+    weights = build("timm/resnet18", 2).state_dict()
+    torch.save({"state_dict": weights, "args": argparse.Namespace(model="timm/resnet18")}, tmp_path / "file.pt")
+    assert read_checkpoint(tmp_path / "file.pt", Given()).architecture == "timm/resnet18"
+
+
+def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:
+    """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
+    notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
+    assert any("'crane' names several classes: explain them by index" in note for note in notes)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    """Tensors that are not part of the network are counted by where they belong."""
+    file = lightning(tmp_path)
+    content = torch.load(file, weights_only=True)
+    content["state_dict"] |= {"loss.weight": torch.ones(2), "ema.a": torch.ones(1), "ema.b": torch.ones(1)}
+    torch.save(content, file)
+    assert "left out: 2 of ema, loss" in read_checkpoint(file, Given()).notes
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Given(labels="bus,car,tram"), "2 classes but there are 3 labels"),
+        (Given(architecture="alexnet"), "They are those of torchvision/squeezenet"),
+        (Given(architecture="nothing_like_it"), "Neither torchvision nor timm"),
+        (Given(input={"resize": 64}), "must not be smaller than crop"),
+        (Given(input={"std": (1, 0, 1)}), "above 0"),
+    ],
+)
+def test_what_does_not_belong_together_is_explained(given: Given, message: str, tmp_path: Path) -> None:
+    """Labels, architecture or input that do not fit the network are errors that say what to change."""
+    with pytest.raises(ModelError, match=message):
+        read_checkpoint(lightning(tmp_path), given)
+
+
+def test_tensors_of_no_known_network_are_explained(tmp_path: Path) -> None:
+    """A file of a network that neither library has names the two ways on."""
+    torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
+    with pytest.raises(ModelError, match=r"my\.weight.*--arch.*--module"):
+        read_checkpoint(tmp_path / "own.pt", Given())
+
+
+def test_one_output_is_refused(tmp_path: Path) -> None:
+    """A network with one output, as for a sigmoid, has no percentages; the error says how to give it two."""
+    torch.save(build("torchvision/resnet18", 1).state_dict(), tmp_path / "one.pt")
+    with pytest.raises(ModelError, match=r"one output, but percentages need two classes: .* whose softmax is the same"):
+        read_checkpoint(tmp_path / "one.pt", Given())

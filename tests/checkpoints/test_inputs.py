@@ -1,0 +1,54 @@
+"""How pictures were prepared for published weights."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import timm.data
+import torch
+from PIL import Image
+from torchvision import models
+
+from src.checkpoints.inputs import TUTORIAL, published_input
+from src.geometry import Picture
+from src.stages.transform import normalize, transform
+
+data: Any = timm.data  # it has no types
+
+
+def _ours(image: Image.Image, architecture: str) -> torch.Tensor:
+    spec = published_input(architecture)
+    return torch.from_numpy(normalize(transform(Picture(image, *image.size), spec).pixels, spec))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "alexnet", "inception_v3", "efficientnet_b1", "vit_b_16", "swin_t"])
+def test_torchvisions_are_those_of_its_presets(name: str, rng: np.random.Generator) -> None:
+    """The input is that of torchvision's own preset for the weights, bit for bit."""
+    image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
+    preset = next(iter(models.get_model_weights(name))).transforms(antialias=True)
+    torch.testing.assert_close(_ours(image, f"torchvision/{name}"), preset(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet50", "tf_efficientnet_lite0", "convnext_tiny", "vit_small_patch16_224", "inception_v4"]
+)
+def test_timms_are_those_of_its_transform(name: str, rng: np.random.Generator) -> None:
+    """The input is that of timm's own transform for the weights."""
+    image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
+    published: Any = timm.get_pretrained_cfg(name)
+    theirs = data.create_transform(**data.resolve_data_config(published.to_dict()), is_training=False)(image)
+    torch.testing.assert_close(_ours(image, f"timm/{name}"), theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["timm/volo_d4_448", "timm/test_resnet", "torchvision/mnasnet0_75"])
+def test_every_network_has_one(architecture: str) -> None:
+    """Also networks that publish more than the whole picture, or no weights, have an input that makes sense."""
+    spec = published_input(architecture)
+    assert min(spec.crop) > 0
+
+
+def test_the_tutorials_stretches() -> None:
+    """The tutorial stretches to 256 x 256 and takes the centre 224 x 224, with ImageNet's mean and deviation."""
+    assert (TUTORIAL.resize, TUTORIAL.crop, TUTORIAL.interpolation) == ((256, 256), (224, 224), "bilinear")
+    assert TUTORIAL.mean == (0.485, 0.456, 0.406)

@@ -1,0 +1,78 @@
+"""Class names from where people have them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.checkpoints.labels import read_labels
+from src.errors import ModelError
+
+FILES = {
+    "lines.txt": "bus\nfire engine\n",
+    "windows.txt": "\ufeffbus\r\nfire engine\r\n",
+    "list.json": json.dumps(["bus", "fire engine"]),
+    "by_index.json": json.dumps({"1": "fire engine", "0": "bus"}),
+    "by_name.json": json.dumps({"fire engine": 1, "bus": 0}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_labels_come_from_files(name: str, tmp_path: Path) -> None:
+    """Text files, JSON lists and JSON maps either way round give the same names."""
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8", newline="")
+    assert read_labels(str(tmp_path / name)) == ("bus", "fire engine")
+
+
+def test_labels_come_from_a_dataset(tmp_path: Path) -> None:
+    """A folder with a folder per class gives their names in order, and files beside them are no classes."""
+    for name in ("fire engine", "bus"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "README").touch()
+    assert read_labels(str(tmp_path)) == ("bus", "fire engine")
+
+
+@pytest.mark.parametrize("text", ["bus,fire engine", " bus , fire engine "])
+def test_labels_come_from_a_list(text: str) -> None:
+    """Names between commas are names."""
+    assert read_labels(text) == ("bus", "fire engine")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("broken.json", "{"),
+        ("number.json", "7"),
+        ("numbers.json", "[1, 2]"),
+        ("gap.json", '{"0": "bus", "2": "car"}'),
+        ("empty.json", "[]"),
+        ("empty.txt", ""),
+        ("hole.txt", "bus\n\ncar"),
+    ],
+)
+def test_a_file_without_names_is_explained(name: str, content: str, tmp_path: Path) -> None:
+    """A file that names no classes, or not every one, is an error."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError):
+        read_labels(str(tmp_path / name))
+
+
+def test_a_file_that_is_no_text_is_explained(tmp_path: Path) -> None:
+    """Bytes that are no text are no names."""
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelError, match="no text"):
+        read_labels(str(tmp_path / "labels.txt"))
+
+
+@pytest.mark.parametrize("source", ["labels.txt", "bus"])
+def test_a_missing_file_is_not_taken_for_a_name(source: str) -> None:
+    """One word that is no file is no list of names."""
+    with pytest.raises(ModelError, match=f"no file or folder '{source}'"):
+        read_labels(source)
+
+
+@pytest.mark.parametrize("text", ["", "bus,,car", ","])
+def test_an_empty_name_is_explained(text: str) -> None:
+    """A list with an empty name is an error."""
+    with pytest.raises(ModelError, match="name every class"):
+        read_labels(text)

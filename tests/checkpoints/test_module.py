@@ -1,0 +1,136 @@
+"""Network classes of people's own."""
+
+import py_compile
+import sys
+from pathlib import Path
+from py_compile import PycInvalidationMode
+
+import numpy as np
+import pytest
+import torch
+
+from src.checkpoints.checkpoint import Given, read_checkpoint
+from src.checkpoints.module import instantiate, parse_reference
+from src.conversion.draft import draft
+from src.errors import ModelError
+from src.runtimes.select import start
+from src.stages.transform import normalize
+from src.store import bundle
+
+TUTORIAL = '''
+import torch
+from torch import nn
+from torchvision.models import alexnet
+
+
+class BusCar(nn.Module):
+    """The tutorial's alexnet, taken apart."""
+
+    def __init__(self, classes=2, **unused):
+        super().__init__()
+        network = alexnet()
+        self.features = network.features[:12]
+        self.maxpool = network.features[12]
+        self.avgpool = network.avgpool
+        self.classifier = nn.Sequential(*network.classifier[:6], nn.Linear(4096, classes))
+
+    def forward(self, x):
+        x = self.avgpool(self.maxpool(self.features(x)))
+        return self.classifier(torch.flatten(x, 1))
+
+
+class Two(BusCar):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+number = 7
+
+
+def fail():
+    raise RuntimeError("on purpose")
+
+
+def leave():
+    raise SystemExit(0)
+'''
+
+
+@pytest.fixture
+def module_file(tmp_path: Path) -> Path:
+    """A Python file with network classes."""
+    file = tmp_path / "their_network.py"
+    file.write_text(TUTORIAL)
+    return file
+
+
+def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: Path) -> None:
+    """The class is made by running its file once; what is stored answers as it did, without the file."""
+    torch.manual_seed(0)
+    network = instantiate(module_file, "BusCar", {"classes": 3})
+    torch.save({"state_dict": network.state_dict(), "hyper_parameters": {"classes": 3, "lr": 1}}, tmp_path / "x.ckpt")
+    given = Given(module=f"{module_file}:BusCar", labels="bus,car,tram")
+    checkpoint = read_checkpoint(tmp_path / "x.ckpt", given)
+    assert "running" in checkpoint.notes[0]
+    with draft(checkpoint) as verified:
+        tag = bundle.store(verified, "their-own")
+    module_file.unlink()
+    loaded = bundle.load(tag)
+    assert (loaded.manifest.architecture, loaded.manifest.layer) == ("module/BusCar", "features.11")
+    assert not list(loaded.folder.glob("*.py"))
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    expected = network(torch.from_numpy(normalize(pixels, loaded.manifest.input))[None])[0].detach().numpy()
+    for runtime in ("openvino", "torch"):
+        evaluation = start(loaded.folder, loaded.manifest, threads=1, runtime=runtime).evaluate(pixels)
+        assert evaluation.features.shape == (256, 13, 13)
+        np.testing.assert_allclose(evaluation.logits, expected, atol=1e-5)
+
+
+def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
+    """Another Grad-CAM layer is taken by its name."""
+    torch.save(instantiate(module_file, "BusCar", {}).state_dict(), tmp_path / "x.pt")
+    given = Given(module=f"{module_file}:BusCar", labels="bus,car", layer="features.10")
+    with draft(read_checkpoint(tmp_path / "x.pt", given)) as verified:
+        assert verified.manifest.layer == "features.10"
+
+
+def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running the file leaves nothing beside it, and a compiled file there is not run in its place."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    instantiate(module_file, "BusCar", {})
+    assert list(module_file.parent.iterdir()) == [module_file]
+    cached = Path(py_compile.compile(str(module_file), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH) or "")
+    foreign = module_file.with_name("foreign.py")
+    foreign.write_text("raise RuntimeError('the cache was run')")
+    py_compile.compile(str(foreign), cfile=str(cached), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+    instantiate(module_file, "BusCar", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Nothing", "has no attribute 'Nothing'"),
+        ("number", "is not a callable|not supported"),
+        ("fail", "RuntimeError: on purpose"),
+        ("torch", "cannot be made"),
+        ("leave", "SystemExit: 0"),
+    ],
+)
+def test_a_class_that_cannot_be_made_is_explained(module_file: Path, name: str, message: str) -> None:
+    """A name that is no class, or a class that fails, is an error with what was raised."""
+    with pytest.raises(ModelError, match=message):
+        instantiate(module_file, name, {})
+
+
+def test_a_class_without_logits_is_explained(module_file: Path, tmp_path: Path) -> None:
+    """A class that gives several things cannot be served, and the error says so."""
+    torch.save(instantiate(module_file, "Two", {}).state_dict(), tmp_path / "x.pt")
+    with pytest.raises(ModelError, match="something else than logits"):
+        read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Two", labels="bus,car"))
+
+
+@pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
+def test_a_reference_that_is_none_is_explained(reference: str) -> None:
+    """Something else than a file and a class is an error that shows how to write it."""
+    with pytest.raises(ModelError, match=r"path/to/file\.py:Class"):
+        parse_reference(reference)

@@ -1,0 +1,293 @@
+"""Files with trained weights, and files that only claim to be such."""
+
+import argparse
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.parsing import AttributeDict
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from typing_extensions import override
+
+from src.checkpoints.weights_file import read_weights_file
+from src.errors import ModelError
+
+WEIGHTS = OrderedDict(weight=torch.arange(6.0).reshape(2, 3), bias=torch.ones(2))
+
+
+def saved(content: object, folder: Path, name: str = "file.ckpt") -> Path:
+    """Return a file of torch.save with ``content``."""
+    file = folder / name
+    torch.save(content, file)
+    return file
+
+
+class Small(pl.LightningModule):
+    """A module as people write it, with hyper-parameters of many kinds."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Linear(3, 2)
+
+    @override
+    def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("loss", loss, on_epoch=True)
+        return loss
+
+    @override
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters())
+        return [optimizer], [torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=100)]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # Lightning's advice on loaders
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_real_checkpoint_of_a_trainer_is_read(tmp_path: Path) -> None:
+    """What a Trainer with checkpointing, early stopping, a learning rate monitor and a scheduler writes is read."""
+    module = Small(
+        labels=["bus", "car"], root=Path("x"), rate=np.float64(0.1), kind=torch.float16, options=argparse.Namespace(a=1)
+    )
+    checkpointing = ModelCheckpoint(dirpath=tmp_path, monitor="loss", save_last=True)
+    trainer = pl.Trainer(
+        max_epochs=2,
+        logger=CSVLogger(str(tmp_path)),
+        callbacks=[checkpointing, EarlyStopping("loss"), LearningRateMonitor()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    data = TensorDataset(torch.randn(8, 3), torch.randint(0, 2, (8,)))
+    trainer.fit(module, DataLoader(data, batch_size=4))
+    file = read_weights_file(Path(checkpointing.best_model_path))
+    assert set(file.tensors) == {"net.weight", "net.bias"}
+    assert torch.equal(file.tensors["net.weight"], module.net.weight)
+    assert file.hyper_parameters["labels"] == ["bus", "car"]
+
+
+def _lightning_1(folder: Path) -> Path:
+    """Return a checkpoint in the form of pytorch-lightning 1.1.6, which names callbacks by their classes."""
+    content = {
+        "epoch": 4,
+        "pytorch-lightning_version": "1.1.6",
+        "state_dict": WEIGHTS,
+        "callbacks": {ModelCheckpoint: {"best_model_score": torch.tensor(0.5), "best_model_path": "x"}},
+        "optimizer_states": [{"state": {0: {"step": 3, "exp_avg": torch.zeros(2)}}}],
+        "hparams_name": "hparams",
+        "hyper_parameters": AttributeDict(lr=0.1),
+    }
+    return saved(content, folder)
+
+
+def _safetensors(folder: Path) -> Path:
+    save_file(dict(WEIGHTS), folder / "file.safetensors")
+    return folder / "file.safetensors"
+
+
+def _legacy(folder: Path) -> Path:
+    torch.save(WEIGHTS, folder / "file.pt", _use_new_zipfile_serialization=False)
+    return folder / "file.pt"
+
+
+FORMS: dict[str, Callable[[Path], Path]] = {
+    "plain state dict": lambda folder: saved(WEIGHTS, folder, "file.pt"),
+    "state_dict": lambda folder: saved({"state_dict": WEIGHTS, "epoch": 3}, folder),
+    "model": lambda folder: saved({"model": WEIGHTS, "optimizer": {"state": {}}}, folder, "file.pth"),
+    "parameters": lambda folder: saved(nn.Linear(3, 2).requires_grad_().state_dict() | WEIGHTS, folder),
+    "lightning 1.1.6": _lightning_1,
+    "safetensors": _safetensors,
+    "before torch 1.6": _legacy,
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_of_file_is_read(form: Callable[[Path], Path], tmp_path: Path) -> None:
+    """The same tensors come out of every kind of file that people have."""
+    tensors = read_weights_file(form(tmp_path)).tensors
+    assert set(tensors) == set(WEIGHTS)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in WEIGHTS.items())
+
+
+class Trace:
+    """Leaves a file behind when it is unpickled by code that runs what it reads."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.file}",)
+
+
+PLACES: dict[str, Callable[[object], object]] = {
+    "state dict": lambda evil: {"state_dict": {**WEIGHTS, "evil": evil}},
+    "hyper-parameters": lambda evil: {"state_dict": WEIGHTS, "hyper_parameters": {"evil": evil}},
+    "callbacks": lambda evil: {"state_dict": WEIGHTS, "callbacks": {"ModelCheckpoint": {"evil": evil}}},
+    "loops": lambda evil: {"state_dict": WEIGHTS, "loops": {"fit_loop": {"state_dict": evil}}},
+    "top": lambda evil: evil,
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_nothing_in_a_file_is_run(place: Callable[[object], object], tmp_path: Path, *, as_zip: bool) -> None:
+    """A file that would run a command, wherever in it, is refused by the command's name, and nothing was run."""
+    trace = tmp_path / "trace"
+    file = tmp_path / "evil.ckpt"
+    torch.save(place(Trace(trace)), file, _use_new_zipfile_serialization=as_zip)
+    with pytest.raises(ModelError, match=r"names posix\.system, which could run code"):
+        read_weights_file(file)
+    assert not trace.exists()
+    torch.load(file, weights_only=False)
+    assert trace.exists(), "the file is harmless: the test proves nothing"
+
+
+class _CallsBuiltin:
+    """Pickles as a call of the builtin ``eval``."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return eval, ("1",)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (nn.Linear(3, 2), "torch.nn.modules.linear.Linear"),
+        ({"state_dict": WEIGHTS, "hyper_parameters": {"f": torch.relu}}, "getattr"),
+        ({"state_dict": WEIGHTS, "x": _CallsBuiltin()}, "eval"),
+        ({"state_dict": WEIGHTS, "x": Small}, "tests.conversion.test_weights_file.Small"),
+    ],
+    ids=["module", "function", "eval", "class"],
+)
+def test_code_is_refused_by_its_name(content: object, name: str, tmp_path: Path) -> None:
+    """A whole module, a function or a class in a file is refused with its name and with what to do."""
+    with pytest.raises(ModelError, match=rf"names .*{name.rpartition('.')[2]}, which could run code.*state dict alone"):
+        read_weights_file(saved(content, tmp_path))
+
+
+def _bomb(file: Path) -> None:
+    torch.save(WEIGHTS, file)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/9", bytes(10_000_000))
+
+
+def _not_a_mapping(file: Path) -> None:
+    torch.save([torch.zeros(2)], file)
+
+
+def _sparse(file: Path) -> None:
+    torch.save({"a": torch.eye(3).to_sparse()}, file)
+
+
+def _complex(file: Path) -> None:
+    torch.save({"a": torch.zeros(3, dtype=torch.complex64)}, file)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda file: file.write_bytes(b""), "no intact checkpoint"),
+    "text": (lambda file: file.write_text("hello"), "no intact checkpoint|no checkpoint that can be read safely"),
+    "picture": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "no intact checkpoint|read safely"),
+    "archive without a pickle": (lambda file: zipfile.ZipFile(file, "w").close(), "no intact checkpoint|read safely"),
+    "integers of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3, dtype=torch.int8)}, file), "quantized"),
+    "floats of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3).to(torch.float8_e4m3fn)}, file), "quantized"),
+    "complex": (_complex, "sparse, quantized, complex"),
+    "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "no intact checkpoint|holds a int"),
+    "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
+    "list": (_not_a_mapping, "holds a list"),
+    "sparse": (_sparse, "sparse, quantized|no intact checkpoint"),
+    "zip bomb": (_bomb, "would unpack to"),
+    "missing": (lambda _: None, "There is no file"),
+}
+
+
+@pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_file_that_is_no_checkpoint_is_explained(
+    write: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    """Whatever is wrong with a file, one sentence says so."""
+    file = tmp_path / "file.ckpt"
+    write(file)
+    with pytest.raises(ModelError, match=message):
+        read_weights_file(file)
+
+
+def test_the_content_tells_the_kind_of_file(tmp_path: Path) -> None:
+    """Tensors are read from a file of either kind under the other's name."""
+    tensors = {"a": torch.arange(4.0)}
+    save_file(tensors, tmp_path / "file.ckpt")
+    torch.save(tensors, tmp_path / "file.safetensors")
+    for file in tmp_path.iterdir():
+        assert torch.equal(read_weights_file(file).tensors["a"], tensors["a"])
+
+
+def test_texts_of_numpy_are_plain_hyper_parameters(tmp_path: Path) -> None:
+    """Class names that numpy made are read like others."""
+    content = {"state_dict": {"a": torch.ones(2)}, "hyper_parameters": {"classes": [np.str_("bus"), np.str_("car")]}}
+    torch.save(content, tmp_path / "file.ckpt")
+    assert read_weights_file(tmp_path / "file.ckpt").hyper_parameters["classes"] == ["bus", "car"]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_off_is_explained(share: float, tmp_path: Path) -> None:
+    """A file that ends too early is refused, wherever it ends."""
+    whole = io.BytesIO()
+    torch.save({"state_dict": {"a": torch.randn(1000)}}, whole)
+    file = tmp_path / "file.ckpt"
+    file.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
+    with pytest.raises(ModelError, match="no intact checkpoint"):
+        read_weights_file(file)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", struct.pack("<Q", 2**40) + b"{", struct.pack("<Q", 2) + b"{}"])
+def test_a_broken_safetensors_file_is_explained(data: bytes, tmp_path: Path) -> None:
+    """A safetensors file that is damaged, lies about its header or holds nothing is refused."""
+    file = tmp_path / "file.safetensors"
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"no intact safetensors|holds no tensors"):
+        read_weights_file(file)
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    """A tensor that changed on its way is told by its check sum, although every number in it is still one."""
+    file = tmp_path / "x.pt"
+    torch.save({"w": torch.ones(1000)}, file)
+    data = bytearray(file.read_bytes())
+    data[data.index(torch.ones(8).numpy().tobytes()) + 400] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"the check sum of .* in it is wrong"):
+        read_weights_file(file)
+
+
+def test_a_bare_pickle_is_refused_by_name(tmp_path: Path) -> None:
+    """A pickle that torch does not even read is refused with the name that it would load, and is not loaded."""
+    trace = tmp_path / "trace"
+    for protocol in (0, 4):
+        file = tmp_path / f"{protocol}.ckpt"
+        file.write_bytes(pickle.dumps(_Touch(trace), protocol))
+        with pytest.raises(ModelError, match=r"names \w+\.mkdir, which could run code"):
+            read_weights_file(file)
+    assert not trace.exists()
+
+
+class _Touch:
+    """Leaves a trace where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)

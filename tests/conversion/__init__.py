@@ -1,0 +1,1 @@
+"""Tests of capturing, cutting and converting networks."""

@@ -1,0 +1,117 @@
+"""Capturing networks as graphs."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from src.conversion.capture import capture, random_pictures
+from src.errors import ModelError
+from src.stages.input_spec import InputSpec
+
+SPEC = InputSpec(resize=16, crop=(16, 16), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+GRAY = SPEC.model_copy(update={"channels": 1, "mean": (0.5,), "std": (0.5,)})
+
+
+class _Network(nn.Module):
+    """A convolution with what the subclass does to its map, pooled and linear."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.linear = nn.Conv2d(channels, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.linear(self.changed(self.conv(x)).mean(dim=(2, 3)))
+        return logits
+
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps
+
+
+class _InPlace(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        kept = maps * 2
+        functional.relu_(maps)  # and the name it was called by is used on
+        return kept + maps.add_(1)
+
+
+class _PartInPlace(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        maps[:, :2] += 1
+        return maps
+
+
+class _Branching(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps if self.training or maps.shape[1] == 3 else maps.relu()
+
+
+class _Resized(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        table = torch.linspace(-1, 1, 9).reshape(1, 1, 3, 3)
+        return maps + functional.interpolate(table, maps.shape[2:], mode="bicubic", antialias=True)
+
+
+@pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized()])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_captured_network_answers_as_it_did(network: nn.Module, count: int) -> None:
+    """Whatever a network does inside, its graph gives bit for bit its logits, for any number of pictures."""
+    captured = capture(network.eval(), SPEC)
+    pictures = random_pictures(SPEC, count)
+    with torch.no_grad():
+        assert torch.equal(captured(pictures), network(pictures))
+
+
+def test_nothing_in_the_graph_works_in_place() -> None:
+    """An operation that would overwrite its input is replaced by one that leaves it alone."""
+    for network in (_InPlace(), _PartInPlace()):
+        graph = capture(network.eval(), SPEC).graph
+        targets = [node.target for node in graph.nodes if node.op == "call_function"]
+        assert not [target for target in targets if getattr(target, "_schema", None) and target._schema.is_mutable]
+
+
+def test_what_depends_on_no_picture_is_computed_once() -> None:
+    """A table that is resized to the input is a constant of the graph."""
+    graph = capture(_Resized().eval(), SPEC).graph
+    assert not [node for node in graph.nodes if node.op == "call_function" and "upsample" in str(node.target)]
+
+
+def test_one_channel_is_captured_as_three_are() -> None:
+    """Nothing but the specification of the input says how many channels there are."""
+    network = _Network(1).eval()
+    pictures = random_pictures(GRAY)
+    assert pictures.shape == (2, 1, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(capture(network, GRAY)(pictures), network(pictures))
+
+
+class _Chooser(nn.Module):
+    """A network that looks at its values before it decides what to do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=(2, 3)) if bool(x.sum() > 0) else x.amax(dim=(2, 3))
+
+
+class _Twins(_Network):
+    """A network with two answers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(x)
+        return logits, logits + 1  # type: ignore[return-value] # which is what is wrong with it
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (_Chooser(), "cannot be captured by torch.export"),
+        (_Twins(), "gives a tensor .* and a tensor .* instead of logits"),
+        (nn.Conv2d(3, 4, 3), "instead of logits"),
+        (nn.Conv2d(1, 4, 3), "cannot be captured by torch.export: .*expected input.* to have 1 channels"),
+    ],
+    ids=["chooses by value", "two answers", "a map", "one channel"],
+)
+def test_what_cannot_be_captured_is_explained(network: nn.Module, reason: str) -> None:
+    """A network that depends on its values, gives no logits or takes other pictures is an error that says so."""
+    with pytest.raises(ModelError, match=reason):
+        capture(network.eval(), SPEC)

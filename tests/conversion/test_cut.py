@@ -1,0 +1,142 @@
+"""Cutting captured networks at their Grad-CAM layer."""
+
+import pytest
+import torch
+from torch import nn
+
+from src.checkpoints.network import build
+from src.conversion.capture import capture
+from src.conversion.cut import Cut, cut
+from src.errors import ModelError
+from src.stages.features import FeatureLayout
+from src.stages.input_spec import InputSpec
+
+# Grad-CAM layer, layout of the features, maps, tokens without a place
+LAYERS = {
+    "torchvision/alexnet": ("features.11", "NKhw", (256, 13, 13), 0),
+    "torchvision/vgg11": ("features.19", "NKhw", (512, 14, 14), 0),
+    "torchvision/resnet18": ("layer4", "NKhw", (512, 7, 7), 0),
+    "torchvision/mobilenet_v3_small": ("features", "NKhw", (576, 7, 7), 0),
+    "torchvision/convnext_tiny": ("features", "NKhw", (768, 7, 7), 0),
+    "torchvision/squeezenet1_1": ("classifier.2", "NKhw", (3, 13, 13), 0),
+    "torchvision/shufflenet_v2_x0_5": ("conv5", "NKhw", (1024, 7, 7), 0),
+    "torchvision/googlenet": ("inception5b", "NKhw", (1024, 7, 7), 0),
+    "timm/tf_efficientnet_lite0": ("bn2", "NKhw", (1280, 7, 7), 0),
+    "timm/vgg11": ("features.19", "NKhw", (512, 14, 14), 0),
+    "timm/swin_tiny_patch4_window7_224": ("norm", "NhwK", (768, 7, 7), 0),
+    "timm/mixer_s32_224": ("norm", "NTK", (512, 7, 7), 0),
+    "timm/vit_tiny_patch16_224": ("blocks.10", "NTK", (192, 14, 14), 1),
+}
+
+
+def _spec(size: tuple[int, int] = (224, 224)) -> InputSpec:
+    return InputSpec(resize=size, crop=size, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def _parts(network: nn.Module, layer: str | None = None, size: tuple[int, int] = (224, 224)) -> Cut:
+    return cut(capture(network, _spec(size)), _spec(size), layer)
+
+
+def _check(network: nn.Module, parts: Cut, size: tuple[int, int] = (224, 224)) -> None:
+    """Check that both the graph and the head behind its features give bit for bit the logits of the network."""
+    pictures = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        logits = network(pictures)
+        features, captured = parts.network()(pictures)
+        assert torch.equal(captured, logits)
+        assert torch.equal(parts.head(features), logits)
+        assert tuple(parts.layout.fold(features).shape[1:]) == parts.layout.shape
+
+
+@pytest.mark.parametrize(("architecture", "expected"), LAYERS.items(), ids=LAYERS)
+def test_a_network_is_cut_where_grad_cam_wants_it(
+    architecture: str, expected: tuple[str, str, tuple[int, int, int], int]
+) -> None:
+    """Its graph, and the head behind the layer that Grad-CAM wants, give bit for bit the logits of the network."""
+    torch.manual_seed(0)
+    network = build(architecture, 3)
+    parts = _parts(network)
+    _check(network, parts)
+    layer, axes, (channels, height, width), placeless = expected
+    layout = FeatureLayout(axes=axes, channels=channels, height=height, width=width, placeless=placeless)
+    assert (parts.layer, parts.layout) == (layer, layout)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layer", "shape"),
+    [
+        ("torchvision/resnet18", "layer4", (512, 7, 7)),
+        ("torchvision/resnet18", "layer3.1", (256, 14, 14)),
+        ("torchvision/resnet18", "layer4.1.relu", (512, 7, 7)),
+        ("timm/vit_tiny_patch16_224", "blocks.10", (192, 14, 14)),
+        ("timm/vit_tiny_patch16_224", "blocks.5", (192, 14, 14)),
+    ],
+)
+def test_a_named_layer_is_cut(architecture: str, layer: str, shape: tuple[int, int, int]) -> None:
+    """The name of a module stands for its output."""
+    torch.manual_seed(0)
+    network = build(architecture, 3)
+    parts = _parts(network, layer)
+    _check(network, parts)
+    assert (parts.layer, parts.layout.shape) == (layer, shape)
+
+
+def test_the_name_of_a_cut_finds_it_again() -> None:
+    """What a cut calls its layer, an operation without a module too, is a layer that can be named."""
+    network = build("torchvision/densenet121", 3)
+    first = _parts(network)
+    again = _parts(network, first.layer)
+    assert (again.features.name, again.layout) == (first.features.name, first.layout)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layer", "reason"),
+    [
+        ("torchvision/resnet18", "nowhere", "no layer 'nowhere'"),
+        ("torchvision/resnet18", "layer", "no layer 'layer'"),
+        ("torchvision/resnet18", "layer4.1.conv2", "passed by"),
+        ("torchvision/resnet18", "fc", "no map"),
+        ("timm/test_vit", "norm", "does not depend on the map"),
+    ],
+)
+def test_a_layer_that_cannot_be_cut_is_refused(architecture: str, layer: str, reason: str) -> None:
+    """A layer that does not exist, is passed by, has no map, or whose map is not read is an error that says so."""
+    network = build(architecture, 3)
+    with pytest.raises(ModelError, match=reason):
+        _parts(network, layer, (160, 160) if architecture == "timm/test_vit" else (224, 224))
+
+
+class _SideBySide(nn.Module):
+    """A network that adds up the answers of two branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.one(x).mean(dim=(2, 3)) + self.other(x).mean(dim=(2, 3))
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (_SideBySide(), "side by side"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2)), "no spatial feature map"),
+    ],
+)
+def test_a_network_without_one_last_map_is_refused(network: nn.Module, reason: str) -> None:
+    """A network that has no map, or several last ones, is an error that says so."""
+    with pytest.raises(ModelError, match=reason):
+        _parts(network.eval(), size=(16, 16))
+
+
+@pytest.mark.parametrize(
+    "pooling", [nn.AdaptiveAvgPool1d(1), nn.BatchNorm1d(100)], ids=lambda module: type(module).__name__
+)
+def test_the_last_map_is_not_a_pooled_or_flattened_one(pooling: nn.Module) -> None:
+    """Of a network of one's own the last convolution's map is taken, not what pooling and reshaping make of it."""
+    convolution = (nn.Conv2d(3, 100, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    network = nn.Sequential(*convolution, nn.Flatten(2), pooling, nn.Flatten(), nn.LazyLinear(2)).eval()
+    network(torch.zeros(1, 3, 16, 16))
+    assert _parts(network, size=(16, 16)).layer == "1"

@@ -1,0 +1,131 @@
+"""The backward pass of a head as a graph."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from torch import nn
+
+from src.conversion.capture import capture
+from src.conversion.convert import convert
+from src.conversion.gradient import gradient_graph
+from src.stages.input_spec import InputSpec
+
+CLASSES = 4
+CHANNELS = 6
+# The features are the pictures of this specification.
+SPEC = InputSpec(resize=12, crop=(12, 10), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+class _Tokens(nn.Module):
+    """What a transformer makes of maps: its last block, with attention, and a class token that is read alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.LayerNorm(8), nn.Linear(8, CLASSES)
+        self.embed, self.qkv = nn.Conv2d(CHANNELS, 8, 2, stride=2), nn.Linear(8, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        count, places, width = tokens.shape
+        query, key, value = self.qkv(self.norm(tokens)).reshape(count, places, 3, 2, width // 2).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        tokens = tokens + mixed.reshape(count, places, width)
+        logits: torch.Tensor = self.last(nn.functional.gelu(tokens)[:, 0])
+        return logits
+
+
+class _ChannelsLast(nn.Module):
+    """Norms over channels that lie last, as in ConvNeXt and Swin, between pooling and the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.adaptive_avg_pool2d(x, 1)
+        normed = self.norm(pooled.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        logits: torch.Tensor = self.last(normed.flatten(1))
+        return logits
+
+
+def _linear(*layers: nn.Module) -> nn.Module:
+    head = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(CLASSES))
+    head(torch.zeros(1, CHANNELS, *SPEC.crop))
+    return head
+
+
+def _heads() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    conv = nn.Conv2d
+    return {
+        "pool and linear": _linear(nn.AdaptiveAvgPool2d(1)),
+        "adaptive pool that divides": _linear(nn.AdaptiveAvgPool2d((6, 5)), nn.Tanh()),
+        "adaptive pool that overlaps": _linear(nn.AdaptiveAvgPool2d((5, 7)), nn.Tanh()),
+        "average pool": _linear(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Tanh()),
+        "average pool without stride": _linear(nn.AvgPool2d((4, 2)), nn.Tanh()),
+        "max pool": _linear(nn.MaxPool2d(3, 2)),
+        "max pool that overlaps and dilates": _linear(nn.MaxPool2d(3, 1, 1, dilation=2)),
+        "adaptive max pool": _linear(nn.AdaptiveMaxPool2d(2)),
+        "convolution": _linear(conv(CHANNELS, 8, 3, 2, 1), nn.ReLU()),
+        "convolution with groups and dilation": _linear(
+            conv(CHANNELS, 6, 3, padding=2, dilation=2, groups=3), nn.SiLU()
+        ),
+        "1 x 1 convolution": _linear(nn.AdaptiveAvgPool2d(1), conv(CHANNELS, 9, 1), nn.Hardswish()),
+        "transposed convolution": _linear(nn.ConvTranspose2d(CHANNELS, 3, 3, 2, 1), nn.Mish()),
+        "batch norm": _linear(nn.BatchNorm2d(CHANNELS), nn.ELU(), nn.AdaptiveAvgPool2d(1)),
+        "group norm": _linear(nn.GroupNorm(2, CHANNELS), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(1)),
+        "squares, as in GeM": _linear(nn.Softplus(), nn.LPPool2d(3, 2)),
+        "hidden layers": _linear(nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(7), nn.ReLU6(), nn.Dropout()),
+        "channels last": _ChannelsLast(),
+        "tokens": _Tokens(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"), [(head, kind) for kind, head in _heads().items()], ids=lambda one: str(one)[:0]
+)
+def test_a_gradient_is_that_of_automatic_differentiation(head: nn.Module, kind: str, tmp_path: Path) -> None:
+    """In torch and in OpenVINO the graph gives the gradient of each picture's score, whatever its head is made of."""
+    head = head.eval().requires_grad_(requires_grad=False)
+    spec = SPEC.model_copy(update={"channels": CHANNELS})
+    features = torch.randn(3, CHANNELS, *SPEC.crop, generator=torch.Generator().manual_seed(1))
+    direction = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, -1]])
+    leaf = features.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(head(leaf), leaf, direction)
+    graph = gradient_graph(capture(head, spec), features, CLASSES)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(graph(features, direction), expected, rtol=0, atol=1e-6 * scale, msg=kind)
+    file = tmp_path / "gradient.xml"
+    convert((graph, (features, direction)), file)
+    for count in (1, 3):
+        found = _in_openvino(file, features[:count].numpy(), direction[:count].numpy())
+        np.testing.assert_allclose(found, expected[:count].numpy(), rtol=0, atol=1e-5 * scale, err_msg=kind)
+
+
+def _in_openvino(file: Path, *inputs: np.ndarray) -> np.ndarray:
+    core = ov.Core()
+    model = core.read_model(file)
+    model.reshape({port: list(given.shape) for port, given in zip(model.inputs, inputs, strict=True)})
+    found: np.ndarray = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(list(inputs))[0]
+    return found
+
+
+def test_a_gradient_equals_finite_differences() -> None:
+    """The gradient is that of central differences in float64."""
+    torch.manual_seed(3)
+    head = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Tanh(), nn.Flatten(), nn.LazyLinear(CLASSES)).eval()
+    spec = InputSpec(resize=4, crop=(4, 3), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    features = torch.randn(1, *spec.shape, generator=torch.Generator().manual_seed(4))
+    head(features)
+    graph = gradient_graph(capture(head.requires_grad_(requires_grad=False), spec), features, CLASSES)
+    direction = torch.tensor([[0.0, 1, 0, 0]])
+    found = graph(features, direction)
+    exact, step = head.double(), 1e-6
+    for position in range(features.numel()):
+        moved = torch.zeros(features.numel(), dtype=torch.float64)
+        moved[position] = step
+        ahead, behind = (exact(features.double() + sign * moved.view_as(features))[0, 1] for sign in (1, -1))
+        assert float(found.view(-1)[position]) == pytest.approx(float(ahead - behind) / (2 * step), abs=1e-5)

@@ -1,0 +1,1 @@
+"""Tests of a labelled folder through the whole path."""

@@ -1,0 +1,36 @@
+"""What a lower precision changes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.evaluation.precision import measure_change
+from tests.test_pipeline import random_patch, red_pipeline
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Twelve pictures with red patches, and one file that is none."""
+    (tmp_path / "red").mkdir()
+    for index in range(12):
+        Image.fromarray(random_patch(rng, 110).pixels).save(tmp_path / "red" / f"{index}.png")
+    (tmp_path / "red" / "note.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
+    """A pipeline compared with itself has the same classes, probabilities and heatmaps; other files are left out."""
+    change = measure_change(red_pipeline(), red_pipeline(), folder)
+    assert (change.pictures, change.same_class, change.probability) == (12, 1, 0)
+    assert change.correlation == pytest.approx(1)
+    assert "100.00% of 12 pictures get the same class" in str(change)
+
+
+def test_bf16_changes_a_little(folder: Path) -> None:
+    """In bf16 the class stays and the probability moves, but not far."""
+    change = measure_change(red_pipeline(), red_pipeline(runtime="torch", precision="bf16"), folder)
+    assert change.same_class == 1
+    assert 0 < change.probability < 0.02
+    assert change.correlation > 0.99

@@ -1,0 +1,28 @@
+"""The closed form of Grad-CAM weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.runtimes.closed_form import ClosedForm
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_few_and_many_active_units_give_the_same_formula(share: float) -> None:
+    """However many units of a hidden layer are active, the weights are those of the chain rule in float64."""
+    rng = np.random.default_rng(0)
+    first, last = rng.normal(size=(40, 3)).astype(np.float32), rng.normal(size=(2, 40)).astype(np.float32)
+    activations = np.where(rng.random(40) < share, rng.random(40), 0).astype(np.float32)
+    expected = (last[1].astype(np.float64) * (activations > 0)) @ first / 7
+    np.testing.assert_allclose(ClosedForm((first, last)).weights(1, [activations], 7), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_matrices_come_back_as_they_were(tmp_path: Path) -> None:
+    """What is written is read back bit for bit, in the same order."""
+    rng = np.random.default_rng(0)
+    form = ClosedForm(tuple(rng.random(shape, np.float32) for shape in ((4, 3), (5, 4), (2, 5))))
+    form.save(tmp_path / "form")
+    loaded = ClosedForm.load(tmp_path / "form")
+    for one, other in zip(form.layers, loaded.layers, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,324 @@
+"""Stored networks, running in either engine."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from src.checkpoints.checkpoint import Checkpoint
+from src.checkpoints.default import default_checkpoint
+from src.checkpoints.network import build
+from src.conversion.capture import capture
+from src.conversion.cut import cut
+from src.conversion.draft import Draft, draft
+from src.conversion.verify import answers, compare
+from src.cores import usable_cores
+from src.errors import ModelError
+from src.runtimes.base import Runtime
+from src.runtimes.openvino import OpenVinoGraphs
+from src.runtimes.select import start
+from src.stages.gradcam import gradcam
+from src.stages.input_spec import InputSpec
+from src.stages.transform import normalize
+from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM
+from tests.places import ROOT
+
+CROP = (64, 64)
+SPEC = InputSpec(resize=64, crop=CROP, interpolation="bilinear", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+# Heads: pooled and linear; with hidden layers; with a hardswish between; of tokens.
+NETWORKS = {
+    "torchvision/resnet18": ("openvino", "closed_form"),
+    "torchvision/alexnet": ("openvino", "closed_form"),
+    "torchvision/mobilenet_v3_small": ("openvino", "gradient"),
+    "timm/test_vit": ("openvino", "gradient"),
+}
+
+
+def _checkpoint(architecture: str) -> Checkpoint:
+    torch.manual_seed(0)
+    size = (160, 160) if architecture == "timm/test_vit" else CROP
+    network = build(architecture, 3)
+    for name, tensor in network.state_dict().items():
+        if name.endswith(("head.weight", "fc.weight")) and tensor.ndim == 2:  # some start with zeros
+            tensor.copy_(torch.randn_like(tensor) / tensor.shape[1] ** 0.5)
+    spec = SPEC.model_copy(update={"resize": size[0], "crop": size})
+    return Checkpoint(architecture, ("bus", "car", "tram"), spec, network)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def drafted(request: pytest.FixtureRequest) -> Iterator[Draft]:
+    """Networks of every kind of head, verified."""
+    with draft(_checkpoint(request.param)) as verified:
+        yield verified
+
+
+def _pixels(spec: InputSpec, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (*spec.crop, 3), np.uint8)
+
+
+def _start(drafted: Draft, **options: Any) -> Runtime:
+    return start(drafted.folder, drafted.manifest, **{"threads": 1, "device": "cpu", **options})
+
+
+def test_a_network_is_converted_with_its_head(drafted: Draft) -> None:
+    """The network is converted for OpenVINO, and its head gets a closed form where it has one."""
+    assert (drafted.manifest.runtime, drafted.manifest.head) == NETWORKS[drafted.manifest.architecture]
+    assert _start(drafted).name == "openvino"
+    assert _start(drafted, runtime="torch").name == "torch"
+
+
+def test_the_first_picture_is_run_before_there_are_threads(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting runs a picture: two threads that used OpenVINO's bindings first at the same time have hung for good."""
+    threads: list[int] = []
+    network = OpenVinoGraphs.network
+
+    def noting(self: OpenVinoGraphs, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        threads.append(threading.get_ident())
+        return network(self, pixels)
+
+    monkeypatch.setattr(OpenVinoGraphs, "network", noting)
+    _start(drafted)
+    assert threads == [threading.get_ident()]
+
+
+def test_both_runtimes_answer_as_the_plain_network(drafted: Draft) -> None:
+    """Logits are those of the untouched network on torchvision's input; both runtimes give the same heatmaps."""
+    manifest = drafted.manifest
+    pixels = _pixels(manifest.input)
+    network = _checkpoint(manifest.architecture).network
+    with torch.no_grad():
+        expected = network(torch.from_numpy(normalize(pixels, manifest.input))[None])[0].softmax(0).numpy()
+    heats = []
+    for runtime in ("openvino", "torch"):
+        evaluation = _start(drafted, runtime=runtime).evaluate(pixels)
+        likelihoods = np.exp(evaluation.logits - evaluation.logits.max())
+        np.testing.assert_allclose(likelihoods / likelihoods.sum(), expected, atol=1e-5)
+        heats.append([gradcam(evaluation.features, evaluation.weights(index)).values for index in range(3)])
+    assert np.any(heats[0])
+    np.testing.assert_allclose(heats[0], heats[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_the_weights_are_the_mean_of_the_gradient(drafted: Draft, runtime: str) -> None:
+    """A closed form gives, for every class, what the whole gradient (K, h, w) gives."""
+    evaluation = _start(drafted, runtime=runtime).evaluate(_pixels(drafted.manifest.input))
+    for index in range(3):
+        gradient = evaluation.gradient(index)
+        assert gradient.shape == evaluation.features.shape == drafted.manifest.features.shape
+        mean = gradient.mean(axis=(1, 2))
+        np.testing.assert_allclose(evaluation.weights(index), mean, atol=1e-5 * np.abs(mean).max())
+
+
+def test_the_graphs_take_batches(drafted: Draft) -> None:
+    """Three pictures at once get from both graphs what each gets alone."""
+    core, spec = ov.Core(), drafted.manifest.input
+    pixels = np.stack([_pixels(spec, seed) for seed in range(3)])
+    network, gradient = (core.read_model(drafted.folder / name) for name in (NETWORK, GRADIENT))
+    for model in (network, gradient):
+        assert all(port.partial_shape[0].is_dynamic and port.partial_shape[1:].is_static for port in model.inputs)
+        model.reshape({port: [3, *port.partial_shape[1:]] for port in model.inputs})
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    features, *_, logits = core.compile_model(network, "CPU", options)([pixels]).values()
+    gradients = core.compile_model(gradient, "CPU", options)([features, np.eye(3, dtype=np.float32)])[0]
+    running = _start(drafted)
+    for place, one in enumerate(pixels):
+        alone = running.evaluate(one)
+        scale = np.abs(alone.gradient(place)).max()
+        np.testing.assert_allclose(logits[place], alone.logits, atol=1e-5)
+        np.testing.assert_allclose(
+            drafted.manifest.features.fold(gradients)[place], alone.gradient(place), atol=1e-5 * scale
+        )
+
+
+def test_eight_threads_get_what_one_gets(drafted: Draft) -> None:
+    """Pictures evaluated by eight threads at once have the scores and weights of those evaluated one by one."""
+    running = _start(drafted, threads=8)
+
+    def evaluate(seed: int) -> tuple[list[float], list[float]]:
+        evaluation = running.evaluate(_pixels(drafted.manifest.input, seed))
+        return evaluation.logits.tolist(), gradcam(evaluation.features, evaluation.weights(1)).values.ravel().tolist()
+
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(evaluate, range(24)))
+    for one, other in zip(together, map(evaluate, range(24)), strict=True):
+        np.testing.assert_allclose(one[0], other[0], atol=1e-5)
+        np.testing.assert_allclose(one[1], other[1], atol=1e-4)
+
+
+def test_evaluations_do_not_share_memory(drafted: Draft) -> None:
+    """What a picture gave stays as it is when the same thread evaluates another one."""
+    running = _start(drafted)
+    first = running.evaluate(_pixels(drafted.manifest.input, 1))
+    kept = first.features.copy(), first.logits.copy()
+    running.evaluate(_pixels(drafted.manifest.input, 2))
+    np.testing.assert_array_equal(first.features, kept[0])
+    np.testing.assert_array_equal(first.logits, kept[1])
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_bf16_is_close_and_says_so(drafted: Draft, runtime: str) -> None:
+    """In bf16 the scores are near those of fp32; where the CPU has no bf16 OpenVINO says that it computes in fp32."""
+    pixels = _pixels(drafted.manifest.input)
+    exact = _start(drafted).evaluate(pixels)
+    running = _start(drafted, runtime=runtime, precision="bf16")
+    native = runtime == "torch" or "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert running.precision == ("bf16" if native else "fp32")
+    scale = np.abs(exact.logits).max()
+    np.testing.assert_allclose(running.evaluate(pixels).logits, exact.logits, atol=0.1 * scale)
+
+
+def test_openvino_needs_no_torch(drafted: Draft) -> None:
+    """Whatever its head, a network is served and explained without importing torch, which takes seconds."""
+    script = (
+        "import sys; from pathlib import Path; import numpy as np;"
+        "from src.store.files import checked_manifest; from src.runtimes.select import start;"
+        "folder = Path(sys.argv[1]); manifest = checked_manifest(folder);"
+        "running = start(folder, manifest, threads=1, device='cpu');"
+        "evaluation = running.evaluate(np.zeros((*manifest.input.crop, 3), np.uint8));"
+        "assert evaluation.weights(0).shape == manifest.features.shape[:1];"
+        "assert evaluation.gradient(0).shape == manifest.features.shape;"
+        "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(drafted.folder)], cwd=ROOT, check=True)
+
+
+def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the converted network differs from torch's, nothing of it is kept and the manifest says why."""
+
+    def otherwise(self: OpenVinoGraphs, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        features, *hidden, logits = network(self, pixels)
+        return (features, *hidden, logits + np.float32([1, 0, 0]))
+
+    network = OpenVinoGraphs.network
+    monkeypatch.setattr(OpenVinoGraphs, "network", otherwise)
+    with draft(_checkpoint("torchvision/resnet18")) as verified:
+        assert verified.manifest.runtime == "torch"
+        assert "answers otherwise" in verified.manifest.note
+        assert sorted(file.name for file in verified.folder.iterdir()) == [
+            *("closed_form.safetensors", "gradient.pt2", "manifest.json", "network.pt2", "weights.safetensors"),
+        ]
+        assert _start(verified).name == "torch"
+        with pytest.raises(ModelError, match=r"cannot run in OpenVINO \(In openvino the network answers otherwise"):
+            _start(verified, runtime="openvino")
+
+
+def test_comparing_finds_a_difference() -> None:
+    """Two different networks are told apart."""
+    other = cut(capture(_checkpoint("torchvision/alexnet").network, SPEC), SPEC)
+    with draft(_checkpoint("torchvision/resnet18")) as one, pytest.raises(ModelError, match="answers otherwise"):
+        compare(_start(one), answers(other, SPEC), SPEC)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_explained() -> None:
+    """Asking for a GPU where there is none is an error that says what to set."""
+    message = "no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto"
+    with draft(_checkpoint("torchvision/resnet18")) as verified, pytest.raises(ModelError, match=message):
+        _start(verified, device="cuda")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 64])
+def test_cores_are_shared_out_between_the_threads(drafted: Draft, threads: int) -> None:
+    """Threads of requests times threads of torch are no more than there are cores, and at least one each."""
+    before = torch.get_num_threads()
+    try:
+        _start(drafted, runtime="torch", threads=threads)
+        assert torch.get_num_threads() == min(before, max(1, usable_cores() // threads))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_is_used_where_there_is_one(drafted: Draft) -> None:
+    """With device auto the network runs on the GPU and answers as on the CPU."""
+    pixels = _pixels(drafted.manifest.input)
+    running = _start(drafted, device="auto")
+    assert (running.name, running.device) == ("torch", "cuda")
+    expected = _start(drafted).evaluate(pixels)
+    found = running.evaluate(pixels)
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-2)
+
+
+def test_the_default_network_runs_in_openvino() -> None:
+    """The default network is converted, in closed form, with the answers of torch."""
+    with draft(default_checkpoint()) as verified:
+        assert (verified.manifest.runtime, verified.manifest.head) == ("openvino", "closed_form")
+        assert verified.agreement.probability < 1e-5
+        assert verified.agreement.heat < 1e-4
+
+
+def _planted(file: Path, name: str, content: bytes) -> None:
+    """Put ``content`` in the place of the entry ``name`` of an archive, or add it."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    top = next(iter(entries)).partition("/")[0]
+    with zipfile.ZipFile(file, "w") as archive:
+        for entry, kept in {**entries, f"{top}/{name}": content}.items():
+            archive.writestr(entry, kept)
+
+
+class _Trap:
+    """Leaves a trace where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("program", [NETWORK_PROGRAM, GRADIENT_PROGRAM])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "data/sample_inputs/model.pt",
+        "data/weights/model.pt",
+        "data/constants/model.pt",
+        "data/weights/weight_0",
+        "data/constants/custom_obj_0",
+        "data/aotinductor/model/wrapper.so",
+    ],
+)
+def test_a_program_with_a_pickled_entry_is_refused(drafted: Draft, tmp_path: Path, program: str, entry: str) -> None:
+    """Whatever entry of a program's archive holds something pickled, it is not loaded, and nothing in it runs."""
+    folder, trace = tmp_path / "model", tmp_path / "trace"
+    shutil.copytree(drafted.folder, folder)
+    buffer = BytesIO()
+    torch.save(_Trap(trace), buffer)
+    _planted(folder / program, entry, buffer.getvalue())
+    with pytest.raises(ModelError, match="holds more than operations, which may run code"):
+        start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("kind", ["weights", "constants"])
+def test_a_program_that_lists_a_pickled_tensor_is_refused(drafted: Draft, tmp_path: Path, kind: str) -> None:
+    """A list of tensors that are to be unpickled is not followed."""
+    folder = tmp_path / "model"
+    shutil.copytree(drafted.folder, folder)
+    listed = {"config": {"x": {"path_name": "weight_0", "is_param": True, "use_pickle": True, "tensor_meta": None}}}
+    _planted(folder / NETWORK_PROGRAM, f"data/{kind}/model_{kind}_config.json", json.dumps(listed).encode())
+    with pytest.raises(ModelError, match="holds more than operations, which may run code"):
+        start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
+
+
+def test_a_program_of_another_torch_is_explained(drafted: Draft, tmp_path: Path) -> None:
+    """A program that this torch cannot read is an error that names both versions."""
+    folder = tmp_path / "model"
+    shutil.copytree(drafted.folder, folder)
+    _planted(folder / NETWORK_PROGRAM, "models/model.json", b"{}")
+    with pytest.raises(ModelError, match=rf"torch {torch.__version__} cannot read .* which torch {torch.__version__}"):
+        start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")

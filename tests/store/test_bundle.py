@@ -1,0 +1,166 @@
+"""Storing networks and reading them back, strictly."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bentoml
+import numpy as np
+import pytest
+import torch
+
+from src.checkpoints.checkpoint import Checkpoint
+from src.checkpoints.network import build
+from src.checkpoints.tensors import load_weights
+from src.conversion.draft import Draft, draft
+from src.errors import ModelError
+from src.runtimes.select import start
+from src.stages.input_spec import InputSpec
+from src.stages.transform import normalize
+from src.store import bundle
+
+SPEC = InputSpec(
+    resize=(256, 256),
+    crop=(224, 224),
+    interpolation="bilinear",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+ARCHITECTURE = "torchvision/shufflenet_v2_x0_5"
+
+
+def checkpoint(**changes: torch.Tensor | None) -> Checkpoint:
+    """Return a small network with two classes; ``changes`` replace or (None) remove tensors, with __ for the dots."""
+    torch.manual_seed(0)
+    weights = build(ARCHITECTURE, 2).state_dict()
+    for name, tensor in changes.items():
+        key = name.replace("__", ".")
+        if tensor is None:
+            del weights[key]
+        else:
+            weights[key] = tensor
+    network = build(ARCHITECTURE, 2)
+    load_weights(network, weights)
+    return Checkpoint(ARCHITECTURE, ("bus", "car"), SPEC, network)
+
+
+def save(original: Checkpoint, name: str) -> tuple[str, Draft]:
+    """Verify and store a network; return its tag and what was verified."""
+    with draft(original) as verified:
+        return bundle.store(verified, name), verified
+
+
+def test_what_is_stored_is_read_back_exactly() -> None:
+    """The manifest comes back as it was, and the network gives bit for bit the logits of the original."""
+    original = checkpoint()
+    tag, verified = save(original, "roundtrip")
+    loaded = bundle.load(tag)
+    assert (loaded.tag, loaded.manifest) == (tag, verified.manifest)
+    assert (loaded.manifest.labels, loaded.manifest.input) == (("bus", "car"), SPEC)
+    assert (verified.verification.captured, verified.verification.cut) == (0, 0)
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    with torch.inference_mode():
+        expected = original.network(torch.from_numpy(normalize(pixels, SPEC))[None])[0].numpy()
+    running = start(loaded.folder, loaded.manifest, threads=1, device="cpu", runtime="torch")
+    np.testing.assert_array_equal(running.evaluate(pixels).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fc__bias": None}, r"fc\.bias is missing"),
+        ({"extra": torch.zeros(1)}, "extra is not part of the network"),
+        ({"fc__bias": torch.zeros(3)}, r"fc\.bias has the shape \(3,\) instead of \(2,\)"),
+        (
+            {"conv1__0__weight": torch.full((24, 3, 3, 3), torch.nan)},
+            r"not finite: the tensor conv1\.0\.weight holds NaN",
+        ),
+        ({"fc__weight": torch.zeros(2, 1024)}, "answers the same to every picture"),
+        ({"conv5__1__weight": torch.zeros(1024)}, "answers the same to every picture"),
+    ],
+    ids=["missing", "surplus", "mis-shaped", "nan", "dead head", "dead features"],
+)
+def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tensor | None], message: str) -> None:
+    """Wrong tensors, NaN weights and a network that answers the same to everything are refused; nothing is stored."""
+    with pytest.raises(ModelError, match=message):
+        save(checkpoint(**changes), "refused")
+    assert not [model for model in bentoml.models.list() if model.tag.name == "refused"]
+
+
+def test_versions_stand_side_by_side() -> None:
+    """A version can be named, is kept with the figures of its check, and is not replaced."""
+    with draft(checkpoint()) as verified:
+        figures = {"pictures": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
+        assert bundle.store(verified, "versions", "one", figures) == "versions:one"
+        assert bundle.store(verified, "versions", "two") == "versions:two"
+        with pytest.raises(ModelError, match="refused 'versions:one'"):
+            bundle.store(verified, "versions", "one")
+    bundle.check_free("versions", "three")
+    bundle.check_free("versions", None)
+    with pytest.raises(ModelError, match="has versions:one already: choose another --version"):
+        bundle.check_free("versions", "one")
+    assert bundle.load("versions:one").check == figures
+    assert bundle.load("versions:two").check == {}
+
+
+def test_a_missing_model_is_explained() -> None:
+    """A tag that the store does not have is an error that says what to run."""
+    with pytest.raises(ModelError, match=r"no model nothing:latest in the model store: run save_model.py first"):
+        bundle.load("nothing:latest")
+
+
+def _edit_manifest(folder: Path, **changes: object) -> None:
+    file = folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def _flip_a_byte(folder: Path, name: str) -> None:
+    file = folder / name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "no readable manifest"),
+    "manifest is no JSON": (lambda folder: (folder / "manifest.json").write_text("{"), "no readable manifest"),
+    "earlier schema": (
+        lambda folder: _edit_manifest(folder, schema_version=2),
+        "stored by an earlier version: store it",
+    ),
+    "later schema": (lambda folder: _edit_manifest(folder, schema_version=4), "no readable manifest"),
+    "unknown field": (lambda folder: _edit_manifest(folder, run="os.system"), "no readable manifest"),
+    "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "missing or changed"),
+    "flipped byte": (lambda folder: _flip_a_byte(folder, "weights.safetensors"), "weights.safetensors in .* changed"),
+    "no network": (lambda folder: (folder / "network.bin").unlink(), "network.bin in .* is missing"),
+    "flipped byte in the network": (lambda folder: _flip_a_byte(folder, "network.bin"), "network.bin in .* changed"),
+    "no program": (lambda folder: (folder / "network.pt2").unlink(), "network.pt2 in .* is missing"),
+    "flipped byte in the head": (
+        lambda folder: _flip_a_byte(folder, "closed_form.safetensors"),
+        "closed_form.*changed",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def verified() -> Iterator[Draft]:
+    """A verified network, to be stored again and again."""
+    with draft(checkpoint()) as one:
+        yield one
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str, verified: Draft) -> None:
+    """Whatever was changed in the store, loading ends with one sentence that says so."""
+    tag = bundle.store(verified, "damaged")
+    damage(Path(bentoml.models.get(tag).path))
+    with pytest.raises(ModelError, match=message):
+        bundle.load(tag)
+
+
+def test_every_user_of_the_machine_can_read_what_is_stored() -> None:
+    """A container runs as any user, and reads the model store that is mounted into it."""
+    tag, _ = save(checkpoint(), "readable")
+    folder = bundle.load(tag).folder
+    assert folder.stat().st_mode & 0o005 == 0o005
+    assert all(file.stat().st_mode & 0o004 for file in folder.iterdir())

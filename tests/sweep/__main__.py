@@ -1,0 +1,60 @@
+"""Check every architecture, or those that are named, and write the table of what became of each."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("BENTOML_HOME", tempfile.mkdtemp())
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+from tests.sweep.check import check
+from tests.sweep.networks import ALL
+from tests.sweep.table import table
+
+_LINES = Path("sweep/results.jsonl")
+
+
+def main() -> int:
+    """Run the command; return 1 if a network failed."""
+    warnings.simplefilter("ignore")  # the libraries' networks have warnings of their own
+    parser = argparse.ArgumentParser(prog="python -m tests.sweep", description=__doc__)
+    parser.add_argument("names", nargs="*", default=ALL, help="such as timm/test_vit (default: all)")
+    parser.add_argument("--resume", action="store_true", help="leave out what is in sweep/results.jsonl already")
+    parser.add_argument("--table", type=Path, default=Path("sweep/architectures.md"), help="default: %(default)s")
+    options = parser.parse_args()
+    _LINES.parent.mkdir(exist_ok=True)
+    if not options.resume:
+        _LINES.unlink(missing_ok=True)
+    done = _known()
+    for name in options.names:
+        if name not in done:
+            with _LINES.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_checked(name)) + "\n")
+    rows = list(_known().values())
+    options.table.write_text(table(rows), encoding="utf-8")
+    failed = [row["architecture"] for row in rows if "failed" in row]
+    print(f"{len(rows)} networks, {len(failed)} failed: {', '.join(failed) or 'none'}; table in {options.table}")
+    return bool(failed)
+
+
+def _checked(name: str) -> dict[str, Any]:
+    try:
+        row = check(name)
+    except AssertionError as exc:
+        row = {"architecture": name, "failed": str(exc)}
+    print(row, flush=True)
+    return row
+
+
+def _known() -> dict[str, dict[str, Any]]:
+    rows = [json.loads(line) for line in _LINES.read_text(encoding="utf-8").splitlines()] if _LINES.exists() else []
+    return {row["architecture"]: row for row in rows}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

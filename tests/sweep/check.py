@@ -1,0 +1,187 @@
+"""One architecture: captured, cut, explained, stored and served, each against the untouched network."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import bentoml
+import numpy as np
+import skimage
+import torch
+from PIL import Image
+from torch import fx, nn
+from torch.overrides import BaseTorchFunctionMode
+from torchvision import transforms
+
+from src.checkpoints.checkpoint import Checkpoint
+from src.conversion import draft as drafting
+from src.conversion.capture import capture
+from src.conversion.cut import Cut, cut
+from src.errors import ModelError
+from src.options import Options
+from src.pipeline import Pipeline
+from src.runtimes.select import start
+from src.stages.decode import DecodeLimits
+from src.stages.gradcam import gradcam
+from src.stages.input_spec import InputSpec
+from src.store import bundle
+from tests.oracles import whole_backward
+from tests.sweep.isolation import run_alone
+from tests.sweep.networks import CLASSES, REFUSED, TOO_LARGE, input_size, random_network
+
+__all__ = ["check", "results_file"]
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_BIG_INPUT: Final = 512  # pixels; one picture of this size is enough
+_NAME: Final = "every-architecture"
+_LABELS: Final = tuple(f"class {index}" for index in range(CLASSES))
+# Their last tokens lie transposed in memory; of those that come back from a map the mean is summed in another order.
+_SUMMED_IN_ANOTHER_ORDER: Final = {"timm/resmlp_12_224", "timm/test_vit_relpos", "timm/vit_relpos_small_patch16_224"}
+_SECONDS: Final = 420
+
+
+def check(architecture: str) -> dict[str, Any]:
+    """Check ``architecture`` in processes of its own, as people do it; return the line of the table."""
+    began = time.monotonic()
+    results_file(architecture).unlink(missing_ok=True)
+    if architecture in REFUSED:
+        run_alone(_check_refused, architecture, _SECONDS)
+    else:
+        run_alone(_check_captured_and_store, architecture, _SECONDS)
+        if architecture not in TOO_LARGE:
+            run_alone(_check_served, architecture, _SECONDS)
+    return {**json.loads(results_file(architecture).read_text()), "seconds": round(time.monotonic() - began, 1)}
+
+
+def results_file(architecture: str) -> Path:
+    """Return the file beside the model store that keeps what is known of ``architecture``."""
+    return Path(os.environ["BENTOML_HOME"]) / f"{_version(architecture)}.json"
+
+
+def _note(architecture: str, **found: object) -> None:
+    file = results_file(architecture)
+    known = json.loads(file.read_text()) if file.exists() else {"architecture": architecture}
+    file.write_text(json.dumps(known | found))
+
+
+def _check_refused(architecture: str) -> None:
+    network = random_network(architecture)
+    spec = _spec(architecture, network)
+    try:
+        cut(capture(network, spec), spec)
+    except ModelError as exc:
+        assert REFUSED[architecture] in str(exc), exc
+        _note(architecture, refused=str(exc))
+        return
+    raise AssertionError(f"{architecture} has a Grad-CAM")
+
+
+def _check_captured_and_store(architecture: str) -> None:
+    network = random_network(architecture)
+    spec = _spec(architecture, network)
+    whole = capture(network, spec)
+    parts = cut(whole, spec)
+    _note(architecture, layer=parts.layer, maps="x".join(map(str, parts.layout.shape)))
+    _check_captured(architecture, network, parts, spec)
+    _note(architecture, heatmap=_largest_difference(network, parts, spec))
+    if architecture not in TOO_LARGE:
+        _store(architecture, network, spec, lambda *_: whole)
+
+
+def _check_captured(architecture: str, network: nn.Module, parts: Cut, spec: InputSpec) -> None:
+    """Check that the captured network, and its head behind its features, give the logits of the network."""
+    torch.manual_seed(1)
+    pictures = torch.randn(1 if max(spec.crop) >= _BIG_INPUT else 3, *spec.shape)
+    with torch.no_grad(), BaseTorchFunctionMode():  # without torch's fused attention, which rounds differently
+        logits = network(pictures)
+        features, captured = parts.network()(pictures)
+        behind = parts.head(features)
+    assert torch.isfinite(logits).all()
+    tolerance = 1e-6 if architecture in _SUMMED_IN_ANOTHER_ORDER else 0
+    torch.testing.assert_close(captured, logits, rtol=0, atol=tolerance)
+    torch.testing.assert_close(behind, logits, rtol=0, atol=tolerance)
+    _note(architecture, logits=max(float((one - logits).abs().max()) for one in (captured, behind)))
+
+
+def _largest_difference(network: nn.Module, parts: Cut, spec: InputSpec) -> float:
+    """Return by how much the head's heatmaps, for and against each class, differ from those of the whole at most."""
+    torch.manual_seed(2)
+    picture = torch.randn(1, *spec.shape)
+    with torch.no_grad():
+        features = parts.network()(picture)[0]
+    leaf = features.clone().requires_grad_()
+    logits = parts.head(leaf)[0]
+    oracles = whole_backward(network, picture, features, parts.layout)
+    assert any(oracle.heat.any() for both in oracles for oracle in both)
+    maps, differences = parts.layout.fold(features)[0].numpy(), []
+    for logit, both in zip(logits, oracles, strict=True):
+        (gradient,) = torch.autograd.grad(logit, leaf, retain_graph=True)
+        weights = parts.layout.fold(gradient)[0].mean(dim=(1, 2)).numpy()
+        for sign, oracle in zip((1, -1), both, strict=True):
+            heat = gradcam(maps, sign * weights).values
+            np.testing.assert_allclose(heat, oracle.heat, rtol=0, atol=oracle.tolerance)
+            differences.append(float(np.abs(heat - oracle.heat).max()))
+    return max(differences)
+
+
+def _store(architecture: str, network: nn.Module, spec: InputSpec, captured: Callable[..., fx.GraphModule]) -> None:
+    """Store the network, and what it makes of a photo in torch."""
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(max(spec.crop)),
+            transforms.CenterCrop(spec.crop),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    with torch.no_grad():
+        logits = network(prepare(Image.open(BytesIO(_photo())))[None])[0]
+    np.save(_expected(architecture), 100 * logits.softmax(0).numpy())
+    drafting.capture = captured  # type: ignore[attr-defined] # it is captured already, and this process ends here
+    with drafting.draft(Checkpoint(architecture, _LABELS, spec, network)) as verified:
+        bundle.store(verified, _NAME, _version(architecture))
+    _note(
+        architecture, stored=max(verified.agreement.probability, verified.agreement.heat), head=verified.manifest.head
+    )
+
+
+def _check_served(architecture: str) -> None:
+    """Serve what was stored, compare its answer, and take it out of the store."""
+    tag = f"{_NAME}:{_version(architecture)}"
+    try:
+        stored = bundle.load(tag)
+        running = start(stored.folder, stored.manifest, threads=1, device="cpu")
+        pipeline = Pipeline(stored.manifest, running, DecodeLimits())
+        recognition = pipeline.recognize(_photo(), Options(heatmaps=True, top_k=CLASSES))
+    finally:
+        bentoml.models.delete(tag)
+    found = {score.index: score.percent for score in recognition.prediction.top}
+    expected = np.load(_expected(architecture))
+    np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth percent
+    assert running.name == stored.manifest.runtime == "openvino", stored.manifest.note
+    assert all(np.isfinite(heatmap).all() and min(heatmap.shape) > 1 for heatmap in recognition.heatmaps)
+    assert recognition.explanation is not None
+    _note(architecture, served=running.name, note=stored.manifest.note)
+
+
+def _spec(architecture: str, network: nn.Module) -> InputSpec:
+    crop = input_size(architecture, network)
+    return InputSpec(resize=max(crop), crop=crop, interpolation="bilinear", mean=MEAN, std=STD)
+
+
+def _photo() -> bytes:
+    return (Path(skimage.__file__).parent / "data" / "chelsea.png").read_bytes()
+
+
+def _expected(architecture: str) -> Path:
+    """Return the file that keeps the percentages of the untouched network beside the model store."""
+    return results_file(architecture).with_suffix(".npy")
+
+
+def _version(architecture: str) -> str:
+    return re.sub(r"\W+", "-", architecture)
