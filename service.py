@@ -164,7 +164,7 @@ class ImageRecognition:
             runtime=SETTINGS.runtime,
             precision=SETTINGS.precision,
         )
-        limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
+        limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_input_side)
         pipeline = Pipeline(stored.manifest, running, limits)
         self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, Observer(METRICS, start_tracing()))
         HANDLERS.update(self.endpoints.handlers())

@@ -20,6 +20,7 @@ _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])
 
 _SAID: Final = {"string_pattern_mismatch": "it is no tag like name:version", "too_short": "it is too short"}
 _IN_FIELD: Final = re.compile(r'field "(\w+)"')
+_RENAMED: Final = {"MAX_SIDE": "MAX_INPUT_SIDE", "MAX_RETURNED_SIDE": "MAX_OUTPUT_SIDE"}
 _ALIKE: Final = 0.9  # of 1: how much two names of variables have in common that are taken for the same
 
 
@@ -57,7 +58,11 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."
     )
-    timeout: float = Field(default=30.0, gt=0, description="Seconds from the first byte of a request to its 504.")
+    timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds from the head of a request to its 504; also to send a head, or to take an answer.",
+    )
     max_waiting_bytes: int = Field(
         default=512_000_000, ge=1, description="Bytes of all bodies in memory; a request beyond that is answered 429."
     )
@@ -65,12 +70,12 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
     max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")
     max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of a picture, judged before decoding.")
-    max_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of a picture.")
-    max_returned_side: int = Field(
+    max_input_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of an image that is sent.")
+    max_output_side: int = Field(
         default=4_096,
         ge=1,
         le=16_383,
-        description="Pixels of the longer side of a returned picture, whatever max_side says.",
+        description="Pixels of the longer side of a returned image, whatever the request's max_side says.",
     )
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
@@ -87,6 +92,7 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Return the settings of the environment; end the program with one sentence where one of them is wrong."""
+    _refuse_renamed()
     _warn_of_misspelt()
     try:
         return Settings()
@@ -100,6 +106,13 @@ def read_settings() -> Settings:
 
 def _sentence(name: str, what: str) -> str:
     return f"{_PREFIX}{name.upper()} is wrong ({what}): {Settings.model_fields[name].description} See the README."
+
+
+def _refuse_renamed() -> None:
+    """End the program where a limit is set under a name that it no longer has: it would silently not hold."""
+    for old, new in _RENAMED.items():
+        if _PREFIX + old in os.environ:
+            raise SystemExit(f"{_PREFIX}{old} is now called {_PREFIX}{new}: set that instead.")
 
 
 def _warn_of_misspelt() -> None:

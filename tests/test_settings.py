@@ -33,6 +33,22 @@ def test_a_variable_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.threads, settings.cors_origins) == (3, ("https://example.org",))
 
 
+@pytest.mark.parametrize(("old", "new"), [("MAX_SIDE", "MAX_INPUT_SIDE"), ("MAX_RETURNED_SIDE", "MAX_OUTPUT_SIDE")])
+def test_a_renamed_limit_is_never_silently_lifted(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    """A limit that is set under its former name ends the start with the name that it has now."""
+    monkeypatch.setenv(f"IMAGE_RECOGNITION_{old}", "100")
+    with pytest.raises(SystemExit, match=f"IMAGE_RECOGNITION_{old} is now called IMAGE_RECOGNITION_{new}"):
+        read_settings()
+
+
+def test_the_sides_of_what_is_sent_and_what_is_returned_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One setting limits the image that is sent, another the image that is returned."""
+    monkeypatch.setenv("IMAGE_RECOGNITION_MAX_INPUT_SIDE", "100")
+    monkeypatch.setenv("IMAGE_RECOGNITION_MAX_OUTPUT_SIDE", "50")
+    settings = Settings()
+    assert (settings.max_input_side, settings.max_output_side) == (100, 50)
+
+
 def test_settings_cannot_be_changed() -> None:
     """The settings are fixed once they are read."""
     with pytest.raises(ValidationError):

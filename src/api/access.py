@@ -25,7 +25,7 @@ _MAX_PATH: Final = 100
 
 
 class Access:
-    """ASGI middleware, outermost: gives every request an id, counts and times it, and writes its line in the log.
+    """ASGI middleware that gives every request an id, counts and times it, and writes its line in the log.
 
     The line has no query, nothing of a body, and of a path at most 100 letters as they were sent, percent-encoded.
     """

@@ -123,7 +123,7 @@ class Endpoints:
             return internal_error(exc)
 
     def _recognize(self, data: bytes, options: Options, watch: Observation) -> RecognitionResponse:
-        side = min(options.max_side, self._settings.max_returned_side)
+        side = min(options.max_side, self._settings.max_output_side)
         recognition = self._pipeline.recognize(data, options.model_copy(update={"max_side": side}), watch)
         watch.recognized(recognition.width, recognition.height)
         return RecognitionResponse.of(recognition, self._tag)
