@@ -15,7 +15,7 @@ from bentoml.images import Image
 from bentoml.models import BentoModel
 from yaml import YAMLError
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.api.connections import guard_connections
 from src.api.edge import surround
 from src.api.logs import configure_logs
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SETTINGS: Final = read_settings()
 configure_logs(SETTINGS.log_format)
 METRICS: Final = Metrics()
-ADMISSION: Final = Admission(
+CONCURRENCY: Final = Concurrency(
     SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
 )
 PAGES: Final = create_pages(METRICS, keyed=SETTINGS.api_key is not None)
@@ -119,7 +119,7 @@ class SurroundedService(bentoml.Service[Any]):
     """A service whose web application stands behind what protects and observes it."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
-        gate = surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
+        gate = surround(super().to_asgi(is_main), SETTINGS, CONCURRENCY, METRICS)
         guard_connections(SETTINGS.timeout, gate)
         return gate
 
@@ -166,9 +166,9 @@ class ImageRecognition:
         )
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_input_side)
         pipeline = Pipeline(stored.manifest, running, limits)
-        self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, Observer(METRICS, start_tracing()))
+        self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, CONCURRENCY, Observer(METRICS, start_tracing()))
         HANDLERS.update(self.endpoints.handlers())
-        METRICS.watch_admission(ADMISSION)
+        METRICS.watch_concurrency(CONCURRENCY)
         show_model(PAGES, METRICS, ModelResponse.of(stored, running))
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)

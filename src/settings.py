@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         description="Pictures in work at once; default: two per usable core, one in the network, one before or behind.",
     )
     max_queue: int = Field(
-        default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."
+        default=128, ge=0, description="Images that may wait for a thread; a request beyond that is answered 429."
     )
     timeout: float = Field(
         default=30.0,

@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from src.api.access import Access
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.api.errors import OneErrorShape
 from src.api.gate import Busyness, Gate
 from src.api.key import KeyRequired
@@ -21,7 +21,7 @@ __all__ = ["surround"]
 _KEPT: Final = "ContextMiddleware"
 
 
-def surround(bento: Starlette, settings: Settings, admission: Admission, metrics: Metrics) -> Gate:
+def surround(bento: Starlette, settings: Settings, concurrency: Concurrency, metrics: Metrics) -> Gate:
     """Return the web application that BentoML made, behind what protects and observes it.
 
     Of BentoML's own surroundings only the context stays, which its routes need. Its timeout, figures, access log and
@@ -34,7 +34,7 @@ def surround(bento: Starlette, settings: Settings, admission: Admission, metrics
         app = KeyRequired(app, settings.api_key, _open_paths(settings))
     # CORS too refuses, in a shape of its own, and must be around all other errors.
     app = Access(OneErrorShape(_with_cors(OneErrorShape(app), settings)), metrics)
-    return Gate(app, _with_cors(Busyness(), settings), admission, metrics)
+    return Gate(app, _with_cors(Busyness(), settings), concurrency, metrics)
 
 
 def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:

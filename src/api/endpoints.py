@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from src.api.admission import Admission
 from src.api.body import check_json, read_body, read_form
+from src.api.concurrency import Concurrency, Lease
 from src.api.errors import client_gone, error_object, error_response, internal_error, invalid_request
 from src.api.observation import Observation, Observer, while_connected
 from src.api.routes import RECOGNITION
@@ -26,7 +26,7 @@ from src.watch import Abandoned
 __all__ = ["Endpoints"]
 
 _JSON: Final = "application/json"
-
+_TURNS: Final = 2  # one image in a thread, one ready for it
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -35,12 +35,12 @@ class Endpoints:
     """The routes of one model; each takes a request and returns its response, never an exception."""
 
     def __init__(
-        self, pipeline: Pipeline, tag: str, settings: Settings, admission: Admission, observer: Observer
+        self, pipeline: Pipeline, tag: str, settings: Settings, concurrency: Concurrency, observer: Observer
     ) -> None:
         self._pipeline = pipeline
         self._tag = tag
         self._settings = settings
-        self._admission = admission
+        self._concurrency = concurrency
         self._observer = observer
 
     def handlers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
@@ -63,8 +63,8 @@ class Endpoints:
         watch = self._observer.watch(request)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                with self._admission.body() as take:
-                    return Response(await answer(_counted(request, take), watch), media_type=_JSON)
+                with self._concurrency.bytes.lease() as memory:
+                    return Response(await answer(_counted(request, memory.take), watch), media_type=_JSON)
         except RequestError as exc:
             return error_response(exc)
         except TimeoutError:
@@ -85,30 +85,53 @@ class Endpoints:
             asked = _parsed(RecognitionRequest, body, 1)
             return _written(self._recognize(decode_base64(asked.img), asked, watch))
 
-        with self._admission.request():
+        with self._concurrency.places.lease(1):
             async with while_connected(request):
-                return await self._admission.run(work)
+                return await self._concurrency.run(work)
 
     async def _file(self, request: Request, watch: Observation) -> bytes:
         upload = await read_form(request, self._settings.max_body_bytes)
-        with self._admission.request():
+        with self._concurrency.places.lease(1):
             async with while_connected(request):
-                return await self._admission.run(lambda: _written(self._recognize(upload.data, upload.options, watch)))
+                return await self._concurrency.run(
+                    lambda: _written(self._recognize(upload.data, upload.options, watch))
+                )
 
     async def _batch(self, request: Request, watch: Observation) -> bytes:
         body = await read_body(request, _JSON, self._settings.max_batch_bytes)
-        with self._admission.request():
+        with self._concurrency.places.lease(1) as places:
             async with while_connected(request):
-                return await self._recognize_all(body, watch)
+                asked = await self._concurrency.run(lambda: self._parsed_batch(body))
+                results = await self._recognize_all(asked, watch, places)
+                return await self._concurrency.run(lambda: _written(BatchResponse(results=results)))
 
-    async def _recognize_all(self, body: bytes, watch: Observation) -> bytes:
-        asked = await self._admission.run(lambda: _parsed(BatchRequest, body, self._settings.max_batch))
+    def _parsed_batch(self, body: bytes) -> BatchRequest:
+        asked = _parsed(BatchRequest, body, self._settings.max_batch)
         if len(asked.imgs) > self._settings.max_batch:
-            raise InvalidRequest(f"imgs has {len(asked.imgs)} pictures: send at most {self._settings.max_batch}.")
-        results = await asyncio.gather(
-            *(self._admission.run(partial(self._one_of_batch, img, asked, watch)) for img in asked.imgs)
-        )
-        return await self._admission.run(lambda: _written(BatchResponse(results=results)))
+            raise InvalidRequest(f"imgs has {len(asked.imgs)} images: send at most {self._settings.max_batch}.")
+        return asked
+
+    async def _recognize_all(
+        self, asked: BatchRequest, watch: Observation, places: Lease
+    ) -> list[RecognitionResponse | ErrorResponse]:
+        """Recognize the images of a batch, each in a place of its own, two for each thread at a time.
+
+        More of them in the queue would make every request behind them wait for the whole batch. A batch of more images
+        than there are places takes all of them.
+        """
+        left = len(asked.imgs)
+        places.take(min(left, self._concurrency.places.limit) - 1)
+        turns = asyncio.Semaphore(_TURNS * self._concurrency.threads)
+
+        async def one(img: str) -> RecognitionResponse | ErrorResponse:
+            nonlocal left
+            async with turns:
+                result = await self._concurrency.run(partial(self._one_of_batch, img, asked, watch))
+            left -= 1
+            places.shrink(max(1, left))
+            return result
+
+        return await asyncio.gather(*map(one, asked.imgs))
 
     def _one_of_batch(self, img: str, options: Options, watch: Observation) -> RecognitionResponse | ErrorResponse:
         watch.check()

@@ -1,5 +1,6 @@
 """What is refused by the head of a request alone, before anything is done for it."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.api.errors import error_response
 from src.api.logs import log_fields
 from src.api.metrics import Metrics
@@ -20,7 +21,6 @@ __all__ = ["Busyness", "Gate"]
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 1.0
-_MOMENT_SECONDS: Final = 0.01
 _LOOKED_AT: Final = frozenset({b"expect", b"origin"})
 _COSTLY: Final = {path.encode(): path for path in RECOGNITION}
 
@@ -50,20 +50,19 @@ class Gate:
     all; what comes from a browser of another origin, and needs more headers, is refused here.
     """
 
-    def __init__(self, app: ASGIApp, busy: ASGIApp, admission: Admission, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, busy: ASGIApp, concurrency: Concurrency, metrics: Metrics) -> None:
         self._app = app
         self._busy = busy
         self._as_sent = Busyness().as_sent
-        self._admission = admission
+        self._concurrency = concurrency
         self._metrics = metrics
         self._refused = 0
         self._told = 0.0
-        self._let = 0
-        self._moment = 0.0
+        self._let_in = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if _is_costly(scope) and not self._admission.has_room():
+        if _is_costly(scope) and not self._concurrency.places.has_room():
             self._note(scope["path"])
             await self._busy(scope, receive, send)
         else:
@@ -73,7 +72,7 @@ class Gate:
         """Return the answer to a request, as it is sent, if there is no room for it; None if it has to be looked at."""
         if method != b"POST" or url not in _COSTLY or any(name in _LOOKED_AT for name, _ in headers):
             return None
-        if self._let_in():
+        if self._has_room():
             return None
         self._note(_COSTLY[url])
         return self._as_sent
@@ -87,22 +86,27 @@ class Gate:
         self._metrics.unreadable(status, code)
         return own_id
 
-    def _let_in(self) -> bool:
-        """Tell whether there is room for one more beside those that came in the last moment and have no place yet."""
-        now = monotonic()
-        if now - self._moment > _MOMENT_SECONDS:
-            self._moment, self._let = now, 0
-        if not self._admission.has_room(self._let):
+    def _has_room(self) -> bool:
+        """Return whether there is a place for one more beside those let in since the event loop last ran their tasks.
+
+        From then on they hold places themselves, so that none counts twice.
+        """
+        if not self._concurrency.places.has_room(self._let_in + 1):
             return False
-        self._let += 1
+        if not self._let_in:
+            asyncio.get_running_loop().call_soon(self._forget)
+        self._let_in += 1
         return True
+
+    def _forget(self) -> None:
+        self._let_in = 0
 
     def _note(self, path: str) -> None:
         self._metrics.turned_away(path)
         self._refused += 1
         now = monotonic()
         if now - self._told >= _PAUSE_SECONDS:
-            logger.warning("busy: %d refused, %d are waiting", self._refused, self._admission.waiting)
+            logger.warning("busy: %d refused, %d are waiting", self._refused, self._concurrency.waiting)
             self._refused, self._told = 0, now
 
 

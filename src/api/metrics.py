@@ -16,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.api.routes import RECOGNITION, ROUTES
 from src.api.schemas import ModelResponse
 from src.errors import Busy
@@ -89,15 +89,15 @@ class Metrics:
         for route in self._routes:  # a rate needs the zero that it began with
             self._requests.labels(route, HTTPStatus.OK.value)
 
-    def watch_admission(self, admission: Admission) -> None:
-        """Show how many requests wait and how much is in work."""
+    def watch_concurrency(self, concurrency: Concurrency) -> None:
+        """Show how much waits and how much is in work."""
         shown = {
-            "queue_length": ("Requests that wait for a thread.", lambda: admission.waiting),
-            "queue_limit": ("Requests that may wait.", lambda: admission.max_queue),
-            "waiting_bytes": ("Bytes of bodies in memory.", lambda: admission.bytes),
-            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: admission.max_bytes),
-            "in_work": ("Pictures in work.", lambda: admission.working),
-            "threads": ("Pictures that may be in work at once.", lambda: admission.threads),
+            "queue_length": ("Images that wait for a thread.", lambda: concurrency.waiting),
+            "queue_limit": ("Images that may wait.", lambda: concurrency.max_queue),
+            "waiting_bytes": ("Bytes of bodies in memory.", lambda: concurrency.bytes.held),
+            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: concurrency.bytes.limit),
+            "in_work": ("Images in work.", lambda: concurrency.working),
+            "threads": ("Images that may be in work at once.", lambda: concurrency.threads),
         }
         for name, (description, figure) in shown.items():
             Gauge(f"image_recognition_{name}", description, registry=self._registry).set_function(figure)

@@ -1,6 +1,7 @@
 """What the routes do for clients that leave, deadlines that pass, and bodies that are meant to hurt."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.api.endpoints import Endpoints
 from src.api.metrics import Metrics
 from src.api.observation import Observer
@@ -39,10 +40,15 @@ class Slow:
         raise RuntimeError("no answer was to be made")
 
 
-def endpoints(pipeline: Any, timeout: float = 30.0, threads: int = 1) -> Endpoints:
-    """Return the routes around ``pipeline``."""
-    settings = Settings(timeout=timeout, threads=threads)
-    return Endpoints(pipeline, "test:1", settings, Admission(threads, 9), Observer(Metrics()))
+def endpoints(pipeline: Any, timeout: float = 30.0, concurrency: Concurrency | None = None) -> Endpoints:
+    """Return the routes around ``pipeline``, by default with one thread and nine places behind it."""
+    settings = Settings(timeout=timeout, threads=1)
+    return Endpoints(pipeline, "test:1", settings, concurrency or Concurrency(1, 9), Observer(Metrics()))
+
+
+def batch_of(count: int) -> bytes:
+    """Return the JSON of a batch of so many images."""
+    return json.dumps({"imgs": [b64(CAT)] * count}).encode()
 
 
 def request(body: bytes, gone_after: float = 3600.0) -> Request:
@@ -59,6 +65,12 @@ def request(body: bytes, gone_after: float = 3600.0) -> Request:
 
     headers = [(b"content-type", b"application/json")]
     return Request({"type": "http", "method": "POST", "path": "/x", "headers": headers, "query_string": b""}, receive)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as ``condition`` holds."""
+    while not condition():  # noqa: ASYNC110 - what is looked at has no event
+        await asyncio.sleep(0.001)
 
 
 def code(response: Response) -> str:
@@ -109,10 +121,54 @@ def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None
 def test_no_picture_of_a_batch_starts_when_the_client_has_gone() -> None:
     """Of a batch whose client hangs up no further picture is begun."""
     pipeline = Slow(0.1)
-    body = f'{{"imgs": {str([b64(CAT)] * 64).replace(chr(39), chr(34))}}}'.encode()
-    assert asyncio.run(endpoints(pipeline).batch(request(body, gone_after=0.3))).status_code == 499
+    assert asyncio.run(endpoints(pipeline).batch(request(batch_of(64), gone_after=0.3))).status_code == 499
     time.sleep(0.3)
     assert len(pipeline.started) < len(Stage)
+
+
+def test_a_single_request_does_not_wait_for_a_whole_batch() -> None:
+    """A request that comes behind a batch of 64 images is answered after a few of them."""
+    pipeline = Slow(0.002)
+    routes = endpoints(pipeline, concurrency=Concurrency(1, 128))
+
+    async def both() -> tuple[int, int]:
+        batch = asyncio.create_task(routes.batch(request(batch_of(64))))
+        await until(lambda: bool(pipeline.started))
+        await routes.json(request(BODY))
+        meanwhile = len(pipeline.started) // len(Stage)
+        await batch
+        return meanwhile, len(pipeline.started) // len(Stage)
+
+    meanwhile, together = asyncio.run(both())
+    assert meanwhile < 8
+    assert together == 65
+
+
+def test_the_images_of_a_batch_hold_a_place_each_until_they_are_done() -> None:
+    """A batch of 8 leaves two of ten places; another batch that does not fit is refused, a single image is not."""
+    concurrency = Concurrency(1, 9)
+    routes = endpoints(Slow(0.02), concurrency=concurrency)
+
+    async def fill() -> list[int]:
+        batch = asyncio.create_task(routes.batch(request(batch_of(8))))
+        await until(lambda: concurrency.waiting == 7)
+        refused = await routes.batch(request(batch_of(9)))
+        single = await routes.json(request(BODY))
+        await until(lambda: concurrency.places.held <= 2)
+        assert not batch.done()
+        return [refused.status_code, single.status_code, (await batch).status_code, concurrency.places.held]
+
+    assert asyncio.run(fill()) == [429, 500, 200, 0]
+
+
+def test_a_batch_of_more_images_than_places_is_answered_when_nothing_else_is_there() -> None:
+    """Such a batch takes every place; beside another request it is refused."""
+    concurrency = Concurrency(1, 9)
+    routes = endpoints(Slow(0), concurrency=concurrency)
+    assert asyncio.run(routes.batch(request(batch_of(64)))).status_code == 200
+    with concurrency.places.lease(1):
+        assert asyncio.run(routes.batch(request(batch_of(64)))).status_code == 429
+    assert concurrency.places.held == 0
 
 
 @pytest.mark.parametrize(
