@@ -57,7 +57,7 @@ class ClassResponse(_Response):
 
     label: str = Field(alias="class", description="Name of the class.")
     index: int = Field(description="Number of the class, from 0.")
-    prob: float = Field(description="Percent; all classes of the model together sum to 100.")
+    prob: float = Field(description="Percent; the listed classes and other sum to 100.")
     heatmap: list[list[float]] | None = Field(
         default=None,
         exclude_if=lambda heatmap: heatmap is None,
@@ -89,7 +89,7 @@ class RecognitionResponse(_Response):
     success: Literal[True] = True
     result: str = Field(description="The most likely class.")
     detail: list[ClassResponse] = Field(description="The most likely classes, most likely first.")
-    other: float = Field(description="Percent of all classes that are not listed.")
+    other: float = Field(description="Percent of all classes that are not listed; 0 where all are.")
     gradcam: str | None = Field(description="The picture with the heat on it, base64; null if not asked for.")
     explained: ExplainedResponse | None = Field(description="What the picture in gradcam shows; null if there is none.")
     image: ImageResponse

@@ -117,6 +117,13 @@ def test_a_refused_preflight_says_which_setting_would_allow_it(guarded: Server) 
     assert "IMAGE_RECOGNITION_CORS_ORIGINS" in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/livez", "/nothing"])
+def test_another_origin_is_not_allowed_to_read(guarded: Server, path: str) -> None:
+    """Answers and errors carry no leave for an origin that the settings do not name."""
+    answer = httpx.get(f"{guarded.url}{path}", headers={"Origin": "https://example.com"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
 def test_cors_is_right_on_every_error(browser: httpx.Client) -> None:
     """A browser at the allowed origin can read 400, 404, 405, 413, 415, 422, 429 and 504, and when to come again."""
     huge = b" " * 20_000_001
