@@ -19,8 +19,8 @@ from src.model.split import SplitNetwork
 from src.model.torch_runtime import TorchRuntime
 from src.options import Colormap, ImageFormat, Options
 from src.pipeline import Pipeline
+from src.progress import Abandoned, Progress, Stage
 from src.stages.decode import DecodeLimits
-from src.watch import Abandoned, Stage, Watch
 from tests.places import PACKAGED_PHOTOS
 
 GREY, RED = (90, 90, 90), (230, 30, 30)
@@ -265,8 +265,8 @@ def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> 
         assert not answer.getexif()
 
 
-class Ended(Watch):
-    """A watch that notes the stages and ends the work before one of them."""
+class Ended(Progress):
+    """Notes the stages and ends the work before one of them."""
 
     def __init__(self, last: Stage) -> None:
         self.last = last
@@ -281,9 +281,9 @@ class Ended(Watch):
 
 
 @pytest.mark.parametrize("last", Stage)
-def test_a_watch_can_end_the_work_before_any_stage(last: Stage) -> None:
-    """Each stage asks the watch first, in the order of the pipeline; when that says no, nothing more is done."""
-    watch = Ended(last)
+def test_the_work_can_be_ended_before_any_stage(last: Stage) -> None:
+    """Each stage asks first whether to start, in the order of the pipeline; when it must not, nothing more is done."""
+    progress = Ended(last)
     with pytest.raises(Abandoned):
-        red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), watch)
-    assert watch.seen == list(Stage)[: list(Stage).index(last)]
+        red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), progress)
+    assert progress.seen == list(Stage)[: list(Stage).index(last)]

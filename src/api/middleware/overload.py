@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.api.concurrency import Concurrency
 from src.api.errors import error_response
-from src.api.logs import log_fields
-from src.api.metrics import Metrics
 from src.api.routes import RECOGNITION
+from src.api.telemetry.logs import log_fields
+from src.api.telemetry.metrics import Metrics
 from src.errors import Busy
 
-__all__ = ["Busyness", "Gate"]
+__all__ = ["Busyness", "Overload"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Busyness:
         await send(self._body)
 
 
-class Gate:
+class Overload:
     """ASGI middleware, outermost, that refuses pictures while as many requests wait as may.
 
     So a refusal costs next to nothing, and many leave the work on what was accepted alone: they are counted one by one,

@@ -10,17 +10,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import PlainTextResponse
 
 from src.api.concurrency import Concurrency
-from src.api.gate import Busyness, Gate
-from src.api.metrics import Metrics
+from src.api.middleware.overload import Busyness, Overload
 from src.api.schemas import ErrorResponse
+from src.api.telemetry.metrics import Metrics
 
 
 def answers(concurrency: Concurrency, metrics: Metrics, *asked: tuple[str, str]) -> list[httpx.Response]:
-    """Return what comes back through a gate, behind which all is well."""
-    gate: Any = Gate(PlainTextResponse("fine"), Busyness(), concurrency, metrics)
+    """Return what comes back through the middleware, behind which all is well."""
+    app: Any = Overload(PlainTextResponse("fine"), Busyness(), concurrency, metrics)
 
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=gate)
+        transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return [await client.request(method, path) for method, path in asked]
 
@@ -62,16 +62,16 @@ def test_many_refusals_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_refusal_is_sent_as_it_is_by_the_connection() -> None:
     """What the connection sends for what there is no room for is the same answer; whatever needs a look gets none."""
     concurrency = Concurrency(1, 0)
-    gate = Gate(PlainTextResponse("fine"), Busyness(), concurrency, Metrics())
+    app = Overload(PlainTextResponse("fine"), Busyness(), concurrency, Metrics())
     plain = [(b"host", b"x"), (b"content-length", b"2")]
     with concurrency.places.lease(1):
-        refusal = gate.refusal(b"POST", b"/image_recognition", plain)
+        refusal = app.refusal(b"POST", b"/image_recognition", plain)
         assert refusal is not None
-        assert gate.refusal(b"GET", b"/image_recognition", plain) is None
-        assert gate.refusal(b"POST", b"/model", plain) is None
-        assert gate.refusal(b"POST", b"/image_recognition", [*plain, (b"origin", b"https://example.org")]) is None
+        assert app.refusal(b"GET", b"/image_recognition", plain) is None
+        assert app.refusal(b"POST", b"/model", plain) is None
+        assert app.refusal(b"POST", b"/image_recognition", [*plain, (b"origin", b"https://example.org")]) is None
     head, _, body = refusal.partition(b"\r\n\r\n")
-    (same,) = _while_full(gate, concurrency)
+    (same,) = _while_full(app, concurrency)
     assert body == same.content
     assert head.splitlines()[0] == b"HTTP/1.1 429 Too Many Requests"
     assert dict(line.split(": ", 1) for line in head.decode().splitlines()[1:]) == dict(same.headers)
@@ -80,10 +80,10 @@ def test_a_refusal_is_sent_as_it_is_by_the_connection() -> None:
 def test_what_is_let_in_counts_once() -> None:
     """Heads that come together fill the places that are left; once their requests hold them, no other place is lost."""
     concurrency = Concurrency(2, 2)
-    gate = Gate(PlainTextResponse("fine"), Busyness(), concurrency, Metrics())
+    app = Overload(PlainTextResponse("fine"), Busyness(), concurrency, Metrics())
 
     async def come(count: int) -> list[bool]:
-        refused = [gate.refusal(b"POST", b"/image_recognition", []) is not None for _ in range(count)]
+        refused = [app.refusal(b"POST", b"/image_recognition", []) is not None for _ in range(count)]
         await asyncio.sleep(0)
         return refused
 
@@ -95,9 +95,9 @@ def test_what_is_let_in_counts_once() -> None:
     assert asyncio.run(come_and_hold()) == ([False, False], [False, False, True])
 
 
-def _while_full(gate: Any, concurrency: Concurrency) -> list[httpx.Response]:
+def _while_full(app: Any, concurrency: Concurrency) -> list[httpx.Response]:
     async def ask() -> list[httpx.Response]:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gate), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
             return [await client.post("/image_recognition")]
 
     with concurrency.places.lease(1):

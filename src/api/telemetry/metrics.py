@@ -20,7 +20,7 @@ from src.api.concurrency import Concurrency
 from src.api.routes import RECOGNITION, ROUTES
 from src.api.schemas import ModelResponse
 from src.errors import Busy
-from src.watch import Stage
+from src.progress import Stage
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -89,7 +89,7 @@ class Metrics:
         for route in self._routes:  # a rate needs the zero that it began with
             self._requests.labels(route, HTTPStatus.OK.value)
 
-    def watch_concurrency(self, concurrency: Concurrency) -> None:
+    def show_concurrency(self, concurrency: Concurrency) -> None:
         """Show how much waits and how much is in work."""
         shown = {
             "queue_length": ("Images that wait for a thread.", lambda: concurrency.waiting),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 
-from src.api.metrics import Metrics
-from src.api.tracing import Trace
-from src.watch import Abandoned, Stage
+from src.api.telemetry.metrics import Metrics
+from src.api.telemetry.tracing import Trace
+from src.progress import Abandoned, Stage
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -26,7 +26,7 @@ class Observer:
         self.metrics = metrics
         self._tracer = tracer
 
-    def watch(self, request: Request) -> "Observation":
+    def observe(self, request: Request) -> "Observation":
         """Begin to look on at the work for ``request``."""
         if self._tracer is None:
             return Observation(self.metrics)
@@ -34,7 +34,7 @@ class Observer:
 
 
 class Observation:
-    """The watch over the work for one request, of however many pictures and threads."""
+    """The progress of the work for one request, of however many pictures and threads."""
 
     __slots__ = ("_abandoned", "_metrics", "_trace")
 

@@ -9,9 +9,9 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api.errors import ERROR_CODE
-from src.api.logs import log_fields, request_id
-from src.api.metrics import Metrics
 from src.api.routes import METRICS, PROBES
+from src.api.telemetry.logs import log_fields, request_id
+from src.api.telemetry.metrics import Metrics
 
 __all__ = ["Access"]
 

@@ -1,0 +1,80 @@
+"""The composition root: the one place that puts the routes, BentoML's application and the middleware together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import Route
+
+from src.api.endpoints import Endpoints
+from src.api.errors import respond
+from src.api.middleware.access import Access
+from src.api.middleware.cors import Cors
+from src.api.middleware.key import KeyRequired
+from src.api.middleware.overload import Busyness, Overload
+from src.api.pages import page_routes
+from src.api.routes import METRICS, PAGES, PROBES
+from src.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+__all__ = ["create_app"]
+
+# What BentoML's application answers: the probes, the schema for its clients, and Swagger's files for our page /docs.
+_BENTOML: Final = (*PROBES, "/schema.json", "/static_content/{file:path}")
+
+
+def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Overload:
+    """Return the web application: our routes, and ``bento``, which BentoML made, behind them.
+
+    The life of ``bento`` is that of the whole: it makes the service, and with it the model. Of its routes those listed
+    above are reached, and no other; what it refuses is answered in the one shape too.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with bento.router.lifespan_context(bento):
+            yield
+
+    bento.add_exception_handler(HTTPException, respond)
+    app = Starlette(
+        routes=[
+            Route("/image_recognition", endpoints.json, methods=["POST"]),
+            Route("/image_recognition_file", endpoints.file, methods=["POST"]),
+            Route("/image_recognition_batch", endpoints.batch, methods=["POST"]),
+            Route("/model", endpoints.model),
+            *page_routes(endpoints.metrics, keyed=settings.api_key is not None),
+            *(Route(path, bento, methods=["GET"]) for path in _BENTOML),
+        ],
+        middleware=[
+            Middleware(Access, metrics=endpoints.metrics),
+            *_cors(settings),
+            Middleware(ExceptionMiddleware, handlers={Exception: respond}),
+            *_key(settings),
+        ],
+        exception_handlers={HTTPException: respond},  # what the router raises; it has a handler of its own for these
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # it would send clients on to whatever host they have named
+    busy: ASGIApp = Busyness()
+    for cls, arguments, options in _cors(settings):
+        busy = cls(busy, *arguments, **options)
+    return Overload(app, busy, endpoints.concurrency, endpoints.metrics)
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    return [Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []
+
+
+def _key(settings: Settings) -> list[Middleware]:
+    """Require the key where there is one; pages, where people type it, need none, and what machines ask need not."""
+    if settings.api_key is None:
+        return []
+    probes = PROBES if settings.open_probes else ()
+    metrics = (METRICS,) if settings.open_metrics else ()
+    return [Middleware(KeyRequired, key=settings.api_key, open=(*PAGES, *probes, *metrics))]
