@@ -62,6 +62,12 @@ def test_bentoml_is_known_in_three_places() -> None:
     assert users_of("bentoml") == USES_BENTOML
 
 
+def test_the_web_is_known_in_one_room() -> None:
+    """Only src/api imports Starlette and uvicorn; the service names their types."""
+    users = users_of("starlette") | users_of("uvicorn")
+    assert {name for name in users if not name.startswith("src/api/")} == {"service.py"}
+
+
 def test_serving_needs_no_lightning() -> None:
     """Only training and reading checkpoints may import Lightning."""
     assert users_of("pytorch_lightning") | users_of("lightning") <= USES_LIGHTNING
