@@ -96,15 +96,15 @@ class Documented(bentoml.IODescriptor):
 
 
 class JsonInput(Documented, RecognitionRequest):
-    """One picture as JSON."""
+    """One image as JSON."""
 
 
 class FileInput(Documented, FileRequest):
-    """One picture as a file."""
+    """One image as a file."""
 
 
 class BatchInput(Documented, BatchRequest):
-    """Several pictures as JSON."""
+    """Several images as JSON."""
 
 
 class OwnApplication(bentoml.Service[Any]):
@@ -134,11 +134,11 @@ class OwnApplication(bentoml.Service[Any]):
     logging={"access": {"enabled": False}},
     envs=[
         {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
-        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have pictures of their own
+        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have images of their own
     ],
 )
 class ImageRecognition:
-    """What is in a picture, how sure the model is, and which pixels spoke for it."""
+    """What is in an image, how sure the model is, and which pixels spoke for it."""
 
     model = StoredNetwork(SETTINGS.model)
 
@@ -169,17 +169,17 @@ class ImageRecognition:
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
     async def image_recognition(self, request: Request) -> Response:
-        """Recognize one picture: its classes with percentages, and a heatmap of the pixels that spoke for one."""
+        """Recognize one image: its classes with percentages, and a heatmap of the pixels that spoke for one."""
         return await self.endpoints.json(request)
 
     @bentoml.api(input_spec=FileInput, output_spec=RecognitionResponse)
     async def image_recognition_file(self, request: Request) -> Response:
-        """Recognize one picture that is sent as a file."""
+        """Recognize one image that is sent as a file."""
         return await self.endpoints.file(request)
 
     @bentoml.api(input_spec=BatchInput, output_spec=BatchResponse)
     async def image_recognition_batch(self, request: Request) -> Response:
-        """Recognize several pictures; one that cannot be recognized does not harm the others."""
+        """Recognize several images; one that cannot be recognized does not harm the others."""
         return await self.endpoints.batch(request)
 
 

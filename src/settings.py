@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=lambda: 2 * usable_cores(),
         ge=1,
-        description="Pictures in work at once; default: two per usable core, one in the network, one before or behind.",
+        description="Images in work at once; default: two per usable core, one in the network, one before or behind.",
     )
     max_queue: int = Field(
         default=128, ge=0, description="Images that may wait for a thread; a request beyond that is answered 429."
@@ -68,8 +68,8 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Bytes of a request body; more is answered 413.")
     max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
-    max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")
-    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of a picture, judged before decoding.")
+    max_batch: int = Field(default=64, ge=1, description="Images in a batch request.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, judged before decoding.")
     max_input_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of an image that is sent.")
     max_output_side: int = Field(
         default=4_096,

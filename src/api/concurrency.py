@@ -103,7 +103,7 @@ class Concurrency:
         self.bytes = Budget(max_bytes, "Too much is waiting: try again in a moment.")
         self.working = 0
         self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix="recognize", initializer=give_way, initargs=(Priority.PICTURE,)
+            threads, thread_name_prefix="recognize", initializer=give_way, initargs=(Priority.IMAGE,)
         )
         self._counting = threading.Lock()
         self._waited = waited

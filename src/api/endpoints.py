@@ -175,7 +175,7 @@ class Endpoints:
             return error_object(exc)
         except Abandoned:
             raise
-        except Exception as exc:  # noqa: BLE001 - one picture, whatever it does, never fails its neighbours
+        except Exception as exc:  # noqa: BLE001 - one image, whatever it does, never fails its neighbours
             return internal_error(exc)
 
     def _recognize(self, data: bytes, options: Options, observation: Observation) -> RecognitionResponse:
@@ -197,8 +197,8 @@ def _counted(request: Request, take: Callable[[int], None]) -> Request:
     return Request(request.scope, receive)
 
 
-def _parsed(model: type[Asked], body: bytes, pictures: int) -> Asked:
-    check_json(body, pictures)
+def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
+    check_json(body, images)
     try:
         return model.model_validate_json(body)
     except ValidationError as exc:

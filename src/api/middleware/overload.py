@@ -43,7 +43,7 @@ class Busyness:
 
 
 class Overload:
-    """ASGI middleware, outermost, that refuses pictures while as many requests wait as may.
+    """ASGI middleware, outermost, that refuses images while as many requests wait as may.
 
     So a refusal costs next to nothing, and many leave the work on what was accepted alone: they are counted one by one,
     but the log tells of them once a second. The connection asks for the :meth:`refusal` before there is a request at

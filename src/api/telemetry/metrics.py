@@ -48,7 +48,7 @@ class Metrics:
         )
         self._rejected = Counter(
             "image_recognition_rejected",
-            "Requests, and pictures of batches, that were refused, by the code of the error.",
+            "Requests, and images of batches, that were refused, by the code of the error.",
             ("reason",),
             registry=registry,
         )
@@ -75,7 +75,7 @@ class Metrics:
         self.stage_seconds = {stage: stages.labels(stage.value) for stage in Stage}
         self.megapixels = Histogram(
             "image_recognition_decoded_megapixels",
-            "Size of the pictures that were recognized.",
+            "Size of the images that were recognized.",
             buckets=_MEGAPIXELS,
             registry=registry,
         )
@@ -124,7 +124,7 @@ class Metrics:
         self.rejected(code)
 
     def turned_away(self, path: str) -> None:
-        """Count a request for pictures at ``path`` that was refused before anything was done for it."""
+        """Count a request for images at ``path`` that was refused before anything was done for it."""
         self._turned_away[path].inc()
         self._busy.inc()
 

@@ -34,7 +34,7 @@ class Observer:
 
 
 class Observation:
-    """The progress of the work for one request, of however many pictures and threads."""
+    """The progress of the work for one request, of however many images and threads."""
 
     __slots__ = ("_abandoned", "_metrics", "_trace")
 
@@ -73,11 +73,11 @@ class Observation:
             self._trace.ended(stage, seconds)
 
     def recognized(self, width: int, height: int) -> None:
-        """Note the size in pixels of a picture that was recognized."""
+        """Note the size in pixels of an image that was recognized."""
         self._metrics.megapixels.observe(width * height / 1e6)
 
     def rejected(self, code: str) -> None:
-        """Note that a picture of a batch was refused with the error ``code``."""
+        """Note that an image of a batch was refused with the error ``code``."""
         self._metrics.rejected(code)
 
 
