@@ -85,7 +85,7 @@ def test_the_layout_names_every_module_with_its_folder() -> None:
         modules = {file.stem for file in folder.glob("[!_]*.py")}
         entry = layout[f"{folder.relative_to(ROOT).as_posix()}/"]
         assert modules <= entry, f"{folder}: {modules - entry}"
-    for entry in layout:
-        assert (ROOT / entry).exists(), entry
+    for head in layout:
+        assert (ROOT / head).exists(), head
     beside = {word for head, words in layout.items() if head.endswith(".py") for word in (Path(head).name, *words)}
     assert {file.name for file in (ROOT / "src").glob("[!_]*.py")} <= beside
