@@ -120,9 +120,8 @@ class OwnApplication(bentoml.Service[Any]):
         from src.api.app import create_app
         from src.api.connections import guard_connections
 
-        app = create_app(SETTINGS, self.endpoints, super().to_asgi(is_main))
-        guard_connections(SETTINGS.timeout, app)
-        return app
+        guard_connections(SETTINGS.timeout, self.endpoints.metrics)
+        return create_app(SETTINGS, self.endpoints, super().to_asgi(is_main))
 
 
 @bentoml.service(

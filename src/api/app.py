@@ -2,26 +2,26 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from src.api.concurrency import Concurrency
 from src.api.endpoints import Endpoints
-from src.api.errors import respond
+from src.api.errors import error_response, respond
 from src.api.middleware.access import Access
 from src.api.middleware.cors import Cors
 from src.api.middleware.key import KeyRequired
-from src.api.middleware.overload import Busyness, Overload
+from src.api.middleware.overload import Overload
 from src.api.pages import page_routes
 from src.api.routes import METRICS, PAGES, PROBES
+from src.errors import Busy
 from src.settings import Settings
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
 
 __all__ = ["create_app"]
 
@@ -61,10 +61,14 @@ def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Ov
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # it would send clients on to whatever host they have named
-    busy: ASGIApp = Busyness()
-    for cls, arguments, options in _cors(settings):
-        busy = cls(busy, *arguments, **options)
-    return Overload(app, busy, endpoints.concurrency, endpoints.metrics)
+    return Overload(app, _busy(settings, endpoints.concurrency), endpoints.concurrency, endpoints.metrics)
+
+
+def _busy(settings: Settings, concurrency: Concurrency) -> ASGIApp:
+    """Return what answers a request that is refused before it reaches the application."""
+    answer = error_response(Busy(concurrency.places.refusal))
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return Cors(answer, settings.cors_origins) if settings.cors_origins else answer
 
 
 def _cors(settings: Settings) -> list[Middleware]:

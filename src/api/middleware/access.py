@@ -13,7 +13,7 @@ from src.api.routes import METRICS, PROBES
 from src.api.telemetry.logs import log_fields, request_id
 from src.api.telemetry.metrics import Metrics
 
-__all__ = ["Access"]
+__all__ = ["Access", "note_unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,16 @@ def _own_id(scope: Scope) -> str:
         if name == _ID_HEADER and _ID.fullmatch(value):
             return str(value.decode("ascii"))
     return secrets.token_hex(8)
+
+
+def note_unreadable(metrics: Metrics, client: tuple[str, int] | None, status: int, code: str) -> str:
+    """Count and log what was refused because it is no HTTP, or too much of it; return the id that it got."""
+    host, port = client or ("", 0)
+    own_id = secrets.token_hex(8)
+    fields = {"client": f"{host}:{port}", "status": int(status), "code": code, "request_id": own_id}
+    log_fields(logger, fields)
+    metrics.unreadable(status, code)
+    return own_id
 
 
 def _log(scope: Scope, status: int, code: str | None, seconds: float) -> None:
