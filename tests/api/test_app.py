@@ -1,4 +1,4 @@
-"""What stands around the routes of a real server: the key, CORS, headers, and the lines of the log."""
+"""The whole application on a real server: the key, CORS, headers, and the lines of the log."""
 
 import base64
 import json
@@ -191,6 +191,16 @@ def test_probes_leave_no_lines(browser: httpx.Client, guarded: Server) -> None:
         browser.get(path)
     time.sleep(0.2)
     assert len(guarded.log) == before
+
+
+def test_what_bentoml_answers_leaves_one_line_too(browser: httpx.Client, guarded: Server) -> None:
+    """A file of BentoML's application is logged once, by us, however its address is written."""
+    before = len(lines(guarded))
+    assert browser.get("/static_content/swagger-ui.css").status_code == 200
+    assert browser.get("/static_content/a%0Ab").status_code == 404
+    time.sleep(0.2)
+    written = lines(guarded)[before:]
+    assert sorted(line["path"] for line in written) == ["/static_content/a%0Ab", "/static_content/swagger-ui.css"]
 
 
 def test_pictures_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:
