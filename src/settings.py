@@ -18,16 +18,16 @@ logger = logging.getLogger(__name__)
 _PREFIX: Final = "IMAGE_RECOGNITION_"
 _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$"
 
-_SAID: Final = {"string_pattern_mismatch": "it is no tag like name:version", "too_short": "it is too short"}
+_REASONS: Final = {"string_pattern_mismatch": "it is not a tag like name:version", "too_short": "it is too short"}
 _IN_FIELD: Final = re.compile(r'field "(\w+)"')
 _RENAMED: Final = {"MAX_SIDE": "MAX_INPUT_SIDE", "MAX_RETURNED_SIDE": "MAX_OUTPUT_SIDE"}
-_ALIKE: Final = 0.9  # of 1: how much two names of variables have in common that are taken for the same
+_ALIKE: Final = 0.9  # of 1: how similar two names must be for one to be a misspelling of the other
 
 
 def _sendable(key: SecretStr) -> SecretStr:
     """Check that a header can carry ``key``."""
     if not re.fullmatch(r"[!-~]*", key.get_secret_value()):
-        raise ValueError("it has other than ASCII letters, digits and signs")
+        raise ValueError("it has characters other than ASCII letters, digits and punctuation")
     return key
 
 
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=lambda: 2 * usable_cores(),
         ge=1,
-        description="Images in work at once; default: two per usable core, one in the network, one before or behind.",
+        description="Images processed concurrently; default: two per usable core.",
     )
     max_queue: int = Field(
         default=128, ge=0, description="Images that may wait for a thread; a request beyond that is answered 429."
@@ -81,7 +81,8 @@ class Settings(BaseSettings):
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
     api_key: Annotated[SecretStr, Field(min_length=16), AfterValidator(_sendable)] | None = Field(
-        default=None, description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 letters."
+        default=None,
+        description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 characters.",
     )
     open_probes: bool = Field(default=True, description="Whether /livez, /readyz and /healthz need no key.")
     open_metrics: bool = Field(default=True, description="Whether /metrics needs no key.")
@@ -93,15 +94,15 @@ class Settings(BaseSettings):
 def read_settings() -> Settings:
     """Return the settings of the environment; end the program with one sentence where one of them is wrong."""
     _refuse_renamed()
-    _warn_of_misspelt()
+    _warn_of_misspelled()
     try:
         return Settings()
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
-        raise SystemExit(_sentence(str(fault["loc"][0]), _SAID.get(fault["type"], fault["msg"]))) from None
+        raise SystemExit(_sentence(str(fault["loc"][0]), _REASONS.get(fault["type"], fault["msg"]))) from None
     except SettingsError as exc:
         found = _IN_FIELD.search(str(exc))
-        raise SystemExit(_sentence(found[1], "it is no JSON") if found else f"A setting is wrong: {exc}.") from None
+        raise SystemExit(_sentence(found[1], "it is not JSON") if found else f"A setting is wrong: {exc}.") from None
 
 
 def _sentence(name: str, what: str) -> str:
@@ -115,9 +116,9 @@ def _refuse_renamed() -> None:
             raise SystemExit(f"{_PREFIX}{old} is now called {_PREFIX}{new}: set that instead.")
 
 
-def _warn_of_misspelt() -> None:
-    """Say which variables look like settings but are none; Kubernetes sets some of its own under our prefix."""
+def _warn_of_misspelled() -> None:
+    """Report variables that look like misspelled settings; Kubernetes sets some of its own under our prefix."""
     names = [_PREFIX + name.upper() for name in Settings.model_fields]
     for variable in sorted(os.environ.keys() - set(names)):
         if variable.startswith(_PREFIX) and (meant := difflib.get_close_matches(variable, names, 1, _ALIKE)):
-            logger.warning("%s is no setting: did you mean %s?", variable, meant[0])
+            logger.warning("%s is not a setting: did you mean %s?", variable, meant[0])

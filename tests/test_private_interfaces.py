@@ -7,6 +7,8 @@ has to be looked at before a bound is raised.
 import asyncio
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +39,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service import ImageRecognition, OwnApplication
+from src.api.telemetry.logs import _OF_OTHERS
 from tests.places import ROOT
 
 SERVICE: Final[Any] = ImageRecognition  # a class to the type checker
@@ -212,6 +215,16 @@ def _bentoml_asks_the_model_reference_to_resolve_itself() -> None:
     assert SERVICE.bento is None  # in a bento it has info.all_models, which tests/test_bento.py reads
 
 
+def _bentoml_writes_the_log_through_these_handlers() -> None:
+    code = (
+        "import logging; from bentoml._internal.log import configure_server_logging as configure; configure();"
+        "print(*sorted(name for name, each in logging.root.manager.loggerDict.items() if getattr(each, 'handlers', 0)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "bentoml" in shown
+    assert set(shown) <= set(_OF_OTHERS)
+
+
 def _prometheus_client_lets_the_kind_of_value_be_chosen() -> None:
     assert values.ValueClass is values.MutexValue
     registry = prometheus_client.CollectorRegistry()
@@ -261,6 +274,10 @@ INTERFACES: Final = (
     Interface(
         "bentoml", "models.BentoModel.resolve", "service.py",
         "a missing model is a traceback", _bentoml_asks_the_model_reference_to_resolve_itself,
+    ),
+    Interface(
+        "bentoml", "_internal.log.configure_server_logging", "src/api/telemetry/logs.py",
+        "some lines of a JSON log are text", _bentoml_writes_the_log_through_these_handlers,
     ),
     Interface(
         "prometheus-client", "values.ValueClass", "src/api/telemetry/metrics.py",

@@ -100,15 +100,15 @@ def test_a_wrong_setting_is_one_sentence_that_says_what_is_wanted(
     assert name != "API_KEY" or value not in sentence
 
 
-def test_a_misspelt_variable_is_told_but_those_of_kubernetes_are_not(
+def test_a_misspelled_setting_is_reported_but_variables_of_kubernetes_are_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who sets IMAGE_RECOGNITION_THREAD learns that nothing listens to it."""
+    """IMAGE_RECOGNITION_THREAD is reported with the name that was probably meant."""
     monkeypatch.setenv("IMAGE_RECOGNITION_THREAD", "3")
     monkeypatch.setenv("IMAGE_RECOGNITION_PORT", "tcp://10.0.0.1:8000")
     monkeypatch.setenv("IMAGE_RECOGNITION_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("IMAGE_RECOGNITION_PORT_8000_TCP_PROTO", "tcp")
     read_settings()
     assert [record.getMessage() for record in caplog.records] == [
-        "IMAGE_RECOGNITION_THREAD is no setting: did you mean IMAGE_RECOGNITION_THREADS?"
+        "IMAGE_RECOGNITION_THREAD is not a setting: did you mean IMAGE_RECOGNITION_THREADS?"
     ]

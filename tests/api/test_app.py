@@ -66,7 +66,7 @@ def test_without_the_key_nothing_is_answered(guarded: Server, path: str, sent: s
     assert KEY not in response.text
 
 
-def test_two_keys_are_none(guarded: Server) -> None:
+def test_duplicate_authorization_is_rejected(guarded: Server) -> None:
     """A right and a wrong key together do not pass: who is in front of us may have seen the other."""
     headers = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong")]
     assert httpx.get(f"{guarded.url}/model", headers=headers).status_code == 401
