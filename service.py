@@ -129,8 +129,7 @@ class OwnApplication(bentoml.Service[Any]):
     image=IMAGE,
     http={"port": 8000},
     service_class=OwnApplication,
-    metrics={"enabled": False},  # /metrics and the log are ours
-    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},  # /metrics is ours
     envs=[
         {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
         {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have images of their own

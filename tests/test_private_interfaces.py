@@ -31,7 +31,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from uvicorn import Config
 from uvicorn.protocols.http import auto
@@ -177,17 +177,22 @@ def _bentoml_lets_the_service_make_its_own_application() -> None:
 
     class Own(bentoml.Service[Any]):  # type: ignore[misc] # bentoml has no types
         def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - the signature is that of bentoml
-            app = super().to_asgi(is_main)
-            app.add_exception_handler(HTTPException, _respond)
-            return app
+            bento = super().to_asgi(is_main)
+            assert isinstance(bento, Starlette)
+
+            @asynccontextmanager
+            async def lifespan(_: Starlette) -> AsyncIterator[None]:
+                async with bento.router.lifespan_context(bento):
+                    yield
+
+            routes = [Mount("/", bento.router)]
+            return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _respond})
 
     class Tiny:
         def __init__(self) -> None:
             made.append("service")
 
-    logging, metrics = {"access": {"enabled": False}}, {"enabled": False}
-    app = bentoml.service(service_class=Own, logging=logging, metrics=metrics)(Tiny).to_asgi()
-    assert isinstance(app, Starlette)
+    app = bentoml.service(service_class=Own, metrics={"enabled": False})(Tiny).to_asgi()
     assert not made
     with TestClient(app) as client:
         assert made == ["service"]

@@ -33,7 +33,7 @@ def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Ov
     """Return the web application: our routes, and ``bento``, which BentoML made, behind them.
 
     The life of ``bento`` is that of the whole: it makes the service, and with it the model. Of its routes those listed
-    above are reached, and no other; what it refuses is answered in the one shape too.
+    above are reached, and no other; its middleware, which logs, traces and times requests like ours, is not.
     """
 
     @asynccontextmanager
@@ -41,7 +41,6 @@ def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Ov
         async with bento.router.lifespan_context(bento):
             yield
 
-    bento.add_exception_handler(HTTPException, respond)
     app = Starlette(
         routes=[
             Route("/image_recognition", endpoints.json, methods=["POST"]),
@@ -49,7 +48,7 @@ def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Ov
             Route("/image_recognition_batch", endpoints.batch, methods=["POST"]),
             Route("/model", endpoints.model),
             *page_routes(endpoints.metrics, keyed=settings.api_key is not None),
-            *(Route(path, bento, methods=["GET"]) for path in _BENTOML),
+            *(Route(path, bento.router, methods=["GET"]) for path in _BENTOML),
         ],
         middleware=[
             Middleware(Access, metrics=endpoints.metrics),

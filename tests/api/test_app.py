@@ -10,8 +10,16 @@ from typing import Any
 import bentoml
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from src.api.app import create_app
+from src.api.endpoints import Endpoints
 from src.api.schemas import ErrorResponse
+from src.settings import Settings
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server, running_server
 
@@ -19,6 +27,22 @@ CAT = PACKAGED_PHOTOS[0].read_bytes()
 KEY = "correct-horse-battery-staple"
 ORIGIN = "https://example.org"
 MARK = "TWFya2VkQmFzZTY0"
+
+
+def test_a_fault_of_bentomls_application_gets_the_one_shape() -> None:
+    """What goes wrong behind our routes is answered like what goes wrong in them, with the id that the log has."""
+
+    async def fail(_: Request) -> Response:
+        raise RuntimeError("secret")
+
+    bento = Starlette(routes=[Route("/livez", fail)])
+    app = create_app(Settings(), Endpoints(Settings()), bento)
+    response = TestClient(app, raise_server_exceptions=False).get("/livez")
+    assert response.status_code == 500
+    body = ErrorResponse.model_validate_json(response.content)
+    assert body.error.code == "internal"
+    assert response.headers["x-request-id"] in body.error.message
+    assert "secret" not in response.text
 
 
 @pytest.fixture(scope="module")
