@@ -1,4 +1,4 @@
-"""Looking on at the work for one request: how long its stages take, and whether anybody still waits for it."""
+"""Follow the work for one request: how long its stages take, and whether anybody still waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,14 +20,14 @@ __all__ = ["Observation", "Observer", "while_connected"]
 
 
 class Observer:
-    """Where what is observed goes: to the figures, and to the spans if there are any."""
+    """Send what is observed to the metrics, and to the spans if there are any."""
 
     def __init__(self, metrics: Metrics, tracer: "Tracer | None" = None) -> None:
         self.metrics = metrics
         self._tracer = tracer
 
     def observe(self, request: Request) -> "Observation":
-        """Begin to look on at the work for ``request``."""
+        """Begin to follow the work for ``request``."""
         if self._tracer is None:
             return Observation(self.metrics)
         return Observation(self.metrics, Trace(self._tracer, f"POST {request.url.path}", request.headers))
