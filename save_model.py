@@ -148,8 +148,10 @@ def _save(options: argparse.Namespace) -> None:
     notes = checkpoints[0].notes
     with drafted(checkpoints.pop()) as draft:  # which alone keeps the network, as long as it needs it
         print(_report(notes, draft))
-        check = _check(draft, options.check) if options.check else None
-        tag = bundle.store(draft, options.name, options.version, check.figures() if check else None)
+        figures: dict[str, object] = {**draft.figures()}
+        if options.check:
+            figures["check"] = _check(draft, options.check).figures()
+        tag = bundle.store(draft.folder, draft.manifest, options.name, options.version, figures)
     print(f"stored        {tag}")
 
 
@@ -205,7 +207,8 @@ def _report(notes: tuple[str, ...], draft: Draft) -> str:
             f"input         {width} x {height} pixels of a picture resized to {manifest.input.resize}",
             f"size          {draft.size_bytes / 1e6:.1f} MB",
             "verified      every tensor is there and has the right shape; the logits are finite;",
-            f"              captured as a graph they differ by at most {checked.captured:.1g}, cut by {checked.cut:.1g}",
+            f"              captured as a graph they differ by at most {checked.captured:.1g},",
+            f"              behind the Grad-CAM layer by at most {checked.cut:.1g}",
             f"runs in       {_runtime(draft)}",
         )
     )

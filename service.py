@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -15,12 +16,6 @@ from bentoml.images import Image
 from bentoml.models import BentoModel
 from yaml import YAMLError
 
-from src.api.admission import Admission
-from src.api.connections import guard_connections
-from src.api.edge import surround
-from src.api.logs import configure_logs
-from src.api.metrics import Metrics
-from src.api.pages import create_pages, show_model
 from src.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -29,7 +24,7 @@ from src.api.schemas import (
     RecognitionRequest,
     RecognitionResponse,
 )
-from src.api.shortcut import HANDLERS
+from src.api.telemetry.logs import configure_logs
 from src.errors import ModelError, ModelMissing
 from src.runtimes.select import choose, torch_is_installed
 from src.settings import read_settings
@@ -40,13 +35,10 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
+    from src.api.endpoints import Endpoints
+
 SETTINGS: Final = read_settings()
 configure_logs(SETTINGS.log_format)
-METRICS: Final = Metrics()
-ADMISSION: Final = Admission(
-    SETTINGS.threads, SETTINGS.max_queue, SETTINGS.max_waiting_bytes, METRICS.queue_seconds.observe
-)
-PAGES: Final = create_pages(METRICS, keyed=SETTINGS.api_key is not None)
 # openvino asks for a package that would tell Intel of every conversion; pyproject.toml says the same.
 NO_TELEMETRY: Final = "override-dependencies = ['openvino-telemetry ; sys_platform == \\\"never\\\"']"
 IMAGE: Final = Image(
@@ -104,40 +96,47 @@ class Documented(bentoml.IODescriptor):
 
 
 class JsonInput(Documented, RecognitionRequest):
-    """One picture as JSON."""
+    """One image as JSON."""
 
 
 class FileInput(Documented, FileRequest):
-    """One picture as a file."""
+    """One image as a file."""
 
 
 class BatchInput(Documented, BatchRequest):
-    """Several pictures as JSON."""
+    """Several images as JSON."""
 
 
-class SurroundedService(bentoml.Service[Any]):
-    """A service whose web application stands behind what protects and observes it."""
+class OwnApplication(bentoml.Service[Any]):
+    """A service that is answered by our own application, with BentoML's behind it."""
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        from src.api.endpoints import Endpoints
+
+        return Endpoints(SETTINGS)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
-        gate = surround(super().to_asgi(is_main), SETTINGS, ADMISSION, METRICS)
-        guard_connections(SETTINGS.timeout, gate)
-        return gate
+        from src.api.app import create_app
+        from src.api.connections import guard_connections
+
+        guard_connections(SETTINGS.timeout, self.endpoints.metrics)
+        return create_app(SETTINGS, self.endpoints, super().to_asgi(is_main))
 
 
 @bentoml.service(
     name="image_recognition",
     image=IMAGE,
     http={"port": 8000},
-    service_class=SurroundedService,
-    metrics={"enabled": False},  # the page of figures is ours
+    service_class=OwnApplication,
+    metrics={"enabled": False},  # /metrics is ours
     envs=[
         {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
-        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have pictures of their own
+        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have images of their own
     ],
 )
-@bentoml.asgi_app(PAGES)
 class ImageRecognition:
-    """What is in a picture, how sure the model is, and which pixels spoke for it."""
+    """What is in an image, how sure the model is, and which pixels spoke for it."""
 
     model = StoredNetwork(SETTINGS.model)
 
@@ -148,9 +147,6 @@ class ImageRecognition:
         _check_served(ImageRecognition)
 
     def __init__(self) -> None:
-        from src.api.endpoints import Endpoints
-        from src.api.observation import Observer
-        from src.api.tracing import start_tracing
         from src.pipeline import Pipeline
         from src.runtimes.select import start
         from src.stages.decode import DecodeLimits
@@ -165,26 +161,24 @@ class ImageRecognition:
             runtime=SETTINGS.runtime,
             precision=SETTINGS.precision,
         )
-        limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_side)
+        limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_input_side)
         pipeline = Pipeline(stored.manifest, running, limits)
-        self.endpoints = Endpoints(pipeline, stored.tag, SETTINGS, ADMISSION, Observer(METRICS, start_tracing()))
-        HANDLERS.update(self.endpoints.handlers())
-        METRICS.watch_admission(ADMISSION)
-        show_model(PAGES, METRICS, ModelResponse.of(stored, running))
+        self.endpoints = _endpoints(ImageRecognition)
+        self.endpoints.serve(pipeline, ModelResponse.of(stored, running))
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
     async def image_recognition(self, request: Request) -> Response:
-        """Recognize one picture: its classes with percentages, and a heatmap of the pixels that spoke for one."""
+        """Recognize one image: its classes with percentages, and a heatmap of the pixels that spoke for one."""
         return await self.endpoints.json(request)
 
     @bentoml.api(input_spec=FileInput, output_spec=RecognitionResponse)
     async def image_recognition_file(self, request: Request) -> Response:
-        """Recognize one picture that is sent as a file."""
+        """Recognize one image that is sent as a file."""
         return await self.endpoints.file(request)
 
     @bentoml.api(input_spec=BatchInput, output_spec=BatchResponse)
     async def image_recognition_batch(self, request: Request) -> Response:
-        """Recognize several pictures; one that cannot be recognized does not harm the others."""
+        """Recognize several images; one that cannot be recognized does not harm the others."""
         return await self.endpoints.batch(request)
 
 
@@ -193,6 +187,10 @@ def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:
     if service.bento is None or "model" in SETTINGS.model_fields_set:
         return SETTINGS.model
     return str(service.bento.info.all_models[0].tag)
+
+
+def _endpoints(service: bentoml.Service[ImageRecognition]) -> Endpoints:
+    return service.endpoints
 
 
 def _check_served(service: bentoml.Service[ImageRecognition]) -> None:

@@ -2,36 +2,53 @@
 
 import math
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 __all__ = ["usable_cores"]
 
-_CGROUP: Final = Path("/sys/fs/cgroup")
+_HIERARCHY: Final = Path("/sys/fs/cgroup")
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
-def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Return the number of cores that the affinity mask and the control group leave to this process, at least 1.
+def usable_cores(hierarchy: Path = _HIERARCHY, membership: Path = _MEMBERSHIP) -> int:
+    """Return the number of cores that the affinity mask and the control groups leave to this process, at least 1.
 
-    A share of a core counts as a core: with one thread less it would be idle.
+    A share of a core counts as a core: with one thread less it would be idle. A quota may be set on the process's own
+    group or on any group above it; the smallest holds.
 
     Args:
-        cgroup: Where the control group of this process is mounted; in a container, its own.
+        hierarchy: Where the control groups are mounted.
+        membership: Lists the groups of this process, as in cgroups(7).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _quota(cgroup))))
+    quota = min(map(_quota, _groups(hierarchy, membership)), default=math.inf)
+    return max(1, math.ceil(min(cores, quota)))
 
 
-def _quota(cgroup: Path) -> float:
-    """Return how many cores' time the control group grants, of either version; infinity where it sets no limit."""
+def _groups(hierarchy: Path, membership: Path) -> Iterator[Path]:
+    """Yield the folders that may hold a CPU quota of this process: its group and all above it, of either version.
+
+    In a container the listed path may be the host's, which is not there: the root of the mount is the container's own.
+    """
+    lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else ["0::/", "1:cpu:/"]
+    for number, controllers, path in (line.split(":", 2) for line in lines):
+        if number == "0" or "cpu" in controllers.split(","):
+            group = PurePosixPath(path.lstrip("/"))
+            for above in (group, *group.parents):
+                yield hierarchy / ("" if number == "0" else "cpu") / above
+
+
+def _quota(group: Path) -> float:
+    """Return how many cores' time ``group`` grants, of either version; infinity where it sets no limit."""
     try:
-        if (cgroup / "cpu.max").exists():
-            quota, period = (cgroup / "cpu.max").read_text().split()
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
         else:
             quota, period = (
-                (cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
+                (group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8").strip() for name in ("quota", "period")
             )
-        granted = math.inf if quota in {"max", "-1"} else int(quota) / int(period)
+        return math.inf if quota in {"max", "-1"} else int(quota) / int(period)
     except (OSError, ValueError):
         return math.inf
-    return granted

@@ -22,7 +22,7 @@ class Colormap(StrEnum):
 
 
 class ImageFormat(StrEnum):
-    """Encoding of the returned picture."""
+    """Encoding of the returned image."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -42,13 +42,13 @@ class Options(BaseModel):
     target: Annotated[StrictStr | StrictInt | None, Field(union_mode="left_to_right")] = Field(
         default=None, description="Class to explain, as label or index; default: the predicted class."
     )
-    gradcam: bool = Field(default=True, description="false skips the explanation and the picture.")
-    alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the picture, 0 to 1.")
+    gradcam: bool = Field(default=True, description="false skips the explanation and the image.")
+    alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the image, 0 to 1.")
     colormap: Colormap = Field(default=Colormap.JET, description="Colour map of the heat.")
     format: ImageFormat = Field(
-        default=ImageFormat.JPEG, description="Encoding of the returned picture: jpeg, png or webp."
+        default=ImageFormat.JPEG, description="Encoding of the returned image: jpeg, png or webp."
     )
     max_side: int = Field(
-        default=1024, ge=1, description="Longest side of the returned picture in pixels; it is never enlarged."
+        default=1024, ge=1, description="Longest side of the returned image in pixels; it is never enlarged."
     )
     heatmaps: bool = Field(default=False, description="true adds the raw heatmap of every listed class, as numbers.")

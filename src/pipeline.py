@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from src.geometry import Box, Picture
 from src.options import ImageFormat, Options
+from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.gradcam import Heatmap, gradcam
@@ -15,11 +16,10 @@ from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
 from src.store.manifest import Manifest
-from src.watch import Stage, Unwatched, Watch
 
 __all__ = ["Explanation", "Pipeline", "Recognition"]
 
-_UNWATCHED: Final = Unwatched()
+_UNOBSERVED: Final = Unobserved()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +55,23 @@ class Pipeline:
     runtime: Runtime
     limits: DecodeLimits
 
-    def recognize(self, data: bytes, options: Options, watch: Watch = _UNWATCHED) -> Recognition:
-        """Recognize the picture in ``data``, the bytes of a picture file; ``watch`` is told of each stage.
+    def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
+        """Recognize the picture in ``data``, the bytes of a picture file; ``progress`` is told of each stage.
 
         Raises:
             RequestError: The picture or an option cannot be used.
-            Abandoned: The watch ended the work.
+            Abandoned: Nobody waits for the answer any more.
         """
         labels = self.manifest.labels
         target = find_class(options.target, labels)
         top_k = listed_classes(options.top_k, labels)
-        with watch.stage(Stage.DECODE):
+        with progress.stage(Stage.DECODE):
             picture = decode_image(data, self.limits, self._enough(options))
-        with watch.stage(Stage.TRANSFORM):
+        with progress.stage(Stage.TRANSFORM):
             seen = transform(picture, self.manifest.input)
-        with watch.stage(Stage.NETWORK):
+        with progress.stage(Stage.NETWORK):
             evaluation = self.runtime.evaluate(seen.pixels)
-        with watch.stage(Stage.PREDICT):
+        with progress.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k)
 
         def heatmap(index: int) -> Heatmap:
@@ -81,12 +81,12 @@ class Pipeline:
         heatmaps: tuple[NDArray[np.float32], ...] = ()
         if options.gradcam:
             index = prediction.top[0].index if target is None else target
-            with watch.stage(Stage.GRADCAM):
+            with progress.stage(Stage.GRADCAM):
                 heat = heatmap(index)
-            with watch.stage(Stage.RENDER):
+            with progress.stage(Stage.RENDER):
                 explanation = self._explain(picture, heat, seen.box, index, options)
         if options.heatmaps:
-            with watch.stage(Stage.GRADCAM):
+            with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(heatmap(score.index).values for score in prediction.top)
         return Recognition(prediction, explanation, heatmaps, picture.width, picture.height, seen.box)
 

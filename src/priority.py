@@ -1,6 +1,6 @@
 """Which threads of the service go first where there are more than cores.
 
-First the event loop, so that probes and refusals need not wait for pictures; then what is done to a picture in Python:
+First the event loop, so that probes and refusals need not wait for images; then what is done to an image in Python:
 such a thread may hold the interpreter's lock, and all others wait for it while it has no core; last the network, which
 has threads of its own, never holds that lock and takes most of the time.
 """
@@ -16,7 +16,7 @@ __all__ = ["Priority", "give_way"]
 class Priority(IntEnum):
     """How many steps of niceness a thread is behind the event loop."""
 
-    PICTURE = 5
+    IMAGE = 5
     NETWORK = 10
 
 

@@ -18,15 +18,16 @@ logger = logging.getLogger(__name__)
 _PREFIX: Final = "IMAGE_RECOGNITION_"
 _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$"
 
-_SAID: Final = {"string_pattern_mismatch": "it is no tag like name:version", "too_short": "it is too short"}
+_REASONS: Final = {"string_pattern_mismatch": "it is not a tag like name:version", "too_short": "it is too short"}
 _IN_FIELD: Final = re.compile(r'field "(\w+)"')
-_ALIKE: Final = 0.9  # of 1: how much two names of variables have in common that are taken for the same
+_RENAMED: Final = {"MAX_SIDE": "MAX_INPUT_SIDE", "MAX_RETURNED_SIDE": "MAX_OUTPUT_SIDE"}
+_ALIKE: Final = 0.9  # of 1: how similar two names must be for one to be a misspelling of the other
 
 
 def _sendable(key: SecretStr) -> SecretStr:
     """Check that a header can carry ``key``."""
     if not re.fullmatch(r"[!-~]*", key.get_secret_value()):
-        raise ValueError("it has other than ASCII letters, digits and signs")
+        raise ValueError("it has characters other than ASCII letters, digits and punctuation")
     return key
 
 
@@ -52,31 +53,36 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=lambda: 2 * usable_cores(),
         ge=1,
-        description="Pictures in work at once; default: two per usable core, one in the network, one before or behind.",
+        description="Images processed concurrently; default: two per usable core.",
     )
     max_queue: int = Field(
-        default=128, ge=0, description="Requests that may wait for a thread; one more is answered 429."
+        default=128, ge=0, description="Images that may wait for a thread; a request beyond that is answered 429."
     )
-    timeout: float = Field(default=30.0, gt=0, description="Seconds from the first byte of a request to its 504.")
+    timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds from the head of a request to its 504; also to send a head, or to take an answer.",
+    )
     max_waiting_bytes: int = Field(
         default=512_000_000, ge=1, description="Bytes of all bodies in memory; a request beyond that is answered 429."
     )
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Bytes of a request body; more is answered 413.")
     max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
-    max_batch: int = Field(default=64, ge=1, description="Pictures in a batch request.")
-    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of a picture, judged before decoding.")
-    max_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of a picture.")
-    max_returned_side: int = Field(
+    max_batch: int = Field(default=64, ge=1, description="Images in a batch request.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, judged before decoding.")
+    max_input_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of an image that is sent.")
+    max_output_side: int = Field(
         default=4_096,
         ge=1,
         le=16_383,
-        description="Pixels of the longer side of a returned picture, whatever max_side says.",
+        description="Pixels of the longer side of a returned image, whatever the request's max_side says.",
     )
     cors_origins: tuple[str, ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
     api_key: Annotated[SecretStr, Field(min_length=16), AfterValidator(_sendable)] | None = Field(
-        default=None, description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 letters."
+        default=None,
+        description="Key that requests must send as 'Authorization: Bearer <key>'; at least 16 characters.",
     )
     open_probes: bool = Field(default=True, description="Whether /livez, /readyz and /healthz need no key.")
     open_metrics: bool = Field(default=True, description="Whether /metrics needs no key.")
@@ -87,24 +93,32 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Return the settings of the environment; end the program with one sentence where one of them is wrong."""
-    _warn_of_misspelt()
+    _refuse_renamed()
+    _warn_of_misspelled()
     try:
         return Settings()
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
-        raise SystemExit(_sentence(str(fault["loc"][0]), _SAID.get(fault["type"], fault["msg"]))) from None
+        raise SystemExit(_sentence(str(fault["loc"][0]), _REASONS.get(fault["type"], fault["msg"]))) from None
     except SettingsError as exc:
         found = _IN_FIELD.search(str(exc))
-        raise SystemExit(_sentence(found[1], "it is no JSON") if found else f"A setting is wrong: {exc}.") from None
+        raise SystemExit(_sentence(found[1], "it is not JSON") if found else f"A setting is wrong: {exc}.") from None
 
 
 def _sentence(name: str, what: str) -> str:
     return f"{_PREFIX}{name.upper()} is wrong ({what}): {Settings.model_fields[name].description} See the README."
 
 
-def _warn_of_misspelt() -> None:
-    """Say which variables look like settings but are none; Kubernetes sets some of its own under our prefix."""
+def _refuse_renamed() -> None:
+    """End the program where a limit is set under a name that it no longer has: it would silently not hold."""
+    for old, new in _RENAMED.items():
+        if _PREFIX + old in os.environ:
+            raise SystemExit(f"{_PREFIX}{old} is now called {_PREFIX}{new}: set that instead.")
+
+
+def _warn_of_misspelled() -> None:
+    """Report variables that look like misspelled settings; Kubernetes sets some of its own under our prefix."""
     names = [_PREFIX + name.upper() for name in Settings.model_fields]
     for variable in sorted(os.environ.keys() - set(names)):
         if variable.startswith(_PREFIX) and (meant := difflib.get_close_matches(variable, names, 1, _ALIKE)):
-            logger.warning("%s is no setting: did you mean %s?", variable, meant[0])
+            logger.warning("%s is not a setting: did you mean %s?", variable, meant[0])

@@ -19,10 +19,10 @@ from src.conversion.draft import draft
 from src.errors import InvalidRequest, UnknownClass
 from src.options import Colormap, ImageFormat, Options
 from src.pipeline import Pipeline
+from src.progress import Abandoned, Progress, Stage
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
 from src.stages.input_spec import InputSpec
-from src.watch import Abandoned, Stage, Watch
 from tests.places import PACKAGED_PHOTOS
 
 GREY, RED = (90, 90, 90), (230, 30, 30)
@@ -60,7 +60,8 @@ def red_network() -> nn.Module:
     linear = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[10.0, 0.0], [0.0, 10.0]]))
-    return nn.Sequential(cells, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear).eval().requires_grad_(False)
+    network = nn.Sequential(cells, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipeline:
@@ -260,8 +261,8 @@ def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> 
         assert not answer.getexif()
 
 
-class Ended(Watch):
-    """A watch that notes the stages and ends the work before one of them."""
+class Ended(Progress):
+    """Notes the stages and ends the work before one of them."""
 
     def __init__(self, last: Stage) -> None:
         self.last = last
@@ -276,9 +277,9 @@ class Ended(Watch):
 
 
 @pytest.mark.parametrize("last", Stage)
-def test_a_watch_can_end_the_work_before_any_stage(last: Stage) -> None:
-    """Each stage asks the watch first, in the order of the pipeline; when that says no, nothing more is done."""
-    watch = Ended(last)
+def test_the_work_can_be_ended_before_any_stage(last: Stage) -> None:
+    """Each stage asks first whether to start, in the order of the pipeline; when it must not, nothing more is done."""
+    progress = Ended(last)
     with pytest.raises(Abandoned):
-        red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), watch)
-    assert watch.seen == list(Stage)[: list(Stage).index(last)]
+        red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), progress)
+    assert progress.seen == list(Stage)[: list(Stage).index(last)]

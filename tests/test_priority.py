@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.priority import Priority, give_way
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server
@@ -44,7 +44,7 @@ def test_a_thread_gives_way_and_hands_that_on_to_the_threads_it_starts_but_to_no
 
 def test_pictures_give_way_to_the_event_loop() -> None:
     """The thread of the work is nicer than that of the loop."""
-    assert asyncio.run(Admission(threads=1, max_queue=0).run(niceness)) == niceness() + Priority.PICTURE
+    assert asyncio.run(Concurrency(threads=1, max_queue=0).run(niceness)) == niceness() + Priority.IMAGE
 
 
 def test_in_a_server_the_network_gives_way_to_pictures_and_they_to_the_event_loop(server: Server) -> None:
@@ -52,5 +52,5 @@ def test_in_a_server_the_network_gives_way_to_pictures_and_they_to_the_event_loo
     httpx.post(f"{server.url}/image_recognition_file", files={"img": PACKAGED_PHOTOS[0].read_bytes()}, timeout=60)
     worker = max(psutil.Process(server.process.pid).children(recursive=True), key=lambda each: each.memory_info().rss)
     found = [niceness(int(thread.name)) - niceness(worker.pid) for thread in Path(f"/proc/{worker.pid}/task").iterdir()]
-    assert found.count(Priority.PICTURE) >= 1
+    assert found.count(Priority.IMAGE) >= 1
     assert found.count(Priority.NETWORK) >= len(os.sched_getaffinity(0))

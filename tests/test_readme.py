@@ -69,9 +69,23 @@ def test_the_tables_name_every_option_and_error() -> None:
         assert f"`{name}`" in README, name
 
 
-def test_every_file_in_the_layout_exists() -> None:
-    """What the layout names is there, and every module of the package is named."""
-    layout = README[README.index("## How the code is laid out") :]
-    for file in (ROOT / "src").rglob("*.py"):
-        assert file.stem == "__init__" or re.search(rf"\b{file.stem}\b", layout), file
-    assert Path(ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
+def _layout() -> dict[str, set[str]]:
+    """Return the words of the layout by the folder or file at the head of their entry; an entry may have more lines."""
+    section = README[README.index("## How the code is laid out") :]
+    lines = re.findall(r"^    \S.*(?:\n {6,}\S.*)*", section, re.MULTILINE)
+    entries = [entry.split() for entry in lines]
+    return {head: {word.strip(":;,.") for word in words} for head, *words in entries}
+
+
+def test_the_layout_names_every_module_with_its_folder() -> None:
+    """Each folder of the package has an entry, and in it every module of that folder and no file that is not there."""
+    layout = _layout()
+    folders = {file.parent for file in (ROOT / "src").rglob("*.py")} - {ROOT / "src"}
+    for folder in folders:
+        modules = {file.stem for file in folder.glob("[!_]*.py")}
+        entry = layout[f"{folder.relative_to(ROOT).as_posix()}/"]
+        assert modules <= entry, f"{folder}: {modules - entry}"
+    for head in layout:
+        assert (ROOT / head).exists(), head
+    beside = {word for head, words in layout.items() if head.endswith(".py") for word in (Path(head).name, *words)}
+    assert {file.name for file in (ROOT / "src").glob("[!_]*.py")} <= beside

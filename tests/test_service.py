@@ -2,17 +2,14 @@
 
 import base64
 import json
-import shutil
 import socket
 import struct
-import time
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 import httpx
@@ -27,6 +24,9 @@ from torchvision import transforms
 
 from tests.places import PACKAGED_PHOTOS, SHARED_DATA
 from tests.serving import Server, start_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CAT = PACKAGED_PHOTOS[0]
 SHARED_PHOTOS = sorted((SHARED_DATA / "photos").glob("*.jpg"))
@@ -399,89 +399,12 @@ def test_absurd_values_get_short_answers(client: httpx.Client, fields: dict[str,
         assert len(error(response, 400)[1]) < 400
 
 
-@pytest.fixture(scope="module")
-def narrow_server(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with one thread, two places in the queue, half a second for an answer, and one foreign origin."""
-    started = start_server(
-        "service:ImageRecognition",
-        tmp_path_factory.mktemp(f"narrow-{stored_model}"),
-        {
-            "IMAGE_RECOGNITION_THREADS": "1",
-            "IMAGE_RECOGNITION_MAX_QUEUE": "2",
-            "IMAGE_RECOGNITION_TIMEOUT": "0.5",
-            "IMAGE_RECOGNITION_CORS_ORIGINS": '["https://example.org"]',
-        },
-    )
-    try:
-        started.wait_until_ready()
-        yield started
-    finally:
-        started.stop()
-
-
-def test_overload_is_refused_and_waiting_ends(narrow_server: Server) -> None:
-    """With a full queue the next request is busy at once; who waits too long is told so; afterwards all is well."""
-    buffer = BytesIO()
-    Image.new("RGB", (7000, 7000)).save(buffer, "PNG")
-    request = {"img": b64(buffer.getvalue()), "gradcam": False}
-
-    def post(_: int) -> httpx.Response:
-        return httpx.post(f"{narrow_server.url}/image_recognition", json=request, timeout=60)
-
-    with ThreadPoolExecutor(12) as threads:
-        responses = list(threads.map(post, range(12)))
-    codes = [response.json()["error"]["code"] for response in responses if response.status_code != 200]
-    assert {response.status_code for response in responses} <= {200, 429, 504}
-    assert codes.count("busy") >= 1
-    assert codes.count("timeout") >= 1
-    busy = next(response for response in responses if response.status_code == 429)
-    assert error(busy, 429)[0] == "busy"
-    assert busy.headers["retry-after"] == "1"
-    with httpx.Client(base_url=narrow_server.url, timeout=60) as client:
-        for _ in range(200):
-            if client.post("/image_recognition", json={"img": b64(CAT.read_bytes())}).status_code == 200:
-                break
-            time.sleep(0.05)
-        assert ask(client)["result"] == "tiger cat"
-
-
-def test_cors_is_sent_also_on_errors(narrow_server: Server) -> None:
-    """Where an origin is allowed, its browsers may read answers and errors; others may not."""
-    preflight = {"Origin": "https://example.org", "Access-Control-Request-Headers": "content-type"}
-    for method, status in (("POST", 200), ("DELETE", 400)):
-        asked = preflight | {"Access-Control-Request-Method": method}
-        answer = httpx.options(f"{narrow_server.url}/image_recognition", headers=asked)
-        assert answer.status_code == status
-        if status != 200:
-            error(answer, status)
-    for path in ("/model", "/nothing"):
-        allowed = httpx.get(f"{narrow_server.url}{path}", headers={"Origin": "https://example.org"})
-        foreign = httpx.get(f"{narrow_server.url}{path}", headers={"Origin": "https://example.com"})
-        assert allowed.headers["access-control-allow-origin"] == "https://example.org"
-        assert "access-control-allow-origin" not in foreign.headers
-
-
 def test_without_a_model_the_service_says_what_to_do(tmp_path: Path) -> None:
     """With an empty model store the server ends with one sentence, without a traceback."""
     started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(tmp_path / "empty")})
     assert started.process.wait(timeout=60) != 0
     assert "There is no model image_recognition:latest in the model store: run save_model.py first." in started.log
     assert "Traceback" not in started.log
-    assert len(started.log.strip().splitlines()) == 1
-
-
-def test_a_damaged_model_is_refused_in_one_sentence(stored_model: str, tmp_path: Path) -> None:
-    """A byte of the weights was flipped: the server says so and what to do, and ends."""
-    source = Path(bentoml.models.get(stored_model).path).parent
-    home = tmp_path / "damaged"
-    shutil.copytree(source, home / "models" / stored_model)
-    (weights,) = home.rglob("weights.safetensors")
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(home)})
-    assert started.process.wait(timeout=60) != 0
-    assert "is missing or changed: store the model anew with save_model.py" in started.log
     assert len(started.log.strip().splitlines()) == 1
 
 
@@ -495,15 +418,9 @@ def test_a_missing_gpu_is_refused_in_one_sentence(stored_model: str, tmp_path: P
     assert len(started.log.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("THREADS", "0"), ("DEVICE", "gpu"), ("TIMEOUT", "soon"), ("MODEL", "a b!"), ("CORS_ORIGINS", "http://x")],
-)
-def test_a_wrong_setting_is_refused_in_one_sentence(tmp_path: Path, name: str, value: str) -> None:
+def test_a_wrong_setting_is_refused_in_one_sentence(tmp_path: Path) -> None:
     """A setting that makes no sense ends the server with its name, without a traceback."""
-    environment = {f"IMAGE_RECOGNITION_{name}": value}
-    started = start_server("service:ImageRecognition", tmp_path, environment)
+    started = start_server("service:ImageRecognition", tmp_path, {"IMAGE_RECOGNITION_THREADS": "0"})
     assert started.process.wait(timeout=60) != 0
-    assert name.lower() in started.log.lower()
-    assert "README" in started.log
-    assert "Traceback" not in started.log
+    assert started.log.startswith("IMAGE_RECOGNITION_THREADS is wrong (")
+    assert len(started.log.strip().splitlines()) == 1

@@ -33,6 +33,22 @@ def test_a_variable_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.threads, settings.cors_origins) == (3, ("https://example.org",))
 
 
+@pytest.mark.parametrize(("old", "new"), [("MAX_SIDE", "MAX_INPUT_SIDE"), ("MAX_RETURNED_SIDE", "MAX_OUTPUT_SIDE")])
+def test_a_renamed_limit_is_never_silently_lifted(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    """A limit that is set under its former name ends the start with the name that it has now."""
+    monkeypatch.setenv(f"IMAGE_RECOGNITION_{old}", "100")
+    with pytest.raises(SystemExit, match=f"IMAGE_RECOGNITION_{old} is now called IMAGE_RECOGNITION_{new}"):
+        read_settings()
+
+
+def test_the_sides_of_what_is_sent_and_what_is_returned_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One setting limits the image that is sent, another the image that is returned."""
+    monkeypatch.setenv("IMAGE_RECOGNITION_MAX_INPUT_SIDE", "100")
+    monkeypatch.setenv("IMAGE_RECOGNITION_MAX_OUTPUT_SIDE", "50")
+    settings = Settings()
+    assert (settings.max_input_side, settings.max_output_side) == (100, 50)
+
+
 def test_settings_cannot_be_changed() -> None:
     """The settings are fixed once they are read."""
     with pytest.raises(ValidationError):
@@ -84,15 +100,15 @@ def test_a_wrong_setting_is_one_sentence_that_says_what_is_wanted(
     assert name != "API_KEY" or value not in sentence
 
 
-def test_a_misspelt_variable_is_told_but_those_of_kubernetes_are_not(
+def test_a_misspelled_setting_is_reported_but_variables_of_kubernetes_are_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who sets IMAGE_RECOGNITION_THREAD learns that nothing listens to it."""
+    """IMAGE_RECOGNITION_THREAD is reported with the name that was probably meant."""
     monkeypatch.setenv("IMAGE_RECOGNITION_THREAD", "3")
     monkeypatch.setenv("IMAGE_RECOGNITION_PORT", "tcp://10.0.0.1:8000")
     monkeypatch.setenv("IMAGE_RECOGNITION_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("IMAGE_RECOGNITION_PORT_8000_TCP_PROTO", "tcp")
     read_settings()
     assert [record.getMessage() for record in caplog.records] == [
-        "IMAGE_RECOGNITION_THREAD is no setting: did you mean IMAGE_RECOGNITION_THREADS?"
+        "IMAGE_RECOGNITION_THREAD is not a setting: did you mean IMAGE_RECOGNITION_THREADS?"
     ]

@@ -1,1 +1,1 @@
-"""What the web sees: request and response schemas, limits, the error object, pages."""
+"""The service over HTTP: what a request may be, how it is answered, and the one shape of every error."""

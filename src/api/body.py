@@ -1,4 +1,4 @@
-"""The body of a request -> the picture and the options in it, within limits."""
+"""The body of a request -> the image and the options in it, within limits."""
 
 import json
 import re
@@ -20,14 +20,14 @@ __all__ = ["FileUpload", "check_json", "read_body", "read_form"]
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _NULLABLE: Final = frozenset(name for name, field in Options.model_fields.items() if field.default is None)
 _OPTION_COMMAS: Final = 100  # those between the options, and in the name of a class
-_PICTURE_COMMAS: Final = 2  # behind a picture, and in a data: URL
+_IMAGE_COMMAS: Final = 2  # behind an image, and in a data: URL
 _MAX_FIELDS: Final = 32
 _MAX_FIELD_BYTES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class FileUpload:
-    """A picture file and the options that came with it in a form."""
+    """An image file and the options that came with it in a form."""
 
     data: bytes
     options: Options
@@ -54,16 +54,16 @@ async def read_body(request: Request, media_type: str, limit: int) -> bytes:
     return bytes(body)
 
 
-def check_json(body: bytes, pictures: int) -> None:
-    """Check that a JSON request has no more values than one of so many ``pictures``, each perhaps a data: URL, needs.
+def check_json(body: bytes, images: int) -> None:
+    """Check that a JSON request has no more values than one of so many ``images``, each perhaps a data: URL, needs.
 
     A list of ten million numbers would be answered too, but with an error for each of them: a minute, and 8 GB.
 
     Raises:
         InvalidRequest: There are more commas, without which there is no second value.
     """
-    if body.count(b",") > _OPTION_COMMAS + pictures * _PICTURE_COMMAS:
-        raise InvalidRequest(f"The request has more values than {pictures} pictures need: see /docs for the fields.")
+    if body.count(b",") > _OPTION_COMMAS + images * _IMAGE_COMMAS:
+        raise InvalidRequest(f"The request has more values than {images} images need: see /docs for the fields.")
 
 
 async def read_form(request: Request, limit: int) -> FileUpload:
@@ -97,7 +97,7 @@ async def read_form(request: Request, limit: int) -> FileUpload:
 async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
     img = fields.pop("img", None)
     if not isinstance(img, UploadFile):
-        raise InvalidRequest("The form has no file called img: send the picture as a file field of that name.")
+        raise InvalidRequest("The form has no file called img: send the image as a file field of that name.")
     values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in _NULLABLE}
     try:
         options = Options.model_validate(values, strict=False)
@@ -105,7 +105,7 @@ async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
         raise invalid_request(exc) from exc
     data = await img.read()
     if not data:
-        raise InvalidRequest("The file img is empty: send the bytes of a picture file.")
+        raise InvalidRequest("The file img is empty: send the bytes of an image file.")
     return FileUpload(data, options)
 
 
@@ -122,4 +122,4 @@ def _value(text: str | UploadFile) -> str | int:
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request is longer than the {limit / 1e6:g} MB that are accepted: send a smaller picture.")
+    return BodyTooLarge(f"The request is longer than the {limit / 1e6:g} MB that are accepted: send a smaller image.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uvicorn.protocols.http import auto
 
 from src.api.errors import framework_error
-from src.api.gate import Gate
+from src.api.middleware.access import note_unreadable
+from src.api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING or find_spec("httptools") is not None:  # not on Windows, where nobody serves the public
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -34,7 +35,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     seconds = 30.0
-    gate: Gate | None = None
+    metrics: Metrics | None = None
 
     _pieces = 0  # chunks of a body in what came at once
     _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
@@ -76,21 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._reading.cancel()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise ConnectionError("too many requests at once on one connection")
-        if not self._turn_away():
-            super().on_headers_complete()
-
-    def _turn_away(self) -> bool:
-        """Refuse what there is no room for without a task of its own; its body, when it comes, falls on the floor."""
-        busy = self.cycle is not None and not self.cycle.response_complete
-        if self.gate is None or busy or not self.parser.should_keep_alive():
-            return False
-        refusal = self.gate.refusal(self.parser.get_method(), self.url, self.headers)
-        if refusal is None:
-            return False
-        self.cycle = _Answered()  # type: ignore[assignment] # what uvicorn asks of a request that has its answer
-        self.transport.write(refusal)
-        self.on_response_complete()
-        return True
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take some of the body."""
@@ -122,7 +109,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus) -> None:
         error = framework_error(status)
         body = error.model_dump_json().encode()
-        own_id = "" if self.gate is None else self.gate.note_unreadable(self.client, status, error.error.code)
+        own_id = "" if self.metrics is None else note_unreadable(self.metrics, self.client, status, error.error.code)
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-type: application/json\r\n"
             f"x-request-id: {own_id}\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -131,21 +118,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class _Answered:
-    """Stands in for a request that has been answered."""
-
-    response_complete = True
-    message_event = asyncio.Event()
-
-
-def guard_connections(seconds: float, gate: Gate) -> None:
+def guard_connections(seconds: float, metrics: Metrics) -> None:
     """Let the server that is started next guard its connections.
 
     Args:
         seconds: How long a client may take to send the head of a request, or to take an answer.
-        gate: Says what there is no room for.
+        metrics: Counts what is no HTTP.
     """
     if find_spec("httptools") is not None:
         GuardedProtocol.seconds = seconds
-        GuardedProtocol.gate = gate
+        GuardedProtocol.metrics = metrics
         auto.AutoHTTPProtocol = GuardedProtocol  # BentoML leaves the choice to uvicorn

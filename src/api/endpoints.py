@@ -1,132 +1,189 @@
-"""What the three routes do: read the request, wait for a thread, recognize, write down the answer or the error."""
+"""What the routes do: read the request, wait for a thread, recognize, write down the answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from src.api.admission import Admission
 from src.api.body import check_json, read_body, read_form
-from src.api.errors import client_gone, error_object, error_response, internal_error, invalid_request
-from src.api.observation import Observation, Observer, while_connected
-from src.api.routes import RECOGNITION
-from src.api.schemas import BatchRequest, BatchResponse, ErrorResponse, RecognitionRequest, RecognitionResponse
+from src.api.concurrency import Concurrency, Lease
+from src.api.errors import error_object, internal_error, invalid_request
+from src.api.schemas import (
+    BatchRequest,
+    BatchResponse,
+    ErrorResponse,
+    ModelResponse,
+    RecognitionRequest,
+    RecognitionResponse,
+)
+from src.api.telemetry.metrics import Metrics
+from src.api.telemetry.observation import Observation, Observer, while_connected
+from src.api.telemetry.tracing import start_tracing
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
+from src.progress import Abandoned
 from src.settings import Settings
 from src.stages.decode import decode_base64
-from src.watch import Abandoned
 
 __all__ = ["Endpoints"]
 
 _JSON: Final = "application/json"
-
+_TURNS: Final = 2  # one image in a thread, one ready for it
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers: the pipeline of a model, the tag of the model, and its description as JSON."""
+
+    pipeline: Pipeline
+    tag: str
+    description: str
+
+
 class Endpoints:
-    """The routes of one model; each takes a request and returns its response, never an exception."""
+    """The routes that need the model; what goes wrong in them is raised, for the one exception handler.
 
-    def __init__(
-        self, pipeline: Pipeline, tag: str, settings: Settings, admission: Admission, observer: Observer
-    ) -> None:
-        self._pipeline = pipeline
-        self._tag = tag
+    BentoML makes the service, and with it the model, when the application starts: until :meth:`serve` is called every
+    route answers 503.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self.concurrency = Concurrency(
+            settings.threads, settings.max_queue, settings.max_waiting_bytes, self.metrics.queue_seconds.observe
+        )
         self._settings = settings
-        self._admission = admission
-        self._observer = observer
+        self._observer = Observer(self.metrics)
+        self._serving: Serving | None = None
 
-    def handlers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
-        """Return what answers each of the addresses."""
-        return dict(zip(RECOGNITION, (self.json, self.file, self.batch), strict=True))
+    def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
+        """Answer with ``pipeline`` from now on, and describe it as ``model``."""
+        self._observer = Observer(self.metrics, start_tracing())
+        self._serving = Serving(pipeline, model.model, model.model_dump_json())
+        self.metrics.show_concurrency(self.concurrency)
+        self.metrics.show_model(model)
 
     async def json(self, request: Request) -> Response:
-        """Answer a JSON request with one picture."""
+        """Answer a JSON request with one image."""
         return await self._answer(request, self._json)
 
     async def file(self, request: Request) -> Response:
-        """Answer a multipart form with one picture file."""
+        """Answer a multipart form with one image file."""
         return await self._answer(request, self._file)
 
     async def batch(self, request: Request) -> Response:
-        """Answer a JSON request with several pictures."""
+        """Answer a JSON request with several images."""
         return await self._answer(request, self._batch)
 
-    async def _answer(self, request: Request, answer: Callable[[Request, Observation], Awaitable[bytes]]) -> Response:
-        watch = self._observer.watch(request)
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                with self._admission.body() as take:
-                    return Response(await answer(_counted(request, take), watch), media_type=_JSON)
-        except RequestError as exc:
-            return error_response(exc)
-        except TimeoutError:
-            seconds = self._settings.timeout
-            return error_response(DeadlineExceeded(f"The answer was not ready in {seconds:g} seconds: try again."))
-        except ClientDisconnect:
-            return client_gone()
-        except Exception as exc:  # noqa: BLE001 - the last line: whatever it is, it is logged and answered in the one shape
-            return Response(internal_error(exc).model_dump_json(), 500, media_type=_JSON)
-        finally:
-            watch.abandon()
+    async def model(self, _: Request) -> Response:
+        """Describe the model."""
+        return Response(self._ready.description, media_type=_JSON)
 
-    async def _json(self, request: Request, watch: Observation) -> bytes:
+    @property
+    def _ready(self) -> "Serving":
+        if self._serving is None:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE)
+        return self._serving
+
+    async def _answer(self, request: Request, answer: Callable[[Request, Observation], Awaitable[bytes]]) -> Response:
+        observation = self._observer.observe(request)
+        seconds = self._settings.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                with self.concurrency.bytes.lease() as memory:
+                    return Response(await answer(_counted(request, memory.take), observation), media_type=_JSON)
+        except TimeoutError:
+            raise DeadlineExceeded(f"The answer was not ready in {seconds:g} seconds: try again.") from None
+        finally:
+            observation.abandon()
+
+    async def _json(self, request: Request, observation: Observation) -> bytes:
         body = await read_body(request, _JSON, self._settings.max_body_bytes)
 
         def work() -> bytes:
-            watch.check()
+            observation.check()
             asked = _parsed(RecognitionRequest, body, 1)
-            return _written(self._recognize(decode_base64(asked.img), asked, watch))
+            return _written(self._recognize(decode_base64(asked.img), asked, observation))
 
-        with self._admission.request():
+        with self.concurrency.places.lease(1):
             async with while_connected(request):
-                return await self._admission.run(work)
+                return await self.concurrency.run(work)
 
-    async def _file(self, request: Request, watch: Observation) -> bytes:
+    async def _file(self, request: Request, observation: Observation) -> bytes:
         upload = await read_form(request, self._settings.max_body_bytes)
-        with self._admission.request():
+        with self.concurrency.places.lease(1):
             async with while_connected(request):
-                return await self._admission.run(lambda: _written(self._recognize(upload.data, upload.options, watch)))
+                return await self.concurrency.run(
+                    lambda: _written(self._recognize(upload.data, upload.options, observation))
+                )
 
-    async def _batch(self, request: Request, watch: Observation) -> bytes:
+    async def _batch(self, request: Request, observation: Observation) -> bytes:
         body = await read_body(request, _JSON, self._settings.max_batch_bytes)
-        with self._admission.request():
+        with self.concurrency.places.lease(1) as places:
             async with while_connected(request):
-                return await self._recognize_all(body, watch)
+                asked = await self.concurrency.run(lambda: self._parsed_batch(body))
+                results = await self._recognize_all(asked, observation, places)
+                return await self.concurrency.run(lambda: _written(BatchResponse(results=results)))
 
-    async def _recognize_all(self, body: bytes, watch: Observation) -> bytes:
-        asked = await self._admission.run(lambda: _parsed(BatchRequest, body, self._settings.max_batch))
+    def _parsed_batch(self, body: bytes) -> BatchRequest:
+        asked = _parsed(BatchRequest, body, self._settings.max_batch)
         if len(asked.imgs) > self._settings.max_batch:
-            raise InvalidRequest(f"imgs has {len(asked.imgs)} pictures: send at most {self._settings.max_batch}.")
-        results = await asyncio.gather(
-            *(self._admission.run(partial(self._one_of_batch, img, asked, watch)) for img in asked.imgs)
-        )
-        return await self._admission.run(lambda: _written(BatchResponse(results=results)))
+            raise InvalidRequest(f"imgs has {len(asked.imgs)} images: send at most {self._settings.max_batch}.")
+        return asked
 
-    def _one_of_batch(self, img: str, options: Options, watch: Observation) -> RecognitionResponse | ErrorResponse:
-        watch.check()
+    async def _recognize_all(
+        self, asked: BatchRequest, observation: Observation, places: Lease
+    ) -> list[RecognitionResponse | ErrorResponse]:
+        """Recognize the images of a batch, each in a place of its own, two for each thread at a time.
+
+        More of them in the queue would make every request behind them wait for the whole batch. A batch of more images
+        than there are places takes all of them.
+        """
+        left = len(asked.imgs)
+        places.take(min(left, self.concurrency.places.limit) - 1)
+        turns = asyncio.Semaphore(_TURNS * self.concurrency.threads)
+
+        async def one(img: str) -> RecognitionResponse | ErrorResponse:
+            nonlocal left
+            async with turns:
+                result = await self.concurrency.run(partial(self._one_of_batch, img, asked, observation))
+            left -= 1
+            places.shrink(max(1, left))
+            return result
+
+        return await asyncio.gather(*map(one, asked.imgs))
+
+    def _one_of_batch(
+        self, img: str, options: Options, observation: Observation
+    ) -> RecognitionResponse | ErrorResponse:
+        observation.check()
         try:
-            return self._recognize(decode_base64(img), options, watch)
+            return self._recognize(decode_base64(img), options, observation)
         except RequestError as exc:
-            watch.rejected(exc.code)
+            observation.rejected(exc.code)
             return error_object(exc)
         except Abandoned:
             raise
-        except Exception as exc:  # noqa: BLE001 - one picture, whatever it does, never fails its neighbours
+        except Exception as exc:  # noqa: BLE001 - one image, whatever it does, never fails its neighbours
             return internal_error(exc)
 
-    def _recognize(self, data: bytes, options: Options, watch: Observation) -> RecognitionResponse:
-        side = min(options.max_side, self._settings.max_returned_side)
-        recognition = self._pipeline.recognize(data, options.model_copy(update={"max_side": side}), watch)
-        watch.recognized(recognition.width, recognition.height)
-        return RecognitionResponse.of(recognition, self._tag)
+    def _recognize(self, data: bytes, options: Options, observation: Observation) -> RecognitionResponse:
+        side = min(options.max_side, self._settings.max_output_side)
+        serving = self._ready
+        recognition = serving.pipeline.recognize(data, options.model_copy(update={"max_side": side}), observation)
+        observation.recognized(recognition.width, recognition.height)
+        return RecognitionResponse.of(recognition, serving.tag)
 
 
 def _counted(request: Request, take: Callable[[int], None]) -> Request:
@@ -140,8 +197,8 @@ def _counted(request: Request, take: Callable[[int], None]) -> Request:
     return Request(request.scope, receive)
 
 
-def _parsed(model: type[Asked], body: bytes, pictures: int) -> Asked:
-    check_json(body, pictures)
+def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
+    check_json(body, images)
     try:
         return model.model_validate_json(body)
     except ValidationError as exc:

@@ -45,12 +45,12 @@ def openapi_document(*, keyed: bool = False) -> dict[str, Any]:
         "info": {
             "title": "Image recognition",
             "version": "1",
-            "description": "What is in a picture, how sure the model is, and which pixels spoke for it.",
+            "description": "What is in an image, how sure the model is, and which pixels spoke for it.",
         },
         "paths": {
-            "/image_recognition": _post("Recognize one picture.", _JSON, RecognitionRequest, RecognitionResponse),
-            "/image_recognition_file": _post("Recognize a picture file.", _FORM, FileRequest, RecognitionResponse),
-            "/image_recognition_batch": _post("Recognize several pictures.", _JSON, BatchRequest, BatchResponse),
+            "/image_recognition": _post("Recognize one image.", _JSON, RecognitionRequest, RecognitionResponse),
+            "/image_recognition_file": _post("Recognize an image file.", _FORM, FileRequest, RecognitionResponse),
+            "/image_recognition_batch": _post("Recognize several images.", _JSON, BatchRequest, BatchResponse),
             "/model": {"get": _operation("The model that answers, and how it runs.", ModelResponse, _ALWAYS)},
             **{path: {"get": _plain(summary)} for path, summary in _PROBES.items()},
         },

@@ -1,4 +1,4 @@
-"""What is read with GET: the model, the figures, the documentation of the API, the page for people."""
+"""What people and machines read with GET: the page, the documentation of the API, the metrics."""
 
 import base64
 import hashlib
@@ -6,16 +6,14 @@ import re
 from pathlib import Path
 from typing import Final
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from src.api.metrics import CONTENT_TYPE, Metrics
 from src.api.openapi import openapi_document
-from src.api.schemas import ModelResponse
+from src.api.telemetry.metrics import CONTENT_TYPE, Metrics
 
-__all__ = ["create_pages", "show_model"]
+__all__ = ["page_routes"]
 
 _HERE: Final = Path(__file__).parent
 _INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
@@ -26,11 +24,11 @@ _HEADERS: Final = {
 }
 
 
-def create_pages(metrics: Metrics, *, keyed: bool) -> Starlette:
-    """Return the web application with the pages, to be mounted beside the routes; ``keyed``: the service has a key."""
+def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
+    """Return the routes of the pages and of the metrics; ``keyed``: the service has a key."""
     document = openapi_document(keyed=keyed)
     index = _page("index.html", {"img-src": "blob: data:"})
-    # Swagger's own style sheet and pictures are beside it, and it sets styles of single elements.
+    # Swagger's own style sheet and images are beside it, and it sets styles of single elements.
     docs = _page(
         "docs.html", {"img-src": "'self' data:", "style-src": "'self' 'unsafe-inline'", "script-src": "'self'"}
     )
@@ -47,25 +45,12 @@ def create_pages(metrics: Metrics, *, keyed: bool) -> Starlette:
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
-    return Starlette(
-        routes=[
-            Route("/", show_index),
-            Route("/docs", show_docs),
-            Route("/docs.json", show_document),
-            Route("/model", _model),
-            Route("/metrics", show_metrics),
-        ]
-    )
-
-
-def show_model(pages: Starlette, metrics: Metrics, model: ModelResponse) -> None:
-    """Let ``pages`` and ``metrics`` describe ``model``, which is known only when the service has loaded it."""
-    metrics.show_model(model)
-    pages.state.model = model.model_dump_json()
-
-
-async def _model(request: Request) -> Response:
-    return Response(request.app.state.model, media_type="application/json")
+    return [
+        Route("/", show_index),
+        Route("/docs", show_docs),
+        Route("/docs.json", show_document),
+        Route("/metrics", show_metrics),
+    ]
 
 
 def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]:

@@ -31,24 +31,22 @@ class _Response(BaseModel):
 
 
 class RecognitionRequest(Options):
-    """One picture and what to find out about it."""
+    """One image and what to find out about it."""
 
-    img: str = Field(
-        description="Picture file as base64 (standard or URL-safe, white space ignored) or as a data: URL."
-    )
+    img: str = Field(description="Image file as base64 (standard or URL-safe, white space ignored) or as a data: URL.")
 
 
 class FileRequest(Options):
-    """One picture as a file of a multipart form; the options are fields of the same form."""
+    """One image as a file of a multipart form; the options are fields of the same form."""
 
-    img: Path = Field(description="Picture file.", json_schema_extra={"format": "binary"})
+    img: Path = Field(description="Image file.", json_schema_extra={"format": "binary"})
 
 
 class BatchRequest(Options):
-    """Several pictures; the options hold for each of them."""
+    """Several images; the options hold for each of them."""
 
     imgs: list[str] = Field(
-        min_length=1, description="Picture files, each as in a request for one; 64 at most by default."
+        min_length=1, description="Image files, each as in a request for one; 64 at most by default."
     )
 
 
@@ -57,41 +55,41 @@ class ClassResponse(_Response):
 
     label: str = Field(alias="class", description="Name of the class.")
     index: int = Field(description="Number of the class, from 0.")
-    prob: float = Field(description="Percent; all classes of the model together sum to 100.")
+    prob: float = Field(description="Percent; the listed classes and other sum to 100.")
     heatmap: list[list[float]] | None = Field(
         default=None,
         exclude_if=lambda heatmap: heatmap is None,
-        description="Grad-CAM, h rows of w numbers in [0, 1], over the box of the picture; only if asked for.",
+        description="Grad-CAM, h rows of w numbers in [0, 1], over the box of the image; only if asked for.",
     )
 
 
 class ExplainedResponse(_Response):
-    """What the returned picture shows."""
+    """What the returned image shows."""
 
     label: str = Field(alias="class", description="The class that the heat speaks for.")
-    evidence: bool = Field(description="false if nothing in the picture spoke for the class: there is no heat then.")
-    format: ImageFormat = Field(description="Encoding of the returned picture.")
+    evidence: bool = Field(description="false if nothing in the image spoke for the class: there is no heat then.")
+    format: ImageFormat = Field(description="Encoding of the returned image.")
 
 
 class ImageResponse(_Response):
-    """The picture as it was understood."""
+    """The image as it was understood."""
 
-    width: int = Field(description="Width of the upright picture in pixels.")
-    height: int = Field(description="Height of the upright picture in pixels.")
+    width: int = Field(description="Width of the upright image in pixels.")
+    height: int = Field(description="Height of the upright image in pixels.")
     box: tuple[float, float, float, float] = Field(
-        description="x0, y0, x1, y1: the part of the upright picture that the network saw, in pixels."
+        description="x0, y0, x1, y1: the part of the upright image that the network saw, in pixels."
     )
 
 
 class RecognitionResponse(_Response):
-    """What is in a picture, how sure the model is, and which pixels spoke for it."""
+    """What is in an image, how sure the model is, and which pixels spoke for it."""
 
     success: Literal[True] = True
     result: str = Field(description="The most likely class.")
     detail: list[ClassResponse] = Field(description="The most likely classes, most likely first.")
-    other: float = Field(description="Percent of all classes that are not listed.")
-    gradcam: str | None = Field(description="The picture with the heat on it, base64; null if not asked for.")
-    explained: ExplainedResponse | None = Field(description="What the picture in gradcam shows; null if there is none.")
+    other: float = Field(description="Percent of all classes that are not listed; 0 where all are.")
+    gradcam: str | None = Field(description="The image with the heat on it, base64; null if not asked for.")
+    explained: ExplainedResponse | None = Field(description="What the image in gradcam shows; null if there is none.")
     image: ImageResponse
     model: str = Field(description="Tag of the model that answered.")
 
@@ -132,17 +130,17 @@ class ErrorResponse(_Response):
 
 
 class BatchResponse(_Response):
-    """One answer or error for each picture, in the order of the request."""
+    """One answer or error for each image, in the order of the request."""
 
     success: Literal[True] = True
     results: list[RecognitionResponse | ErrorResponse]
 
 
 class CheckResponse(_Response):
-    """What a check on labelled pictures found before the model was stored."""
+    """What a check on labelled images found before the model was stored."""
 
     pictures: int
-    accuracy: float = Field(description="Share of the pictures that got their class, 0 to 1.")
+    accuracy: float = Field(description="Share of the images that got their class, 0 to 1.")
     recall: dict[str, float] = Field(description="The same for each class.")
 
 
@@ -158,7 +156,7 @@ class ModelResponse(_Response):
     runtime: str
     precision: str
     device: str
-    check: CheckResponse | None = Field(description="How it did on labelled pictures; null if it was not checked.")
+    check: CheckResponse | None = Field(description="How it did on labelled images; null if it was not checked.")
 
     @classmethod
     def of(cls, bundle: "Bundle", runtime: "Runtime") -> Self:

@@ -41,6 +41,15 @@ class Draft:
         """Size of the files that the store will hold."""
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
+    def figures(self) -> dict[str, float]:
+        """Return what was measured, for the model store."""
+        return {
+            "max_logit_difference_captured": self.verification.captured,
+            "max_logit_difference_cut": self.verification.cut,
+            "max_probability_difference_stored": self.agreement.probability,
+            "max_heatmap_difference_stored": self.agreement.heat,
+        }
+
 
 @contextmanager
 def draft(checkpoint: Checkpoint) -> Iterator[Draft]:

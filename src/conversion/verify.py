@@ -16,7 +16,6 @@ from src.errors import ModelError
 from src.runtimes.base import Runtime
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
-from src.stages.transform import normalize
 
 __all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "verify"]
 
@@ -76,7 +75,7 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec) -> Verification:
 
 def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:
     """Return what torch makes of two seeded pictures, differentiating the head of ``cut`` as it runs."""
-    return tuple(_answer(cut, torch.from_numpy(normalize(pixels, spec))[None]) for pixels in _pictures(spec))
+    return tuple(_answer(cut, torch.from_numpy(spec.normalize(pixels))[None]) for pixels in _pictures(spec))
 
 
 def _answer(cut: Cut, picture: torch.Tensor) -> Answer:

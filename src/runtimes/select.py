@@ -99,11 +99,11 @@ def _on_gpu(device: Device) -> bool:
     if device == "cpu" or (device == "auto" and not (_has_nvidia() and torch_is_installed())):
         return False
     _require_torch("IMAGE_RECOGNITION_DEVICE=cuda")
-    import torch  # noqa: PLC0415 - seconds, only where there may be a GPU
+    from src.runtimes.torch import has_gpu  # noqa: PLC0415 - seconds, only where there may be a GPU
 
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not has_gpu():
         raise ModelError("There is no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto or cpu.")
-    return torch.cuda.is_available()
+    return has_gpu()
 
 
 def _has_nvidia() -> bool:

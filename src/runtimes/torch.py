@@ -3,7 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -15,21 +15,22 @@ from torch.export.passes import move_to_device_pass
 from src.cores import usable_cores
 from src.errors import ModelError
 from src.runtimes.base import Array, Precision
-from src.stages.input_spec import InputSpec
-from src.stages.transform import normalize
 from src.store.files import GRADIENT_PROGRAM, NETWORK_PROGRAM, WEIGHTS
 from src.store.manifest import Manifest
 
-__all__ = ["TorchGraphs"]
+if TYPE_CHECKING:
+    from src.stages.input_spec import InputSpec
+
+__all__ = ["TorchGraphs", "has_gpu"]
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_EXAMPLES: Final = "data/sample_inputs/model.pt"  # empty
 # What the archive of a program holds that has no tensors: operations and lists of nothing, all in JSON.
 _ENTRIES: Final = {
     *("models/model.json", "data/weights/model_weights_config.json", "data/constants/model_constants_config.json"),
-    *("data/sample_inputs/model.pt", "archive_format", "archive_version", "byteorder"),
+    *(_EXAMPLES, "archive_format", "archive_version", "byteorder"),
     *(".data/version", ".data/serialization_id"),
 }
-_EMPTY: Final = {"data/sample_inputs/model.pt": b""}
 
 
 class TorchGraphs:
@@ -54,7 +55,7 @@ class TorchGraphs:
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
         """Run the network."""
-        pictures = torch.from_numpy(np.stack([normalize(one, self._input) for one in pixels])).to(self.device)
+        pictures = torch.from_numpy(np.stack([self._input.normalize(one) for one in pixels])).to(self.device)
         with torch.autocast(self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"):
             return tuple(output.float().cpu().numpy() for output in self._network(pictures))
 
@@ -63,6 +64,11 @@ class TorchGraphs:
         (gradient,) = self._gradient(*(torch.from_numpy(one).to(self.device) for one in (features, direction)))
         found: Array = gradient.cpu().numpy()
         return found
+
+
+def has_gpu() -> bool:
+    """Return whether there is a CUDA GPU that torch can use."""
+    return torch.cuda.is_available()
 
 
 class _Program:
@@ -93,6 +99,5 @@ def _check_archive(file: Path) -> None:
         configurations = [json.loads(content) for name, content in entries.items() if name.endswith("_config.json")]
     except (OSError, ValueError, zipfile.BadZipFile) as exc:
         raise ModelError(f"{file} is no program of torch: store the model anew with save_model.py.") from exc
-    pickled = entries["data/sample_inputs/model.pt"] if "data/sample_inputs/model.pt" in entries else b""
-    if entries.keys() - _ENTRIES or pickled or configurations != [{"config": {}}] * 2:
+    if entries.keys() - _ENTRIES or entries.get(_EXAMPLES) or configurations != [{"config": {}}] * 2:
         raise ModelError(f"{file} holds more than operations, which may run code: store the model anew.")

@@ -2,6 +2,8 @@
 
 from typing import Final, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["SPARE", "InputSpec", "Interpolation"]
@@ -39,6 +41,15 @@ class InputSpec(BaseModel):
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the network's input."""
         return (self.channels, *self.crop)
+
+    def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return ``pixels`` (H, W, C) in the range that the network learned with, (C, H, W), contiguous.
+
+        Equal, bit for bit, to torchvision's ``ToTensor -> Normalize``.
+        """
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        normalized = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+        return np.ascontiguousarray(normalized.transpose(2, 0, 1))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from iteround import saferound
 from numpy.typing import NDArray
 
 from src.errors import InvalidRequest, UnknownClass
 
 __all__ = ["ClassScore", "Prediction", "find_class", "listed_classes", "predict"]
 
-_STEPS: Final = 1000  # of a percent: three decimals
+_PLACES: Final = 3  # decimals of a percentage
 _DEFAULT_TOP_K: Final = 5
 _MAX_LABEL: Final = 100
 
@@ -34,7 +35,10 @@ class Prediction:
 
 
 def predict(logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int) -> Prediction:
-    """Turn ``logits`` (C,) into percentages, ``100 * softmax(logits)``, rounded so that all C together sum to 100.
+    """Turn ``logits`` (C,) into the ``top_k`` largest of ``100 * softmax(logits)`` and the sum of the others.
+
+    They are rounded together, by ``iteround.saferound``, so that their sum stays 100: a percentage may differ by 0.001
+    between two values of ``top_k``.
 
     Raises:
         FloatingPointError: A logit is infinite or not a number.
@@ -43,36 +47,15 @@ def predict(logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int) ->
     if not np.isfinite(scores).all():
         raise FloatingPointError("the network gave logits that are not finite")
     likelihoods = np.exp(scores - scores.max())
-    steps = _rounded(likelihoods * (100 * _STEPS / likelihoods.sum()))
-    # Rounding keeps the order of the classes but may lower the first of equal ones: sorting puts that right.
-    steps[::-1].sort()
-    top = tuple(
-        ClassScore(labels[index], index, step / _STEPS)
-        for index, step in zip(_largest(scores, top_k).tolist(), steps[:top_k].tolist(), strict=True)
-    )
-    return Prediction(top, int(steps[top_k:].sum()) / _STEPS)
-
-
-def _rounded(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Round ``values``, none negative, to whole numbers that have the same sum, which is a whole number.
-
-    Each is rounded to the nearest, then those that lost or gained most are put right: the method of largest remainders,
-    as ``iteround.saferound`` does it.
-    """
-    nearest = np.rint(values)
-    missing = round(values.sum() - nearest.sum())
-    lost = values - nearest
-    if missing:
-        nearest[_largest(lost if missing > 0 else -lost, abs(missing))] += np.sign(missing)
-    return nearest.astype(np.int64)
-
-
-def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Return the indices of the ``count`` largest values, largest first, of equal ones the first first."""
-    least = np.partition(values, -count)[-count]
-    candidates = np.flatnonzero(values >= least)
-    order: NDArray[np.intp] = candidates[np.argsort(-values[candidates], kind="stable")]
-    return order[:count]
+    percents = 100 * likelihoods / likelihoods.sum()
+    indices = np.argsort(-scores, kind="stable")[:top_k].tolist()
+    listed = percents[indices].tolist()
+    others = [max(0.0, 100 - sum(listed))] if top_k < len(labels) else []
+    rounded = saferound([*listed, *others], _PLACES, topline=100.0)
+    other = rounded.pop() if others else 0.0
+    # Rounding may lower the first of two equal classes: sorting puts that right.
+    top = zip(indices, sorted(rounded, reverse=True), strict=True)
+    return Prediction(tuple(ClassScore(labels[index], index, percent) for index, percent in top), other)
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:

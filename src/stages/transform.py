@@ -10,7 +10,7 @@ from PIL import Image
 from src.geometry import Box, Picture
 from src.stages.input_spec import SPARE, InputSpec
 
-__all__ = ["NetworkInput", "normalize", "seen_box", "transform"]
+__all__ = ["NetworkInput", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
 _RGB: Final = 3  # channels
@@ -25,7 +25,7 @@ _RESAMPLING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """A picture as the network takes it: ``pixels`` (H, W, C), RGB or gray; ``box`` is where they lie in the picture."""
+    """A picture as the network takes it: ``pixels`` (H, W, C) of RGB or gray; ``box`` is where they lie in it."""
 
     pixels: NDArray[np.uint8]
     box: Box
@@ -41,16 +41,6 @@ def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
     image = picture.image if spec.channels == _RGB else picture.image.convert("L")
     pixels = np.asarray(_seen_part(replace(picture, image=image), spec))
     return NetworkInput(pixels.reshape(*spec.crop, spec.channels), box)
-
-
-def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    """Return ``pixels`` (H, W, C) in the range that the network learned with, (C, H, W), contiguous.
-
-    Equal, bit for bit, to torchvision's ``ToTensor -> Normalize``.
-    """
-    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-    normalized = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(normalized.transpose(2, 0, 1))
 
 
 def _seen_part(picture: Picture, spec: InputSpec) -> Image.Image:

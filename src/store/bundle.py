@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
@@ -12,9 +12,6 @@ from bentoml.exceptions import BentoMLException, NotFound
 from src.errors import ModelError, ModelMissing
 from src.store.files import WEIGHTS, checked_manifest
 from src.store.manifest import Manifest
-
-if TYPE_CHECKING:  # serving makes no drafts, and a bento does not hold what makes them
-    from src.conversion.draft import Draft
 
 __all__ = ["Bundle", "check_free", "load", "store"]
 
@@ -47,18 +44,22 @@ def check_free(name: str, version: str | None) -> None:
         raise ModelError(f"The model store has {tag} already: choose another --version.")
 
 
-def store(draft: "Draft", name: str, version: str | None = None, check: Mapping[str, Any] | None = None) -> str:
-    """Put ``draft`` into the model store, as a new version of ``name`` unless one is given; return its tag.
+def store(
+    folder: Path, manifest: Manifest, name: str, version: str | None = None, figures: Mapping[str, Any] | None = None
+) -> str:
+    """Put the model in ``folder`` into the model store, as a new version of ``name`` unless one is given.
+
+    Returns its tag. ``figures``, such as those of a ``check``, are kept with it, for ``bentoml models get``.
 
     Raises:
         ModelError: The store refuses the name, or has that version already.
     """
     tag = f"{name}:{version}" if version else name
-    labels = {"architecture": draft.manifest.architecture, "task": "image-classification"}
-    metadata = _metadata(draft) | ({"check": dict(check)} if check else {})
+    labels = {"architecture": manifest.architecture, "task": "image-classification"}
+    metadata = _described(manifest) | dict(figures or {})
     try:
         with bentoml.models.create(tag, labels=labels, metadata=metadata) as model:
-            shutil.copytree(draft.folder, model.path, dirs_exist_ok=True)
+            shutil.copytree(folder, model.path, dirs_exist_ok=True)
             _let_everybody_read(Path(model.path))
     except (BentoMLException, ValueError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
@@ -87,8 +88,7 @@ def _let_everybody_read(folder: Path) -> None:
         file.chmod(0o644)
 
 
-def _metadata(draft: "Draft") -> dict[str, Any]:
-    manifest, verification, agreement = draft.manifest, draft.verification, draft.agreement
+def _described(manifest: Manifest) -> dict[str, Any]:
     return {
         "architecture": manifest.architecture,
         "classes": len(manifest.labels),
@@ -97,8 +97,4 @@ def _metadata(draft: "Draft") -> dict[str, Any]:
         "runtime": manifest.runtime,
         "head": manifest.head,
         "weights_sha256": manifest.sha256[WEIGHTS],
-        "max_logit_difference_captured": verification.captured,
-        "max_logit_difference_cut": verification.cut,
-        "max_probability_difference_stored": agreement.probability,
-        "max_heatmap_difference_stored": agreement.heat,
     }

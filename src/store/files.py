@@ -9,8 +9,15 @@ from src.errors import ModelError
 from src.store.manifest import SCHEMA_VERSION, Manifest
 
 __all__ = [
-    *("CLOSED_FORM", "GRADIENT", "GRADIENT_PROGRAM", "MANIFEST", "NETWORK", "NETWORK_PROGRAM", "WEIGHTS"),
-    *("checked_manifest", "sha256"),
+    "CLOSED_FORM",
+    "GRADIENT",
+    "GRADIENT_PROGRAM",
+    "MANIFEST",
+    "NETWORK",
+    "NETWORK_PROGRAM",
+    "WEIGHTS",
+    "checked_manifest",
+    "sha256",
 ]
 
 MANIFEST: Final = "manifest.json"

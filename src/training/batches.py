@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from src.geometry import Picture
 from src.stages.input_spec import InputSpec
-from src.stages.transform import normalize, transform
+from src.stages.transform import transform
 from src.training.augmentation import vary
 from src.training.dataset import Photo
 
@@ -107,7 +107,7 @@ def _joined(pieces: Sequence[Future[Batch]]) -> Batch:
 
 
 def _piece(source: Source, members: Sequence[int], chance: tuple[int, int] | None) -> Batch:
-    images = np.stack([normalize(_pixels(source, member, chance), source.spec) for member in members])
+    images = np.stack([source.spec.normalize(_pixels(source, member, chance)) for member in members])
     return source.front(torch.from_numpy(images)), torch.tensor([source.photos[member].label for member in members])
 
 

@@ -1,25 +1,36 @@
 """Connections that are slow, endless or no HTTP."""
 
+import base64
 import json
 import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import httpx
 import pytest
+from PIL import Image
 
 from src.api.schemas import ErrorResponse
+from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server, running_server
 
 SECONDS = 1.0
+CHUNKED = (
+    b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+)
 
 
 @pytest.fixture(scope="module")
 def hasty(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that gives every client one second."""
-    environment = {"IMAGE_RECOGNITION_TIMEOUT": str(SECONDS)}
+    """A server that gives every client one second, with one thread and four places behind it."""
+    environment = {
+        "IMAGE_RECOGNITION_TIMEOUT": str(SECONDS),
+        "IMAGE_RECOGNITION_THREADS": "1",
+        "IMAGE_RECOGNITION_MAX_QUEUE": "4",
+    }
     with running_server(tmp_path_factory.mktemp(f"hasty-{stored_model}"), environment) as running:
         yield running
 
@@ -106,22 +117,35 @@ def test_slow_clients_take_no_place_from_others(hasty: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "head",
+    ("head", "rest"),
     [
-        b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 200_000,
-        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000,
-        b"GET /" + b"y" * 200_000,
-        b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n1;" + b"y" * 200_000,
+        (b"GET / HTTP/1.1\r\n", b"X: "),
+        (b"GET / HTTP/1.1\r\n", b"X: y\r\n" * 10_000),
+        (b"GET ", b"/"),
+        (CHUNKED + b"\r\n", b"1;"),
     ],
     ids=["one header", "many headers", "address", "extension of a chunk"],
 )
-def test_a_head_that_is_too_large_is_refused(hasty: Server, head: bytes) -> None:
-    """More than 64 KiB that are no body are refused, before more is read."""
+def test_a_head_that_is_too_large_is_refused(hasty: Server, head: bytes, rest: bytes) -> None:
+    """The first byte beyond 64 KiB that are no body is answered with the one error object, and hung up on."""
     with connect(hasty) as connection:
-        came, seconds = dribble(connection, head, b"")
-    assert not came or came.startswith(b"HTTP/1.1 431")  # the answer is lost where the client went on sending
+        connection.sendall(head)
+        time.sleep(0.1)
+        counted = 0 if head.endswith(b"\r\n\r\n") else len(head)
+        came, seconds = dribble(connection, rest.ljust(65_537 - counted, b"y"), b"")
+    assert came.startswith(b"HTTP/1.1 431")
+    body = ErrorResponse.model_validate_json(came.partition(b"\r\n\r\n")[2])
+    assert body.error.code == "request_header_fields_too_large"
     assert seconds < SECONDS
+
+
+@pytest.mark.parametrize(
+    "flood", [b"GET / HTTP/1.1\r\nX: " + b"y" * 50_000_000, CHUNKED + b"\r\n" + b"1\r\na\r\n" * 8_000_000]
+)
+def test_who_goes_on_sending_is_cut_off(hasty: Server, flood: bytes) -> None:
+    """Fifty megabytes of a head, or of chunks of a byte each, are not read: the connection breaks."""
+    with connect(hasty) as connection, pytest.raises(ConnectionError):
+        connection.sendall(flood)
 
 
 @pytest.mark.parametrize(
@@ -157,21 +181,18 @@ def test_a_websocket_is_a_request_like_any_other(hasty: Server, path: bytes, sta
 
 
 def test_a_body_in_very_many_pieces_is_refused(hasty: Server) -> None:
-    """A megabyte of chunks of a byte each, which would keep the event loop from others, ends the connection."""
-    head = b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    """Chunks of a byte each, which would keep the event loop from others, are answered with 400, and hung up on."""
     with connect(hasty) as connection:
-        with suppress(ConnectionError):
-            connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 170_000)
-        with suppress(ConnectionError):
-            assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+        came, _ = dribble(connection, CHUNKED + b"\r\n" + b"1\r\na\r\n" * 200, b"")
+    assert came.startswith(b"HTTP/1.1 400")
+    assert ErrorResponse.model_validate_json(came.partition(b"\r\n\r\n")[2]).error.code == "invalid_request"
 
 
 def test_a_body_in_fair_pieces_is_taken(hasty: Server) -> None:
     """Chunks of a hundred bytes are taken: the answer is about what is in them."""
-    head = b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     with connect(hasty) as connection:
         chunks = (b"64\r\n" + b"a" * 100 + b"\r\n") * 2_000 + b"0\r\n\r\n"
-        connection.sendall(head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks)
+        connection.sendall(CHUNKED + b"Connection: close\r\n\r\n" + chunks)
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"
 
@@ -192,3 +213,24 @@ def test_a_connection_is_used_again(hasty: Server) -> None:
         for _ in range(8):
             assert client.get("/livez").status_code == 200
             time.sleep(SECONDS / 4)
+
+
+def test_overload_is_refused_and_waiting_ends(hasty: Server) -> None:
+    """With a full queue the next request is busy at once; who waits too long is told so; afterwards all is well."""
+    buffer = BytesIO()
+    Image.new("RGB", (7000, 7000)).save(buffer, "PNG")
+    request = {"img": base64.b64encode(buffer.getvalue()).decode(), "gradcam": False}
+
+    def post(_: int) -> httpx.Response:
+        return httpx.post(f"{hasty.url}/image_recognition", json=request, timeout=60)
+
+    with ThreadPoolExecutor(12) as threads:
+        responses = list(threads.map(post, range(12)))
+    refused = [response for response in responses if response.status_code != 200]
+    codes = {ErrorResponse.model_validate_json(response.content).error.code for response in refused}
+    assert codes == {"busy", "timeout"}
+    assert {response.headers.get("retry-after") for response in refused if response.status_code == 429} == {"1"}
+    after = httpx.post(
+        f"{hasty.url}/image_recognition_file", files={"img": PACKAGED_PHOTOS[0].read_bytes()}, timeout=60
+    )
+    assert after.json()["result"] == "tiger cat"

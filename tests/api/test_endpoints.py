@@ -1,24 +1,35 @@
 """What the routes do for clients that leave, deadlines that pass, and bodies that are meant to hurt."""
 
 import asyncio
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from src.model.manifest import InputSpec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from src.api.admission import Admission
 from src.api.endpoints import Endpoints
-from src.api.metrics import Metrics
-from src.api.observation import Observer
-from src.api.schemas import ErrorResponse
+from src.api.errors import respond
+from src.api.schemas import ErrorResponse, ModelResponse
+from src.progress import Progress, Stage
 from src.settings import Settings
-from src.watch import Stage, Watch
 from tests.places import PACKAGED_PHOTOS
 from tests.test_service import b64
 
+MODEL = ModelResponse(
+    model="test:1",
+    architecture="test/slow",
+    labels=("bus", "car"),
+    input=InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)),
+    layer="layer",
+    runtime="none",
+    precision="fp32",
+    device="cpu",
+    check=None,
+)
 CAT = PACKAGED_PHOTOS[0].read_bytes()
 BODY = f'{{"img": "{b64(CAT)}"}}'.encode()
 
@@ -30,19 +41,38 @@ class Slow:
         self.seconds = seconds
         self.started: list[Stage] = []
 
-    def recognize(self, data: bytes, options: Any, watch: Watch) -> Any:  # noqa: ARG002 - as the pipeline has it
+    def recognize(self, data: bytes, options: Any, progress: Progress) -> Any:  # noqa: ARG002 - as the pipeline has it
         """Take time in every stage."""
         for stage in Stage:
-            with watch.stage(stage):
+            with progress.stage(stage):
                 self.started.append(stage)
                 time.sleep(self.seconds)
         raise RuntimeError("no answer was to be made")
 
 
-def endpoints(pipeline: Any, timeout: float = 30.0, threads: int = 1) -> Endpoints:
-    """Return the routes around ``pipeline``."""
-    settings = Settings(timeout=timeout, threads=threads)
-    return Endpoints(pipeline, "test:1", settings, Admission(threads, 9), Observer(Metrics()))
+def endpoints(pipeline: Any, timeout: float = 30.0, max_queue: int = 9) -> Endpoints:
+    """Return the routes around ``pipeline``, with one thread and so many places behind it."""
+    made = Endpoints(Settings(timeout=timeout, threads=1, max_queue=max_queue))
+    made.serve(pipeline, MODEL)
+    return made
+
+
+def answered(endpoint: Callable[[Request], Awaitable[Response]], asked: Request) -> Response:
+    """Return the answer of ``endpoint``, or that of the exception handler to what it raised."""
+    return asyncio.run(answer_of(endpoint, asked))
+
+
+async def answer_of(endpoint: Callable[[Request], Awaitable[Response]], asked: Request) -> Response:
+    """Return the answer of ``endpoint``, or that of the exception handler to what it raised."""
+    try:
+        return await endpoint(asked)
+    except Exception as exc:  # noqa: BLE001 - as the application does it
+        return await respond(asked, exc)
+
+
+def batch_of(count: int) -> bytes:
+    """Return the JSON of a batch of so many images."""
+    return json.dumps({"imgs": [b64(CAT)] * count}).encode()
 
 
 def request(body: bytes, gone_after: float = 3600.0) -> Request:
@@ -61,6 +91,12 @@ def request(body: bytes, gone_after: float = 3600.0) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/x", "headers": headers, "query_string": b""}, receive)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as ``condition`` holds."""
+    while not condition():  # noqa: ASYNC110 - what is looked at has no event
+        await asyncio.sleep(0.001)
+
+
 def code(response: Response) -> str:
     """Return the code of the error object."""
     return ErrorResponse.model_validate_json(bytes(response.body)).error.code
@@ -72,7 +108,7 @@ def test_work_ends_between_stages_when_the_client_has_gone() -> None:
 
     async def leave() -> tuple[int, float]:
         began = time.monotonic()
-        response = await endpoints(pipeline).json(request(BODY, gone_after=0.3))
+        response = await answer_of(endpoints(pipeline).json, request(BODY, gone_after=0.3))
         return response.status_code, time.monotonic() - began
 
     status, seconds = asyncio.run(leave())
@@ -85,7 +121,7 @@ def test_work_ends_between_stages_when_the_client_has_gone() -> None:
 def test_work_ends_between_stages_when_the_time_is_over() -> None:
     """A request in work whose time is over is answered 504, and the stage in work is the last."""
     pipeline = Slow(0.2)
-    response = asyncio.run(endpoints(pipeline, timeout=0.3).json(request(BODY)))
+    response = answered(endpoints(pipeline, timeout=0.3).json, request(BODY))
     time.sleep(0.3)
     assert (response.status_code, code(response)) == (504, "timeout")
     assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
@@ -98,7 +134,9 @@ def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None
     routes = endpoints(pipeline, timeout=0.5)
 
     async def two() -> tuple[Response, Response]:
-        return await asyncio.gather(routes.json(request(BODY)), routes.json(request(BODY, gone_after)))
+        return await asyncio.gather(
+            answer_of(routes.json, request(BODY)), answer_of(routes.json, request(BODY, gone_after))
+        )
 
     first, second = asyncio.run(two())
     time.sleep(0.5)
@@ -109,10 +147,61 @@ def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None
 def test_no_picture_of_a_batch_starts_when_the_client_has_gone() -> None:
     """Of a batch whose client hangs up no further picture is begun."""
     pipeline = Slow(0.1)
-    body = f'{{"imgs": {str([b64(CAT)] * 64).replace(chr(39), chr(34))}}}'.encode()
-    assert asyncio.run(endpoints(pipeline).batch(request(body, gone_after=0.3))).status_code == 499
+    assert answered(endpoints(pipeline).batch, request(batch_of(64), gone_after=0.3)).status_code == 499
     time.sleep(0.3)
     assert len(pipeline.started) < len(Stage)
+
+
+def test_a_single_request_does_not_wait_for_a_whole_batch() -> None:
+    """A request that comes behind a batch of 64 images is answered after a few of them."""
+    pipeline = Slow(0.002)
+    routes = endpoints(pipeline, max_queue=128)
+
+    async def both() -> tuple[int, int]:
+        batch = asyncio.create_task(routes.batch(request(batch_of(64))))
+        await until(lambda: bool(pipeline.started))
+        await answer_of(routes.json, request(BODY))
+        meanwhile = len(pipeline.started) // len(Stage)
+        await batch
+        return meanwhile, len(pipeline.started) // len(Stage)
+
+    meanwhile, together = asyncio.run(both())
+    assert meanwhile < 8
+    assert together == 65
+
+
+def test_the_images_of_a_batch_hold_a_place_each_until_they_are_done() -> None:
+    """A batch of 8 leaves two of ten places; another batch that does not fit is refused, a single image is not."""
+    routes = endpoints(Slow(0.02))
+    concurrency = routes.concurrency
+
+    async def fill() -> list[int]:
+        batch = asyncio.create_task(routes.batch(request(batch_of(8))))
+        await until(lambda: concurrency.waiting == 7)
+        refused = await answer_of(routes.batch, request(batch_of(9)))
+        single = await answer_of(routes.json, request(BODY))
+        await until(lambda: concurrency.places.held <= 2)
+        assert not batch.done()
+        return [refused.status_code, single.status_code, (await batch).status_code, concurrency.places.held]
+
+    assert asyncio.run(fill()) == [429, 500, 200, 0]
+
+
+def test_a_batch_of_more_images_than_places_is_answered_when_nothing_else_is_there() -> None:
+    """Such a batch takes every place; beside another request it is refused."""
+    routes = endpoints(Slow(0))
+    assert answered(routes.batch, request(batch_of(64))).status_code == 200
+    with routes.concurrency.places.lease(1):
+        assert answered(routes.batch, request(batch_of(64))).status_code == 429
+    assert routes.concurrency.places.held == 0
+
+
+def test_before_there_is_a_model_a_request_is_told_so() -> None:
+    """What comes before the service has its model is answered 503, without a traceback in the log."""
+    routes = Endpoints(Settings())
+    for endpoint in (routes.json, routes.model):
+        response = answered(endpoint, request(BODY))
+        assert (response.status_code, code(response)) == (503, "not_ready")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +230,7 @@ def test_a_body_that_is_meant_to_hurt_holds_nobody_up(body: bytes) -> None:
             stalls.append(time.perf_counter() - began)
 
     async def answer() -> Response:
-        asked = asyncio.create_task(endpoints(Slow(0)).json(request(body)))
+        asked = asyncio.create_task(answer_of(endpoints(Slow(0)).json, request(body)))
         await look(asked.done)
         return await asked
 

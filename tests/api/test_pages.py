@@ -44,7 +44,7 @@ def test_no_answer_is_guessed_at(client: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-@pytest.mark.parametrize(("path", "shown"), [("/", "What is it?"), ("/docs", "Recognize one picture.")])
+@pytest.mark.parametrize(("path", "shown"), [("/", "What is it?"), ("/docs", "Recognize one image.")])
 def test_a_browser_shows_the_page(client: httpx.Client, tmp_path: Path, path: str, shown: str) -> None:
     """A real browser runs the scripts of the page under its policy and complains of nothing."""
     url = str(client.base_url).rstrip("/") + path

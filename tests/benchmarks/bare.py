@@ -57,7 +57,7 @@ class Bare:
         manifest = checked_manifest(folder)
         self.labels, self.spec = manifest.labels, manifest.input
         self.network = start(folder, manifest, threads=threads, device="cpu")
-        self.threads = ThreadPoolExecutor(threads, initializer=give_way, initargs=(Priority.PICTURE,))
+        self.threads = ThreadPoolExecutor(threads, initializer=give_way, initargs=(Priority.IMAGE,))
 
     @bentoml.api(input_spec=Raw, output_spec=dict)  # type: ignore[untyped-decorator] # as above
     async def image_recognition(self, request: Request) -> Response:

@@ -14,7 +14,6 @@ from src.checkpoints.module import instantiate, parse_reference
 from src.conversion.draft import draft
 from src.errors import ModelError
 from src.runtimes.select import start
-from src.stages.transform import normalize
 from src.store import bundle
 
 TUTORIAL = '''
@@ -73,13 +72,13 @@ def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: P
     checkpoint = read_checkpoint(tmp_path / "x.ckpt", given)
     assert "running" in checkpoint.notes[0]
     with draft(checkpoint) as verified:
-        tag = bundle.store(verified, "their-own")
+        tag = bundle.store(verified.folder, verified.manifest, "their-own")
     module_file.unlink()
     loaded = bundle.load(tag)
     assert (loaded.manifest.architecture, loaded.manifest.layer) == ("module/BusCar", "features.11")
     assert not list(loaded.folder.glob("*.py"))
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    expected = network(torch.from_numpy(normalize(pixels, loaded.manifest.input))[None])[0].detach().numpy()
+    expected = network(torch.from_numpy(loaded.manifest.input.normalize(pixels))[None])[0].detach().numpy()
     for runtime in ("openvino", "torch"):
         evaluation = start(loaded.folder, loaded.manifest, threads=1, runtime=runtime).evaluate(pixels)
         assert evaluation.features.shape == (256, 13, 13)

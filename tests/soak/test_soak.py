@@ -6,9 +6,11 @@ import pytest
 import uvloop
 
 from src.settings import Settings
+from tests.benchmarks.photos import SMALL, make_photos
 from tests.serving import Server
+from tests.soak.load import Client, Outcome, request_bytes, without_pause
 from tests.soak.mixed import Soak
-from tests.soak.overload import overload
+from tests.soak.overload import json_body, overload
 
 WAITING: Final = Settings().max_queue + Settings().threads
 
@@ -23,6 +25,22 @@ def test_overload_is_stood_and_left_behind(server: Server) -> None:
     assert result.recovery < max(2, 2 * WAITING / result.capacity)
     assert result.growth < 200_000_000
     assert all(took < 1 for took in result.probes.values())  # alone on the machine: 0.1
+
+
+def test_no_request_is_refused_while_there_is_a_place(server: Server) -> None:
+    """Two clients fewer than places, each asking again as soon as it is answered, never meet a 429."""
+    host, port = server.url.removeprefix("http://").split(":")
+    requests = [request_bytes("/image_recognition", json_body(file)) for file in make_photos(SMALL).files]
+
+    async def ask() -> Outcome:
+        asking = Client(host, int(port))
+        outcome = await without_pause(asking, requests, WAITING - 2, 2)
+        asking.close()
+        return outcome
+
+    outcome = uvloop.run(ask())
+    assert set(outcome.statuses) == {200}
+    assert outcome.statuses[200] > WAITING
 
 
 def test_mixed_requests_get_documented_answers(server: Server) -> None:

@@ -10,7 +10,7 @@ from torchvision import transforms
 
 from src.geometry import Picture
 from src.stages.input_spec import InputSpec, Interpolation
-from src.stages.transform import normalize, seen_box, transform
+from src.stages.transform import seen_box, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MODES = {
@@ -57,7 +57,7 @@ def test_equals_torchvision(
         ]
     )(image)
     spec = _spec(resize, crop, interpolation)
-    ours = torch.from_numpy(normalize(transform(_picture(image), spec).pixels, spec))
+    ours = torch.from_numpy(spec.normalize(transform(_picture(image)).pixels, spec))
     assert ours.dtype == torch.float32
     assert ours.is_contiguous()
     assert torch.equal(ours, reference)

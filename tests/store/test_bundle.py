@@ -16,7 +16,6 @@ from src.conversion.draft import Draft, draft
 from src.errors import ModelError
 from src.runtimes.select import start
 from src.stages.input_spec import InputSpec
-from src.stages.transform import normalize
 from src.store import bundle
 
 SPEC = InputSpec(
@@ -47,7 +46,7 @@ def checkpoint(**changes: torch.Tensor | None) -> Checkpoint:
 def save(original: Checkpoint, name: str) -> tuple[str, Draft]:
     """Verify and store a network; return its tag and what was verified."""
     with draft(original) as verified:
-        return bundle.store(verified, name), verified
+        return bundle.store(verified.folder, verified.manifest, name), verified
 
 
 def test_what_is_stored_is_read_back_exactly() -> None:
@@ -60,7 +59,7 @@ def test_what_is_stored_is_read_back_exactly() -> None:
     assert (verified.verification.captured, verified.verification.cut) == (0, 0)
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     with torch.inference_mode():
-        expected = original.network(torch.from_numpy(normalize(pixels, SPEC))[None])[0].numpy()
+        expected = original.network(torch.from_numpy(SPEC.normalize(pixels))[None])[0].numpy()
     running = start(loaded.folder, loaded.manifest, threads=1, device="cpu", runtime="torch")
     np.testing.assert_array_equal(running.evaluate(pixels).logits, expected)
 
@@ -91,10 +90,10 @@ def test_versions_stand_side_by_side() -> None:
     """A version can be named, is kept with the figures of its check, and is not replaced."""
     with draft(checkpoint()) as verified:
         figures = {"pictures": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
-        assert bundle.store(verified, "versions", "one", figures) == "versions:one"
-        assert bundle.store(verified, "versions", "two") == "versions:two"
+        assert bundle.store(verified.folder, verified.manifest, "versions", "one", {"check": figures}) == "versions:one"
+        assert bundle.store(verified.folder, verified.manifest, "versions", "two") == "versions:two"
         with pytest.raises(ModelError, match="refused 'versions:one'"):
-            bundle.store(verified, "versions", "one")
+            bundle.store(verified.folder, verified.manifest, "versions", "one")
     bundle.check_free("versions", "three")
     bundle.check_free("versions", None)
     with pytest.raises(ModelError, match="has versions:one already: choose another --version"):
@@ -152,7 +151,7 @@ def verified() -> Iterator[Draft]:
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str, verified: Draft) -> None:
     """Whatever was changed in the store, loading ends with one sentence that says so."""
-    tag = bundle.store(verified, "damaged")
+    tag = bundle.store(verified.folder, verified.manifest, "damaged")
     damage(Path(bentoml.models.get(tag).path))
     with pytest.raises(ModelError, match=message):
         bundle.load(tag)

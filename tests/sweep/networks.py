@@ -26,8 +26,8 @@ REFUSED: Final = {
     "timm/crossvit_tiny_240": _SEVERAL_MAPS,  # two branches with patches of two sizes, each with an answer of its own
     "timm/efficientvim_m1": _SEVERAL_MAPS,  # the answer adds up the hidden states of every stage
 }
-# Captured, cut and explained, but not stored: converting the first takes 10 GB (its many experts are copied), the second
-# more than ten minutes.
+# Captured, cut and explained, but not stored: converting the first takes 10 GB (its many experts are copied), the
+# second more than ten minutes.
 TOO_LARGE: Final = {"timm/deepseek_vit_412m", "timm/gemma4_vit_167m"}
 
 

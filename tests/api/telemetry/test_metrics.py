@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from src.watch import Stage
+from src.progress import Stage
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server
 

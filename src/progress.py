@@ -1,10 +1,10 @@
-"""Who looks on while a picture is recognized: is told of every stage, and can end the work between two of them."""
+"""The progress of one recognition: whoever follows it is told of every stage, and can end the work between two."""
 
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Abandoned", "Stage", "Unwatched", "Watch"]
+__all__ = ["Abandoned", "Progress", "Stage", "Unobserved"]
 
 
 class Stage(StrEnum):
@@ -22,8 +22,8 @@ class Abandoned(Exception):
     """Nobody waits for the answer any more: the work on it ends here."""
 
 
-class Watch(Protocol):
-    """Looks on while one picture is recognized, in whatever thread that happens."""
+class Progress(Protocol):
+    """Follows the recognition of one image, in whatever thread that happens."""
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:
         """Surround one stage.
@@ -33,9 +33,9 @@ class Watch(Protocol):
         """
 
 
-class Unwatched:
-    """Nobody looks on."""
+class Unobserved:
+    """The progress that nobody follows."""
 
-    def stage(self, stage: Stage) -> AbstractContextManager[None]:  # noqa: ARG002 - the signature is that of a watch
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:  # noqa: ARG002 - the signature is that of Progress
         """Surround a stage with nothing."""
         return nullcontext()

@@ -12,7 +12,7 @@ __all__ = ["JsonLines", "configure_logs", "log_fields", "request_id"]
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _OURS: Final = "src"
-_OF_OTHERS: Final = ("", "bentoml", "uvicorn.error", "circus")
+_OF_OTHERS: Final = ("", "bentoml", "uvicorn.error", "circus")  # as in BentoML's configure_server_logging
 
 
 class JsonLines(logging.Formatter):

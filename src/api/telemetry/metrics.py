@@ -16,11 +16,11 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.api.routes import RECOGNITION, ROUTES
 from src.api.schemas import ModelResponse
 from src.errors import Busy
-from src.watch import Stage
+from src.progress import Stage
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -48,7 +48,7 @@ class Metrics:
         )
         self._rejected = Counter(
             "image_recognition_rejected",
-            "Requests, and pictures of batches, that were refused, by the code of the error.",
+            "Requests, and images of batches, that were refused, by the code of the error.",
             ("reason",),
             registry=registry,
         )
@@ -75,7 +75,7 @@ class Metrics:
         self.stage_seconds = {stage: stages.labels(stage.value) for stage in Stage}
         self.megapixels = Histogram(
             "image_recognition_decoded_megapixels",
-            "Size of the pictures that were recognized.",
+            "Size of the images that were recognized.",
             buckets=_MEGAPIXELS,
             registry=registry,
         )
@@ -89,15 +89,15 @@ class Metrics:
         for route in self._routes:  # a rate needs the zero that it began with
             self._requests.labels(route, HTTPStatus.OK.value)
 
-    def watch_admission(self, admission: Admission) -> None:
-        """Show how many requests wait and how much is in work."""
+    def show_concurrency(self, concurrency: Concurrency) -> None:
+        """Show how much waits and how much is in work."""
         shown = {
-            "queue_length": ("Requests that wait for a thread.", lambda: admission.waiting),
-            "queue_limit": ("Requests that may wait.", lambda: admission.max_queue),
-            "waiting_bytes": ("Bytes of bodies in memory.", lambda: admission.bytes),
-            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: admission.max_bytes),
-            "in_work": ("Pictures in work.", lambda: admission.working),
-            "threads": ("Pictures that may be in work at once.", lambda: admission.threads),
+            "queue_length": ("Images that wait for a thread.", lambda: concurrency.waiting),
+            "queue_limit": ("Images that may wait.", lambda: concurrency.max_queue),
+            "waiting_bytes": ("Bytes of bodies in memory.", lambda: concurrency.bytes.held),
+            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: concurrency.bytes.limit),
+            "in_work": ("Images in work.", lambda: concurrency.working),
+            "threads": ("Images that may be in work at once.", lambda: concurrency.threads),
         }
         for name, (description, figure) in shown.items():
             Gauge(f"image_recognition_{name}", description, registry=self._registry).set_function(figure)
@@ -124,7 +124,7 @@ class Metrics:
         self.rejected(code)
 
     def turned_away(self, path: str) -> None:
-        """Count a request for pictures at ``path`` that was refused before anything was done for it."""
+        """Count a request for images at ``path`` that was refused before anything was done for it."""
         self._turned_away[path].inc()
         self._busy.inc()
 

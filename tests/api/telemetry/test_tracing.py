@@ -9,11 +9,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.requests import Request
 
-from src.api.metrics import Metrics
-from src.api.observation import Observer
-from src.api.tracing import start_tracing
+from src.api.telemetry.metrics import Metrics
+from src.api.telemetry.observation import Observer
+from src.api.telemetry.tracing import start_tracing
 from src.options import Options
-from src.watch import Stage
+from src.progress import Stage
 from tests.places import PACKAGED_PHOTOS, ROOT
 from tests.test_pipeline import red_pipeline
 
@@ -27,9 +27,9 @@ def test_a_request_has_a_span_with_one_for_each_stage() -> None:
     provider.add_span_processor(SimpleSpanProcessor(spans))
     headers = [(b"traceparent", f"00-{CALLER}-00f067aa0ba902b7-01".encode())]
     scope = {"type": "http", "method": "POST", "path": "/image_recognition", "headers": headers, "query_string": b""}
-    watch = Observer(Metrics(), provider.get_tracer("test")).watch(Request(scope))
-    red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), watch)
-    watch.abandon()
+    observation = Observer(Metrics(), provider.get_tracer("test")).observe(Request(scope))
+    red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), observation)
+    observation.abandon()
     *stages, whole = spans.get_finished_spans()
     assert [span.name for span in stages] == [stage.value for stage in Stage]
     assert whole.name == "POST /image_recognition"
@@ -57,14 +57,16 @@ def test_with_an_address_there_is_a_tracer(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_the_extra_one_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """An address without the extra is a line in the log, not a fault."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setattr("src.api.tracing.find_spec", lambda _: None)
+    monkeypatch.setattr("src.api.telemetry.tracing.find_spec", lambda _: None)
     assert start_tracing() is None
     assert "install opentelemetry-exporter-otlp-proto-http" in caplog.text
 
 
 def test_untraced_requests_import_no_opentelemetry() -> None:
     """Looking on without a tracer needs nothing of OpenTelemetry."""
-    code = "import sys; from src.api import observation, tracing; tracing.start_tracing(); print(*sys.modules)"
+    code = (
+        "import sys; from src.api.telemetry import observation, tracing; tracing.start_tracing(); print(*sys.modules)"
+    )
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "src.api.observation" in shown
+    assert "src.api.telemetry.observation" in shown
     assert "opentelemetry" not in shown

@@ -6,7 +6,7 @@ import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from src.watch import Stage
+from src.progress import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Looking on at the work for one request: how long its stages take, and whether anybody still waits for it."""
+"""Follow the work for one request: how long its stages take, and whether anybody still waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 
-from src.api.metrics import Metrics
-from src.api.tracing import Trace
-from src.watch import Abandoned, Stage
+from src.api.telemetry.metrics import Metrics
+from src.api.telemetry.tracing import Trace
+from src.progress import Abandoned, Stage
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -20,21 +20,21 @@ __all__ = ["Observation", "Observer", "while_connected"]
 
 
 class Observer:
-    """Where what is observed goes: to the figures, and to the spans if there are any."""
+    """Send what is observed to the metrics, and to the spans if there are any."""
 
     def __init__(self, metrics: Metrics, tracer: "Tracer | None" = None) -> None:
         self.metrics = metrics
         self._tracer = tracer
 
-    def watch(self, request: Request) -> "Observation":
-        """Begin to look on at the work for ``request``."""
+    def observe(self, request: Request) -> "Observation":
+        """Begin to follow the work for ``request``."""
         if self._tracer is None:
             return Observation(self.metrics)
         return Observation(self.metrics, Trace(self._tracer, f"POST {request.url.path}", request.headers))
 
 
 class Observation:
-    """The watch over the work for one request, of however many pictures and threads."""
+    """The progress of the work for one request, of however many images and threads."""
 
     __slots__ = ("_abandoned", "_metrics", "_trace")
 
@@ -73,11 +73,11 @@ class Observation:
             self._trace.ended(stage, seconds)
 
     def recognized(self, width: int, height: int) -> None:
-        """Note the size in pixels of a picture that was recognized."""
+        """Note the size in pixels of an image that was recognized."""
         self._metrics.megapixels.observe(width * height / 1e6)
 
     def rejected(self, code: str) -> None:
-        """Note that a picture of a batch was refused with the error ``code``."""
+        """Note that an image of a batch was refused with the error ``code``."""
         self._metrics.rejected(code)
 
 

@@ -6,23 +6,23 @@ import time
 
 import pytest
 
-from src.api.admission import Admission
+from src.api.concurrency import Concurrency
 from src.errors import Busy
 
 
 def test_work_runs_in_a_thread_and_returns_its_result() -> None:
     """The result comes back to the event loop, from another thread."""
-    assert asyncio.run(Admission(1, 0).run(threading.get_ident)) != threading.get_ident()
+    assert asyncio.run(Concurrency(1, 0).run(threading.get_ident)) != threading.get_ident()
 
 
 def test_an_exception_comes_back() -> None:
     """What the work raises is raised where it was asked for, and the thread is free again."""
 
     async def fail_often() -> None:
-        admission = Admission(1, 0)
+        concurrency = Concurrency(1, 0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await asyncio.wait_for(admission.run(lambda: 1 // 0), 5)
+                await asyncio.wait_for(concurrency.run(lambda: 1 // 0), 5)
 
     asyncio.run(fail_often())
 
@@ -42,8 +42,8 @@ def test_no_more_work_at_once_than_threads() -> None:
             running -= 1
 
     async def many() -> None:
-        admission = Admission(3, 0)
-        await asyncio.gather(*(admission.run(work) for _ in range(20)))
+        concurrency = Concurrency(3, 0)
+        await asyncio.gather(*(concurrency.run(work) for _ in range(20)))
 
     asyncio.run(many())
     assert most == 3
@@ -53,10 +53,10 @@ def test_one_request_too_many_is_refused_at_once() -> None:
     """Threads and queue together are the places; the next request is refused, and a place given back is free again."""
 
     async def fill() -> None:
-        admission = Admission(1, 1)
-        with admission.request(), admission.request(), pytest.raises(Busy, match="try again"), admission.request():
-            pass
-        with admission.request():
+        concurrency = Concurrency(1, 1)
+        with concurrency.places.lease(1), concurrency.places.lease(1), pytest.raises(Busy, match="try again"):
+            concurrency.places.lease(1).__enter__()
+        with concurrency.places.lease(1):
             pass
 
     asyncio.run(fill())
@@ -67,13 +67,13 @@ def test_who_stops_waiting_never_starts() -> None:
     done: list[str] = []
 
     async def give_up() -> None:
-        admission = Admission(1, 9)
-        first = asyncio.create_task(admission.run(lambda: time.sleep(0.2)))
+        concurrency = Concurrency(1, 9)
+        first = asyncio.create_task(concurrency.run(lambda: time.sleep(0.2)))
         await asyncio.sleep(0.05)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(admission.run(lambda: done.append("second")), 0.05)
+            await asyncio.wait_for(concurrency.run(lambda: done.append("second")), 0.05)
         await first
-        await admission.run(lambda: done.append("third"))
+        await concurrency.run(lambda: done.append("third"))
 
     asyncio.run(give_up())
     assert done == ["third"]
@@ -88,10 +88,10 @@ def test_a_thread_is_busy_until_its_work_has_ended() -> None:
         order.append("first ended")
 
     async def overtake() -> None:
-        admission = Admission(1, 9)
+        concurrency = Concurrency(1, 9)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(admission.run(slow), 0.05)
-        await admission.run(lambda: order.append("second started"))
+            await asyncio.wait_for(concurrency.run(slow), 0.05)
+        await concurrency.run(lambda: order.append("second started"))
 
     asyncio.run(overtake())
     assert order == ["first ended", "second started"]
@@ -99,28 +99,28 @@ def test_a_thread_is_busy_until_its_work_has_ended() -> None:
 
 def test_bodies_have_a_bound_together() -> None:
     """Bytes are taken as they come, refused beyond the bound, and given back with the request."""
-    admission = Admission(1, 9, max_bytes=10)
-    with admission.body() as take, admission.body() as take_other:
-        take(6)
-        take_other(4)
+    concurrency = Concurrency(1, 9, max_bytes=10)
+    with concurrency.bytes.lease() as one, concurrency.bytes.lease() as other:
+        one.take(6)
+        other.take(4)
         with pytest.raises(Busy, match="try again"):
-            take_other(1)
-    assert admission.bytes == 0
-    with admission.body() as take:
-        take(10)
+            other.take(1)
+    assert concurrency.bytes.held == 0
+    with concurrency.bytes.lease() as one:
+        one.take(10)
 
 
 def test_what_waits_and_works_is_known() -> None:
     """The numbers of waiting requests and of pictures in work are those of the moment."""
 
     async def look() -> None:
-        admission = Admission(1, 2)
-        assert (admission.waiting, admission.working, admission.has_room()) == (0, 0, True)
-        with admission.request(), admission.request(), admission.request():
-            assert (admission.waiting, admission.has_room()) == (2, False)
-            assert await admission.run(lambda: admission.working) == 1
+        concurrency = Concurrency(1, 2)
+        assert (concurrency.waiting, concurrency.working, concurrency.places.has_room()) == (0, 0, True)
+        with concurrency.places.lease(1), concurrency.places.lease(1), concurrency.places.lease(1):
+            assert (concurrency.waiting, concurrency.places.has_room()) == (2, False)
+            assert await concurrency.run(lambda: concurrency.working) == 1
             await asyncio.sleep(0)
-            assert admission.working == 0
+            assert concurrency.working == 0
 
     asyncio.run(look())
 
@@ -130,8 +130,8 @@ def test_waiting_times_are_told() -> None:
     waited: list[float] = []
 
     async def two() -> None:
-        admission = Admission(1, 9, waited=waited.append)
-        await asyncio.gather(admission.run(lambda: time.sleep(0.1)), admission.run(lambda: None))
+        concurrency = Concurrency(1, 9, waited=waited.append)
+        await asyncio.gather(concurrency.run(lambda: time.sleep(0.1)), concurrency.run(lambda: None))
 
     asyncio.run(two())
     assert waited[0] < 0.05 < waited[1] < 1

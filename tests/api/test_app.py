@@ -1,4 +1,4 @@
-"""What stands around the routes of a real server: the key, CORS, headers, and the lines of the log."""
+"""The whole application on a real server: the key, CORS, headers, and the lines of the log."""
 
 import base64
 import json
@@ -10,8 +10,16 @@ from typing import Any
 import bentoml
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from src.api.app import create_app
+from src.api.endpoints import Endpoints
 from src.api.schemas import ErrorResponse
+from src.settings import Settings
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server, running_server
 
@@ -19,6 +27,22 @@ CAT = PACKAGED_PHOTOS[0].read_bytes()
 KEY = "correct-horse-battery-staple"
 ORIGIN = "https://example.org"
 MARK = "TWFya2VkQmFzZTY0"
+
+
+def test_a_fault_of_bentomls_application_gets_the_one_shape() -> None:
+    """What goes wrong behind our routes is answered like what goes wrong in them, with the id that the log has."""
+
+    async def fail(_: Request) -> Response:
+        raise RuntimeError("secret")
+
+    bento = Starlette(routes=[Route("/livez", fail)])
+    app = create_app(Settings(), Endpoints(Settings()), bento)
+    response = TestClient(app, raise_server_exceptions=False).get("/livez")
+    assert response.status_code == 500
+    body = ErrorResponse.model_validate_json(response.content)
+    assert body.error.code == "internal"
+    assert response.headers["x-request-id"] in body.error.message
+    assert "secret" not in response.text
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +90,7 @@ def test_without_the_key_nothing_is_answered(guarded: Server, path: str, sent: s
     assert KEY not in response.text
 
 
-def test_two_keys_are_none(guarded: Server) -> None:
+def test_duplicate_authorization_is_rejected(guarded: Server) -> None:
     """A right and a wrong key together do not pass: who is in front of us may have seen the other."""
     headers = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong")]
     assert httpx.get(f"{guarded.url}/model", headers=headers).status_code == 401
@@ -115,6 +139,13 @@ def test_a_refused_preflight_says_which_setting_would_allow_it(guarded: Server) 
     response = httpx.options(f"{guarded.url}/image_recognition", headers=headers)
     assert (response.status_code, code(response)) == (400, "cors_refused")
     assert "IMAGE_RECOGNITION_CORS_ORIGINS" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nothing"])
+def test_another_origin_is_not_allowed_to_read(guarded: Server, path: str) -> None:
+    """Answers and errors carry no leave for an origin that the settings do not name."""
+    answer = httpx.get(f"{guarded.url}{path}", headers={"Origin": "https://example.com"})
+    assert "access-control-allow-origin" not in answer.headers
 
 
 def test_cors_is_right_on_every_error(browser: httpx.Client) -> None:
@@ -184,6 +215,16 @@ def test_probes_leave_no_lines(browser: httpx.Client, guarded: Server) -> None:
         browser.get(path)
     time.sleep(0.2)
     assert len(guarded.log) == before
+
+
+def test_what_bentoml_answers_leaves_one_line_too(browser: httpx.Client, guarded: Server) -> None:
+    """A file of BentoML's application is logged once, by us, however its address is written."""
+    before = len(lines(guarded))
+    assert browser.get("/static_content/swagger-ui.css").status_code == 200
+    assert browser.get("/static_content/a%0Ab").status_code == 404
+    time.sleep(0.2)
+    written = lines(guarded)[before:]
+    assert sorted(line["path"] for line in written) == ["/static_content/a%0Ab", "/static_content/swagger-ui.css"]
 
 
 def test_pictures_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:

@@ -9,11 +9,11 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api.errors import ERROR_CODE
-from src.api.logs import log_fields, request_id
-from src.api.metrics import Metrics
 from src.api.routes import METRICS, PROBES
+from src.api.telemetry.logs import log_fields, request_id
+from src.api.telemetry.metrics import Metrics
 
-__all__ = ["Access"]
+__all__ = ["Access", "note_unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _MAX_PATH: Final = 100
 
 
 class Access:
-    """ASGI middleware, outermost: gives every request an id, counts and times it, and writes its line in the log.
+    """ASGI middleware that gives every request an id, counts and times it, and writes its line in the log.
 
     The line has no query, nothing of a body, and of a path at most 100 letters as they were sent, percent-encoded.
     """
@@ -73,6 +73,16 @@ def _own_id(scope: Scope) -> str:
         if name == _ID_HEADER and _ID.fullmatch(value):
             return str(value.decode("ascii"))
     return secrets.token_hex(8)
+
+
+def note_unreadable(metrics: Metrics, client: tuple[str, int] | None, status: int, code: str) -> str:
+    """Count and log what was refused because it is no HTTP, or too much of it; return the id that it got."""
+    host, port = client or ("", 0)
+    own_id = secrets.token_hex(8)
+    fields = {"client": f"{host}:{port}", "status": int(status), "code": code, "request_id": own_id}
+    log_fields(logger, fields)
+    metrics.unreadable(status, code)
+    return own_id
 
 
 def _log(scope: Scope, status: int, code: str | None, seconds: float) -> None:

@@ -1,0 +1,83 @@
+"""The composition root: the one place that puts the routes, BentoML's application and the middleware together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from src.api.concurrency import Concurrency
+from src.api.endpoints import Endpoints
+from src.api.errors import error_response, respond
+from src.api.middleware.access import Access
+from src.api.middleware.cors import Cors
+from src.api.middleware.key import KeyRequired
+from src.api.middleware.overload import Overload
+from src.api.pages import page_routes
+from src.api.routes import METRICS, PAGES, PROBES
+from src.errors import Busy
+from src.settings import Settings
+
+__all__ = ["create_app"]
+
+# What BentoML's application answers: the probes, the schema for its clients, and Swagger's files for our page /docs.
+_BENTOML: Final = (*PROBES, "/schema.json", "/static_content/{file:path}")
+
+
+def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Overload:
+    """Return the web application: our routes, and ``bento``, which BentoML made, behind them.
+
+    The life of ``bento`` is that of the whole: it makes the service, and with it the model. Of its routes those listed
+    above are reached, and no other; its middleware, which logs, traces and times requests like ours, is not.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with bento.router.lifespan_context(bento):
+            yield
+
+    app = Starlette(
+        routes=[
+            Route("/image_recognition", endpoints.json, methods=["POST"]),
+            Route("/image_recognition_file", endpoints.file, methods=["POST"]),
+            Route("/image_recognition_batch", endpoints.batch, methods=["POST"]),
+            Route("/model", endpoints.model),
+            *page_routes(endpoints.metrics, keyed=settings.api_key is not None),
+            *(Route(path, bento.router, methods=["GET"]) for path in _BENTOML),
+        ],
+        middleware=[
+            Middleware(Access, metrics=endpoints.metrics),
+            *_cors(settings),
+            Middleware(ExceptionMiddleware, handlers={Exception: respond}),
+            *_key(settings),
+        ],
+        exception_handlers={HTTPException: respond},  # what the router raises; it has a handler of its own for these
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # it would send clients on to whatever host they have named
+    return Overload(app, _busy(settings, endpoints.concurrency), endpoints.concurrency, endpoints.metrics)
+
+
+def _busy(settings: Settings, concurrency: Concurrency) -> ASGIApp:
+    """Return what answers a request that is refused before it reaches the application."""
+    answer = error_response(Busy(concurrency.places.refusal))
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return Cors(answer, settings.cors_origins) if settings.cors_origins else answer
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    return [Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []
+
+
+def _key(settings: Settings) -> list[Middleware]:
+    """Require the key where there is one; pages, where people type it, need none, and what machines ask need not."""
+    if settings.api_key is None:
+        return []
+    probes = PROBES if settings.open_probes else ()
+    metrics = (METRICS,) if settings.open_metrics else ()
+    return [Middleware(KeyRequired, key=settings.api_key, open=(*PAGES, *probes, *metrics))]

@@ -1,0 +1,99 @@
+"""Operations of a backward pass in terms of those that every runtime has."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch.nn import functional
+
+__all__ = ["AVERAGES", "average_matrices", "decompositions"]
+
+aten: Final = torch.ops.aten
+# What the core operations of ATen leave whole, and OpenVINO has no counterpart of.
+_FURTHER: Final = (
+    aten._native_batch_norm_legit,  # noqa: SLF001 - that is what ATen calls it
+    aten._scaled_dot_product_attention_math,  # noqa: SLF001 - the same
+    aten._softmax_backward_data,  # noqa: SLF001 - the same
+    aten.gelu_backward,
+    aten.hardswish_backward,
+    aten.native_group_norm,
+    aten.native_layer_norm,
+    aten.native_layer_norm_backward,
+    aten.silu_backward,
+    aten.threshold_backward,
+)
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Return which operations are made of which others: those of torch, and three of our own."""
+    return {**core_aten_decompositions(), **get_decompositions(_FURTHER), **_OWN}
+
+
+def average_matrices(node: fx.Node) -> tuple[Tensor, Tensor]:
+    """Return :math:`P_h` and :math:`P_w^T` of the average pooling ``node``: what it makes of unit vectors."""
+    maps, *options = node.args
+    height, width = maps.meta["val"].shape[2:]  # type: ignore[union-attr] # it is a node
+    average = AVERAGES[node.target]
+    rows, columns = average(torch.eye(height), 0, *options), average(torch.eye(width), 1, *options)
+    return rows.T.contiguous(), columns.contiguous()
+
+
+def _average(
+    unit: Tensor,
+    axis: int,
+    size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    *flags: bool,
+) -> Tensor:
+    sizes = (_of_axis(values, axis) for values in (size, stride or size, padding))
+    return functional.avg_pool1d(unit, *sizes, *flags)
+
+
+def _adaptive_average(unit: Tensor, axis: int, size: Sequence[int]) -> Tensor:
+    return functional.adaptive_avg_pool1d(unit, _of_axis(size, axis))
+
+
+def _of_axis(sizes: Sequence[int], axis: int) -> int:
+    return sizes[min(axis, len(sizes) - 1)]
+
+
+def _convolution_backward(
+    gradient: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    *options: Any,  # noqa: ANN401 - numbers, flags and lists of them, as ATen has them
+) -> tuple[Tensor, None, None]:
+    """Return the gradient of a convolution's input: the transposed convolution of its output's, or the reverse."""
+    _, stride, padding, dilation, transposed, _, groups, _ = options
+    missing = [
+        0 if transposed else size - ((given - 1) * step - 2 * border + spread * (kernel - 1) + 1)
+        for size, given, step, border, spread, kernel in zip(
+            maps.shape[2:], gradient.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True
+        )
+    ]
+    back = aten.convolution(gradient, weight, None, stride, padding, dilation, not transposed, missing, groups)
+    return back, None, None
+
+
+def _max_pool_backward(
+    gradient: Tensor,
+    maps: Tensor,
+    *options: Any,  # noqa: ANN401 - the same
+) -> Tensor:
+    """Return the gradient of a max-pool's input: each value's goes to where it is from, given by the last option."""
+    indices: Tensor = options[-1]
+    return torch.zeros_like(maps).flatten(2).scatter_add(2, indices.flatten(2), gradient.flatten(2)).reshape(maps.shape)
+
+
+AVERAGES: Final[Mapping[Any, Callable[..., Tensor]]] = {
+    aten.adaptive_avg_pool2d.default: _adaptive_average,
+    aten.avg_pool2d.default: _average,
+}
+_OWN: Final = {
+    aten.adaptive_max_pool2d_backward.default: _max_pool_backward,
+    aten.convolution_backward.default: _convolution_backward,
+    aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
+}
