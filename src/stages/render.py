@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box, Picture
 from src.options import Colormap, ImageFormat, Options
+from src.stages.picture import Box, Picture
 
 __all__ = ["encode", "overlay"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box, Picture
 from src.model.manifest import SPARE, InputSpec
+from src.stages.picture import Box, Picture
 
 __all__ = ["NetworkInput", "normalize", "seen_box", "transform"]
 

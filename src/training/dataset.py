@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from src.cores import usable_cores
 from src.errors import ModelError, RequestError
-from src.geometry import Picture
 from src.model.manifest import SPARE, InputSpec
 from src.stages.decode import DecodeLimits, Enough, decode_image
+from src.stages.picture import Picture
 
 __all__ = ["Dataset", "Photo", "Skipped", "Split", "read_dataset", "split"]
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from src.geometry import Picture
 from src.model.inputs import TUTORIAL, published_input
+from src.stages.picture import Picture
 from src.stages.transform import normalize, transform
 
 data: Any = timm.data  # it has no types

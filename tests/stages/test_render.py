@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box, Picture
 from src.options import Colormap, ImageFormat, Options
+from src.stages.picture import Box, Picture
 from src.stages.render import encode, overlay
 
 GREY = 100

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from src.geometry import Picture
 from src.model.manifest import InputSpec, Interpolation
+from src.stages.picture import Picture
 from src.stages.transform import normalize, seen_box, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

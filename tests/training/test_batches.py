@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from src.geometry import Picture
 from src.model.manifest import InputSpec
+from src.stages.picture import Picture
 from src.stages.transform import normalize, transform
 from src.training.batches import Batch, SeenBatches, Source, VariedBatches
 from src.training.dataset import Photo

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
-from src.formats import avif
 from src.stages.decode import DecodeLimits, Enough, decode_image
+from src.stages.decode.formats import avif
 from tests.cost import cost_of
 from tests.hostile import HOSTILE, bmp, chunk, gif, jpeg, png, segment
 

@@ -9,7 +9,7 @@ limits of the operating system, would cost more than the decoding, and could not
 from collections.abc import Callable
 from typing import Final
 
-from src.formats import avif, bmp, gif, jpeg, png, tiff
+from src.stages.decode.formats import avif, bmp, gif, jpeg, png, tiff
 
 __all__ = ["check_container"]
 

@@ -1,0 +1,88 @@
+"""Bytes -> upright RGB picture."""
+
+import re
+import warnings
+from io import BytesIO
+from math import prod
+from typing import Final
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from src.errors import BrokenImage, ImageTooLarge
+from src.stages.decode.formats import check_container, png
+from src.stages.decode.kinds import recognize
+from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
+from src.stages.decode.orientation import turn_of
+from src.stages.decode.rgb import as_rgb, grey_to_8_bits, mend_colour_key
+from src.stages.decode.strips import ON_ITS_SIDE, by_bands
+from src.stages.picture import Picture
+
+__all__ = ["decode_image"]
+
+# The limits judge every picture by its header, where Pillow would only warn of most, once per process.
+Image.MAX_IMAGE_PIXELS = None
+# What Pillow says of damaged metadata would be logged, and remembered for ever: each message is another one.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which nobody reads
+
+_PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
+
+
+def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> Picture:
+    """Return the (first) picture in ``data``, upright and RGB; transparency is laid on white.
+
+    A JPEG file of which half, a quarter or an eighth of the size is ``enough`` is decoded at that size: its decoder
+    leaves out the high frequencies then, which is both faster and better than decoding them to throw them away.
+
+    Raises:
+        UnsupportedImage: The bytes are none of the accepted formats.
+        ImageTooLarge: The header announces more pixels than ``limits`` allow; nothing was decoded.
+        BrokenImage: The bytes claim to be an accepted format but do not decode.
+    """
+    name = recognize(data)
+    try:
+        if size := _PNG_HEADER.match(data):  # too large comes before cut off
+            check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
+        held = check_container(name, data)
+        with Image.open(BytesIO(data), formats=[name]) as image:
+            announced = image.size
+            check_size(*with_tiles(image), limits)
+            reduced = enough is not None and reduce(image, enough)
+            check_memory(image, announced, held, limits)
+            image.load()  # turns TIFF upright, and then no orientation is left
+            _check_pixels(image, data)
+            mend_colour_key(image, data)
+            return _picture(image, announced if reduced else image.size)
+    except ImageTooLarge:
+        raise
+    except Exception as exc:
+        raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
+
+
+def _check_pixels(image: Image.Image, data: bytes) -> None:
+    """Refuse a PNG whose pixels end too early: Pillow says nothing and leaves the rest black, which is cheap to see."""
+    if image.format != "PNG":
+        return
+    last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
+    if (image.info.get("interlace") or not last.any()) and not png.has_all_pixels(data):
+        raise ValueError("its pixels end too early")
+
+
+def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
+    """Return the decoded ``image``, of a file with pictures of ``size``, upright and RGB."""
+    turn = turn_of(image)
+    width, height = reversed(size) if turn in ON_ITS_SIDE else size
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        grey = grey_to_8_bits(image)
+        image.close()
+        image = grey
+    as_it_is = image.mode == "RGB" and turn is None and not image.has_transparency_data
+    if prod(image.size) > LARGE and not as_it_is:
+        return Picture(by_bands(image, as_rgb, turn), width, height)
+    rgb = as_rgb(image)
+    return Picture(rgb if turn is None else rgb.transpose(turn), width, height)
+
+
+def _reason(exc: BaseException) -> str:
+    return re.sub(r" <_io\.BytesIO[^>]*>", "", str(exc)).strip().rstrip(".")[:120] or type(exc).__name__
