@@ -7,13 +7,14 @@ from math import prod
 from typing import Final
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from src.errors import BrokenImage, ImageTooLarge
-from src.stages.decode.formats import check_container, png
+from src.errors import BrokenImage, RequestError
+from src.stages.decode.formats import png, scan, tiff
+from src.stages.decode.formats.scan import Canvas
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
-from src.stages.decode.orientation import turn_of
+from src.stages.decode.orientation import forget_xmp, turn_of
 from src.stages.decode.rgb import as_rgb, grey_to_8_bits, mend_colour_key
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
 from src.stages.picture import Picture
@@ -44,17 +45,23 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
     try:
         if size := _PNG_HEADER.match(data):  # too large comes before cut off
             check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
-        held = check_container(name, data)
-        with Image.open(BytesIO(data), formats=[name]) as image:
+        found = scan(name, data)
+        if found.canvas:
+            check_size(found.canvas.width, found.canvas.height, limits)
+        with Image.open(BytesIO(found.data), formats=[name]) as image:
+            forget_xmp(image)
             announced = image.size
             check_size(*with_tiles(image), limits)
             reduced = enough is not None and reduce(image, enough)
-            check_memory(image, announced, held, limits)
+            check_memory(image, announced, found.held, limits)
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                tiff.in_native_order(image)
             image.load()  # turns TIFF upright, and then no orientation is left
-            _check_pixels(image, data)
-            mend_colour_key(image, data)
-            return _picture(image, announced if reduced else image.size)
-    except ImageTooLarge:
+            _check_pixels(image, found.data)
+            mend_colour_key(image, found.data)
+            picture = _picture(image, announced if reduced else image.size)
+        return _on_canvas(picture, found.canvas) if found.canvas else picture
+    except RequestError:
         raise
     except Exception as exc:
         raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
@@ -82,6 +89,13 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
         return Picture(by_bands(image, as_rgb, turn), width, height)
     rgb = as_rgb(image)
     return Picture(rgb if turn is None else rgb.transpose(turn), width, height)
+
+
+def _on_canvas(picture: Picture, canvas: Canvas) -> Picture:
+    """Return the first frame of an animation where it belongs: around it there is nothing, so white."""
+    white = Image.new("RGB", (canvas.width, canvas.height), "white")
+    white.paste(picture.image, (canvas.left, canvas.top))
+    return Picture(white, canvas.width, canvas.height)
 
 
 def _reason(exc: BaseException) -> str:

@@ -1,13 +1,14 @@
-"""How a picture is turned upright."""
+"""How a picture is turned upright: by EXIF alone, as in browsers."""
 
 from typing import Final
 
 from PIL import Image
 
-__all__ = ["turn_of"]
+__all__ = ["forget_xmp", "turn_of"]
 
 _ORIENTATION_TAG: Final = 0x0112
 _EXIF_BYTES: Final = 1_000_000  # more is no EXIF block
+_XMP: Final = ("xmp", "XML:com.adobe.xmp")  # where Pillow looks for an orientation if EXIF has none
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -17,6 +18,12 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def forget_xmp(image: Image.Image) -> None:
+    """Leave nothing in the opened ``image`` from which Pillow would take an orientation but EXIF."""
+    for key in _XMP:
+        image.info.pop(key, None)
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:

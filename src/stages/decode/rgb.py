@@ -12,7 +12,7 @@ from src.stages.decode.strips import strips
 __all__ = ["as_rgb", "grey_to_8_bits", "mend_colour_key"]
 
 _BITS_TAG: Final = 0x0102
-_WHITE_IS_ZERO_TAG: Final = 0x0106
+_PHOTOMETRIC_TAG: Final = 0x0106
 _SAMPLE_FORMAT_TAG: Final = 0x0153
 _PNG_BIT_DEPTH: Final = 24  # where it stands in the file
 # The white level of a picture in integers or floats is not written down anywhere: it is taken as the
@@ -55,9 +55,11 @@ def grey_to_8_bits(image: Image.Image) -> Image.Image:
     unsigned = image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1
     peak = max((float(_values(strip, unsigned).max(initial=0.0)) for _, strip in strips(image)), default=0.0)
     white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
+    inverted = tags.get(_PHOTOMETRIC_TAG) == 0
     for top, strip in strips(image):
         values = np.clip(_values(strip, unsigned) / white, 0.0, 1.0) * 255.0
-        grey.paste(Image.fromarray(np.rint(values).astype(np.uint8)), (0, top))
+        shade = np.rint(255.0 - values if inverted else values).astype(np.uint8)
+        grey.paste(Image.fromarray(shade), (0, top))
     return grey
 
 
@@ -72,7 +74,7 @@ def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArr
     """Return the 8-bit shade of each 16-bit value of ``image``."""
     bits = tags.get(_BITS_TAG, (16,))[0]
     shades: npt.NDArray[np.uint8] = np.rint(np.minimum(np.arange(2**16) / (2**bits - 1), 1.0) * 255.0).astype(np.uint8)
-    if tags.get(_WHITE_IS_ZERO_TAG) == 0:
+    if tags.get(_PHOTOMETRIC_TAG) == 0:
         shades = 255 - shades
     if "transparency" in image.info:
         shades[image.info["transparency"]] = 255

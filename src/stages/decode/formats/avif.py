@@ -7,7 +7,9 @@ decodes any number of tiles.
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["check"]
+from src.stages.decode.formats.scan import Scan
+
+__all__ = ["scan"]
 
 _PARENTS: Final = frozenset({b"meta", b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp", b"ipco"})
 _HEAD_BYTES: Final = 8  # size and kind
@@ -26,8 +28,8 @@ _SPARE_PIXELS: Final = 2_000_000
 _HELD: Final = 12.0
 
 
-def check(data: bytes) -> float:
-    """Return the bytes per pixel that the decoder holds: the planes and the frame.
+def scan(data: bytes) -> Scan:
+    """Return ``data``, of which the decoder holds the planes and the frame.
 
     Raises:
         ValueError: The file is damaged, has more parts than any encoder writes, or more pixels than it announces.
@@ -45,7 +47,7 @@ def check(data: bytes) -> float:
             coded += _coded_pixels(data[start : start + _FIRST_BYTES])
     if coded > _MOST_CODED * announced + _SPARE_PIXELS:
         raise ValueError("its coded pictures are larger than it announces")
-    return _HELD
+    return Scan(data, _HELD)
 
 
 def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:

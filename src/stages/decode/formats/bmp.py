@@ -3,7 +3,9 @@
 import struct
 from typing import Final
 
-__all__ = ["check"]
+from src.stages.decode.formats.scan import Scan
+
+__all__ = ["scan"]
 
 _CORE_HEADER_BYTES: Final = 12
 _FIELDS: Final = struct.Struct("<IiiHHI")  # size of the header, width, height, planes, bits, compression
@@ -14,16 +16,16 @@ _MOST_PIXELS: Final = 1 << 21
 _MOST_BYTES: Final = 2 * _MOST_PIXELS + 4_096
 
 
-def check(data: bytes) -> float:
-    """Return 0.0: the decoder holds no more than the picture.
+def scan(data: bytes) -> Scan:
+    """Return ``data``, of which the decoder holds no more than the picture.
 
     Raises:
         ValueError: The picture is run-length coded and has more than two megapixels.
     """
     if len(data) < _HEADER + _FIELDS.size:
-        return 0.0  # too short: Pillow says so
+        return Scan(data)  # too short: Pillow says so
     size, width, height, _, _, compression = _FIELDS.unpack_from(data, _HEADER)
     run_length_coded = size > _CORE_HEADER_BYTES and compression in _RUN_LENGTH_CODED
     if run_length_coded and (abs(width * height) > _MOST_PIXELS or len(data) > _MOST_BYTES):
         raise ValueError(f"run-length coded BMP files are decoded up to {_MOST_PIXELS} pixels only")
-    return 0.0
+    return Scan(data)

@@ -4,7 +4,9 @@ import re
 import struct
 from typing import Final
 
-__all__ = ["check"]
+from src.stages.decode.formats.scan import Scan
+
+__all__ = ["scan"]
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 _SEGMENT: Final = struct.Struct(">BBH")  # 0xff, marker, length from here on
@@ -24,8 +26,8 @@ _LEAST_SCANNED: Final = 2_500_000  # a scan of a small picture has its costs too
 _BYTES_PER_COEFFICIENT: Final = 2
 
 
-def check(data: bytes) -> float:
-    """Return the bytes per pixel that the decoder holds: its coefficients, where there are several scans.
+def scan(data: bytes) -> Scan:
+    """Return ``data``, of which the decoder holds the coefficients, where there are several scans.
 
     Raises:
         ValueError: The file has more segments, tables, pieces of EXIF, junk or scans than any encoder writes.
@@ -35,7 +37,7 @@ def check(data: bytes) -> float:
         position = _next_marker(data, position)
         _, marker, length = _SEGMENT.unpack_from(data, position)
         if marker == _SCAN:
-            return _scans(data, frame, position)
+            return Scan(data, _scans(data, frame, position))
         if marker in _WITHOUT_LENGTH:
             position += 2
             continue

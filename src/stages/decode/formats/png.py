@@ -1,4 +1,4 @@
-"""PNG: its chunks, their order and their check sums."""
+"""PNG: its chunks, their order and their check sums; and the first frame of an animation."""
 
 import re
 import struct
@@ -6,9 +6,13 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["check", "has_all_pixels"]
+from src.stages.decode.formats.scan import Canvas, Scan, unsupported
+
+__all__ = ["has_all_pixels", "scan"]
 
 _HEAD: Final = struct.Struct(">I4s")
+_CHUNK_BYTES: Final = 12  # beside its data
+_LONGEST: Final = 2**31 - 1
 _SIGNATURE_BYTES: Final = 8
 # Width and height; then which bits go with which colour type, and the only methods that there are.
 _HEADER: Final = re.compile(
@@ -16,6 +20,12 @@ _HEADER: Final = re.compile(
     rb"(?:[\x01\x02\x04\x08\x10]\x00|[\x08\x10][\x02\x04\x06]|[\x01\x02\x04\x08]\x03)\x00\x00[\x00\x01]",
     re.DOTALL,
 )
+_FIRST_KIND: Final = slice(12, 16)
+_FRAME: Final = struct.Struct(">4xIIII")  # of fcTL: width, height, left, top
+_FRAME_BYTES: Final = 26
+_NUMBER_BYTES: Final = 4  # of fdAT, before the pixels
+_CANVAS_BYTES: Final = 4.0  # a pixel
+_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _FIELDS: Final = 16  # where those of the header begin in the file
 _COLOUR_TYPE: Final = 25
 _WITH_PALETTE: Final = 3
@@ -41,20 +51,28 @@ _MOST_CHUNKS: Final = 20_000
 _MOST_METADATA: Final = 8_000_000  # bytes in all: profiles, texts, private data
 
 
-def check(data: bytes) -> float:
-    """Return 0.0: the decoder holds no more than the picture; but for 8 bytes a pixel, which take it long.
+def scan(data: bytes) -> Scan:
+    """Return ``data`` with its end, if only that was missing, or the first frame of an animation.
 
-    Pillow's decoder takes no notice of the check sums of the pixels, nor of a palette that comes too late.
+    The decoder holds no more than the picture; but 8 bytes a pixel take it long. It takes no notice of the check sums
+    of the pixels, nor of a palette that comes too late.
 
     Raises:
         ValueError: A chunk is damaged or out of order, or there are more chunks or metadata than any encoder writes.
+        UnsupportedImage: The file was made for iPhones, with pixels of another order and compression.
     """
+    if data[_FIRST_KIND] == b"CgBI":
+        raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made of")
     view, position, metadata, seen = memoryview(data), _SIGNATURE_BYTES, 0, b""
     for _ in range(_MOST_CHUNKS):
+        if _is_cut(view, position):
+            return scan(_ended(data, position, seen))
         length, kind, end = _chunk(view, position)
         _check_order(data, kind, seen, length)
         if kind == b"IEND":
-            return _SLOW if data[_DEPTH_AND_COLOUR] == _DEEP_RGBA else 0.0
+            held = _SLOW if data[_DEPTH_AND_COLOUR] == _DEEP_RGBA else 0.0
+            animated = b"acTL" in seen and b"fcTL" in seen and seen.index(b"IDAT") < seen.index(b"fcTL")
+            return _first_frame(data, held) if animated else Scan(data, held)
         metadata += length if kind not in {b"IDAT", b"fdAT"} else 0
         if metadata > _MOST_METADATA:
             raise ValueError(f"it has more than {_MOST_METADATA // 1_000_000} MB of metadata")
@@ -65,13 +83,13 @@ def check(data: bytes) -> float:
 
 
 def has_all_pixels(data: bytes) -> bool:
-    """Tell whether the compressed pixels of a file that :func:`check` passed are as many as its header announces.
+    """Tell whether the compressed pixels of a file that :func:`scan` passed are as many as its header announces.
 
     Pillow's decoder leaves what is missing black. It takes about as long as a third of decoding.
     """
     missing = _bytes_of_pixels(data)
     inflater = zlib.decompressobj()
-    for piece in _pixel_chunks(memoryview(data)):
+    for piece in (piece for kind, piece in _chunks(memoryview(data)) if kind == b"IDAT"):
         rest: bytes | memoryview = piece
         came = _AT_ONCE
         while missing > 0 and (rest or came == _AT_ONCE):  # where as much came as may, there may be more inside
@@ -79,6 +97,57 @@ def has_all_pixels(data: bytes) -> bool:
             rest = b"" if inflater.eof else inflater.unconsumed_tail
             missing -= came
     return missing <= 0
+
+
+def _is_cut(view: memoryview, position: int) -> bool:
+    left = len(view) - position
+    return left < _CHUNK_BYTES or left < _CHUNK_BYTES + _HEAD.unpack_from(view, position)[0]
+
+
+def _ended(data: bytes, position: int, seen: bytes) -> bytes:
+    """Return ``data``, which is cut off in the chunk at ``position``, with its end: browsers show it, too.
+
+    Raises:
+        ValueError: Pixels are missing.
+    """
+    rest = data[position + 8 :] if data[position + 4 : position + 8] == b"IDAT" else b""
+    ended = data[:position] + (_as_chunk(b"IDAT", rest) if rest else b"") + _END
+    length = int.from_bytes(data[position : position + 4], "big")
+    if not seen or length > _LONGEST or not (rest or b"IDAT" in seen) or not has_all_pixels(ended):
+        raise ValueError("it ends too early")
+    return ended
+
+
+def _as_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _first_frame(data: bytes, held: float) -> Scan:
+    """Return the first frame of an animation that the default picture is not part of, as a file of its own.
+
+    Raises:
+        ValueError: It has no pixels, or lies outside of the canvas.
+    """
+    before, pixels, header, frame = bytearray(), bytearray(), b"", b""
+    for kind, piece in _chunks(memoryview(data)):
+        if kind == b"fcTL" and frame:
+            break
+        if kind == b"fcTL":
+            frame = bytes(piece)
+        elif kind == b"fdAT":
+            pixels += _as_chunk(b"IDAT", bytes(piece[_NUMBER_BYTES:]))
+        elif kind == b"IHDR":
+            header = bytes(piece)
+        elif kind not in {b"acTL", b"IDAT"} and not frame:
+            before += _as_chunk(kind, bytes(piece))
+    if len(frame) != _FRAME_BYTES or not pixels:
+        raise ValueError("its first frame has no pixels")
+    (across, down), (width, height, left, top) = struct.unpack_from(">II", header), _FRAME.unpack_from(frame)
+    if not (0 < width <= across - left and 0 < height <= down - top):
+        raise ValueError("its first frame lies outside of its canvas")
+    alone = data[:_SIGNATURE_BYTES] + _as_chunk(b"IHDR", struct.pack(">II", width, height) + header[8:])
+    canvas = None if (width, height) == (across, down) else Canvas(across, down, left, top)
+    return Scan(b"".join((alone, before, pixels, _END)), held + (_CANVAS_BYTES if canvas else 0), canvas)
 
 
 def _bytes_of_pixels(data: bytes) -> int:
@@ -92,23 +161,18 @@ def _bytes_of_pixels(data: bytes) -> int:
     return count
 
 
-def _pixel_chunks(view: memoryview) -> Iterator[memoryview]:
+def _chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     position, kind = _SIGNATURE_BYTES, b""
     while kind != b"IEND":
         length, kind = _HEAD.unpack_from(view, position)
-        if kind == b"IDAT":
-            yield view[position + 8 : position + 8 + length]
+        yield kind, view[position + 8 : position + 8 + length]
         position += 12 + length
 
 
 def _chunk(view: memoryview, position: int) -> tuple[int, bytes, int]:
     """Return the length and the kind of the chunk at ``position``, whose check sum is right, and where it ends."""
-    if len(view) < position + 12:
-        raise ValueError("it ends too early")
     length, kind = _HEAD.unpack_from(view, position)
     end = position + 12 + length
-    if len(view) < end:
-        raise ValueError("it ends too early")
     if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
         raise ValueError(f"wrong check sum of the chunk {kind!r}")
     return length, kind, end

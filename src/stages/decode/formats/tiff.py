@@ -1,102 +1,114 @@
-"""TIFF: the entries of its directories, and the strips or tiles of its first picture."""
+"""TIFF: which of the pictures in a file counts, how it is stored, and what its strips or tiles cost."""
 
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
-__all__ = ["check"]
+from PIL import TiffImagePlugin
 
-_BIG: Final = 43
-_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_WHOLE: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _ORIENTATION, _SAMPLES = 256, 257, 258, 259, 274, 277
-_ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT = 278, 284, 322, 323
-_OFFSETS: Final = (273, 324)
+from src.stages.decode.formats import tiff_kinds
+from src.stages.decode.formats.scan import Scan, unsupported
+from src.stages.decode.formats.tiff_directory import Directory, File
+
+__all__ = ["in_native_order", "scan"]
+
+# Pillow's own decoder takes 16-bit samples in separate planes for 8-bit ones.
+TiffImagePlugin.READ_LIBTIFF = True
+
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _ORIENTATION = 254, 255, 256, 257, 259, 274
+_ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _SUBDIRECTORIES = 278, 284, 322, 323, 330
+_REDUCED_OR_MASK: Final = 1 | 4
+_OLD_REDUCED: Final = 2
 _COUNTS: Final = (279, 325)
-_DIRECTORIES: Final = (34_665, 34_853, 40_965)  # EXIF, GPS, Interoperability
+_METADATA: Final = (34_665, 34_853, 40_965)  # EXIF, GPS, Interoperability
 _UNCOMPRESSED: Final = 1
 _JPEG: Final = (6, 7)
-_MOST_ENTRIES: Final = 4_096
-_MOST_VALUES: Final = 200_000  # of an entry that is not text or bytes: three curves of 65,536 fit
-_MOST_PIECES: Final = 65_536  # strips or tiles; Pillow takes 10 microseconds for each
+_MOST_METADATA: Final = 16  # directories
+_MOST_PICTURES: Final = 64  # directories in which the full picture of a thumbnail is looked for
 _MOST_SCANNED: Final = 20 * 64_000_000  # as in a JPEG file
 _RGBA: Final = 4
+# How Pillow unpacks samples of the file's byte order, and those of libtiff, which are in the machine's.
+_NATIVE: Final = {
+    name: f"{name.rstrip('BFS')}N{name[-1]}" for name in ("I;16BS", "I;16S", "I;32BS", "I;32S", "F;32BF", "F;32F")
+}
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    kind: int
-    count: int
-    at: int
-
-
-def check(data: bytes) -> float:
-    """Return the bytes per pixel that the decoder holds: the largest strip or tile, or the picture before it is turned.
+def scan(data: bytes) -> Scan:
+    """Return ``data`` so that it begins with its full picture; the decoder holds a strip or tile, or what it turns.
 
     Raises:
         ValueError: There are more entries, values, strips or tiles than any writer makes, or they overlap.
+        UnsupportedImage: The full picture is stored in a way that is not decoded, or there is only a thumbnail.
     """
-    order = ">" if data.startswith(b"MM") else "<"
-    big = data[2 if order == "<" else 3] == _BIG
-    first = _number(data, order, 8 if big else 4, 8 if big else 4)
-    directory = _directory(data, order, first, big=big)
-    for tag in _DIRECTORIES:
-        for offset in _values(data, order, directory.get(tag)):
-            _directory(data, order, offset, big=big)
-    return _largest_piece(data, order, directory)
+    file = File(data)
+    if file.big and file.order == ">":  # Pillow takes it for another format
+        raise unsupported("a big-endian BigTIFF file", "a TIFF file of less than 4 GB, or a little-endian one")
+    first = file.first()
+    if not (first.value(_WIDTH, 0) and first.value(_HEIGHT, 0)):
+        raise ValueError("it has no picture")
+    for _ in chain.from_iterable(first.others(tag, _MOST_METADATA) for tag in _METADATA):
+        pass  # each is judged when it is read
+    full = _full_picture(first)
+    if full is None:
+        raise unsupported("a TIFF file that holds a thumbnail only", "the full picture")
+    tiff_kinds.check(full)
+    return Scan(data if full.offset == first.offset else file.beginning_with(full), _largest_piece(full))
 
 
-def _directory(data: bytes, order: str, offset: int, *, big: bool) -> dict[int, _Entry]:
-    """Return the entries of the directory at ``offset`` by their tags; the first counts, as for Pillow."""
-    number = _number(data, order, offset, 8 if big else 2)
-    if number > _MOST_ENTRIES:
-        raise ValueError(f"a directory has more than {_MOST_ENTRIES} entries")
-    entries: dict[int, _Entry] = {}
-    for tag, entry in _entries(data, order, offset + (8 if big else 2), number, big=big):
-        if entry.count > (_MOST_PIECES if tag in _OFFSETS + _COUNTS else _MOST_VALUES) and _BYTES[entry.kind] > 1:
-            raise ValueError(f"the tag {tag} has {entry.count} values")
-        entries.setdefault(tag, entry)
-    return entries
+def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Have samples of 16 and 32 bits read as libtiff hands them over: Pillow would swap their bytes a second time."""
+    image.tile = [
+        tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
+        if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)
+        else tile
+        for tile in image.tile
+    ]
 
 
-def _entries(data: bytes, order: str, start: int, number: int, *, big: bool) -> Iterator[tuple[int, _Entry]]:
-    size, form, inline = (20, "HHQ", 8) if big else (12, "HHI", 4)
-    for at in range(start, min(start + number * size, len(data) - size + 1), size):
-        tag, kind, count = struct.unpack_from(order + form, data, at)
-        if kind in _BYTES:
-            value = at + size - inline
-            outside = count * _BYTES[kind] > inline
-            yield tag, _Entry(kind, count, _number(data, order, value, inline) if outside else value)
+def _full_picture(first: Directory) -> Directory | None:
+    """Return the first picture; but where that is a thumbnail, the largest one that is none."""
+    if _is_full(first):
+        larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_PICTURES) if _is_full(other)]
+        return max((first, *larger), key=_pixels)
+    return max((other for other in _pictures(first) if _is_full(other)), key=_pixels, default=None)
 
 
-def _largest_piece(data: bytes, order: str, directory: dict[int, _Entry]) -> float:
-    def first(tag: int, default: int) -> int:
-        return next(iter(_values(data, order, directory.get(tag))), default)
+def _pictures(first: Directory) -> Iterator[Directory]:
+    """Yield all directories that follow ``first`` or belong to one that does, up to a number."""
+    page, seen = first, set[int]()
+    while page.offset not in seen and len(seen) < _MOST_PICTURES:
+        seen.add(page.offset)
+        yield page
+        yield from page.others(_SUBDIRECTORIES, _MOST_PICTURES)
+        if not page.following:
+            return
+        page = page.file.directory(page.following)
 
-    pixels = max(first(_WIDTH, 1) * first(_HEIGHT, 1), 1)
-    turned = _RGBA if first(_ORIENTATION, 1) != 1 else 0
-    compression = first(_COMPRESSION, _UNCOMPRESSED)
-    if compression == _UNCOMPRESSED:
-        return turned
-    if max(sum(_values(data, order, directory.get(tag))) for tag in _COUNTS) > 2 * len(data):
+
+def _is_full(directory: Directory) -> bool:
+    reduced = directory.value(_SUBFILE, 0) & _REDUCED_OR_MASK or directory.value(_OLD_SUBFILE, 0) == _OLD_REDUCED
+    return not reduced and _pixels(directory) > 0
+
+
+def _pixels(directory: Directory) -> int:
+    return directory.value(_WIDTH, 0) * directory.value(_HEIGHT, 0)
+
+
+def _largest_piece(directory: Directory) -> float:
+    """Return how many bytes per pixel the decoder holds."""
+    turned = _RGBA if directory.value(_ORIENTATION, 1) != 1 else 0
+    compression = directory.value(_COMPRESSION, _UNCOMPRESSED)
+    counts = [directory.values(tag) for tag in _COUNTS]
+    if compression == _UNCOMPRESSED and max(map(len, counts)) <= 1:
+        return turned  # libtiff reads it in small strips
+    if max(map(sum, counts)) > 2 * len(directory.file.data):
         raise ValueError("its strips or tiles overlap")
-    tile = first(_TILE_WIDTH, 0) * first(_TILE_HEIGHT, 0)
-    piece = tile or first(_WIDTH, 1) * min(first(_ROWS, first(_HEIGHT, 1)), first(_HEIGHT, 1))
-    if compression in _JPEG and data.count(b"\xff\xda") * piece > _MOST_SCANNED:
+    height = directory.value(_HEIGHT, 1)
+    tile = directory.value(_TILE_WIDTH, 0) * directory.value(_TILE_HEIGHT, 0)
+    piece = tile or directory.value(_WIDTH, 1) * min(directory.value(_ROWS, height), height)
+    if compression in _JPEG and directory.file.data.count(b"\xff\xda") * piece > _MOST_SCANNED:
         raise ValueError("its pixels come in too many scans")
-    bits = _values(data, order, directory.get(_BITS)) or (1,)
-    samples = 1 if first(_PLANAR, 1) != 1 else first(_SAMPLES, len(bits))
+    bits = tiff_kinds.bits_of(directory)
+    samples = 1 if directory.value(_PLANAR, 1) != 1 else len(bits)
     held = max(_RGBA if samples > 1 else 0, samples * max(bits) / 8)
-    return max(turned, piece * held / pixels)
-
-
-def _values(data: bytes, order: str, entry: _Entry | None) -> tuple[int, ...]:
-    """Return the whole numbers of ``entry``; none if it has others, or lies outside of the file."""
-    if entry is None or entry.kind not in _WHOLE or len(data) < entry.at + entry.count * _BYTES[entry.kind]:
-        return ()
-    return struct.unpack_from(f"{order}{entry.count}{_WHOLE[entry.kind]}", data, entry.at)
-
-
-def _number(data: bytes, order: str, at: int, size: int) -> int:
-    return int.from_bytes(data[at : at + size], "big" if order == ">" else "little")
+    return max(turned, piece * held / _pixels(directory))
