@@ -7,11 +7,12 @@ from math import prod
 from typing import Final
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from src.errors import BrokenImage, RequestError
 from src.stages.decode.formats import png, scan, tiff
 from src.stages.decode.formats.scan import Canvas
+from src.stages.decode.jpeg_pixels import decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
 from src.stages.decode.orientation import forget_xmp, turn_of
@@ -52,38 +53,46 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
             forget_xmp(image)
             announced = image.size
             check_size(*with_tiles(image), limits)
-            reduced = enough is not None and reduce(image, enough)
+            reduced = enough is not None and found.scalable and reduce(image, enough)
             check_memory(image, announced, found.held, limits)
-            if isinstance(image, TiffImagePlugin.TiffImageFile):
-                tiff.in_native_order(image)
-            image.load()  # turns TIFF upright, and then no orientation is left
-            _check_pixels(image, found.data)
-            mend_colour_key(image, found.data)
-            picture = _picture(image, announced if reduced else image.size)
-        return _on_canvas(picture, found.canvas) if found.canvas else picture
+            pixels = _pixels(image, found.data)
+            turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
+            return _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
     except RequestError:
         raise
     except Exception as exc:
         raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
 
 
+def _pixels(image: Image.Image, data: bytes) -> Image.Image:
+    """Return the decoded ``image``, opened from ``data``, in the mode that it is stored in."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        return decode_jpeg(image, data)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.in_native_order(image)
+    image.load()
+    if image.format == "PNG":
+        _check_pixels(image, data)
+        mend_colour_key(image, data)
+    return image
+
+
 def _check_pixels(image: Image.Image, data: bytes) -> None:
     """Refuse a PNG whose pixels end too early: Pillow says nothing and leaves the rest black, which is cheap to see."""
-    if image.format != "PNG":
-        return
     last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
     if (image.info.get("interlace") or not last.any()) and not png.has_all_pixels(data):
         raise ValueError("its pixels end too early")
 
 
-def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
-    """Return the decoded ``image``, of a file with pictures of ``size``, upright and RGB."""
-    turn = turn_of(image)
-    width, height = reversed(size) if turn in ON_ITS_SIDE else size
+def _picture(image: Image.Image, turn: Image.Transpose | None, size: tuple[int, int], canvas: Canvas | None) -> Picture:
+    """Return the decoded ``image``, of a file with pictures of ``size``, on its canvas, upright and RGB."""
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         grey = grey_to_8_bits(image)
         image.close()
         image = grey
+    if canvas:
+        image, size = _on_canvas(as_rgb(image), canvas), (canvas.width, canvas.height)
+    width, height = reversed(size) if turn in ON_ITS_SIDE else size
     as_it_is = image.mode == "RGB" and turn is None and not image.has_transparency_data
     if prod(image.size) > LARGE and not as_it_is:
         return Picture(by_bands(image, as_rgb, turn), width, height)
@@ -91,11 +100,11 @@ def _picture(image: Image.Image, size: tuple[int, int]) -> Picture:
     return Picture(rgb if turn is None else rgb.transpose(turn), width, height)
 
 
-def _on_canvas(picture: Picture, canvas: Canvas) -> Picture:
+def _on_canvas(image: Image.Image, canvas: Canvas) -> Image.Image:
     """Return the first frame of an animation where it belongs: around it there is nothing, so white."""
     white = Image.new("RGB", (canvas.width, canvas.height), "white")
-    white.paste(picture.image, (canvas.left, canvas.top))
-    return Picture(white, canvas.width, canvas.height)
+    white.paste(image, (canvas.left, canvas.top))
+    return white
 
 
 def _reason(exc: BaseException) -> str:

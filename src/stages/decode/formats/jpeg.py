@@ -1,12 +1,13 @@
-"""JPEG: the segments before the pixels, and how many scans they come in."""
+"""JPEG: the segments before the pixels, the kind of coding, and the scans that the pixels come in."""
 
 import re
 import struct
 from typing import Final
 
-from src.stages.decode.formats.scan import Scan
+from src.errors import UnsupportedImage
+from src.stages.decode.formats.scan import Scan, unsupported
 
-__all__ = ["scan"]
+__all__ = ["has_all_scans", "scan"]
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 _SEGMENT: Final = struct.Struct(">BBH")  # 0xff, marker, length from here on
@@ -15,7 +16,20 @@ _QUANTIZATION: Final = 0xDB
 _EXIF: Final = 0xE1
 _FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC3, 0xC9, 0xCB})
-_WITHOUT_LENGTH: Final = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
+_WITHOUT_LENGTH: Final = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xF7), *range(0xF8, 0xFE)})
+_OTHER_CODINGS: Final = {
+    0xC5: "hierarchical",
+    0xC6: "hierarchical progressive",
+    0xC7: "hierarchical lossless",
+    0xCB: "lossless arithmetic-coded",
+    0xCD: "hierarchical arithmetic-coded",
+    0xCE: "hierarchical progressive arithmetic-coded",
+    0xCF: "hierarchical lossless arithmetic-coded",
+    0xF7: "lossless (JPEG-LS)",
+}
+_LOSSLESS: Final = 0xC3
+_BITS: Final = 8
+_COEFFICIENTS: Final = 64
 _MOST_SEGMENTS: Final = 2_000  # extended XMP and profiles come in pieces of 64 kB: 20 MB are 306
 _MOST_JUNK: Final = 65_536  # bytes between two segments; Pillow skips them one by one
 _MOST_TABLES: Final = 64  # segments of quantization tables
@@ -27,17 +41,25 @@ _BYTES_PER_COEFFICIENT: Final = 2
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, of which the decoder holds the coefficients, where there are several scans.
+    """Return ``data`` without junk between its segments; the decoder holds the coefficients of several scans.
 
     Raises:
         ValueError: The file has more segments, tables, pieces of EXIF, junk or scans than any encoder writes.
+        UnsupportedImage: Its pixels are coded in a way that is not decoded.
     """
-    frame, tables, exif, position = 0, 0, 0, 2
+    frame, tables, exif, position, begins = 0, 0, 0, 2, 0
+    kept: list[bytes] = []
     for _ in range(_MOST_SEGMENTS):
-        position = _next_marker(data, position)
+        expected, position = position, _next_marker(data, position)
+        if data[expected:position].strip(b"\xff"):  # nothing but filling may stand there
+            kept, begins = [*kept, data[begins:expected]], position
         _, marker, length = _SEGMENT.unpack_from(data, position)
         if marker == _SCAN:
-            return Scan(data, _scans(data, frame, position))
+            whole = b"".join((*kept, data[begins:])) if kept else data
+            lossless = data[frame + 1] == _LOSSLESS  # simplejpeg would write beyond a smaller picture
+            return Scan(whole, _scans(data, frame, position), scalable=not lossless)
+        if marker in _OTHER_CODINGS or (marker in _FRAMES and data[position + 4] != _BITS):
+            raise _not_decoded(data, marker, position)
         if marker in _WITHOUT_LENGTH:
             position += 2
             continue
@@ -51,6 +73,37 @@ def scan(data: bytes) -> Scan:
             raise ValueError("it repeats its tables or its EXIF block too often")
         position += max(length, 2) + 2
     raise ValueError(f"it has more than {_MOST_SEGMENTS} segments before its pixels")
+
+
+def has_all_scans(data: bytes) -> bool:
+    """Tell whether every coefficient of every component comes in a scan of ``data``, with all of its bits.
+
+    It is so in a file without its end marker that lacks nothing else; a progressive one could end between two scans.
+    """
+    frame, missing, at = 0, dict[int, set[int]](), 2
+    while (match := _MARKER.search(data, at)) and match.end() + 2 <= len(data):
+        at, marker, length = match.start(), *_SEGMENT.unpack_from(data, match.start())[1:]
+        if marker in _WITHOUT_LENGTH:
+            at += 2
+            continue
+        if marker in _FRAMES:
+            frame = marker
+            components = data[at + 10 : at + 10 + 3 * data[at + 9] : 3]
+            missing = {component: set(range(_COEFFICIENTS)) for component in components}
+        elif marker == _SCAN:
+            chosen = data[at + 5 : at + 5 + 2 * data[at + 4] : 2]
+            first, last, bits = data[at + 2 + length - 3 : at + 2 + length]
+            for component in chosen if frame in _SEQUENTIAL or not bits & 15 else ():
+                whole = set(range(_COEFFICIENTS)) if frame in _SEQUENTIAL else set(range(first, last + 1))
+                missing[component] -= whole
+        at += 2 + length
+    return bool(missing) and not any(missing.values())
+
+
+def _not_decoded(data: bytes, marker: int, position: int) -> UnsupportedImage:
+    bits = data[position + 4]
+    coding = _OTHER_CODINGS.get(marker, f"{bits}-bit" + " lossless" * (marker == _LOSSLESS))
+    return unsupported(f"a {coding} JPEG file", "a baseline or progressive JPEG file of 8 bits a sample")
 
 
 def _next_marker(data: bytes, position: int) -> int:

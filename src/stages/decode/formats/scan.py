@@ -22,12 +22,13 @@ class Scan:
     """What the decoder is to be given: the file, mended or cut to its first picture.
 
     ``held`` is how many bytes per announced pixel the decoder holds beside the decoded picture. ``canvas`` is None
-    where the picture covers all of it.
+    where the picture covers all of it. ``scalable`` says whether a JPEG file can be decoded at a part of its size.
     """
 
     data: bytes
     held: float = 0.0
     canvas: Canvas | None = None
+    scalable: bool = True
 
 
 def unsupported(kind: str, instead: str) -> UnsupportedImage:
