@@ -11,7 +11,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from src.errors import BrokenImage, RequestError
 from src.stages.decode.formats import png, scan, tiff
-from src.stages.decode.formats.scan import Canvas
+from src.stages.decode.formats.scan import Canvas, unsupported
 from src.stages.decode.jpeg_pixels import decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
@@ -29,6 +29,9 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which nobody reads
 
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
+# Formats whose decoders tell what they do not know from what is damaged.
+_NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
+_INSTEAD: Final = "a JPEG or PNG file"
 
 
 def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> Picture:
@@ -61,6 +64,10 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
     except RequestError:
         raise
     except Exception as exc:
+        if name in _NAMING and "unsupported" in str(exc).lower():
+            raise unsupported(
+                f"{_NAMING[name]} of a kind that its decoder does not know ({_reason(exc)})", _INSTEAD
+            ) from exc
         raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
 
 

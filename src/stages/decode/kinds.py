@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from src.errors import UnsupportedImage
+from src.stages.decode.other_kinds import kind_of, raw_of
 
 _HAS_HEIF: Final = find_spec("pillow_heif") is not None  # an optional extra
 if _HAS_HEIF:
@@ -37,8 +38,11 @@ def recognize(data: bytes) -> str:
     Raises:
         UnsupportedImage: The bytes are none of the accepted formats.
     """
-    for name in accepted_formats():
+    kind = raw_of(data)
+    for name in accepted_formats() if kind is None else ():
         if _SIGNATURES[name].match(data):
             return name
+    kind = kind or kind_of(data)
     accepted = ", ".join(accepted_formats()).replace("HEIF", "HEIC")
-    raise UnsupportedImage(f"The picture is none of the accepted formats: send one of {accepted}.")
+    what = f"{kind}, which is not supported" if kind else "none of the accepted formats"
+    raise UnsupportedImage(f"The picture is {what}: send one of {accepted}.")

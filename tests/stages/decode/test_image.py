@@ -16,7 +16,7 @@ import skimage
 from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
-from src.stages.decode import DecodeLimits, accepted_formats, decode_base64, decode_image, kinds
+from src.stages.decode import DecodeLimits, accepted_formats, decode_base64, decode_image
 from tests.cost import cost_of
 from tests.hostile import HOSTILE
 
@@ -273,60 +273,6 @@ def test_multi_picture_jpeg_counts_as_jpeg() -> None:
 
 
 # Refusals
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x00",
-        b"\xff\xd8",
-        b"\x89PNG",
-        bytes(100),
-        b"A picture of a cat.",
-        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
-        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
-        b"<svg/>",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
-        b"\xc5\xd0\xd3\xc6\x20\x00\x00\x00",
-        b"8BPS\0\1",
-        b"\x1f\x8b\x08\0<svg",
-        b"gimp xcf v011",
-        b"\x0a\x05\x01\x08",
-        b"DDS \x7c\0\0\0",
-        b"icns\0\0\1\0",
-        b"\xd7\xcd\xc6\x9a\0\0",
-        b"\x01\0\0\0\x6c\0\0\0",
-        b"#define im_width 8\n#define im_height 8\n",
-        b"/* XPM */\nstatic char *x[] = {",
-        b"\x89HDF\r\n\x1a\n",
-        b"GRIB\0\0\0\1",
-        b"qoif\0\0\0\x10",
-        b"\x01\xda\1\1\0\3",
-        b"\x1aE\xdf\xa3",
-        b"PK\3\4",
-        b"\x80\x04\x95",
-        b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00\x01\x00 \x00",
-        b"P6\n2 1\n255\nabcdef",
-        b"SIMPLE  =                    T / FITS",
-        b"\x00\x00\x00\x0cjP  \r\n\x87\n",
-        b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom",
-        b"RIFF\x10\x00\x00\x00WAVEfmt ",
-    ],
-)
-def test_other_kinds_of_file_are_unsupported(data: bytes) -> None:
-    """Bytes that begin like no accepted format are refused with the list of those that are accepted."""
-    with pytest.raises(UnsupportedImage) as caught:
-        decoded(data, LIMITS)
-    assert all(name.replace("HEIF", "HEIC") in caught.value.message for name in accepted_formats())
-
-
-def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pillow-heif is not installed HEIC is not announced and is refused as unsupported."""
-    monkeypatch.setattr(kinds, "_HAS_HEIF", False)
-    assert accepted_formats() == ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-    with pytest.raises(UnsupportedImage, match="AVIF"):
-        decoded(SIGNATURES["HEIF"] + bytes(100), LIMITS)
 
 
 @each_format

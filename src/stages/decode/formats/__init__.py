@@ -9,7 +9,7 @@ limits of the operating system, would cost more than the decoding, and could not
 from collections.abc import Callable
 from typing import Final
 
-from src.stages.decode.formats import avif, bmp, gif, jpeg, png, tiff
+from src.stages.decode.formats import avif, bmp, gif, heif, jpeg, png, tiff
 from src.stages.decode.formats.scan import Scan
 
 __all__ = ["Scan", "scan"]
@@ -23,8 +23,7 @@ _SCANS: Final[dict[str, Callable[[bytes], Scan]]] = {
     "AVIF": avif.scan,
     # Two canvases and the frame: 4 bytes each. libwebp bounds the rest by the canvas.
     "WEBP": lambda data: Scan(data, 12.0),
-    # Planes and the frame; libheif refuses what is larger than announced, and more than 1,000 parts.
-    "HEIF": lambda data: Scan(data, 5.0),
+    "HEIF": heif.scan,
 }
 
 
