@@ -37,7 +37,7 @@ def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
     (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
     """
     box = seen_box(picture.width, picture.height, spec)
-    return NetworkInput(np.asarray(_seen_part(picture, spec)), box)
+    return NetworkInput(np.asarray(picture.srgb(_seen_part(picture, spec))), box)
 
 
 def normalize(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:

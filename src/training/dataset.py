@@ -137,7 +137,7 @@ def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
     except OSError as exc:
         return Skipped(file, exc.strerror or str(exc))
     digest = hashlib.sha256(f"{picture.image.size} ".encode() + picture.image.tobytes()).hexdigest()
-    return Photo(file, label, _resized(picture, spec), digest)
+    return Photo(file, label, picture.srgb(_resized(picture, spec)), digest)
 
 
 def _resized(picture: Picture, spec: InputSpec) -> Image.Image:

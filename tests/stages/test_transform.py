@@ -36,6 +36,14 @@ def _picture(image: Image.Image) -> Picture:
     return Picture(image, *image.size)
 
 
+def test_the_network_sees_srgb(rng: np.random.Generator) -> None:
+    """What was resized and cut from a picture in the colours of a profile is converted for the network."""
+    image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
+    spec = _spec(256, (224, 224))
+    converted = transform(Picture(image, *image.size, lambda part: part.point(lambda value: 255 - value)), spec)
+    assert np.array_equal(converted.pixels, 255 - transform(_picture(image), spec).pixels)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("resize", "crop"), RULES, ids=str)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from io import BytesIO
 from math import prod
 from typing import Final
@@ -10,15 +11,17 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from src.errors import BrokenImage, RequestError
+from src.stages.decode.cicp import profile_of
 from src.stages.decode.formats import png, scan, tiff
-from src.stages.decode.formats.scan import Canvas, unsupported
+from src.stages.decode.formats.scan import Canvas, Scan, unsupported
+from src.stages.decode.icc import to_srgb
 from src.stages.decode.jpeg_pixels import decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
 from src.stages.decode.orientation import forget_xmp, turn_of
 from src.stages.decode.rgb import as_rgb, grey_to_8_bits, mend_colour_key
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
-from src.stages.picture import Picture
+from src.stages.picture import Conversion, Picture
 
 __all__ = ["decode_image"]
 
@@ -32,6 +35,7 @@ _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 # Formats whose decoders tell what they do not know from what is damaged.
 _NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
 _INSTEAD: Final = "a JPEG or PNG file"
+_COLOURED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that profiles of RGB are for
 
 
 def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> Picture:
@@ -60,7 +64,9 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
             check_memory(image, announced, found.held, limits)
             pixels = _pixels(image, found.data)
             turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
-            return _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
+            conversion = _conversion(image, found) if pixels.mode in _COLOURED else None
+            picture = _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
+        return replace(picture, conversion=conversion)
     except RequestError:
         raise
     except Exception as exc:
@@ -82,6 +88,12 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
         _check_pixels(image, data)
         mend_colour_key(image, data)
     return image
+
+
+def _conversion(image: Image.Image, found: Scan) -> Conversion | None:
+    """Return what makes sRGB of ``image``; None if it is sRGB, or nothing is known of its colours."""
+    profile = profile_of(*found.colours) if found.colours else image.info.get("icc_profile")
+    return to_srgb(profile)
 
 
 def _check_pixels(image: Image.Image, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from src.stages.decode.formats.avif import colours
 from src.stages.decode.formats.scan import Scan, unsupported
 
 __all__ = ["scan"]
@@ -16,8 +17,9 @@ def scan(data: bytes) -> Scan:
     """Return ``data``, of which the decoder holds the planes and the frame.
 
     Raises:
+        ValueError: There are more boxes than any encoder writes.
         UnsupportedImage: There is a film in the file and no still picture.
     """
     if _FILM.match(data) and _STILL not in data:
         raise unsupported("a video (an HEVC film in an ISO container)", "a still picture of it")
-    return Scan(data, _HELD)
+    return Scan(data, _HELD, colours=colours(data))

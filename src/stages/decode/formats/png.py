@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from src.stages.decode.formats.scan import Canvas, Scan, unsupported
@@ -13,6 +14,7 @@ __all__ = ["has_all_pixels", "scan"]
 _HEAD: Final = struct.Struct(">I4s")
 _CHUNK_BYTES: Final = 12  # beside its data
 _LONGEST: Final = 2**31 - 1
+_COLOURS_BYTES: Final = 4  # of cICP: primaries, transfer, matrix, range
 _SIGNATURE_BYTES: Final = 8
 # Width and height; then which bits go with which colour type, and the only methods that there are.
 _HEADER: Final = re.compile(
@@ -63,7 +65,7 @@ def scan(data: bytes) -> Scan:
     """
     if data[_FIRST_KIND] == b"CgBI":
         raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made of")
-    view, position, metadata, seen = memoryview(data), _SIGNATURE_BYTES, 0, b""
+    view, position, metadata, seen, colours = memoryview(data), _SIGNATURE_BYTES, 0, b"", None
     for _ in range(_MOST_CHUNKS):
         if _is_cut(view, position):
             return scan(_ended(data, position, seen))
@@ -72,10 +74,13 @@ def scan(data: bytes) -> Scan:
         if kind == b"IEND":
             held = _SLOW if data[_DEPTH_AND_COLOUR] == _DEEP_RGBA else 0.0
             animated = b"acTL" in seen and b"fcTL" in seen and seen.index(b"IDAT") < seen.index(b"fcTL")
-            return _first_frame(data, held) if animated else Scan(data, held)
+            found = _first_frame(data, held) if animated else Scan(data, held)
+            return replace(found, colours=colours)
         metadata += length if kind not in {b"IDAT", b"fdAT"} else 0
         if metadata > _MOST_METADATA:
             raise ValueError(f"it has more than {_MOST_METADATA // 1_000_000} MB of metadata")
+        if kind == b"cICP" and length == _COLOURS_BYTES and b"IDAT" not in seen:
+            colours = (data[position + 8], data[position + 9])
         if kind not in seen:
             seen += kind
         position = end
