@@ -63,6 +63,11 @@ def _repeated_components(width: int, height: int, number: int) -> bytes:
     return data[:start] + data[start:-2] * number + data[-2:]
 
 
+def _spoiled(data: bytes, junk: bytes) -> bytes:
+    """Put ``junk`` between the pixels and the end marker."""
+    return data[:-2] + junk + data[-2:]
+
+
 def gif(before: bytes = b"", width: int = 16, height: int = 16) -> bytes:
     """Return a GIF file of one colour with the extensions ``before`` its picture."""
     data = saved(Image.new("P", (width, height)), "GIF")
@@ -189,6 +194,8 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "jpeg: 18 scans of a component": lambda: _repeated_components(8000, 8000, 18),
     "jpeg: empty comments": lambda: jpeg(16, 16, before=segment(0xFE, b"") * (_ROOM // 4)),
     "jpeg: empty huffman segments": lambda: jpeg(16, 16, before=segment(0xC4, b"") * (_ROOM // 4)),
+    "jpeg: codes behind the last pixel": lambda: _spoiled(jpeg(5700, 5700, "L"), bytes(range(1, 200))),
+    "jpeg: no end behind 64 megapixels": lambda: jpeg(8000, 8000)[:-2],
     "jpeg: fill bytes": lambda: jpeg(16, 16, before=b"\xff" * _ROOM),
     "jpeg: junk between segments": lambda: jpeg(16, 16, before=segment(0xFE, b"x") + bytes(_ROOM)),
     "jpeg: exif in thousands of pieces": lambda: jpeg(16, 16, before=segment(0xE1, b"Exif\0\0" + bytes(3000)) * 4600),

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from io import BytesIO
+from itertools import product
 from typing import Any, Final
 
 import imagecodecs
@@ -12,7 +13,7 @@ from PIL import Image
 
 from src.errors import BrokenImage, UnsupportedImage
 from src.stages.decode import DecodeLimits, Enough, decode_image
-from src.stages.decode.formats import jpeg
+from src.stages.decode.formats import jpeg, jpeg_rest
 from tests.hostile import segment
 from tests.places import PACKAGED_PHOTOS
 
@@ -170,6 +171,17 @@ def test_strange_values_in_segments_harm_no_pixel() -> None:
         assert np.array_equal(pixels(harmed), pixels(data))
         with pytest.raises(BrokenImage):  # and damage behind them is still found
             pixels(harmed[: len(harmed) // 2] + END)
+
+
+def test_junk_behind_a_large_photo_harms_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the codes of a photo are too many to follow, what is left tells junk from shifted pixels, mostly."""
+    monkeypatch.setattr(jpeg_rest, "_MOST_BYTES", 1000)
+    for number, ways in product(range(4), (way for way in WAYS if "progressive" not in way)):
+        data = photo(number, **ways)
+        for junk in (b"\x2a", b"Made by a camera."):
+            assert np.array_equal(pixels(data[:-2] + junk + END), pixels(data))
+        with pytest.raises(BrokenImage):
+            pixels(DAMAGES["text of chunked transfer inside"](data, 0))
 
 
 # No end

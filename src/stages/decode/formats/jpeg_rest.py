@@ -9,11 +9,12 @@ import re
 import struct
 from dataclasses import dataclass
 from math import ceil
-from typing import Final
+from typing import Final, TypeAlias
 
 __all__ = ["is_rest_of_pixels"]
 
-_MOST_BYTES: Final = 1_000_000  # followed in about a second; beyond, whatever is left counts as damage
+_MOST_BYTES: Final = 400_000  # followed in less than a second; of longer stretches only what is left is looked at
+_MOST_JUNK: Final = 256  # bytes behind a longer one
 _TABLES, _RESTART_INTERVAL = 0xC4, 0xDD
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xDA)})
 _SEQUENTIAL: Final = (0xC0, 0xC1)
@@ -23,14 +24,17 @@ _SIXTEEN_ZEROS: Final = 15  # as a run without a coefficient
 _MARKER: Final = re.compile(rb"\xff([^\x00\xff])")
 _MOST_BITS: Final = 11  # of a coefficient of 8-bit samples
 
-_Codes = list[int]  # by the next 16 bits: length << 8 | symbol; 0 where no code is
+_Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 where no code is
+_Blocks: TypeAlias = list[
+    tuple[_Codes, _Codes]
+]  # of each block of a unit: codes of its first coefficient, and of the others
 
 
 @dataclass(slots=True)
 class _Scan:
     """How the blocks of a scan are coded: for each block of a unit its codes; units in all and between restarts."""
 
-    blocks: list[tuple[_Codes, _Codes]]
+    blocks: _Blocks
     units: int
     interval: int
     start: int
@@ -45,35 +49,44 @@ def is_rest_of_pixels(data: bytes, start: int, end: int) -> bool:
     begins = max(scan.start, *(data.rfind(marker, scan.start, start) + 2 for marker in restarts))
     passed = sum(data.count(marker, scan.start, start) for marker in restarts)
     if end - begins > _MOST_BYTES:
-        return True
+        return end - start > _MOST_JUNK or _fits_somewhere(data[start - 1 : end], scan.blocks)
     units = scan.units - passed * scan.interval
-    bits = _Bits(data[begins:end].replace(b"\xff\x00", b"\xff"))
+    bits = _Bits(data[begins:end])
     if units < 1 or not all(bits.passes(scan.blocks) for _ in range(units)):
         return True
-    used = bits.position
-    while bits.left >= _BITS_OF_BYTE:
-        if not bits.passes(scan.blocks):
-            return False
-    return bits.position > used and bits.rest_is_filling()
+    return bits.ends_with_units(scan.blocks)
+
+
+def _fits_somewhere(data: bytes, blocks: _Blocks) -> bool:
+    """Tell whether from any bit of the first byte on, and from any block of a unit, ``data`` is whole units."""
+    turned = [blocks[first:] + blocks[:first] for first in range(len(blocks))]
+    return any(_Bits(data, bit).ends_with_units(order) for bit in range(_BITS_OF_BYTE) for order in turned)
 
 
 class _Bits:
-    def __init__(self, data: bytes) -> None:
-        self._data = data + b"\xff\xff\xff\xff"
-        self._end = 8 * len(data)
-        self.position = 0
+    """The coded bits of ``data`` from ``position`` on."""
 
-    @property
-    def left(self) -> int:
-        return self._end - self.position
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        plain = data.replace(b"\xff\x00", b"\xff")
+        self._data = plain + b"\xff\xff\xff\xff"
+        self._end = 8 * len(plain)
+        self.position = position
+
+    def ends_with_units(self, blocks: _Blocks) -> bool:
+        """Tell whether what is left is one unit or several, and less than a byte of ones, as it must be behind them."""
+        begins = self.position
+        while self._end - self.position >= _BITS_OF_BYTE:
+            if not self.passes(blocks):
+                return False
+        return self.position > begins and self.rest_is_filling()
 
     def rest_is_filling(self) -> bool:
         """Tell whether the bits that are left are ones, as those behind the last code must be."""
-        return self.left >= 0 and all(
+        return self.position <= self._end and all(
             self._data[at >> 3] >> (7 - (at & 7)) & 1 for at in range(self.position, self._end)
         )
 
-    def passes(self, blocks: list[tuple[_Codes, _Codes]]) -> bool:
+    def passes(self, blocks: _Blocks) -> bool:
         """Follow the codes of one unit; tell whether there were any."""
         data, position = self._data, self.position
         for first, others in blocks:
