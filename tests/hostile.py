@@ -196,6 +196,10 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "jpeg: empty huffman segments": lambda: jpeg(16, 16, before=segment(0xC4, b"") * (_ROOM // 4)),
     "jpeg: codes behind the last pixel": lambda: _spoiled(jpeg(5700, 5700, "L"), bytes(range(1, 200))),
     "jpeg: no end behind 64 megapixels": lambda: jpeg(8000, 8000)[:-2],
+    "jpeg: empty segments behind the pixels, and no end": lambda: jpeg(16, 16)[:-2] + segment(0xFE, b"") * (_ROOM // 4),
+    "jpeg: empty segments between scans": lambda: _spoiled(
+        _repeated_components(16, 16, 3).replace(b"\xff\xda", segment(0xFE, b"") * 1_000_000 + b"\xff\xda"), b"ab"
+    ),
     "jpeg: fill bytes": lambda: jpeg(16, 16, before=b"\xff" * _ROOM),
     "jpeg: junk between segments": lambda: jpeg(16, 16, before=segment(0xFE, b"x") + bytes(_ROOM)),
     "jpeg: exif in thousands of pieces": lambda: jpeg(16, 16, before=segment(0xE1, b"Exif\0\0" + bytes(3000)) * 4600),

@@ -21,6 +21,7 @@ _MOST_WARNINGS: Final = 4  # that are mended
 _END: Final = b"\xff\xd9"
 _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes it
+_BEFORE: Final = 8  # bytes, which are not all the same where pixels end
 _SCAN_PARAMETERS: Final = b"\x00\x3f\x00"
 
 
@@ -79,4 +80,6 @@ def _is_only_junk(data: bytes, number: int) -> bool:
     """Tell whether the ``number`` bytes before the end of the pixels were put there, with no pixel hurt."""
     end = data.find(_END, data.find(b"\xff\xda"))
     start = max(end - number, 0)
-    return len(set(data[start:end])) == 1 or not is_rest_of_pixels(data, start, end)
+    if len(set(data[start:end])) == 1:  # filling, unless it replaced pixels as well
+        return len(set(data[start - _BEFORE : start])) > 1
+    return not is_rest_of_pixels(data, start, end)

@@ -18,6 +18,7 @@ from tests.hostile import HOSTILE, bmp, chunk, gif, jpeg, png, segment
 LIMITS = DecodeLimits()
 # They cost little: nothing has to be refused.
 HARMLESS = {
+    "jpeg: empty segments behind the pixels, and no end",
     "jpeg: codes behind the last pixel",
     "jpeg: no end behind 64 megapixels",
     "png: exif of 65,535 tags",

@@ -10,6 +10,7 @@ from src.stages.decode.formats.scan import Scan, unsupported
 __all__ = ["has_all_scans", "scan"]
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
+_SEGMENT_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")  # of one with a length
 _SEGMENT: Final = struct.Struct(">BBH")  # 0xff, marker, length from here on
 _SCAN: Final = 0xDA
 _QUANTIZATION: Final = 0xDB
@@ -29,6 +30,8 @@ _OTHER_CODINGS: Final = {
 }
 _LOSSLESS: Final = 0xC3
 _BITS: Final = 8
+_COMPONENTS: Final = (1, 3, 4)
+_LATE_HEIGHT: Final = b"\xff\xdc\x00\x04"
 _COEFFICIENTS: Final = 64
 _MOST_SEGMENTS: Final = 2_000  # extended XMP and profiles come in pieces of 64 kB: 20 MB are 306
 _MOST_JUNK: Final = 65_536  # bytes between two segments; Pillow skips them one by one
@@ -65,6 +68,7 @@ def scan(data: bytes) -> Scan:
             continue
         if marker in _FRAMES:
             frame = position
+            _check_frame(data, frame)
         elif marker == _QUANTIZATION:
             tables += 1
         elif marker == _EXIF and data.startswith(b"Exif", position + 4):
@@ -81,11 +85,11 @@ def has_all_scans(data: bytes) -> bool:
     It is so in a file without its end marker that lacks nothing else; a progressive one could end between two scans.
     """
     frame, missing, at = 0, dict[int, set[int]](), 2
-    while (match := _MARKER.search(data, at)) and match.end() + 2 <= len(data):
+    for _ in range(_MOST_SEGMENTS):
+        match = _SEGMENT_MARKER.search(data, at)
+        if match is None or match.end() + 2 > len(data):
+            break
         at, marker, length = match.start(), *_SEGMENT.unpack_from(data, match.start())[1:]
-        if marker in _WITHOUT_LENGTH:
-            at += 2
-            continue
         if marker in _FRAMES:
             frame = marker
             components = data[at + 10 : at + 10 + 3 * data[at + 9] : 3]
@@ -98,6 +102,14 @@ def has_all_scans(data: bytes) -> bool:
                 missing[component] -= whole
         at += 2 + length
     return bool(missing) and not any(missing.values())
+
+
+def _check_frame(data: bytes, frame: int) -> None:
+    instead = "a JPEG file of 1, 3 or 4 components that begins with its size"
+    if data[frame + 5 : frame + 7] == b"\0\0" and _LATE_HEIGHT in data:
+        raise unsupported("a JPEG file that tells its height after its pixels", instead)
+    if (components := data[frame + 9]) not in _COMPONENTS:
+        raise unsupported(f"a JPEG file of {components} components", instead)
 
 
 def _not_decoded(data: bytes, marker: int, position: int) -> UnsupportedImage:

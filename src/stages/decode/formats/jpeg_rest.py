@@ -16,12 +16,12 @@ __all__ = ["is_rest_of_pixels"]
 _MOST_BYTES: Final = 400_000  # followed in less than a second; of longer stretches only what is left is looked at
 _MOST_JUNK: Final = 256  # bytes behind a longer one
 _TABLES, _RESTART_INTERVAL = 0xC4, 0xDD
-_WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xDA)})
 _SEQUENTIAL: Final = (0xC0, 0xC1)
 _BLOCK: Final = 64  # coefficients
 _BITS_OF_BYTE: Final = 8
 _SIXTEEN_ZEROS: Final = 15  # as a run without a coefficient
-_MARKER: Final = re.compile(rb"\xff([^\x00\xff])")
+_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])")  # of a segment with a length
+_MOST_SEGMENTS: Final = 2_000
 _MOST_BITS: Final = 11  # of a coefficient of 8-bit samples
 
 _Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 where no code is
@@ -119,10 +119,11 @@ def _last_scan(data: bytes, before: int) -> _Scan | None:
     tables: dict[int, _Codes] = {}
     frame, interval, at = 0, 0, 2
     last = data.rfind(b"\xff\xda", 0, before)
-    while (match := _MARKER.search(data, at, last)) is not None:
+    for _ in range(_MOST_SEGMENTS):
+        match = _MARKER.search(data, at, last)
+        if match is None:
+            break
         at, marker = match.end(), match[1][0]
-        if marker in _WITHOUT_LENGTH:
-            continue
         length = int.from_bytes(data[at : at + 2], "big")
         if marker == _TABLES:
             tables |= _huffman(data[at + 2 : at + length])
