@@ -9,7 +9,7 @@ from PIL import Image
 __all__ = ["Box", "Conversion", "Picture"]
 
 Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
-"""What makes sRGB of a picture in the colours of its profile."""
+"""What makes sRGB of a picture in the colors of its profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Picture:
     """An upright picture of ``width`` x ``height`` pixels.
 
     ``image`` (RGB) shows it whole; of a large JPEG file it may have been decoded at half, a quarter or an eighth of
-    that size. Its colours are those of the file: ``srgb`` makes sRGB of it, or of what was cut and resized from it,
+    that size. Its colors are those of the file: ``srgb`` makes sRGB of it, or of what was cut and resized from it,
     which is quicker.
     """
 

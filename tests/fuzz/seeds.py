@@ -77,7 +77,7 @@ def _files(name: str) -> Iterator[bytes]:
     if name == "PNG":
         text = chunk(b"tEXt", b"key\0value") + chunk(b"zTXt", b"key\0\0x\x9c\x03\0\0\0\0\1")
         yield png(20, 12, b"\4" + bytes(5000), interlace=1, before=text + chunk(b"tRNS", bytes(6)))
-        yield png(20, 12, bytes(5000), bits=16, colour=6)
+        yield png(20, 12, bytes(5000), bits=16, color=6)
 
 
 def _picture(mode: str) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The colours that a file names by numbers, ITU-T H.273 -> an ICC profile.
+"""The colors that a file names by numbers, ITU-T H.273 -> an ICC profile.
 
 PNG has them in cICP, AVIF and HEIC in nclx. Of HDR pictures the white of paper (203 cd/m2, ITU-R BT.2408) becomes
 white, and what is brighter is clipped.
@@ -36,7 +36,7 @@ _KEPT: Final = 16
 
 @lru_cache(_KEPT)
 def profile_of(primaries: int, transfer: int) -> bytes | None:
-    """Return an ICC profile of these colours; None where they are sRGB's or not known.
+    """Return an ICC profile of these colors; None where they are sRGB's or not known.
 
     Args:
         primaries: ColourPrimaries of H.273: 1 (sRGB), 9 (BT.2020), 11 and 12 (P3).

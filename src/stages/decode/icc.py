@@ -1,4 +1,4 @@
-"""The colours of an RGB profile -> sRGB."""
+"""The colors of an RGB profile -> sRGB."""
 
 from functools import lru_cache
 from io import BytesIO
@@ -11,7 +11,7 @@ from src.stages.picture import Conversion
 
 __all__ = ["to_srgb"]
 
-_MOST_BYTES: Final = 1_000_000  # of a profile; tables of 33 x 33 x 33 colours have 220 kB
+_MOST_BYTES: Final = 1_000_000  # of a profile; tables of 33 x 33 x 33 colors have 220 kB
 _SPACE: Final = slice(16, 20)
 _PROGRAM: Final = b"mpet"  # any number of steps in a few bytes, each of which takes time
 _KEPT: Final = 16  # transforms; phones and cameras have few profiles, and each is kept with its megabyte at most

@@ -19,7 +19,7 @@ from src.stages.decode.jpeg_pixels import decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
 from src.stages.decode.orientation import forget_xmp, turn_of
-from src.stages.decode.rgb import as_rgb, grey_to_8_bits, mend_colour_key
+from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
 from src.stages.picture import Conversion, Picture
 
@@ -35,7 +35,7 @@ _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 # Formats whose decoders tell what they do not know from what is damaged.
 _NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
 _INSTEAD: Final = "a JPEG or PNG file"
-_COLOURED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that profiles of RGB are for
+_COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that profiles of RGB are for
 
 
 def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> Picture:
@@ -64,7 +64,7 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
             check_memory(image, announced, found.held, limits)
             pixels = _pixels(image, found.data)
             turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
-            conversion = _conversion(image, found) if pixels.mode in _COLOURED else None
+            conversion = _conversion(image, found) if pixels.mode in _COLORED else None
             picture = _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
         return replace(picture, conversion=conversion)
     except RequestError:
@@ -86,13 +86,13 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
     image.load()
     if image.format == "PNG":
         _check_pixels(image, data)
-        mend_colour_key(image, data)
+        mend_color_key(image, data)
     return image
 
 
 def _conversion(image: Image.Image, found: Scan) -> Conversion | None:
-    """Return what makes sRGB of ``image``; None if it is sRGB, or nothing is known of its colours."""
-    profile = profile_of(*found.colours) if found.colours else image.info.get("icc_profile")
+    """Return what makes sRGB of ``image``; None if it is sRGB, or nothing is known of its colors."""
+    profile = profile_of(*found.colors) if found.colors else image.info.get("icc_profile")
     return to_srgb(profile)
 
 
@@ -106,9 +106,9 @@ def _check_pixels(image: Image.Image, data: bytes) -> None:
 def _picture(image: Image.Image, turn: Image.Transpose | None, size: tuple[int, int], canvas: Canvas | None) -> Picture:
     """Return the decoded ``image``, of a file with pictures of ``size``, on its canvas, upright and RGB."""
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        grey = grey_to_8_bits(image)
+        gray = gray_to_8_bits(image)
         image.close()
-        image = grey
+        image = gray
     if canvas:
         image, size = _on_canvas(as_rgb(image), canvas), (canvas.width, canvas.height)
     width, height = reversed(size) if turn in ON_ITS_SIDE else size

@@ -16,7 +16,7 @@ from src.stages.decode.formats.jpeg_rest import is_rest_of_pixels
 
 __all__ = ["decode_jpeg"]
 
-_COLOURS: Final = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_COLORS: Final = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MOST_WARNINGS: Final = 4  # that are mended
 _END: Final = b"\xff\xd9"
 _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
@@ -50,7 +50,7 @@ def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image:
 
 def _decoded(image: Image.Image, data: bytes, *, strict: bool = True) -> Image.Image:
     pixels = simplejpeg.decode_jpeg(
-        data, _COLOURS[image.mode], min_height=image.height, min_width=image.width, strict=strict
+        data, _COLORS[image.mode], min_height=image.height, min_width=image.width, strict=strict
     )
     if image.mode == "RGB":
         return Image.fromarray(pixels)

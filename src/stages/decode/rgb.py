@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.stages.decode.strips import strips
 
-__all__ = ["as_rgb", "grey_to_8_bits", "mend_colour_key"]
+__all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key"]
 
 _BITS_TAG: Final = 0x0102
 _PHOTOMETRIC_TAG: Final = 0x0106
@@ -20,8 +20,8 @@ _PNG_BIT_DEPTH: Final = 24  # where it stands in the file
 _WHITE_LEVELS: Final = (1.0, 255.0, 65_535.0, 4_294_967_295.0)
 
 
-def mend_colour_key(image: Image.Image, data: bytes) -> None:
-    """Bring the transparent colour of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
+def mend_color_key(image: Image.Image, data: bytes) -> None:
+    """Bring the transparent color of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
     key = image.info.get("transparency")
     if image.format != "PNG" or key is None:
         return
@@ -43,15 +43,15 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Return ``image``, grey in 16 or 32 bits or in floats, in 8 bits."""
+def gray_to_8_bits(image: Image.Image) -> Image.Image:
+    """Return ``image``, gray in 16 or 32 bits or in floats, in 8 bits."""
     tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
-    grey = Image.new("L", image.size)
+    gray = Image.new("L", image.size)
     if image.mode.startswith("I;16"):
         shades = _shades_of_16_bits(image, tags)
         for top, strip in strips(image):
-            grey.paste(Image.fromarray(np.take(shades, np.asarray(strip), mode="clip")), (0, top))
-        return grey
+            gray.paste(Image.fromarray(np.take(shades, np.asarray(strip), mode="clip")), (0, top))
+        return gray
     unsigned = image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1
     peak = max((float(_values(strip, unsigned).max(initial=0.0)) for _, strip in strips(image)), default=0.0)
     white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
@@ -59,12 +59,12 @@ def grey_to_8_bits(image: Image.Image) -> Image.Image:
     for top, strip in strips(image):
         values = np.clip(_values(strip, unsigned) / white, 0.0, 1.0) * 255.0
         shade = np.rint(255.0 - values if inverted else values).astype(np.uint8)
-        grey.paste(Image.fromarray(shade), (0, top))
-    return grey
+        gray.paste(Image.fromarray(shade), (0, top))
+    return gray
 
 
 def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # noqa: FBT001
-    """Return the values of a grey picture, 0 where there is no number."""
+    """Return the values of a gray picture, 0 where there is no number."""
     stored = np.asarray(strip)
     values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed ones
     return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)

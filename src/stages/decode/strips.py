@@ -1,4 +1,4 @@
-"""Large pictures a strip of rows and a band of colour at a time: no second copy of the whole is ever held."""
+"""Large pictures a strip of rows and a band of color at a time: no second copy of the whole is ever held."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

@@ -1,4 +1,4 @@
-"""Pictures in the colours of a profile, or of numbers in their container, become sRGB; all others stay as they are."""
+"""Pictures in the colors of a profile, or of numbers in their container, become sRGB; all others stay as they are."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -90,7 +90,7 @@ def shown(data: bytes, enough: Enough | None = None) -> npt.NDArray[np.int16]:
     [(P3, srgb_curve, P3_PROFILE), (ADOBE, lambda light: light ** (256 / 563), ADOBE_PROFILE)],
     ids=["Display P3", "Adobe RGB"],
 )
-def test_the_colours_of_a_profile_become_those_of_srgb(name: str, corners: Corners, curve: Any, profile: bytes) -> None:
+def test_the_colors_of_a_profile_become_those_of_srgb(name: str, corners: Corners, curve: Any, profile: bytes) -> None:
     """A photo in Display P3 or Adobe RGB is shown as the same photo in sRGB, in every format that has profiles."""
     stored = in_space(photo(), corners, curve)
     result = shown(saved(stored, name, icc_profile=profile, **(LOSSLESS | LOSSY)[name]))
@@ -99,20 +99,20 @@ def test_the_colours_of_a_profile_become_those_of_srgb(name: str, corners: Corne
     assert before.mean() > 2.5
     assert after.mean() < (0.6 if name in LOSSLESS else 1.6)
     if name in LOSSLESS:
-        assert np.quantile(after, 0.999) <= 3  # dark colours have few levels
+        assert np.quantile(after, 0.999) <= 3  # dark colors have few levels
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P"])
-def test_every_mode_with_colours_is_converted(mode: str) -> None:
+def test_every_mode_with_colors_is_converted(mode: str) -> None:
     """Palettes and pictures with opacity are converted as well; what is transparent is white."""
-    colours = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
+    colors = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
     tiles = np.kron(np.arange(4).reshape(2, 2), np.ones((8, 8), int))
-    stored = in_space(colours[tiles], P3)
+    stored = in_space(colors[tiles], P3)
     stored = stored.convert("RGBA") if mode == "RGBA" else stored.quantize(4)
     if mode == "RGBA":
         stored.paste((0, 0, 0, 0), (0, 0, 8, 8))
     result = shown(saved(stored, "PNG", icc_profile=P3_PROFILE))
-    expected = colours[tiles].astype(int)
+    expected = colors[tiles].astype(int)
     if mode == "RGBA":
         expected[:8, :8] = 255
     assert np.abs(result - expected).max() <= 2
@@ -174,8 +174,8 @@ def test_pictures_in_srgb_stay_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16", "CMYK"])
-def test_grey_and_cmyk_pictures_stay_bit_for_bit(mode: str) -> None:
-    """A profile of RGB has nothing to say about grey, nor about inks."""
+def test_gray_and_cmyk_pictures_stay_bit_for_bit(mode: str) -> None:
+    """A profile of RGB has nothing to say about gray, nor about inks."""
     base = Image.fromarray(photo())
     deep = Image.fromarray(np.asarray(base.convert("L")) * np.uint16(257))
     stored = deep if mode == "I;16" else base.convert(mode)
@@ -198,7 +198,7 @@ def test_profiles_that_were_seen_are_kept_up_to_a_number() -> None:
 
 @pytest.mark.parametrize("entries", [10, 32_000])
 def test_a_profile_costs_little(entries: int) -> None:
-    """The largest curves, and colour tables, are read in a fraction of a second and little memory."""
+    """The largest curves, and color tables, are read in a fraction of a second and little memory."""
     curve = struct.pack(">4s4xI", b"curv", entries) + np.linspace(0, 65_535, entries).astype(">u2").tobytes()
     grid = 9 if entries < 100 else 41
     table = np.random.default_rng(0).integers(0, 256, grid**3 * 3, np.uint8).tobytes()
@@ -222,24 +222,24 @@ def test_a_profile_costs_little(entries: int) -> None:
 # Named by numbers
 
 
-def with_colours(data: bytes, primaries: int, transfer: int) -> bytes:
+def with_colors(data: bytes, primaries: int, transfer: int) -> bytes:
     """Return a PNG file with the chunk cICP."""
     return data[:33] + chunk(b"cICP", bytes([primaries, transfer, 0, 1])) + data[33:]
 
 
 @pytest.mark.parametrize(("primaries", "corners"), [(12, P3), (9, BT2020)])
-def test_the_colours_of_cicp_become_those_of_srgb(primaries: int, corners: Corners) -> None:
+def test_the_colors_of_cicp_become_those_of_srgb(primaries: int, corners: Corners) -> None:
     """A PNG that names Display P3 or BT.2020 by numbers is converted, whatever profile it has beside."""
     stored = in_space(photo(), corners)
     for profile in (None, ADOBE_PROFILE):
-        result = shown(with_colours(saved(stored, "PNG", icc_profile=profile), primaries, 13))
+        result = shown(with_colors(saved(stored, "PNG", icc_profile=profile), primaries, 13))
         assert np.abs(result - photo()).mean() < 0.8
 
 
 def test_srgb_by_numbers_comes_before_a_profile() -> None:
     """A PNG that names sRGB stays bit for bit, and so does one of unknown numbers."""
     for numbers in ((1, 13), (1, 1), (2, 2), (12, 2), (255, 255)):
-        data = with_colours(saved(Image.fromarray(photo()), "PNG", icc_profile=P3_PROFILE), *numbers)
+        data = with_colors(saved(Image.fromarray(photo()), "PNG", icc_profile=P3_PROFILE), *numbers)
         assert np.array_equal(shown(data), photo())
 
 
@@ -248,7 +248,7 @@ def test_transfer_curves(transfer: int) -> None:
     """Gamma 2.2 and 2.8, linear light and television's curve, which is taken for sRGB's, are told apart."""
     exponent = {4: 2.2, 5: 2.8, 8: 1.0}.get(transfer)
     stored = in_space(photo(), P3, srgb_curve if exponent is None else lambda light: light ** (1 / exponent))
-    result = shown(with_colours(saved(stored, "PNG"), 12, transfer))
+    result = shown(with_colors(saved(stored, "PNG"), 12, transfer))
     bright = photo() > 60  # linear light has hardly a level for what is darker
     assert np.abs(result - photo())[bright].mean() < 1
 
@@ -265,7 +265,7 @@ def test_transfer_curves(transfer: int) -> None:
 def test_hdr_pictures_have_the_white_of_paper(transfer: int, levels: list[int], expected: list[int]) -> None:
     """In PQ and HLG 203 cd/m2 become white; brighter light is clipped, darker light is as dark as it is."""
     row = np.repeat(np.array(levels, np.uint8)[np.newaxis, :, np.newaxis], 3, axis=2)
-    result = shown(with_colours(saved(Image.fromarray(row), "PNG"), 1, transfer))
+    result = shown(with_colors(saved(Image.fromarray(row), "PNG"), 1, transfer))
     assert np.abs(result[0, :, 1] - expected).max() <= 3
 
 

@@ -44,8 +44,8 @@ LOSSY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
 OPTIONS: Final[dict[str, dict[str, Any]]] = {name: {"quality": 95} for name in LOSSY}
 
 QUADRANTS: Final[Pixels] = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((16, 32), np.uint8))
-COLOURS: Final[Pixels] = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
-GREYS: Final[Pixels] = np.array([230, 20, 60, 100], np.uint8)
+COLORS: Final[Pixels] = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
+GRAYS: Final[Pixels] = np.array([230, 20, 60, 100], np.uint8)
 
 
 def decoded(data: bytes, limits: DecodeLimits) -> Image.Image:
@@ -92,7 +92,7 @@ def case_table() -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize(("name", "mode", "orientation"), case_table())
 def test_every_format_mode_and_orientation_gives_the_same_picture(name: str, mode: str, orientation: int) -> None:
-    """A picture stored in any mode and turned any way comes out upright, in RGB, with its own colours."""
+    """A picture stored in any mode and turned any way comes out upright, in RGB, with its own colors."""
     picture = in_mode(as_stored(QUADRANTS, orientation), mode)
     result = decoded(saved(picture, name, orientation), LIMITS)
     expected = expected_quadrants(mode)
@@ -113,21 +113,21 @@ def test_the_orientations_are_told_apart() -> None:
 def test_orientation_out_of_range_counts_as_upright(orientation: int) -> None:
     """An orientation number that EXIF does not define leaves the picture as it is stored."""
     result = decoded(saved(in_mode(QUADRANTS, "RGB"), "PNG", orientation), LIMITS)
-    assert greatest_difference(result, COLOURS[QUADRANTS]) == 0
+    assert greatest_difference(result, COLORS[QUADRANTS]) == 0
 
 
 def test_big_endian_16_bit_tiff() -> None:
-    """A 16-bit grey TIFF in Motorola byte order is read like one in Intel byte order."""
-    data = saved(Image.fromarray((GREYS[QUADRANTS] * np.uint16(257)).astype(">u2")), "TIFF")
+    """A 16-bit gray TIFF in Motorola byte order is read like one in Intel byte order."""
+    data = saved(Image.fromarray((GRAYS[QUADRANTS] * np.uint16(257)).astype(">u2")), "TIFF")
     assert data.startswith(b"MM")
     assert greatest_difference(decoded(data, LIMITS), expected_quadrants("L")) == 0
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled_by_its_full_range(name: str) -> None:
-    """White in 16 bits is 65535 even when the picture has nothing brighter than a dark grey."""
+def test_16_bit_gray_is_scaled_by_its_full_range(name: str) -> None:
+    """White in 16 bits is 65535 even when the picture has nothing brighter than a dark gray."""
     data = saved(Image.fromarray(np.array([[0, 257, 2570, 25_700]], np.uint16)), name)
-    assert grey_row(data) == [0, 1, 10, 100]
+    assert gray_row(data) == [0, 1, 10, 100]
 
 
 @pytest.mark.parametrize(
@@ -144,29 +144,29 @@ def test_16_bit_grey_is_scaled_by_its_full_range(name: str) -> None:
         (np.array([0, 2**31 - 1], np.int32), [0, 127]),
     ],
 )
-def test_white_of_32_bit_grey_is_the_customary_one(values: npt.NDArray[Any], expected: list[int]) -> None:
+def test_white_of_32_bit_gray_is_the_customary_one(values: npt.NDArray[Any], expected: list[int]) -> None:
     """Integers and floats are scaled to the first customary white level; NaN and negative values are black."""
-    assert grey_row(saved(Image.fromarray(values[np.newaxis]), "TIFF")) == expected
+    assert gray_row(saved(Image.fromarray(values[np.newaxis]), "TIFF")) == expected
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1), (32, 2**32 - 1)])
-def test_unsigned_grey_tiff_of_every_depth(bits: int, white: int) -> None:
-    """An unsigned grey TIFF shows 0 as black, the greatest number as white and 2/3 of it as light grey."""
+def test_unsigned_gray_tiff_of_every_depth(bits: int, white: int) -> None:
+    """An unsigned gray TIFF shows 0 as black, the greatest number as white and 2/3 of it as light gray."""
     values = np.array([0, white // 3 * 2, white], f"<u{bits // 8}")
-    assert grey_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
+    assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
 
 
 def test_12_bit_tiff() -> None:
     """White in a 12-bit TIFF, as microscopes and X-ray detectors write it, is 4095."""
     rows = bytes.fromhex("fff000aaa555")
-    assert grey_row(tiff({256: 4, 257: 1, 258: 12, 262: 1, 277: 1}, rows)) == [255, 0, 170, 85]
+    assert gray_row(tiff({256: 4, 257: 1, 258: 12, 262: 1, 277: 1}, rows)) == [255, 0, 170, 85]
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1)])
 def test_tiff_where_white_is_zero(bits: int, white: int) -> None:
     """A TIFF that declares 0 to be white (X-ray scans do) is not shown as its negative."""
     values = np.array([0, white // 3, white], f"<u{bits // 8}")
-    assert grey_row(tiff({256: 3, 257: 1, 258: bits, 262: 0, 277: 1}, values.tobytes())) == [255, 170, 0]
+    assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 0, 277: 1}, values.tobytes())) == [255, 170, 0]
 
 
 def test_cmyk_jpeg_as_adobe_writes_it() -> None:
@@ -223,14 +223,14 @@ def test_palette_with_alpha_in_tiff() -> None:
 
 @pytest.mark.parametrize("name", ["GIF", "PNG"])
 def test_one_transparent_palette_entry(name: str) -> None:
-    """The transparent colour of a palette becomes white and the other colours stay."""
+    """The transparent color of a palette becomes white and the other colors stay."""
     result = decoded(saved(in_mode(QUADRANTS, "P"), name, transparency=1), LIMITS)
     assert result.getpixel((0, 0)) == (220, 30, 30)
     assert result.getpixel((63, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(
-    ("bits", "colour", "key", "row", "expected"),
+    ("bits", "color", "key", "row", "expected"),
     [
         (1, 0, (0,), b"\x40", [255, 255]),
         (2, 0, (1,), b"\x60", [255, 170]),
@@ -242,12 +242,12 @@ def test_one_transparent_palette_entry(name: str) -> None:
         (16, 2, (0x55AA,) * 3, b"\x55\xaa" * 3 + b"\xaa\xaa" * 3, [255, 170]),
     ],
 )
-def test_transparent_colour_of_a_png(
-    bits: int, colour: int, key: tuple[int, ...], row: bytes, expected: list[int]
+def test_transparent_color_of_a_png(
+    bits: int, color: int, key: tuple[int, ...], row: bytes, expected: list[int]
 ) -> None:
-    """The one colour that a PNG declares transparent is white, and no other colour is, at every bit depth."""
+    """The one color that a PNG declares transparent is white, and no other color is, at every bit depth."""
     transparent = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
-    assert grey_row(png(2, 1, bits, colour, transparent, b"\x00" + row)) == expected
+    assert gray_row(png(2, 1, bits, color, transparent, b"\x00" + row)) == expected
 
 
 # Several pictures in one file
@@ -256,7 +256,7 @@ def test_transparent_colour_of_a_png(
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in ("JPEG", "BMP")])
 def test_only_the_first_frame_counts(name: str) -> None:
     """Of an animation or a file of several pages the first picture is decoded."""
-    first, second = (Image.new("RGB", (32, 16), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, name, save_all=True, append_images=[second])
     with Image.open(BytesIO(data)) as written:
         assert getattr(written, "n_frames", 1) == 2
@@ -265,7 +265,7 @@ def test_only_the_first_frame_counts(name: str) -> None:
 
 def test_multi_picture_jpeg_counts_as_jpeg() -> None:
     """An MPO file, as cameras with two lenses write it, is decoded as its first JPEG."""
-    first, second = (Image.new("RGB", (32, 16), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, "MPO", save_all=True, append_images=[second])
     result = decoded(data, LIMITS)
     assert result.mode == "RGB"
@@ -325,7 +325,7 @@ def test_the_reason_of_a_refusal_reads_well() -> None:
 def test_damaged_exif_does_not_cost_the_picture(name: str, damage: bytes) -> None:
     """A picture whose EXIF block is unreadable is decoded all the same."""
     data = with_damaged_exif(name, damage)
-    assert mean_difference(decoded(data, LIMITS), COLOURS[QUADRANTS]) < 4
+    assert mean_difference(decoded(data, LIMITS), COLORS[QUADRANTS]) < 4
 
 
 # Limits
@@ -452,31 +452,31 @@ def as_stored(upright: Pixels, orientation: int) -> Pixels:
 
 
 def in_mode(quadrants: Pixels, mode: str) -> Image.Image:
-    """Return a picture of mode ``mode`` with the colour or grey of each quadrant number."""
-    grey = GREYS[quadrants]
+    """Return a picture of mode ``mode`` with the color or gray of each quadrant number."""
+    gray = GRAYS[quadrants]
     size = quadrants.shape[1], quadrants.shape[0]
     if mode in ("1", "L", "LA"):
-        return Image.fromarray(grey).convert("L").point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode)
+        return Image.fromarray(gray).convert("L").point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode)
     if mode in ("P", "PA"):
         picture = Image.frombytes("P", size, quadrants.tobytes())
-        picture.putpalette(COLOURS.tobytes())
+        picture.putpalette(COLORS.tobytes())
         return picture.convert(mode)
     if mode == "CMYK":
-        inks = np.concatenate([255 - COLOURS[quadrants], np.zeros((*quadrants.shape, 1), np.uint8)], axis=2)
+        inks = np.concatenate([255 - COLORS[quadrants], np.zeros((*quadrants.shape, 1), np.uint8)], axis=2)
         return Image.frombytes("CMYK", size, inks.tobytes())
-    deep = {"I;16": grey * np.uint16(257), "I": grey * np.int32(257), "F": grey / np.float32(255)}
-    return Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(COLOURS[quadrants]).convert(mode)
+    deep = {"I;16": gray * np.uint16(257), "I": gray * np.int32(257), "F": gray / np.float32(255)}
+    return Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(COLORS[quadrants]).convert(mode)
 
 
 def expected_quadrants(mode: str) -> Pixels:
     """Return the RGB pixels of the upright test picture after it was stored in ``mode``."""
     if mode == "1":
-        grey = np.where(GREYS > 127, 255, 0).astype(np.uint8)[QUADRANTS]
+        gray = np.where(GRAYS > 127, 255, 0).astype(np.uint8)[QUADRANTS]
     elif mode in ("L", "LA", "I;16", "I", "F"):
-        grey = GREYS[QUADRANTS]
+        gray = GRAYS[QUADRANTS]
     else:
-        return COLOURS[QUADRANTS]
-    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+        return COLORS[QUADRANTS]
+    return np.repeat(gray[..., np.newaxis], 3, axis=2)
 
 
 def saved(picture: Image.Image, name: str, orientation: int = 1, **options: Any) -> bytes:
@@ -494,7 +494,7 @@ def with_damaged_exif(name: str, damage: bytes) -> bytes:
     """Return the upright test picture with an EXIF block that begins with ``damage``."""
     picture = in_mode(QUADRANTS, "RGB")
     if name == "PNG":  # by hand: its chunks have check sums, and those are to be right
-        rows = b"".join(b"\x00" + row.tobytes() for row in COLOURS[QUADRANTS])
+        rows = b"".join(b"\x00" + row.tobytes() for row in COLORS[QUADRANTS])
         return png(64, 32, 8, 2, chunk(b"eXIf", damage), rows)
     exif = Image.Exif()
     exif[0x010E] = "a description"
@@ -513,9 +513,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, bits: int, colour: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917
+def png(width: int, height: int, bits: int, color: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917
     """Return a PNG file with any header, ``chunks`` before the picture, and filtered ``rows``."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return SIGNATURES["PNG"] + header + chunks + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -527,8 +527,8 @@ def tiff(tags: dict[int, int], data: bytes) -> bytes:
     return b"II*\x00" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + data
 
 
-def grey_row(data: bytes) -> list[int]:
-    """Decode ``data`` and return the shades of its first row, which has no colour."""
+def gray_row(data: bytes) -> list[int]:
+    """Decode ``data`` and return the shades of its first row, which has no color."""
     row = np.asarray(decoded(data, LIMITS))[0]
     assert (row == row[:, :1]).all()
     return [int(value) for value in row[:, 0]]

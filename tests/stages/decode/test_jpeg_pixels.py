@@ -70,7 +70,7 @@ def test_every_sampling_is_decoded(factors: int) -> None:
     at = file.index(b"\xff\xc0") + 11
     data = (
         file[:at] + bytes([factors]) + file[at + 1 : scan_of(file)] + bytes(60_000) + END
-    )  # grey, as long as it takes
+    )  # gray, as long as it takes
     with Image.open(BytesIO(data)) as image:
         expected = np.asarray(image)
     try:

@@ -9,7 +9,7 @@ from typing import Final
 
 from src.stages.decode.formats.scan import Scan
 
-__all__ = ["boxes", "colours", "scan"]
+__all__ = ["boxes", "colors", "scan"]
 
 _PARENTS: Final = frozenset({b"meta", b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp", b"ipco"})
 _HEAD_BYTES: Final = 8  # size and kind
@@ -47,10 +47,10 @@ def scan(data: bytes) -> Scan:
             coded += _coded_pixels(data[start : start + _FIRST_BYTES])
     if coded > _MOST_CODED * announced + _SPARE_PIXELS:
         raise ValueError("its coded pictures are larger than it announces")
-    return Scan(data, _HELD, colours=colours(data))
+    return Scan(data, _HELD, colors=colors(data))
 
 
-def colours(data: bytes) -> tuple[int, int] | None:
+def colors(data: bytes) -> tuple[int, int] | None:
     """Return the primaries and the transfer that the file names by numbers, None where it has a profile."""
     named = [bytes(box[:8]) for kind, box in boxes(memoryview(data)) if kind == b"colr"]
     if any(box[:4] in {b"prof", b"rICC"} for box in named):

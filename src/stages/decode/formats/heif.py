@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from src.stages.decode.formats.avif import colours
+from src.stages.decode.formats.avif import colors
 from src.stages.decode.formats.scan import Scan, unsupported
 
 __all__ = ["scan"]
@@ -22,4 +22,4 @@ def scan(data: bytes) -> Scan:
     """
     if _FILM.match(data) and _STILL not in data:
         raise unsupported("a video (an HEVC film in an ISO container)", "a still picture of it")
-    return Scan(data, _HELD, colours=colours(data))
+    return Scan(data, _HELD, colors=colors(data))

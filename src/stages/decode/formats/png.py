@@ -14,9 +14,9 @@ __all__ = ["has_all_pixels", "scan"]
 _HEAD: Final = struct.Struct(">I4s")
 _CHUNK_BYTES: Final = 12  # beside its data
 _LONGEST: Final = 2**31 - 1
-_COLOURS_BYTES: Final = 4  # of cICP: primaries, transfer, matrix, range
+_COLORS_BYTES: Final = 4  # of cICP: primaries, transfer, matrix, range
 _SIGNATURE_BYTES: Final = 8
-# Width and height; then which bits go with which colour type, and the only methods that there are.
+# Width and height; then which bits go with which color type, and the only methods that there are.
 _HEADER: Final = re.compile(
     rb"(?!\x00{4}).{4}(?!\x00{4}).{4}"
     rb"(?:[\x01\x02\x04\x08\x10]\x00|[\x08\x10][\x02\x04\x06]|[\x01\x02\x04\x08]\x03)\x00\x00[\x00\x01]",
@@ -29,10 +29,10 @@ _NUMBER_BYTES: Final = 4  # of fdAT, before the pixels
 _CANVAS_BYTES: Final = 4.0  # a pixel
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _FIELDS: Final = 16  # where those of the header begin in the file
-_COLOUR_TYPE: Final = 25
+_COLOR_TYPE: Final = 25
 _WITH_PALETTE: Final = 3
 _INTERLACED: Final = 28
-_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
+_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by color type
 # Left, top, and the steps between columns and rows: one pass over all pixels, or the seven of Adam7.
 _ONE_PASS: Final = ((0, 0, 1, 1),)
 _SEVEN_PASSES: Final = (
@@ -45,7 +45,7 @@ _SEVEN_PASSES: Final = (
     (0, 1, 1, 2),
 )
 _AT_ONCE: Final = 1_000_000
-_DEPTH_AND_COLOUR: Final = slice(24, 26)
+_DEPTH_AND_COLOR: Final = slice(24, 26)
 _DEEP_RGBA: Final = bytes([16, 6])
 _SLOW: Final = 5.0  # as if so many bytes were held: 64 megapixels would take 1.6 s
 # Pillow takes 4 microseconds for each. Encoders write pieces of 8 kB and more: 20 MB are 2,500.
@@ -65,22 +65,22 @@ def scan(data: bytes) -> Scan:
     """
     if data[_FIRST_KIND] == b"CgBI":
         raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made of")
-    view, position, metadata, seen, colours = memoryview(data), _SIGNATURE_BYTES, 0, b"", None
+    view, position, metadata, seen, colors = memoryview(data), _SIGNATURE_BYTES, 0, b"", None
     for _ in range(_MOST_CHUNKS):
         if _is_cut(view, position):
             return scan(_ended(data, position, seen))
         length, kind, end = _chunk(view, position)
         _check_order(data, kind, seen, length)
         if kind == b"IEND":
-            held = _SLOW if data[_DEPTH_AND_COLOUR] == _DEEP_RGBA else 0.0
+            held = _SLOW if data[_DEPTH_AND_COLOR] == _DEEP_RGBA else 0.0
             animated = b"acTL" in seen and b"fcTL" in seen and seen.index(b"IDAT") < seen.index(b"fcTL")
             found = _first_frame(data, held) if animated else Scan(data, held)
-            return replace(found, colours=colours)
+            return replace(found, colors=colors)
         metadata += length if kind not in {b"IDAT", b"fdAT"} else 0
         if metadata > _MOST_METADATA:
             raise ValueError(f"it has more than {_MOST_METADATA // 1_000_000} MB of metadata")
-        if kind == b"cICP" and length == _COLOURS_BYTES and b"IDAT" not in seen:
-            colours = (data[position + 8], data[position + 9])
+        if kind == b"cICP" and length == _COLORS_BYTES and b"IDAT" not in seen:
+            colors = (data[position + 8], data[position + 9])
         if kind not in seen:
             seen += kind
         position = end
@@ -158,7 +158,7 @@ def _first_frame(data: bytes, held: float) -> Scan:
 def _bytes_of_pixels(data: bytes) -> int:
     """Return how many bytes the rows of all passes take, each with the byte of its filter."""
     width, height = struct.unpack_from(">II", data, _FIELDS)
-    bits = data[_COLOUR_TYPE - 1] * _SAMPLES[data[_COLOUR_TYPE]]
+    bits = data[_COLOR_TYPE - 1] * _SAMPLES[data[_COLOR_TYPE]]
     count = 0
     for left, top, across, down in _SEVEN_PASSES if data[_INTERLACED] else _ONE_PASS:
         columns, rows = -(-max(0, width - left) // across), -(-max(0, height - top) // down)
@@ -189,7 +189,7 @@ def _check_order(data: bytes, kind: bytes, seen: bytes, length: int) -> None:
     if kind == b"IHDR" and not _HEADER.fullmatch(data, _FIELDS, _FIELDS + length):
         raise ValueError("its header has values that are not allowed")
     late = kind == b"PLTE" and b"IDAT" in seen
-    missing = kind == b"IDAT" and data[_COLOUR_TYPE] == _WITH_PALETTE and b"PLTE" not in seen
+    missing = kind == b"IDAT" and data[_COLOR_TYPE] == _WITH_PALETTE and b"PLTE" not in seen
     if late or missing:
         raise ValueError("its palette is not before its pixels")
     if kind == b"IEND" and b"IDAT" not in seen:

@@ -22,7 +22,7 @@ class Scan:
     """What the decoder is to be given: the file, mended or cut to its first picture.
 
     ``held`` is how many bytes per announced pixel the decoder holds beside the decoded picture. ``canvas`` is None
-    where the picture covers all of it. ``colours`` are its primaries and transfer, as H.273 numbers them, where the
+    where the picture covers all of it. ``colors`` are its primaries and transfer, as H.273 numbers them, where the
     container has them and they come before a profile. ``scalable`` says whether a JPEG file can be decoded at a part of
     its size.
     """
@@ -30,7 +30,7 @@ class Scan:
     data: bytes
     held: float = 0.0
     canvas: Canvas | None = None
-    colours: tuple[int, int] | None = None
+    colors: tuple[int, int] | None = None
     scalable: bool = True
 
 

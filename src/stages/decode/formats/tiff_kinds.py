@@ -42,9 +42,9 @@ _COMPRESSIONS: Final = {
     50_002: "JPEG XL",
     52_546: "JPEG XL",
 }
-_COLOURS: Final = {
-    0: "grey",
-    1: "grey",
+_COLORS: Final = {
+    0: "gray",
+    1: "gray",
     2: "RGB",
     3: "palette",
     4: "mask",
@@ -56,9 +56,9 @@ _COLOURS: Final = {
     32_844: "LogL",
     32_845: "LogLuv",
 }
-_RAW: Final = (32_803, 34_892)  # colour filter array, linear raw
+_RAW: Final = (32_803, 34_892)  # color filter array, linear raw
 _FORMATS: Final = {1: "integer", 2: "signed integer", 3: "float", 4: "untyped", 5: "complex integer", 6: "complex"}
-_COLOUR_SAMPLES: Final = {2: 3, 5: 4, 6: 3, 8: 3}
+_COLOR_SAMPLES: Final = {2: 3, 5: 4, 6: 3, 8: 3}
 _INSTEAD: Final = "a TIFF file of 8-bit RGB, or a PNG or JPEG file"
 
 
@@ -84,8 +84,8 @@ def check(directory: Directory) -> None:
 def bits_of(directory: Directory) -> tuple[int, ...]:
     """Return the bits of each sample of a pixel."""
     bits = directory.values(_BITS) or (1,)
-    colour = directory.value(_COMPRESSION, 1) == _OLD_JPEG and directory.value(_PHOTOMETRIC, 0) in {2, _YCBCR}
-    samples = min(directory.value(_SAMPLES, 3 if colour else len(bits)), _MOST_SAMPLES)
+    color = directory.value(_COMPRESSION, 1) == _OLD_JPEG and directory.value(_PHOTOMETRIC, 0) in {2, _YCBCR}
+    samples = min(directory.value(_SAMPLES, 3 if color else len(bits)), _MOST_SAMPLES)
     return bits * samples if len(bits) == 1 else bits[: max(samples, 1)]
 
 
@@ -94,7 +94,7 @@ def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
     separate = directory.value(_PLANAR, 1) == _SEPARATE
     if separate and extra and not max(extra):  # planes of which nothing is known are passed over
         bits, extra = bits[: -len(extra)], ()
-    with_opacity = _COLOUR_SAMPLES.get(photometric, 1) == 1 and len(bits) > 1
+    with_opacity = _COLOR_SAMPLES.get(photometric, 1) == 1 and len(bits) > 1
     if separate and (with_opacity or photometric == _CIELAB):
         return False
     if compression in _JPEG_BITS and (photometric == _CIELAB or not set(bits) <= _JPEG_BITS[compression]):
@@ -113,9 +113,9 @@ def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
 
 def _described(directory: Directory, photometric: int) -> str:
     bits, extra = bits_of(directory), directory.values(_EXTRA)
-    colour = _COLOURS.get(photometric, f"photometric {photometric}")
+    color = _COLORS.get(photometric, f"photometric {photometric}")
     depth = "/".join(str(bit) for bit in sorted(set(bits)))
     form = _FORMATS.get(directory.value(_FORMAT, 1), "unknown")
-    opacity = " with extra samples" if extra or len(bits) > _COLOUR_SAMPLES.get(photometric, 1) else ""
+    opacity = " with extra samples" if extra or len(bits) > _COLOR_SAMPLES.get(photometric, 1) else ""
     planes = ", in separate planes," if directory.value(_PLANAR, 1) == _SEPARATE and len(bits) > 1 else ""
-    return f"{depth}-bit {form} {colour}{opacity}{planes}"
+    return f"{depth}-bit {form} {color}{opacity}{planes}"

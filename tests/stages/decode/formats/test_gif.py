@@ -18,7 +18,7 @@ SHADES: Final = np.arange(35, dtype=np.uint8).reshape(7, 5)
 def gif(  # noqa: PLR0913 - as many things are written in its header
     width: int, height: int, left: int, top: int, *, interlace: int = 0, transparent: int | None = None
 ) -> bytes:
-    """Return a GIF of ``width`` x ``height`` pixels with one frame of 5 x 7 pixels in 35 reds; colour 0 is no white."""
+    """Return a GIF of ``width`` x ``height`` pixels with one frame of 5 x 7 pixels in 35 reds; color 0 is no white."""
     picture = Image.fromarray(SHADES).convert("P")
     picture.putpalette(bytes(value for shade in range(256) for value in (5 * shade % 256, 20, 30)))
     file, options = BytesIO(), {} if transparent is None else {"transparency": transparent}
@@ -33,7 +33,7 @@ def gif(  # noqa: PLR0913 - as many things are written in its header
 @pytest.mark.parametrize("transparent", [None, 3])
 @pytest.mark.parametrize(("left", "top"), [(0, 0), (2, 3), (6, 5)])
 def test_around_the_first_frame_there_is_nothing(left: int, top: int, transparent: int | None, interlace: int) -> None:
-    """Outside of the first frame a picture is transparent, so white, and not of the first colour of the palette."""
+    """Outside of the first frame a picture is transparent, so white, and not of the first color of the palette."""
     expected = np.full((12, 11, 3), 255)
     expected[top : top + 7, left : left + 5] = np.stack([5 * SHADES, 0 * SHADES + 20, 0 * SHADES + 30], axis=2)
     expected[top : top + 7, left : left + 5][transparent == SHADES] = 255

@@ -52,7 +52,7 @@ class Kind:
 
 
 def photometrics(samples: int) -> tuple[tuple[str, str | None], ...]:
-    """Return what so many samples can mean, and what the last of them is beside a colour."""
+    """Return what so many samples can mean, and what the last of them is beside a color."""
     return {
         1: (("minisblack", None), ("miniswhite", None)),
         2: (("minisblack", "unassalpha"), ("minisblack", "assocalpha"), ("minisblack", "unspecified")),
@@ -84,7 +84,7 @@ def pixels(kind: Kind) -> Samples:
     if kind.extra == "assocalpha":
         shades[..., :-1] *= shades[..., -1:]
     if kind.photometric == "cielab" and kind.depth == "u8":
-        muted = 0.3 + 0.4 * shades  # colours that sRGB has
+        muted = 0.3 + 0.4 * shades  # colors that sRGB has
         return np.asarray(np.rint(rgb2lab(muted) * (2.55, 1, 1)), np.int16).astype(np.uint8)
     if kind.depth.startswith("f"):
         return np.asarray(shades, f"f{kind.bits // 8}")
@@ -123,8 +123,8 @@ def expected(kind: Kind, stored: Samples) -> npt.NDArray[np.float64]:
         values = np.maximum(values, 0) / (2.0**kind.bits - 1)
     opacity = values[..., -1:] if kind.extra in {"unassalpha", "assocalpha"} else np.ones((40, 56, 1))
     if kind.photometric == "cielab":
-        lightness, colour = stored[..., :1] / 2.55, stored[..., 1:].view(np.int8)
-        return 255 * from_lab(np.concatenate([lightness, colour], axis=2))
+        lightness, color = stored[..., :1] / 2.55, stored[..., 1:].view(np.int8)
+        return 255 * from_lab(np.concatenate([lightness, color], axis=2))
     if kind.photometric == "separated":
         values = (1 - values[..., :3]) * (1 - values[..., 3:4])
     else:
@@ -200,32 +200,32 @@ def test_bigtiff_is_decoded_as_tiff_is(depth: str, compression: str) -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("compression", [1, 8])
 def test_packed_samples(compression: int, bits: int, photometric: int, fill: int, order: str) -> None:
-    """Samples of less than a byte are unpacked whatever the order of their bits, compressed or not, palette or grey."""
+    """Samples of less than a byte are unpacked whatever the order of their bits, compressed or not, palette or gray."""
     rng = np.random.default_rng(bits)
     samples = rng.integers(0, 2**bits, (5, 13), np.uint8)
     rows = np.packbits((samples[..., np.newaxis] >> np.arange(bits - 1, -1, -1) & 1).reshape(5, -1), axis=1).tobytes()
     data = zlib.compress(rows) if compression == 8 else rows
     if fill == 2:
         data = bytes(int(f"{byte:08b}"[::-1], 2) for byte in data)
-    colours = rng.integers(0, 256, (3, 2**bits))
+    colors = rng.integers(0, 256, (3, 2**bits))
     tags: Tags = {256: (4, [13]), 257: (4, [5]), 258: (3, [bits]), 259: (3, [compression]), 262: (3, [photometric])}
     tags |= {266: (3, [fill]), 273: (4, [8]), 277: (3, [1]), 278: (4, [5]), 279: (4, [len(data)])}
     if photometric == 3:
-        tags[320] = (3, (colours * 257).ravel().tolist())
+        tags[320] = (3, (colors * 257).ravel().tolist())
     try:
         picture = np.asarray(decode_image(tiff(tags, data, order=order), LIMITS).image)
     except UnsupportedImage as exc:
         assert fill == 2, exc.message  # noqa: PT017 - only these may be refused
         return
     shades = samples / (2**bits - 1) * 255
-    wanted = colours.T[samples] if photometric == 3 else np.repeat(shades[..., np.newaxis], 3, axis=2)
+    wanted = colors.T[samples] if photometric == 3 else np.repeat(shades[..., np.newaxis], 3, axis=2)
     wanted = 255 - wanted if photometric == 0 else wanted
     assert np.abs(picture - wanted).max() <= 1
 
 
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
 def test_jpeg_in_tiff(subsampling: tuple[int, int]) -> None:
-    """Photos that are stored as YCbCr JPEG, with their colours at half of the size or less, are decoded."""
+    """Photos that are stored as YCbCr JPEG, with their colors at half of the size or less, are decoded."""
     stored = np.rint(pixels(Kind(3, "u8", "rgb"))).astype(np.uint8)
     file = io.BytesIO()
     tifffile.imwrite(file, stored, photometric="ycbcr", compression="jpeg", subsampling=subsampling, metadata=None)
@@ -287,9 +287,9 @@ def test_the_limits_are_those_of_the_picture_that_counts() -> None:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (Kind(1, "f16", "minisblack"), "16-bit float grey"),
+        (Kind(1, "f16", "minisblack"), "16-bit float gray"),
         (Kind(3, "f32", "rgb"), "32-bit float RGB"),
-        (Kind(1, "u10", "minisblack"), "10-bit integer grey"),
+        (Kind(1, "u10", "minisblack"), "10-bit integer gray"),
         (Kind(2, "u8", "minisblack", "separate", extra="unassalpha"), "in separate planes"),
         (Kind(3, "u8", "rgb", compression="webp"), "compressed by WebP"),
         (Kind(3, "u8", "rgb", compression="jpeg2000"), "compressed by JPEG 2000"),
