@@ -31,6 +31,7 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which nobody reads
 
+_PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # what Pillow makes of the messages of libtiff
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 # Formats whose decoders tell what they do not know from what is damaged.
 _NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
@@ -127,4 +128,6 @@ def _on_canvas(image: Image.Image, canvas: Canvas) -> Image.Image:
 
 
 def _reason(exc: BaseException) -> str:
+    if _PIXELS_FAILED.match(str(exc)):
+        return "its pixels are missing or damaged"
     return re.sub(r" <_io\.BytesIO[^>]*>", "", str(exc)).strip().rstrip(".")[:120] or type(exc).__name__

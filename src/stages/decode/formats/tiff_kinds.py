@@ -78,7 +78,7 @@ def check(directory: Directory) -> None:
         name = _COMPRESSIONS.get(compression, f"the method {compression}")
         raise unsupported(f"a TIFF file compressed by {name}", f"{_INSTEAD}, compressed by LZW or Deflate")
     if not _is_known(directory, photometric, compression):
-        raise unsupported(f"a TIFF file of {_described(directory, photometric)} samples", _INSTEAD)
+        raise unsupported(f"a TIFF file of {_described(directory, photometric)}", _INSTEAD)
 
 
 def bits_of(directory: Directory) -> tuple[int, ...]:
@@ -116,6 +116,6 @@ def _described(directory: Directory, photometric: int) -> str:
     color = _COLORS.get(photometric, f"photometric {photometric}")
     depth = "/".join(str(bit) for bit in sorted(set(bits)))
     form = _FORMATS.get(directory.value(_FORMAT, 1), "unknown")
-    opacity = " with extra samples" if extra or len(bits) > _COLOR_SAMPLES.get(photometric, 1) else ""
-    planes = ", in separate planes," if directory.value(_PLANAR, 1) == _SEPARATE and len(bits) > 1 else ""
-    return f"{depth}-bit {form} {color}{opacity}{planes}"
+    more = " with extra channels" if extra or len(bits) > _COLOR_SAMPLES.get(photometric, 1) else ""
+    planes = " in separate planes" if directory.value(_PLANAR, 1) == _SEPARATE and len(bits) > 1 else ""
+    return f"{depth}-bit {form} {color} samples{more}{planes}"
