@@ -63,6 +63,18 @@ def test_good_photos_have_the_pixels_that_pillow_finds(mode: str, ways: dict[str
             assert np.array_equal(pixels(data, Enough(side, side) if scale > 1 else None), expected)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_the_smallest_pictures_are_decoded_whole(mode: str) -> None:
+    """Sizes at which a part of the picture has as many pixels as the whole do not confuse the decoder."""
+    rng = np.random.default_rng(0)
+    for width, height in product(range(1, 10), repeat=2):
+        file = BytesIO()
+        noise = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
+        noise.save(file, "JPEG", quality=95)
+        with Image.open(BytesIO(file.getvalue())) as image:
+            assert np.array_equal(pixels(file.getvalue()), np.asarray(image.convert("RGB")))
+
+
 @pytest.mark.parametrize("factors", [0x11, 0x12, 0x21, 0x22, 0x13, 0x31, 0x14, 0x41, 0x24, 0x42])
 def test_every_sampling_is_decoded(factors: int) -> None:
     """Also the ones that simplejpeg has no name for are decoded as Pillow decodes them."""
