@@ -92,7 +92,7 @@ image-layers: ## show what is in the image, by layer and by Python package
 
 lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes
 	$(BIN)/uv pip compile pyproject.toml --upgrade --output-file requirements.txt $(LOCK)
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --extra torch --constraint requirements.txt \
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --extra save --constraint requirements.txt \
 		--output-file requirements-dev.txt $(LOCK)
 	$(BIN)/uv pip compile pyproject.toml --extra torch --constraint requirements-dev.txt \
 		--output-file requirements-torch.txt $(LOCK) $$(sed -nE $(CUDA) requirements-dev.txt)

@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from src.geometry import Box, Picture
 from src.options import ImageFormat, Options
 from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.gradcam import Heatmap, gradcam
+from src.stages.picture import Box, Picture
 from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform

@@ -27,10 +27,10 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(  # noqa: PLR0913 - a header has that many fields
-    width: int, height: int, rows: bytes, *, bits: int = 8, colour: int = 2, interlace: int = 0, before: bytes = b""
+    width: int, height: int, rows: bytes, *, bits: int = 8, color: int = 2, interlace: int = 0, before: bytes = b""
 ) -> bytes:
     """Return a PNG file with the chunks ``before`` the filtered ``rows``."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlace))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, interlace))
     body = chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + before + body
 
@@ -41,7 +41,7 @@ def segment(marker: int, data: bytes) -> bytes:
 
 
 def jpeg(width: int, height: int, mode: str = "RGB", before: bytes = b"", **options: Any) -> bytes:
-    """Return a JPEG file of one colour, with ``before`` behind its first marker."""
+    """Return a JPEG file of one color, with ``before`` behind its first marker."""
     data = saved(Image.new(mode, (width, height), 0), "JPEG", **options)
     return data[:2] + before + data[2:]
 
@@ -63,8 +63,13 @@ def _repeated_components(width: int, height: int, number: int) -> bytes:
     return data[:start] + data[start:-2] * number + data[-2:]
 
 
+def _spoiled(data: bytes, junk: bytes) -> bytes:
+    """Put ``junk`` between the pixels and the end marker."""
+    return data[:-2] + junk + data[-2:]
+
+
 def gif(before: bytes = b"", width: int = 16, height: int = 16) -> bytes:
-    """Return a GIF file of one colour with the extensions ``before`` its picture."""
+    """Return a GIF file of one color with the extensions ``before`` its picture."""
     data = saved(Image.new("P", (width, height)), "GIF")
     start = data.index(b",")
     return data[:start] + before + data[start:]
@@ -100,7 +105,7 @@ def tiff(entries: dict[int, tuple[int, Iterable[int]]], data: bytes = b"", *, or
     return head + data + bytes(outside) + struct.pack(f"{order}H", len(entries)) + directory + bytes(4)
 
 
-def _grey_tiff(width: int, height: int, compression: int = 1, **more: Any) -> dict[int, tuple[int, Iterable[int]]]:
+def _gray_tiff(width: int, height: int, compression: int = 1, **more: Any) -> dict[int, tuple[int, Iterable[int]]]:
     tags: dict[int, tuple[int, Iterable[int]]] = {
         256: (4, [width]),
         257: (4, [height]),
@@ -164,7 +169,7 @@ def _overlapping_strips() -> bytes:
     data = zlib.compress(bytes(16), 9).translate(mirrored) + bytes(8_000_000)
     rows = 10_000
     return tiff(
-        _grey_tiff(
+        _gray_tiff(
             16,
             rows,
             8,
@@ -189,6 +194,12 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "jpeg: 18 scans of a component": lambda: _repeated_components(8000, 8000, 18),
     "jpeg: empty comments": lambda: jpeg(16, 16, before=segment(0xFE, b"") * (_ROOM // 4)),
     "jpeg: empty huffman segments": lambda: jpeg(16, 16, before=segment(0xC4, b"") * (_ROOM // 4)),
+    "jpeg: codes behind the last pixel": lambda: _spoiled(jpeg(5700, 5700, "L"), bytes(range(1, 200))),
+    "jpeg: no end behind 64 megapixels": lambda: jpeg(8000, 8000)[:-2],
+    "jpeg: empty segments behind the pixels, and no end": lambda: jpeg(16, 16)[:-2] + segment(0xFE, b"") * (_ROOM // 4),
+    "jpeg: empty segments between scans": lambda: _spoiled(
+        _repeated_components(16, 16, 3).replace(b"\xff\xda", segment(0xFE, b"") * 1_000_000 + b"\xff\xda"), b"ab"
+    ),
     "jpeg: fill bytes": lambda: jpeg(16, 16, before=b"\xff" * _ROOM),
     "jpeg: junk between segments": lambda: jpeg(16, 16, before=segment(0xFE, b"x") + bytes(_ROOM)),
     "jpeg: exif in thousands of pieces": lambda: jpeg(16, 16, before=segment(0xE1, b"Exif\0\0" + bytes(3000)) * 4600),
@@ -213,7 +224,7 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
             b"II*\0\x08\0\0\0\xff\xff" + b"".join(struct.pack("<HHII", i, 4, 1, i) for i in range(65_535)) + bytes(4),
         ),
     ),
-    "png: 49 megapixels of 4 x 16 bits": lambda: png(7000, 7000, _paeth_rows(7000, 7000, 8), bits=16, colour=6),
+    "png: 49 megapixels of 4 x 16 bits": lambda: png(7000, 7000, _paeth_rows(7000, 7000, 8), bits=16, color=6),
     "png: 64 megapixels, interlaced": lambda: png(8000, 8000, b"\x04" * (8000 * 24_001 + 8000 * 2), interlace=1),
     "png: animation of 50,000 frames": lambda: _animated_png(50_000),
     "gif: comments in pieces of a byte": lambda: gif(b"!\xfe" + b"\x01a" * (_ROOM // 2) + b"\0"),
@@ -231,21 +242,21 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "bmp: run-length coded pairs": lambda: bmp(8000, 8000, b"\xff\x12" * 260_000 + b"\0\1", 4, 2),
     "bmp: run-length coded single pixels": lambda: bmp(4000, 1700, b"\x01\x07" * 6_800_000 + b"\0\1"),
     "tiff: millions of strips": lambda: tiff(
-        _grey_tiff(16, 16, t273=(4, repeat(8, 3_000_000)), t278=(4, [1]), t279=(4, [16])), bytes(16)
+        _gray_tiff(16, 16, t273=(4, repeat(8, 3_000_000)), t278=(4, [1]), t279=(4, [16])), bytes(16)
     ),
     "tiff: strips that overlap": _overlapping_strips,
     "tiff: exif directory of millions of values": lambda: tiff(
-        _grey_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]), t34665=(4, [264]))
+        _gray_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]), t34665=(4, [264]))
         | {40_000: (4, repeat(1, 3_000_000))},
         bytes(256) + struct.pack("<HHHIII", 1, 37_500, 4, 3_000_000, 300, 0),
     ),
     "tiff: 65,000 tags": lambda: tiff(
-        _grey_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]))
+        _gray_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]))
         | {tag: (4, [1, 2, 3]) for tag in range(500, 65_500)},
         bytes(256),
     ),
     "tiff: directory that follows itself": lambda: tiff(
-        _grey_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]), t330=(4, [8]), t34665=(4, [8])), bytes(256)
+        _gray_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]), t330=(4, [8]), t34665=(4, [8])), bytes(256)
     ),
     "avif: coded larger than announced": lambda: _lied_size(
         saved(Image.new("L", (8_000, 5_000)), "AVIF", speed=10), 100, 100

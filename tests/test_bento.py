@@ -70,7 +70,13 @@ def bento_server(bento: BuiltBento, tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_bento_holds_what_serving_needs(bento: BuiltBento) -> None:
     """The bento has service, package, pages and requirements, and no tests, commands or data."""
     held = {path.relative_to(bento.folder / "src").as_posix() for path in (bento.folder / "src").rglob("*.*")}
-    assert {"service.py", "src/pipeline.py", "src/stages/decode.py", "src/api/index.html", "src/api/docs.html"} <= held
+    assert {
+        "service.py",
+        "src/pipeline.py",
+        "src/stages/decode/image.py",
+        "src/api/index.html",
+        "src/api/docs.html",
+    } <= held
     assert not {path for path in held if "test" in path or "demo" in path or path == "save_model.py"}
     assert {Path(path).suffix for path in held} == {".py", ".html", ".yaml"}
     described = yaml.safe_load((bento.folder / "bento.yaml").read_text())

@@ -48,8 +48,8 @@ def _average(
     padding: Sequence[int] = (0,),
     *flags: bool,
 ) -> Tensor:
-    sizes = (_of_axis(values, axis) for values in (size, stride or size, padding))
-    return functional.avg_pool1d(unit, *sizes, *flags)
+    kernel, step, border = (_of_axis(values, axis) for values in (size, stride or size, padding))
+    return functional.avg_pool1d(unit, kernel, step, border, *flags)
 
 
 def _adaptive_average(unit: Tensor, axis: int, size: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ def find_layout(shape: tuple[int, ...], input_size: tuple[int, int]) -> FeatureL
     Maps are (K, h, w), as convolutions make them; (h, w, K), as Swin does; or tokens (T, K), as ViT does.
     """
     if len(shape) == len("TK"):
-        return _tokens(*shape, input_size=input_size)
+        return _tokens(shape[0], shape[1], input_size)
     if len(shape) != len("Khw"):
         return None
     first, second, last = shape

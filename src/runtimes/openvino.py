@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ class OpenVinoGraphs:
         self._network = _Compiled(folder / NETWORK, precision, threads)
         self._gradient: _Compiled | None = None
         self._compiling = threading.Lock()
-        self._compile_gradient = lambda: _Compiled(folder / GRADIENT, "fp32", threads)
+        self._compile_gradient = partial(_Compiled, folder / GRADIENT, "fp32", threads)
         self.precision = self._network.precision
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:

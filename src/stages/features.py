@@ -1,23 +1,13 @@
 """What the backbone hands on: features as the network has them, and the maps that they are."""
 
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["FeatureLayout"]
 
 
-class _Array(Protocol):
-    """What numpy's arrays and torch's tensors have in common, as far as it is needed here."""
-
-    def __getitem__(self, key: slice | tuple[slice, ...], /) -> Self: ...
-
-    def reshape(self, *shape: int) -> Self: ...
-
-    def swapaxes(self, axis1: int, axis2: int, /) -> Self: ...
-
-
-_A = TypeVar("_A", bound=_Array)
+_A = TypeVar("_A")  # an array of numpy, or a tensor of torch: they have in common what is needed here
 
 
 class FeatureLayout(BaseModel):
@@ -42,8 +32,8 @@ class FeatureLayout(BaseModel):
 
     def fold(self, features: _A) -> _A:
         """Return the maps (N, K, h, w) of ``features``, or of their gradient, as a view where that is possible."""
-        if self.axes == "NKhw":
-            return features
+        maps: Any = features
         if self.axes == "NTK":
-            features = features[:, self.placeless :].reshape(-1, self.height, self.width, self.channels)
-        return features.swapaxes(1, 3).swapaxes(2, 3)
+            maps = maps[:, self.placeless :].reshape(-1, self.height, self.width, self.channels)
+        folded: _A = maps if self.axes == "NKhw" else maps.swapaxes(1, 3).swapaxes(2, 3)
+        return folded

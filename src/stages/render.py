@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box, Picture
 from src.options import Colormap, ImageFormat, Options
+from src.stages.picture import Box, Picture
 
 __all__ = ["encode", "overlay"]
 
@@ -49,7 +49,7 @@ def overlay(picture: Picture, heat: NDArray[np.float32], box: Box, options: Opti
         box: The part of the picture that the network saw.
         options: ``colormap``, ``alpha`` and ``max_side`` of the request.
     """
-    pixels = np.array(_reduced(picture, options.max_side))
+    pixels = np.array(picture.srgb(_reduced(picture, options.max_side)))
     if not heat.any():
         return pixels
     height, width, _ = pixels.shape

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box, Picture
 from src.stages.input_spec import SPARE, InputSpec
+from src.stages.picture import Box, Picture
 
 __all__ = ["NetworkInput", "seen_box", "transform"]
 
@@ -38,8 +38,11 @@ def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
     (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
     """
     box = seen_box(picture.width, picture.height, spec)
-    image = picture.image if spec.channels == _RGB else picture.image.convert("L")
-    pixels = np.asarray(_seen_part(replace(picture, image=image), spec))
+    if spec.channels == _RGB:
+        pixels = np.asarray(picture.srgb(_seen_part(picture, spec)))
+    else:
+        gray = replace(picture, image=picture.srgb(picture.image).convert("L"))
+        pixels = np.asarray(_seen_part(gray, spec))
     return NetworkInput(pixels.reshape(*spec.crop, spec.channels), box)
 
 

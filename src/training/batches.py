@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.geometry import Picture
 from src.stages.input_spec import InputSpec
+from src.stages.picture import Picture
 from src.stages.transform import transform
 from src.training.augmentation import vary
 from src.training.dataset import Photo

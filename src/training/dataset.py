@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from src.cores import usable_cores
 from src.errors import ModelError, RequestError
-from src.geometry import Picture
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.input_spec import SPARE, InputSpec
+from src.stages.picture import Picture
 
 __all__ = ["Dataset", "Photo", "Skipped", "Split", "read_dataset", "split"]
 
@@ -137,7 +137,7 @@ def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
     except OSError as exc:
         return Skipped(file, exc.strerror or str(exc))
     digest = hashlib.sha256(f"{picture.image.size} ".encode() + picture.image.tobytes()).hexdigest()
-    return Photo(file, label, _resized(picture, spec), digest)
+    return Photo(file, label, picture.srgb(_resized(picture, spec)), digest)
 
 
 def _resized(picture: Picture, spec: InputSpec) -> Image.Image:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from src.model.manifest import InputSpec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +15,7 @@ from src.api.errors import respond
 from src.api.schemas import ErrorResponse, ModelResponse
 from src.progress import Progress, Stage
 from src.settings import Settings
+from src.stages.input_spec import InputSpec
 from tests.places import PACKAGED_PHOTOS
 from tests.test_service import b64
 

@@ -75,7 +75,7 @@ class Bare:
         image.draft("RGB", (least, least))
         image.load()
         seen, box = self._seen(image, None if image.size == whole else 2.0)
-        evaluation = self.network.evaluate(np.asarray(seen), explained=explained)
+        evaluation = self.network.evaluate(np.asarray(seen))
         best = int(evaluation.logits.argmax())
         answer = {"result": self.labels[best]}
         if explained:

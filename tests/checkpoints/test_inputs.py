@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import models
 
 from src.checkpoints.inputs import TUTORIAL, published_input
-from src.geometry import Picture
+from src.stages.picture import Picture
 from src.stages.transform import transform
 
 data: Any = timm.data  # it has no types
@@ -19,7 +19,7 @@ data: Any = timm.data  # it has no types
 
 def _ours(image: Image.Image, architecture: str) -> torch.Tensor:
     spec = published_input(architecture)
-    return torch.from_numpy(spec.normalize(transform(Picture(image, *image.size)).pixels, spec))
+    return torch.from_numpy(spec.normalize(transform(Picture(image, *image.size), spec).pixels))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "alexnet", "inception_v3", "efficientnet_b1", "vit_b_16", "swin_t"])

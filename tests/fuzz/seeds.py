@@ -5,6 +5,7 @@ from functools import cache
 from io import BytesIO
 from typing import Any, Final
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -67,6 +68,8 @@ def _files(name: str) -> Iterator[bytes]:
     if name in _ANIMATED:
         frames = [_picture("RGB"), _picture("RGB").rotate(90)]
         yield _saved(_picture("RGB"), name, save_all=True, append_images=frames)
+    if name == "JPEG":
+        yield bytes(imagecodecs.jpeg8_encode(np.asarray(_picture("RGB")), lossless=True))
     if name == "BMP":
         rows = b"\x08\x07\0\0", b"\x02\x01\x00\x03\x01\x02\x03\0\x03\x05\0\0", b"\x02\x02\0\2\2\0\x04\x09\0\1"
         yield bmp(8, 3, b"".join(rows))
@@ -74,7 +77,7 @@ def _files(name: str) -> Iterator[bytes]:
     if name == "PNG":
         text = chunk(b"tEXt", b"key\0value") + chunk(b"zTXt", b"key\0\0x\x9c\x03\0\0\0\0\1")
         yield png(20, 12, b"\4" + bytes(5000), interlace=1, before=text + chunk(b"tRNS", bytes(6)))
-        yield png(20, 12, bytes(5000), bits=16, colour=6)
+        yield png(20, 12, bytes(5000), bits=16, color=6)
 
 
 def _picture(mode: str) -> Image.Image:

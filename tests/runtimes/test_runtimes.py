@@ -200,7 +200,7 @@ def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch:
 
     def otherwise(self: OpenVinoGraphs, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         features, *hidden, logits = network(self, pixels)
-        return (features, *hidden, logits + np.float32([1, 0, 0]))
+        return (features, *hidden, logits + np.array([1, 0, 0], np.float32))
 
     network = OpenVinoGraphs.network
     monkeypatch.setattr(OpenVinoGraphs, "network", otherwise)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.geometry import Box, Picture
 from src.options import Colormap, ImageFormat, Options
+from src.stages.picture import Box, Picture
 from src.stages.render import encode, overlay
 
 GREY = 100
@@ -19,6 +19,14 @@ GREY = 100
 
 def _picture(width: int, height: int) -> Picture:
     return Picture(Image.new("RGB", (width, height), (GREY, GREY, GREY)), width, height)
+
+
+def test_the_returned_picture_is_srgb() -> None:
+    """A picture in the colours of a profile is converted before the heat is drawn."""
+    picture = Picture(Image.new("RGB", (8, 6), "white"), 8, 6, lambda part: part.point(lambda _: GREY))
+    assert (overlay(picture, np.zeros((2, 2), np.float32), Box(2, 1, 6, 5), Options()) == GREY).all()
+    heated = overlay(picture, np.ones((2, 2), np.float32), Box(2, 4, 6, 6), Options(max_side=4))
+    assert (heated[0] == GREY).all()
 
 
 def _colour(colormap: Colormap, level: int) -> NDArray[np.uint8]:

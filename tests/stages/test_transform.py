@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from src.geometry import Picture
 from src.stages.input_spec import InputSpec, Interpolation
+from src.stages.picture import Picture
 from src.stages.transform import seen_box, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -36,6 +36,14 @@ def _picture(image: Image.Image) -> Picture:
     return Picture(image, *image.size)
 
 
+def test_the_network_sees_srgb(rng: np.random.Generator) -> None:
+    """What was resized and cut from a picture in the colours of a profile is converted for the network."""
+    image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
+    spec = _spec(256, (224, 224))
+    converted = transform(Picture(image, *image.size, lambda part: part.point(lambda value: 255 - value)), spec)
+    assert np.array_equal(converted.pixels, 255 - transform(_picture(image), spec).pixels)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("resize", "crop"), RULES, ids=str)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
@@ -57,7 +65,7 @@ def test_equals_torchvision(
         ]
     )(image)
     spec = _spec(resize, crop, interpolation)
-    ours = torch.from_numpy(spec.normalize(transform(_picture(image)).pixels, spec))
+    ours = torch.from_numpy(spec.normalize(transform(_picture(image), spec).pixels))
     assert ours.dtype == torch.float32
     assert ours.is_contiguous()
     assert torch.equal(ours, reference)

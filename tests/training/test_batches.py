@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from src.geometry import Picture
 from src.stages.input_spec import InputSpec
+from src.stages.picture import Picture
 from src.stages.transform import transform
 from src.training.batches import Batch, SeenBatches, Source, VariedBatches
 from src.training.dataset import Photo
@@ -61,7 +61,7 @@ def test_photos_to_judge_by_are_seen_as_in_the_service(photos: list[Photo], pool
     assert [len(part) for _, part in batches] == [20, 20, 3]
     assert len(batches) == 3
     assert labels.tolist() == list(range(43))
-    served = [SPEC.normalize(transform(Picture(photo.image, 50, 40)).pixels, SPEC) for photo in photos]
+    served = [SPEC.normalize(transform(Picture(photo.image, 50, 40), SPEC).pixels) for photo in photos]
     assert np.array_equal(images, np.stack(served))
 
 

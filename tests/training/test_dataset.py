@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from src.errors import ModelError
-from src.geometry import Picture
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.input_spec import InputSpec
+from src.stages.picture import Picture
 from src.stages.transform import transform
 from src.training.dataset import Dataset, read_dataset, split
 

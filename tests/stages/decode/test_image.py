@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import skimage
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from src.errors import BrokenImage, ImageTooLarge, InvalidBase64, UnsupportedImage
-from src.stages import decode
+from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, accepted_formats, decode_base64, decode_image
 from tests.cost import cost_of
 from tests.hostile import HOSTILE
@@ -27,7 +24,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 LIMITS: Final = DecodeLimits()
 CHELSEA: Final = Path(skimage.__file__).parent / "data" / "chelsea.png"
-SHARED: Final = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED: Final = Path(__file__).resolve().parents[4] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not on this machine")
 each_format = pytest.mark.parametrize("name", accepted_formats())
 
@@ -47,8 +44,8 @@ LOSSY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
 OPTIONS: Final[dict[str, dict[str, Any]]] = {name: {"quality": 95} for name in LOSSY}
 
 QUADRANTS: Final[Pixels] = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((16, 32), np.uint8))
-COLOURS: Final[Pixels] = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
-GREYS: Final[Pixels] = np.array([230, 20, 60, 100], np.uint8)
+COLORS: Final[Pixels] = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
+GRAYS: Final[Pixels] = np.array([230, 20, 60, 100], np.uint8)
 
 
 def decoded(data: bytes, limits: DecodeLimits) -> Image.Image:
@@ -80,76 +77,6 @@ def test_photo_of_a_cat_is_recognised_in_every_format() -> None:
         assert mean_difference(result, np.asarray(small)) < (25 if name == "GIF" else 4), name
 
 
-# Base64
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "++//QQ==",
-        "--__QQ==",
-        "++__QQ==",
-        "++//QQ",
-        "--__QQ",
-        "++//\r\nQQ==\n",
-        " \t+ +\f/\v/QQ ==",
-        "data:image/png;base64,++//QQ==",
-        "data:;base64,++//QQ==",
-        "DATA:IMAGE/PNG;BASE64,--__QQ",
-        "data:image/png;charset=x;base64,++//QQ==",
-        "\n data:image/svg+xml;charset=utf-8;name=a.png;base64,++//\nQQ==",
-    ],
-)
-def test_base64_is_read_however_it_is_written(text: str) -> None:
-    """Standard and URL-safe letters, white space, missing padding and data: URLs all give the same bytes."""
-    assert decode_base64(text) == b"\xfb\xef\xff\x41"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "empty"),
-        (" \r\n", "empty"),
-        ("====", "empty"),
-        ("data:image/png;base64,", "empty"),
-        ("QUJDé", "not base64"),
-        ("QUJD\u00a0", "not base64"),
-        ("QUJD\ud800", "not base64"),
-        ("hello, world!", "not base64"),
-        ("<svg></svg>", "not base64"),
-        ("QUI=QUJD", "not base64"),
-        ("Q", "not base64"),
-        ("QUJDR", "not base64"),
-        ("https://example.com/cat.jpg", "never fetched"),
-        ("  HTTP://example.com/cat.jpg", "never fetched"),
-        ("data:image/png,QUJD", "not base64"),
-        ("data:image/png;base64;QUJD", "not base64"),
-    ],
-)
-def test_text_that_is_not_base64_is_refused(text: str, message: str) -> None:
-    """Text that cannot be base64 is refused with the reason and a remedy."""
-    with pytest.raises(InvalidBase64, match=message) as caught:
-        decode_base64(text)
-    assert "base64" in caught.value.message
-
-
-@settings(derandomize=True, database=None, deadline=None)
-@given(
-    data=st.binary(min_size=1, max_size=300),
-    altchars=st.sampled_from([b"+/", b"-_"]),
-    padded=st.booleans(),
-    space=st.text(" \t\r\n\f\v", max_size=3),
-    width=st.integers(1, 80),
-)
-def test_base64_round_trip(data: bytes, altchars: bytes, padded: bool, space: str, width: int) -> None:  # noqa: FBT001
-    """Any bytes come back from their base64 text, in both alphabets, padded or not, wrapped at any width."""
-    text = base64.b64encode(data, altchars).decode()
-    text = text if padded else text.rstrip("=")
-    wrapped = space + space.join(text[start : start + width] for start in range(0, len(text), width)) + space
-    assert decode_base64(text) == data
-    assert decode_base64(wrapped) == data
-
-
 # Formats, modes and orientations
 
 
@@ -165,7 +92,7 @@ def case_table() -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize(("name", "mode", "orientation"), case_table())
 def test_every_format_mode_and_orientation_gives_the_same_picture(name: str, mode: str, orientation: int) -> None:
-    """A picture stored in any mode and turned any way comes out upright, in RGB, with its own colours."""
+    """A picture stored in any mode and turned any way comes out upright, in RGB, with its own colors."""
     picture = in_mode(as_stored(QUADRANTS, orientation), mode)
     result = decoded(saved(picture, name, orientation), LIMITS)
     expected = expected_quadrants(mode)
@@ -186,21 +113,21 @@ def test_the_orientations_are_told_apart() -> None:
 def test_orientation_out_of_range_counts_as_upright(orientation: int) -> None:
     """An orientation number that EXIF does not define leaves the picture as it is stored."""
     result = decoded(saved(in_mode(QUADRANTS, "RGB"), "PNG", orientation), LIMITS)
-    assert greatest_difference(result, COLOURS[QUADRANTS]) == 0
+    assert greatest_difference(result, COLORS[QUADRANTS]) == 0
 
 
 def test_big_endian_16_bit_tiff() -> None:
-    """A 16-bit grey TIFF in Motorola byte order is read like one in Intel byte order."""
-    data = saved(Image.fromarray((GREYS[QUADRANTS] * np.uint16(257)).astype(">u2")), "TIFF")
+    """A 16-bit gray TIFF in Motorola byte order is read like one in Intel byte order."""
+    data = saved(Image.fromarray((GRAYS[QUADRANTS] * np.uint16(257)).astype(">u2")), "TIFF")
     assert data.startswith(b"MM")
     assert greatest_difference(decoded(data, LIMITS), expected_quadrants("L")) == 0
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled_by_its_full_range(name: str) -> None:
-    """White in 16 bits is 65535 even when the picture has nothing brighter than a dark grey."""
+def test_16_bit_gray_is_scaled_by_its_full_range(name: str) -> None:
+    """White in 16 bits is 65535 even when the picture has nothing brighter than a dark gray."""
     data = saved(Image.fromarray(np.array([[0, 257, 2570, 25_700]], np.uint16)), name)
-    assert grey_row(data) == [0, 1, 10, 100]
+    assert gray_row(data) == [0, 1, 10, 100]
 
 
 @pytest.mark.parametrize(
@@ -217,29 +144,29 @@ def test_16_bit_grey_is_scaled_by_its_full_range(name: str) -> None:
         (np.array([0, 2**31 - 1], np.int32), [0, 127]),
     ],
 )
-def test_white_of_32_bit_grey_is_the_customary_one(values: npt.NDArray[Any], expected: list[int]) -> None:
+def test_white_of_32_bit_gray_is_the_customary_one(values: npt.NDArray[Any], expected: list[int]) -> None:
     """Integers and floats are scaled to the first customary white level; NaN and negative values are black."""
-    assert grey_row(saved(Image.fromarray(values[np.newaxis]), "TIFF")) == expected
+    assert gray_row(saved(Image.fromarray(values[np.newaxis]), "TIFF")) == expected
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1), (32, 2**32 - 1)])
-def test_unsigned_grey_tiff_of_every_depth(bits: int, white: int) -> None:
-    """An unsigned grey TIFF shows 0 as black, the greatest number as white and 2/3 of it as light grey."""
+def test_unsigned_gray_tiff_of_every_depth(bits: int, white: int) -> None:
+    """An unsigned gray TIFF shows 0 as black, the greatest number as white and 2/3 of it as light gray."""
     values = np.array([0, white // 3 * 2, white], f"<u{bits // 8}")
-    assert grey_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
+    assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
 
 
 def test_12_bit_tiff() -> None:
     """White in a 12-bit TIFF, as microscopes and X-ray detectors write it, is 4095."""
     rows = bytes.fromhex("fff000aaa555")
-    assert grey_row(tiff({256: 4, 257: 1, 258: 12, 262: 1, 277: 1}, rows)) == [255, 0, 170, 85]
+    assert gray_row(tiff({256: 4, 257: 1, 258: 12, 262: 1, 277: 1}, rows)) == [255, 0, 170, 85]
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1)])
 def test_tiff_where_white_is_zero(bits: int, white: int) -> None:
     """A TIFF that declares 0 to be white (X-ray scans do) is not shown as its negative."""
     values = np.array([0, white // 3, white], f"<u{bits // 8}")
-    assert grey_row(tiff({256: 3, 257: 1, 258: bits, 262: 0, 277: 1}, values.tobytes())) == [255, 170, 0]
+    assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 0, 277: 1}, values.tobytes())) == [255, 170, 0]
 
 
 def test_cmyk_jpeg_as_adobe_writes_it() -> None:
@@ -296,14 +223,14 @@ def test_palette_with_alpha_in_tiff() -> None:
 
 @pytest.mark.parametrize("name", ["GIF", "PNG"])
 def test_one_transparent_palette_entry(name: str) -> None:
-    """The transparent colour of a palette becomes white and the other colours stay."""
+    """The transparent color of a palette becomes white and the other colors stay."""
     result = decoded(saved(in_mode(QUADRANTS, "P"), name, transparency=1), LIMITS)
     assert result.getpixel((0, 0)) == (220, 30, 30)
     assert result.getpixel((63, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(
-    ("bits", "colour", "key", "row", "expected"),
+    ("bits", "color", "key", "row", "expected"),
     [
         (1, 0, (0,), b"\x40", [255, 255]),
         (2, 0, (1,), b"\x60", [255, 170]),
@@ -315,12 +242,12 @@ def test_one_transparent_palette_entry(name: str) -> None:
         (16, 2, (0x55AA,) * 3, b"\x55\xaa" * 3 + b"\xaa\xaa" * 3, [255, 170]),
     ],
 )
-def test_transparent_colour_of_a_png(
-    bits: int, colour: int, key: tuple[int, ...], row: bytes, expected: list[int]
+def test_transparent_color_of_a_png(
+    bits: int, color: int, key: tuple[int, ...], row: bytes, expected: list[int]
 ) -> None:
-    """The one colour that a PNG declares transparent is white, and no other colour is, at every bit depth."""
+    """The one color that a PNG declares transparent is white, and no other color is, at every bit depth."""
     transparent = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
-    assert grey_row(png(2, 1, bits, colour, transparent, b"\x00" + row)) == expected
+    assert gray_row(png(2, 1, bits, color, transparent, b"\x00" + row)) == expected
 
 
 # Several pictures in one file
@@ -329,7 +256,7 @@ def test_transparent_colour_of_a_png(
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in ("JPEG", "BMP")])
 def test_only_the_first_frame_counts(name: str) -> None:
     """Of an animation or a file of several pages the first picture is decoded."""
-    first, second = (Image.new("RGB", (32, 16), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, name, save_all=True, append_images=[second])
     with Image.open(BytesIO(data)) as written:
         assert getattr(written, "n_frames", 1) == 2
@@ -338,7 +265,7 @@ def test_only_the_first_frame_counts(name: str) -> None:
 
 def test_multi_picture_jpeg_counts_as_jpeg() -> None:
     """An MPO file, as cameras with two lenses write it, is decoded as its first JPEG."""
-    first, second = (Image.new("RGB", (32, 16), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, "MPO", save_all=True, append_images=[second])
     result = decoded(data, LIMITS)
     assert result.mode == "RGB"
@@ -346,60 +273,6 @@ def test_multi_picture_jpeg_counts_as_jpeg() -> None:
 
 
 # Refusals
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x00",
-        b"\xff\xd8",
-        b"\x89PNG",
-        bytes(100),
-        b"A picture of a cat.",
-        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
-        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
-        b"<svg/>",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
-        b"\xc5\xd0\xd3\xc6\x20\x00\x00\x00",
-        b"8BPS\0\1",
-        b"\x1f\x8b\x08\0<svg",
-        b"gimp xcf v011",
-        b"\x0a\x05\x01\x08",
-        b"DDS \x7c\0\0\0",
-        b"icns\0\0\1\0",
-        b"\xd7\xcd\xc6\x9a\0\0",
-        b"\x01\0\0\0\x6c\0\0\0",
-        b"#define im_width 8\n#define im_height 8\n",
-        b"/* XPM */\nstatic char *x[] = {",
-        b"\x89HDF\r\n\x1a\n",
-        b"GRIB\0\0\0\1",
-        b"qoif\0\0\0\x10",
-        b"\x01\xda\1\1\0\3",
-        b"\x1aE\xdf\xa3",
-        b"PK\3\4",
-        b"\x80\x04\x95",
-        b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00\x01\x00 \x00",
-        b"P6\n2 1\n255\nabcdef",
-        b"SIMPLE  =                    T / FITS",
-        b"\x00\x00\x00\x0cjP  \r\n\x87\n",
-        b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom",
-        b"RIFF\x10\x00\x00\x00WAVEfmt ",
-    ],
-)
-def test_other_kinds_of_file_are_unsupported(data: bytes) -> None:
-    """Bytes that begin like no accepted format are refused with the list of those that are accepted."""
-    with pytest.raises(UnsupportedImage) as caught:
-        decoded(data, LIMITS)
-    assert all(name.replace("HEIF", "HEIC") in caught.value.message for name in accepted_formats())
-
-
-def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pillow-heif is not installed HEIC is not announced and is refused as unsupported."""
-    monkeypatch.setattr(decode, "_HAS_HEIF", False)
-    assert accepted_formats() == ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-    with pytest.raises(UnsupportedImage, match="AVIF"):
-        decoded(SIGNATURES["HEIF"] + bytes(100), LIMITS)
 
 
 @each_format
@@ -452,7 +325,7 @@ def test_the_reason_of_a_refusal_reads_well() -> None:
 def test_damaged_exif_does_not_cost_the_picture(name: str, damage: bytes) -> None:
     """A picture whose EXIF block is unreadable is decoded all the same."""
     data = with_damaged_exif(name, damage)
-    assert mean_difference(decoded(data, LIMITS), COLOURS[QUADRANTS]) < 4
+    assert mean_difference(decoded(data, LIMITS), COLORS[QUADRANTS]) < 4
 
 
 # Limits
@@ -579,31 +452,31 @@ def as_stored(upright: Pixels, orientation: int) -> Pixels:
 
 
 def in_mode(quadrants: Pixels, mode: str) -> Image.Image:
-    """Return a picture of mode ``mode`` with the colour or grey of each quadrant number."""
-    grey = GREYS[quadrants]
+    """Return a picture of mode ``mode`` with the color or gray of each quadrant number."""
+    gray = GRAYS[quadrants]
     size = quadrants.shape[1], quadrants.shape[0]
     if mode in ("1", "L", "LA"):
-        return Image.fromarray(grey).convert("L").point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode)
+        return Image.fromarray(gray).convert("L").point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode)
     if mode in ("P", "PA"):
         picture = Image.frombytes("P", size, quadrants.tobytes())
-        picture.putpalette(COLOURS.tobytes())
+        picture.putpalette(COLORS.tobytes())
         return picture.convert(mode)
     if mode == "CMYK":
-        inks = np.concatenate([255 - COLOURS[quadrants], np.zeros((*quadrants.shape, 1), np.uint8)], axis=2)
+        inks = np.concatenate([255 - COLORS[quadrants], np.zeros((*quadrants.shape, 1), np.uint8)], axis=2)
         return Image.frombytes("CMYK", size, inks.tobytes())
-    deep = {"I;16": grey * np.uint16(257), "I": grey * np.int32(257), "F": grey / np.float32(255)}
-    return Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(COLOURS[quadrants]).convert(mode)
+    deep = {"I;16": gray * np.uint16(257), "I": gray * np.int32(257), "F": gray / np.float32(255)}
+    return Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(COLORS[quadrants]).convert(mode)
 
 
 def expected_quadrants(mode: str) -> Pixels:
     """Return the RGB pixels of the upright test picture after it was stored in ``mode``."""
     if mode == "1":
-        grey = np.where(GREYS > 127, 255, 0).astype(np.uint8)[QUADRANTS]
+        gray = np.where(GRAYS > 127, 255, 0).astype(np.uint8)[QUADRANTS]
     elif mode in ("L", "LA", "I;16", "I", "F"):
-        grey = GREYS[QUADRANTS]
+        gray = GRAYS[QUADRANTS]
     else:
-        return COLOURS[QUADRANTS]
-    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+        return COLORS[QUADRANTS]
+    return np.repeat(gray[..., np.newaxis], 3, axis=2)
 
 
 def saved(picture: Image.Image, name: str, orientation: int = 1, **options: Any) -> bytes:
@@ -621,7 +494,7 @@ def with_damaged_exif(name: str, damage: bytes) -> bytes:
     """Return the upright test picture with an EXIF block that begins with ``damage``."""
     picture = in_mode(QUADRANTS, "RGB")
     if name == "PNG":  # by hand: its chunks have check sums, and those are to be right
-        rows = b"".join(b"\x00" + row.tobytes() for row in COLOURS[QUADRANTS])
+        rows = b"".join(b"\x00" + row.tobytes() for row in COLORS[QUADRANTS])
         return png(64, 32, 8, 2, chunk(b"eXIf", damage), rows)
     exif = Image.Exif()
     exif[0x010E] = "a description"
@@ -640,9 +513,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, bits: int, colour: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917
+def png(width: int, height: int, bits: int, color: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917
     """Return a PNG file with any header, ``chunks`` before the picture, and filtered ``rows``."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return SIGNATURES["PNG"] + header + chunks + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -654,8 +527,8 @@ def tiff(tags: dict[int, int], data: bytes) -> bytes:
     return b"II*\x00" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + data
 
 
-def grey_row(data: bytes) -> list[int]:
-    """Decode ``data`` and return the shades of its first row, which has no colour."""
+def gray_row(data: bytes) -> list[int]:
+    """Decode ``data`` and return the shades of its first row, which has no color."""
     row = np.asarray(decoded(data, LIMITS))[0]
     assert (row == row[:, :1]).all()
     return [int(value) for value in row[:, 0]]

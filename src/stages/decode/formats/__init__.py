@@ -9,28 +9,29 @@ limits of the operating system, would cost more than the decoding, and could not
 from collections.abc import Callable
 from typing import Final
 
-from src.formats import avif, bmp, gif, jpeg, png, tiff
+from src.stages.decode.formats import avif, bmp, gif, heif, jpeg, png, tiff
+from src.stages.decode.formats.scan import Scan
 
-__all__ = ["check_container"]
+__all__ = ["Scan", "scan"]
 
-_CHECKS: Final[dict[str, Callable[[bytes], float]]] = {
-    "JPEG": jpeg.check,
-    "PNG": png.check,
-    "GIF": gif.check,
-    "BMP": bmp.check,
-    "TIFF": tiff.check,
-    "AVIF": avif.check,
+_SCANS: Final[dict[str, Callable[[bytes], Scan]]] = {
+    "JPEG": jpeg.scan,
+    "PNG": png.scan,
+    "GIF": gif.scan,
+    "BMP": bmp.scan,
+    "TIFF": tiff.scan,
+    "AVIF": avif.scan,
     # Two canvases and the frame: 4 bytes each. libwebp bounds the rest by the canvas.
-    "WEBP": lambda _: 12.0,
-    # Planes and the frame; libheif refuses what is larger than announced, and more than 1,000 parts.
-    "HEIF": lambda _: 5.0,
+    "WEBP": lambda data: Scan(data, 12.0),
+    "HEIF": heif.scan,
 }
 
 
-def check_container(name: str, data: bytes) -> float:
-    """Return how many bytes per announced pixel the decoder of the format ``name`` holds beside the decoded picture.
+def scan(name: str, data: bytes) -> Scan:
+    """Return what the decoder of the format ``name`` is to be given of ``data``.
 
     Raises:
         ValueError: ``data`` is damaged, or built so that decoding it would take unbounded time or memory.
+        UnsupportedImage: ``data`` is intact, but of a kind that is not decoded.
     """
-    return _CHECKS[name](data)
+    return _SCANS[name](data)

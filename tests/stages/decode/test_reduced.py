@@ -58,7 +58,7 @@ def test_a_reduced_picture_is_turned_upright(orientation: int) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_every_mode_can_be_reduced(mode: str) -> None:
-    """Grey and CMYK files are reduced as well, and become RGB."""
+    """Gray and CMYK files are reduced as well, and become RGB."""
     data = _file(1200, 800, mode=mode)
     whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
     assert (half.image.mode, half.image.size) == ("RGB", (600, 400))

@@ -7,7 +7,9 @@ decodes any number of tiles.
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["check"]
+from src.stages.decode.formats.scan import Scan
+
+__all__ = ["boxes", "colors", "scan"]
 
 _PARENTS: Final = frozenset({b"meta", b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp", b"ipco"})
 _HEAD_BYTES: Final = 8  # size and kind
@@ -26,14 +28,14 @@ _SPARE_PIXELS: Final = 2_000_000
 _HELD: Final = 12.0
 
 
-def check(data: bytes) -> float:
-    """Return the bytes per pixel that the decoder holds: the planes and the frame.
+def scan(data: bytes) -> Scan:
+    """Return ``data``, of which the decoder holds the planes and the frame.
 
     Raises:
         ValueError: The file is damaged, has more parts than any encoder writes, or more pixels than it announces.
     """
     announced, coded, items = 0, 0, 0
-    for kind, box in _boxes(memoryview(data)):
+    for kind, box in boxes(memoryview(data)):
         if kind == b"ispe":
             announced = max(announced, _number(box, 4, 4) * _number(box, 8, 4))
         if kind == b"tkhd":
@@ -45,10 +47,19 @@ def check(data: bytes) -> float:
             coded += _coded_pixels(data[start : start + _FIRST_BYTES])
     if coded > _MOST_CODED * announced + _SPARE_PIXELS:
         raise ValueError("its coded pictures are larger than it announces")
-    return _HELD
+    return Scan(data, _HELD, colors=colors(data))
 
 
-def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def colors(data: bytes) -> tuple[int, int] | None:
+    """Return the primaries and the transfer that the file names by numbers, None where it has a profile."""
+    named = [bytes(box[:8]) for kind, box in boxes(memoryview(data)) if kind == b"colr"]
+    if any(box[:4] in {b"prof", b"rICC"} for box in named):
+        return None
+    numbers = next((memoryview(box) for box in named if box[:4] == b"nclx"), None)
+    return None if numbers is None else (_number(numbers, 4, 2), _number(numbers, 6, 2))
+
+
+def boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """Yield kind and content of every box in ``view``, those in other boxes included."""
     waiting = [view]
     for _ in range(_MOST_BOXES):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src import strips as module
-from src.stages import decode
-from src.strips import by_bands, strips
+from src.stages.decode import strips as module
+from src.stages.decode.rgb import as_rgb
+from src.stages.decode.strips import by_bands, strips
 
 
 def picture(width: int, height: int, mode: str = "RGBA") -> Image.Image:
@@ -33,8 +33,8 @@ def test_a_picture_in_bands_is_the_same(
     """Converted and turned in strips and bands, a picture is what it is converted and turned as a whole."""
     monkeypatch.setattr(module, "_PIXELS", 100)
     whole = picture(23, 37, mode)
-    expected = decode._as_rgb(whole.copy())
+    expected = as_rgb(whole.copy())
     expected = expected if turn is None else expected.transpose(turn)
-    result = by_bands(whole, decode._as_rgb, turn)
+    result = by_bands(whole, as_rgb, turn)
     assert (result.mode, result.size) == ("RGB", expected.size)
     assert result.tobytes() == expected.tobytes()

@@ -1,10 +1,15 @@
 """A picture, and the part of it that the network sees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from PIL import Image
 
-__all__ = ["Box", "Picture"]
+__all__ = ["Box", "Conversion", "Picture"]
+
+Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
+"""What makes sRGB of a picture in the colors of its profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +17,18 @@ class Picture:
     """An upright picture of ``width`` x ``height`` pixels.
 
     ``image`` (RGB) shows it whole; of a large JPEG file it may have been decoded at half, a quarter or an eighth of
-    that size.
+    that size. Its colors are those of the file: ``srgb`` makes sRGB of it, or of what was cut and resized from it,
+    which is quicker.
     """
 
     image: Image.Image
     width: int
     height: int
+    conversion: Conversion | None = None
+
+    def srgb(self, part: Image.Image) -> Image.Image:
+        """Return ``part``, a part of ``image`` at any size, in sRGB; the same where it is so already."""
+        return part if self.conversion is None else self.conversion(part)
 
     @property
     def reduced(self) -> bool:

@@ -1,13 +1,13 @@
-"""Large pictures a strip of rows and a band of colour at a time: no second copy of the whole is ever held."""
+"""Large pictures a strip of rows and a band of color at a time: no second copy of the whole is ever held."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from PIL import Image
 
-__all__ = ["by_bands", "strips"]
+__all__ = ["ON_ITS_SIDE", "by_bands", "strips"]
 
-_ON_ITS_SIDE: Final = (
+ON_ITS_SIDE: Final = (
     Image.Transpose.TRANSPOSE,
     Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_270,
@@ -37,12 +37,12 @@ def by_bands(
     At most 7 bytes are held for each pixel: 4 of the picture as it comes or goes, and 3 of its bands.
     """
     width, height = image.size
-    bands = [Image.new("L", (height, width) if turn in _ON_ITS_SIDE else (width, height)) for _ in range(3)]
+    bands = [Image.new("L", (height, width) if turn in ON_ITS_SIDE else (width, height)) for _ in range(3)]
     for top, strip in strips(image):
         start = height - top - strip.height if turn in _FROM_THE_END else top
         for band, part in zip(bands, as_rgb(strip).split(), strict=True):
             band.paste(
-                part if turn is None else part.transpose(turn), (start, 0) if turn in _ON_ITS_SIDE else (0, start)
+                part if turn is None else part.transpose(turn), (start, 0) if turn in ON_ITS_SIDE else (0, start)
             )
     vars(image).pop("_decoder", None)  # that of WebP and AVIF holds the picture too
     image.close()

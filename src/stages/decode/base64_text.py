@@ -1,0 +1,47 @@
+"""Base64 in every usual way of writing it -> bytes."""
+
+import binascii
+import re
+from typing import Final
+
+import pybase64
+
+from src.errors import InvalidBase64
+
+__all__ = ["decode_base64"]
+
+_DATA_URL: Final = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
+_TO_STANDARD: Final = str.maketrans("-_", "+/", " \t\r\n\f\v")
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes that ``text`` stands for: base64 or a data: URL of it.
+
+    Standard or URL-safe, padded or not; white space is ignored.
+
+    Raises:
+        InvalidBase64: The text is empty, a web address, or has characters that are not base64.
+    """
+    if prefix := _DATA_URL.match(text):
+        text = text[prefix.end() :]
+    try:
+        data = pybase64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error included
+        data = _decode_loosely_written(text)
+    if not data:
+        raise InvalidBase64("The picture is empty: send the bytes of a picture file, encoded as base64.")
+    return data
+
+
+def _decode_loosely_written(text: str) -> bytes:
+    compact = text.translate(_TO_STANDARD).rstrip("=")
+    try:
+        return binascii.a2b_base64(compact + "=" * (-len(compact) % 4), strict_mode=True)
+    except ValueError as exc:
+        if text.lstrip()[:8].lower().startswith(("http://", "https://")):
+            message = (
+                "The picture is a web address, and those are never fetched: send the file itself, encoded as base64."
+            )
+        else:
+            message = f"The picture is not base64 ({exc}): encode the bytes of the picture file as base64."
+        raise InvalidBase64(message) from exc

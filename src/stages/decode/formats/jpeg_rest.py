@@ -1,0 +1,168 @@
+"""JPEG: whether bytes behind the last pixel are nothing but that, or the rest of pixels that were shifted by damage.
+
+The decoder says how many bytes it did not need, but not why. Here the Huffman codes of the last stretch of a sequential
+scan are followed, without the pixels: where they do not fit, or where the bytes that are left go on with whole blocks
+to their very end, something was inserted or lost before.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from math import ceil
+from typing import Final, TypeAlias
+
+__all__ = ["is_rest_of_pixels"]
+
+_MOST_BYTES: Final = 400_000  # followed in less than a second; of longer stretches only what is left is looked at
+_MOST_JUNK: Final = 256  # bytes behind a longer one
+_TABLES, _RESTART_INTERVAL = 0xC4, 0xDD
+_SEQUENTIAL: Final = (0xC0, 0xC1)
+_BLOCK: Final = 64  # coefficients
+_BITS_OF_BYTE: Final = 8
+_SIXTEEN_ZEROS: Final = 15  # as a run without a coefficient
+_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])")  # of a segment with a length
+_MOST_SEGMENTS: Final = 2_000
+_MOST_BITS: Final = 11  # of a coefficient of 8-bit samples
+
+_Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 where no code is
+_Blocks: TypeAlias = list[
+    tuple[_Codes, _Codes]
+]  # of each block of a unit: codes of its first coefficient, and of the others
+
+
+@dataclass(slots=True)
+class _Scan:
+    """How the blocks of a scan are coded: for each block of a unit its codes; units in all and between restarts."""
+
+    blocks: _Blocks
+    units: int
+    interval: int
+    start: int
+
+
+def is_rest_of_pixels(data: bytes, start: int, end: int) -> bool:
+    """Tell whether ``data[start:end]``, which the decoder had no need of, belongs to pixels before it."""
+    scan = _last_scan(data, start)
+    if scan is None:
+        return True
+    restarts = [bytes((0xFF, marker)) for marker in range(0xD0, 0xD8)]
+    begins = max(scan.start, *(data.rfind(marker, scan.start, start) + 2 for marker in restarts))
+    passed = sum(data.count(marker, scan.start, start) for marker in restarts)
+    if end - begins > _MOST_BYTES:
+        return end - start > _MOST_JUNK or _fits_somewhere(data[start - 1 : end], scan.blocks)
+    units = scan.units - passed * scan.interval
+    bits = _Bits(data[begins:end])
+    if units < 1 or not all(bits.passes(scan.blocks) for _ in range(units)):
+        return True
+    return bits.ends_with_units(scan.blocks)
+
+
+def _fits_somewhere(data: bytes, blocks: _Blocks) -> bool:
+    """Tell whether from any bit of the first byte on, and from any block of a unit, ``data`` is whole units."""
+    turned = [blocks[first:] + blocks[:first] for first in range(len(blocks))]
+    return any(_Bits(data, bit).ends_with_units(order) for bit in range(_BITS_OF_BYTE) for order in turned)
+
+
+class _Bits:
+    """The coded bits of ``data`` from ``position`` on."""
+
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        plain = data.replace(b"\xff\x00", b"\xff")
+        self._data = plain + b"\xff\xff\xff\xff"
+        self._end = 8 * len(plain)
+        self.position = position
+
+    def ends_with_units(self, blocks: _Blocks) -> bool:
+        """Tell whether what is left is one unit or several, and less than a byte of ones, as it must be behind them."""
+        begins = self.position
+        while self._end - self.position >= _BITS_OF_BYTE:
+            if not self.passes(blocks):
+                return False
+        return self.position > begins and self.rest_is_filling()
+
+    def rest_is_filling(self) -> bool:
+        """Tell whether the bits that are left are ones, as those behind the last code must be."""
+        return self.position <= self._end and all(
+            self._data[at >> 3] >> (7 - (at & 7)) & 1 for at in range(self.position, self._end)
+        )
+
+    def passes(self, blocks: _Blocks) -> bool:
+        """Follow the codes of one unit; tell whether there were any."""
+        data, position = self._data, self.position
+        for first, others in blocks:
+            codes, index = first, 0
+            while index < _BLOCK:
+                at = position >> 3
+                if at > len(data) - 4:
+                    return False
+                window = (data[at] << 16 | data[at + 1] << 8 | data[at + 2]) >> (8 - (position & 7)) & 0xFFFF
+                code = codes[window]
+                size = code & 0x0F
+                if not code or size > _MOST_BITS:
+                    return False
+                position += (code >> 8) + size
+                if codes is first:
+                    codes, index = others, 1
+                    continue
+                run = code >> 4 & 0x0F
+                if not size and run != _SIXTEEN_ZEROS:
+                    break
+                index += run + 1
+                if index > _BLOCK:
+                    return False
+        self.position = position
+        return True
+
+
+def _last_scan(data: bytes, before: int) -> _Scan | None:
+    """Return how the last scan before ``before`` is coded; None where it is not sequential."""
+    tables: dict[int, _Codes] = {}
+    frame, interval, at = 0, 0, 2
+    last = data.rfind(b"\xff\xda", 0, before)
+    for _ in range(_MOST_SEGMENTS):
+        match = _MARKER.search(data, at, last)
+        if match is None:
+            break
+        at, marker = match.end(), match[1][0]
+        length = int.from_bytes(data[at : at + 2], "big")
+        if marker == _TABLES:
+            tables |= _huffman(data[at + 2 : at + length])
+        elif marker == _RESTART_INTERVAL:
+            interval = int.from_bytes(data[at + 2 : at + 4], "big")
+        elif marker in _SEQUENTIAL:
+            frame = at - 2
+        at += length
+    return _scan(data, frame, last, tables, interval) if frame else None
+
+
+def _huffman(data: bytes) -> dict[int, _Codes]:
+    tables, at = {}, 0
+    while at + 17 <= len(data):
+        codes, code, symbols = [0] * 65_536, 0, at + 17
+        for length, count in enumerate(data[at + 1 : at + 17], 1):
+            for symbol in data[symbols : symbols + count]:
+                span = 1 << 16 - length
+                codes[code * span : (code + 1) * span] = [length << 8 | symbol] * span
+                code += 1
+            symbols += count
+            code <<= 1
+        tables[data[at]] = codes
+        at = symbols
+    return tables
+
+
+def _scan(data: bytes, frame: int, at: int, tables: dict[int, _Codes], interval: int) -> _Scan:
+    height, width, number = struct.unpack_from(">HHB", data, frame + 5)
+    factors = {data[c]: (data[c + 1] >> 4, data[c + 1] & 15) for c in range(frame + 10, frame + 10 + 3 * number, 3)}
+    across, down = max(h for h, _ in factors.values()), max(v for _, v in factors.values())
+    parts = [(data[c], data[c + 1]) for c in range(at + 5, at + 5 + 2 * data[at + 4], 2)]
+    blocks = []
+    for component, selected in parts:
+        h, v = factors[component] if len(parts) > 1 else (1, 1)
+        blocks += [(tables[selected >> 4], tables[0x10 | selected & 15])] * (h * v)
+    if len(parts) > 1:
+        units = ceil(width / (8 * across)) * ceil(height / (8 * down))
+    else:
+        h, v = factors[parts[0][0]]
+        units = ceil(ceil(width * h / across) / 8) * ceil(ceil(height * v / down) / 8)
+    return _Scan(blocks, units, interval, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big"))

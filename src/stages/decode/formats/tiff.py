@@ -1,0 +1,114 @@
+"""TIFF: which of the pictures in a file counts, how it is stored, and what its strips or tiles cost."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+from PIL import TiffImagePlugin
+
+from src.stages.decode.formats import tiff_kinds
+from src.stages.decode.formats.scan import Scan, unsupported
+from src.stages.decode.formats.tiff_directory import Directory, File
+
+__all__ = ["in_native_order", "scan"]
+
+# Pillow's own decoder takes 16-bit samples in separate planes for 8-bit ones.
+TiffImagePlugin.READ_LIBTIFF = True
+
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _ORIENTATION = 254, 255, 256, 257, 259, 274
+_ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _SUBDIRECTORIES = 278, 284, 322, 323, 330
+_REDUCED_OR_MASK: Final = 1 | 4
+_OLD_REDUCED: Final = 2
+_COUNTS: Final = (279, 325)
+_METADATA: Final = (34_665, 34_853, 40_965)  # EXIF, GPS, Interoperability
+_UNCOMPRESSED: Final = 1
+_JPEG: Final = (6, 7)
+_MOST_METADATA: Final = 16  # directories
+_MOST_PICTURES: Final = 64  # directories in which the full picture of a thumbnail is looked for
+_MOST_SCANNED: Final = 20 * 64_000_000  # as in a JPEG file
+_RGBA: Final = 4
+# How Pillow unpacks samples of the file's byte order, and those of libtiff, which are in the machine's.
+_NATIVE: Final = {
+    name: f"{name.rstrip('BFS')}N{name[-1]}" for name in ("I;16BS", "I;16S", "I;32BS", "I;32S", "F;32BF", "F;32F")
+}
+
+
+def scan(data: bytes) -> Scan:
+    """Return ``data`` so that it begins with its full picture; the decoder holds a strip or tile, or what it turns.
+
+    Raises:
+        ValueError: There are more entries, values, strips or tiles than any writer makes, or they overlap.
+        UnsupportedImage: The full picture is stored in a way that is not decoded, or there is only a thumbnail.
+    """
+    file = File(data)
+    if file.big and file.order == ">":  # Pillow takes it for another format
+        raise unsupported("a big-endian BigTIFF file", "a TIFF file of less than 4 GB, or a little-endian one")
+    first = file.first()
+    if not (first.value(_WIDTH, 0) and first.value(_HEIGHT, 0)):
+        raise ValueError("it has no picture")
+    for _ in chain.from_iterable(first.others(tag, _MOST_METADATA) for tag in _METADATA):
+        pass  # each is judged when it is read
+    full = _full_picture(first)
+    if full is None:
+        raise unsupported("a TIFF file that holds a thumbnail only", "the full picture")
+    tiff_kinds.check(full)
+    return Scan(data if full.offset == first.offset else file.beginning_with(full), _largest_piece(full))
+
+
+def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Have samples of 16 and 32 bits read as libtiff hands them over: Pillow would swap their bytes a second time."""
+    image.tile = [
+        tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
+        if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)
+        else tile
+        for tile in image.tile
+    ]
+
+
+def _full_picture(first: Directory) -> Directory | None:
+    """Return the first picture; but where that is a thumbnail, the largest one that is none."""
+    if _is_full(first):
+        larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_PICTURES) if _is_full(other)]
+        return max((first, *larger), key=_pixels)
+    return max((other for other in _pictures(first) if _is_full(other)), key=_pixels, default=None)
+
+
+def _pictures(first: Directory) -> Iterator[Directory]:
+    """Yield all directories that follow ``first`` or belong to one that does, up to a number."""
+    page, seen = first, set[int]()
+    while page.offset not in seen and len(seen) < _MOST_PICTURES:
+        seen.add(page.offset)
+        yield page
+        yield from page.others(_SUBDIRECTORIES, _MOST_PICTURES)
+        if not page.following:
+            return
+        page = page.file.directory(page.following)
+
+
+def _is_full(directory: Directory) -> bool:
+    reduced = directory.value(_SUBFILE, 0) & _REDUCED_OR_MASK or directory.value(_OLD_SUBFILE, 0) == _OLD_REDUCED
+    return not reduced and _pixels(directory) > 0
+
+
+def _pixels(directory: Directory) -> int:
+    return directory.value(_WIDTH, 0) * directory.value(_HEIGHT, 0)
+
+
+def _largest_piece(directory: Directory) -> float:
+    """Return how many bytes per pixel the decoder holds."""
+    turned = _RGBA if directory.value(_ORIENTATION, 1) != 1 else 0
+    compression = directory.value(_COMPRESSION, _UNCOMPRESSED)
+    counts = [directory.values(tag) for tag in _COUNTS]
+    if compression == _UNCOMPRESSED and max(map(len, counts)) <= 1:
+        return turned  # libtiff reads it in small strips
+    if max(map(sum, counts)) > 2 * len(directory.file.data):
+        raise ValueError("its strips or tiles overlap")
+    height = directory.value(_HEIGHT, 1)
+    tile = directory.value(_TILE_WIDTH, 0) * directory.value(_TILE_HEIGHT, 0)
+    piece = tile or directory.value(_WIDTH, 1) * min(directory.value(_ROWS, height), height)
+    if compression in _JPEG and directory.file.data.count(b"\xff\xda") * piece > _MOST_SCANNED:
+        raise ValueError("its pixels come in too many scans")
+    bits = tiff_kinds.bits_of(directory)
+    samples = 1 if directory.value(_PLANAR, 1) != 1 else len(bits)
+    held = max(_RGBA if samples > 1 else 0, samples * max(bits) / 8)
+    return max(turned, piece * held / _pixels(directory))

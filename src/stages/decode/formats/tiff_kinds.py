@@ -1,0 +1,121 @@
+"""TIFF: which kinds of samples and compression are decoded right; the others have names."""
+
+from typing import Final
+
+from PIL.TiffImagePlugin import OPEN_INFO
+
+from src.stages.decode.formats.scan import unsupported
+from src.stages.decode.formats.tiff_directory import Directory
+
+__all__ = ["bits_of", "check"]
+
+_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANAR = 258, 259, 262, 266, 277, 284
+_EXTRA, _FORMAT, _OFFSETS, _DNG = 338, 339, (273, 324), 50_706
+_SEPARATE: Final = 2
+_OLD_JPEG: Final = 6
+_JPEG_BITS: Final = {6: {8}, 7: {8, 12}}
+_YCBCR: Final = 6
+_CIELAB: Final = 8
+_MOST_SAMPLES: Final = 64  # more than Pillow decodes
+_DECODED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 34_925, 50_000})
+_COMPRESSIONS: Final = {
+    9: "JBIG",
+    10: "JBIG",
+    32_767: "Sony's raw compression",
+    32_809: "ThunderScan",
+    33_003: "JPEG 2000",
+    33_004: "JPEG 2000",
+    33_005: "JPEG 2000",
+    33_007: "JPEG 2000",
+    34_661: "JBIG",
+    34_676: "SGI LogLuv",
+    34_677: "SGI LogLuv",
+    34_712: "JPEG 2000",
+    34_713: "Nikon's raw compression",
+    34_887: "LERC",
+    34_892: "lossy JPEG of a raw picture",
+    34_926: "Zstandard",
+    34_927: "WebP",
+    34_933: "PNG",
+    34_934: "JPEG XR",
+    50_001: "WebP",
+    50_002: "JPEG XL",
+    52_546: "JPEG XL",
+}
+_COLORS: Final = {
+    0: "gray",
+    1: "gray",
+    2: "RGB",
+    3: "palette",
+    4: "mask",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "CIELab",
+    9: "ICCLab",
+    10: "ITULab",
+    32_844: "LogL",
+    32_845: "LogLuv",
+}
+_RAW: Final = (32_803, 34_892)  # color filter array, linear raw
+_FORMATS: Final = {1: "integer", 2: "signed integer", 3: "float", 4: "untyped", 5: "complex integer", 6: "complex"}
+_COLOR_SAMPLES: Final = {2: 3, 5: 4, 6: 3, 8: 3}
+_INSTEAD: Final = "a TIFF file of 8-bit RGB, or a PNG or JPEG file"
+
+
+def check(directory: Directory) -> None:
+    """Refuse a picture that Pillow and libtiff do not decode, or decode wrong, as a sweep over all kinds found.
+
+    Raises:
+        ValueError: The entries that say how the picture is stored are missing or damaged.
+        UnsupportedImage: They are in order.
+    """
+    if not any(directory.values(tag) for tag in _OFFSETS):
+        raise ValueError("it has no strips or tiles")
+    photometric, compression = directory.value(_PHOTOMETRIC, 0), directory.value(_COMPRESSION, 1)
+    if photometric in _RAW or directory.values(_DNG) or directory.entries.get(_DNG):
+        raise unsupported("a camera raw file (DNG, NEF, ARW, ...)", "a JPEG or TIFF file developed from it")
+    if compression not in _DECODED:
+        name = _COMPRESSIONS.get(compression, f"the method {compression}")
+        raise unsupported(f"a TIFF file compressed by {name}", f"{_INSTEAD}, compressed by LZW or Deflate")
+    if not _is_known(directory, photometric, compression):
+        raise unsupported(f"a TIFF file of {_described(directory, photometric)}", _INSTEAD)
+
+
+def bits_of(directory: Directory) -> tuple[int, ...]:
+    """Return the bits of each sample of a pixel."""
+    bits = directory.values(_BITS) or (1,)
+    color = directory.value(_COMPRESSION, 1) == _OLD_JPEG and directory.value(_PHOTOMETRIC, 0) in {2, _YCBCR}
+    samples = min(directory.value(_SAMPLES, 3 if color else len(bits)), _MOST_SAMPLES)
+    return bits * samples if len(bits) == 1 else bits[: max(samples, 1)]
+
+
+def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
+    bits, extra = bits_of(directory), directory.values(_EXTRA)
+    separate = directory.value(_PLANAR, 1) == _SEPARATE
+    if separate and extra and not max(extra):  # planes of which nothing is known are passed over
+        bits, extra = bits[: -len(extra)], ()
+    with_opacity = _COLOR_SAMPLES.get(photometric, 1) == 1 and len(bits) > 1
+    if separate and (with_opacity or photometric == _CIELAB):
+        return False
+    if compression in _JPEG_BITS and (photometric == _CIELAB or not set(bits) <= _JPEG_BITS[compression]):
+        return False
+    formats = directory.values(_FORMAT) or (1,)
+    key = (
+        b"MM" if directory.file.order == ">" else b"II",
+        _YCBCR if compression == _OLD_JPEG else photometric,
+        formats[:1] if len(set(formats)) == 1 else formats,
+        directory.value(_FILL_ORDER, 1),
+        bits,
+        extra,
+    )
+    return key in OPEN_INFO
+
+
+def _described(directory: Directory, photometric: int) -> str:
+    bits, extra = bits_of(directory), directory.values(_EXTRA)
+    color = _COLORS.get(photometric, f"photometric {photometric}")
+    depth = "/".join(str(bit) for bit in sorted(set(bits)))
+    form = _FORMATS.get(directory.value(_FORMAT, 1), "unknown")
+    more = " with extra channels" if extra or len(bits) > _COLOR_SAMPLES.get(photometric, 1) else ""
+    planes = " in separate planes" if directory.value(_PLANAR, 1) == _SEPARATE and len(bits) > 1 else ""
+    return f"{depth}-bit {form} {color} samples{more}{planes}"

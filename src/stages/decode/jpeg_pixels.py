@@ -1,0 +1,85 @@
+"""The pixels of a JPEG file, or why they are not what was photographed.
+
+Pillow decodes as libjpeg-turbo does, and throws its warnings away; simplejpeg has the same decoder, and tells. Some
+warnings say nothing about the pixels: what they are about is mended, and the file decoded anew.
+"""
+
+import re
+from typing import Final
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from src.stages.decode.formats.jpeg import has_all_scans
+from src.stages.decode.formats.jpeg_rest import is_rest_of_pixels
+
+__all__ = ["decode_jpeg"]
+
+_COLORS: Final = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_MOST_WARNINGS: Final = 4  # that are mended
+_END: Final = b"\xff\xd9"
+_EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes it
+_BEFORE: Final = 8  # bytes, which are not all the same where pixels end
+_SCAN_PARAMETERS: Final = b"\x00\x3f\x00"
+
+
+def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image:
+    """Return the pixels of ``image``, opened from ``data``, in the mode and at the size that it has.
+
+    Raises:
+        ValueError: The file is damaged, so that pixels are missing or wrong.
+    """
+    for _ in range(_MOST_WARNINGS):
+        try:
+            return _decoded(image, data)
+        except ValueError as exc:
+            warning = str(exc)
+            if _NOT_KNOWN in warning:
+                image.load()
+                return image
+            if (extraneous := _EXTRANEOUS.search(warning)) and _is_only_junk(data, int(extraneous[1])):
+                return _decoded(image, data, strict=False)
+            mended = _mended(data, image.mode, warning)
+            if mended is None:
+                raise
+            data = mended
+    raise ValueError("it is damaged in several places")
+
+
+def _decoded(image: Image.Image, data: bytes, *, strict: bool = True) -> Image.Image:
+    pixels = simplejpeg.decode_jpeg(
+        data, _COLORS[image.mode], min_height=image.height, min_width=image.width, strict=strict
+    )
+    if image.mode == "RGB":
+        return Image.fromarray(pixels)
+    if image.mode == "CMYK" and "adobe" in image.info:  # its inks are stored inverted
+        np.subtract(255, pixels, out=pixels)
+    return Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
+
+
+def _mended(data: bytes, mode: str, warning: str) -> bytes | None:
+    """Return ``data`` without the cause of a ``warning`` that leaves every pixel as it is; None if it is another."""
+    if "Premature end of JPEG file" in warning and not data.endswith(_END) and has_all_scans(data):
+        return data + _END
+    if "unknown JFIF revision" in warning:
+        at = data.index(b"JFIF\0") + 5
+        return data[:at] + b"\1" + data[at + 1 :]
+    if "Unknown Adobe color transform" in warning:
+        at = data.index(b"Adobe") + 11
+        return data[:at] + (b"\2" if mode == "CMYK" else b"\1") + data[at + 1 :]
+    if "Invalid SOS parameters" in warning:
+        at = data.index(b"\xff\xda")
+        at += 5 + 2 * data[at + 4]
+        return data[:at] + _SCAN_PARAMETERS + data[at + 3 :]
+    return None
+
+
+def _is_only_junk(data: bytes, number: int) -> bool:
+    """Tell whether the ``number`` bytes before the end of the pixels were put there, with no pixel hurt."""
+    end = data.find(_END, data.find(b"\xff\xda"))
+    start = max(end - number, 0)
+    if len(set(data[start:end])) == 1:  # filling, unless it replaced pixels as well
+        return len(set(data[start - _BEFORE : start])) > 1
+    return not is_rest_of_pixels(data, start, end)

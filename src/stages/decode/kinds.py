@@ -1,0 +1,48 @@
+"""Which format the bytes are, by their first ones."""
+
+import re
+from importlib.util import find_spec
+from typing import Final
+
+from src.errors import UnsupportedImage
+from src.stages.decode.other_kinds import kind_of, raw_of
+
+_HAS_HEIF: Final = find_spec("pillow_heif") is not None  # an optional extra
+if _HAS_HEIF:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+
+__all__ = ["accepted_formats", "recognize"]
+
+_SIGNATURES: Final = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "AVIF": re.compile(rb".{4}ftyp(?:avif|avis|.{8,64}avif)", re.DOTALL),
+    "HEIF": re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
+}
+
+
+def accepted_formats() -> tuple[str, ...]:
+    """Return the names of the formats that are decoded, as Pillow calls them."""
+    return tuple(name for name in _SIGNATURES if name != "HEIF" or _HAS_HEIF)
+
+
+def recognize(data: bytes) -> str:
+    """Return the name of the format of ``data``, as Pillow calls it.
+
+    Raises:
+        UnsupportedImage: The bytes are none of the accepted formats.
+    """
+    kind = raw_of(data)
+    for name in accepted_formats() if kind is None else ():
+        if _SIGNATURES[name].match(data):
+            return name
+    kind = kind or kind_of(data)
+    accepted = ", ".join(accepted_formats()).replace("HEIF", "HEIC")
+    what = f"{kind}, which is not supported" if kind else "none of the accepted formats"
+    raise UnsupportedImage(f"The picture is {what}: send one of {accepted}.")

@@ -1,0 +1,67 @@
+"""What a picture may measure, judged by its header before anything is decoded."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+from PIL import Image
+
+from src.errors import ImageTooLarge
+
+__all__ = ["LARGE", "DecodeLimits", "Enough", "check_memory", "check_size", "reduce", "with_tiles"]
+
+LARGE: Final = 16_000_000  # pixels; converting more at once would hold too much memory
+_TILE_WIDTH_TAG: Final = 0x0142
+_TILE_HEIGHT_TAG: Final = 0x0143
+_BYTES_OF_RGB: Final = 4  # Pillow pads them
+_BYTES_PER_PIXEL: Final = 7  # of a decoded picture, and of the three bands that it becomes
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What a picture may measure at most, in pixels."""
+
+    pixels: int = 64_000_000
+    side: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """How many pixels the sides of a decoded picture must have at least, where the file has more."""
+
+    shorter: int
+    longer: int
+
+
+def check_size(width: int, height: int, limits: DecodeLimits) -> None:
+    """Refuse a picture of more pixels than ``limits`` allow."""
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise ImageTooLarge(
+            f"The picture has {width} x {height} pixels: at most {limits.pixels} pixels in all"
+            f" and {limits.side} a side are accepted, so send a smaller copy."
+        )
+
+
+def check_memory(image: Image.Image, announced: tuple[int, int], held: float, limits: DecodeLimits) -> None:
+    """Refuse a picture whose decoder would hold more bytes, ``held`` per ``announced`` pixel, than any other's."""
+    most = _BYTES_PER_PIXEL * max(limits.pixels, LARGE)
+    if held * prod(announced) + _BYTES_OF_RGB * prod(image.size) > most:
+        raise ImageTooLarge(
+            f"The picture has {announced[0]} x {announced[1]} pixels: of a {image.format} file of this kind at most"
+            f" {most / (held + _BYTES_OF_RGB):.0f} are accepted, so send a smaller copy, or a baseline JPEG file."
+        )
+
+
+def with_tiles(image: Image.Image) -> tuple[int, int]:
+    """Return the size of ``image``, or of a tile: one of a TIFF is decoded whole, however little of it is shown."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    return max(image.width, tags.get(_TILE_WIDTH_TAG, 0)), max(image.height, tags.get(_TILE_HEIGHT_TAG, 0))
+
+
+def reduce(image: Image.Image, enough: Enough) -> bool:
+    """Have a JPEG decoded at half, a quarter or an eighth of its size, if that is ``enough``; tell whether it will."""
+    announced = image.size
+    scale = min(min(announced) // enough.shorter, max(announced) // enough.longer)
+    if scale > 1:  # other formats than JPEG take no notice
+        image.draft(image.mode, (image.width // scale, image.height // scale))
+    return image.size != announced

@@ -1,0 +1,37 @@
+"""How a picture is turned upright: by EXIF alone, as in browsers."""
+
+from typing import Final
+
+from PIL import Image
+
+__all__ = ["forget_xmp", "turn_of"]
+
+_ORIENTATION_TAG: Final = 0x0112
+_EXIF_BYTES: Final = 1_000_000  # more is no EXIF block
+_XMP: Final = ("xmp", "XML:com.adobe.xmp")  # where Pillow looks for an orientation if EXIF has none
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def forget_xmp(image: Image.Image) -> None:
+    """Leave nothing in the opened ``image`` from which Pillow would take an orientation but EXIF."""
+    for key in _XMP:
+        image.info.pop(key, None)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return what turns ``image`` upright by its EXIF orientation; None where nothing does, or EXIF is damaged."""
+    if len(image.info.get("exif") or b"") > _EXIF_BYTES:
+        return None
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # noqa: BLE001 - damaged metadata must not cost the picture, whatever its parser raises
+        return None
+    return _UPRIGHT.get(value) if isinstance(value, int) else None

@@ -1,0 +1,47 @@
+"""The names of what people send that is no accepted picture, by its first bytes."""
+
+import re
+from typing import Final
+
+__all__ = ["kind_of", "raw_of"]
+
+_RAW: Final = "a camera raw file"
+_VIDEO: Final = "a video"
+_KINDS: Final = tuple(
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), kind)
+    for pattern, kind in (
+        (rb".{4}ftypcrx |IIRO|IIRS|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM", _RAW),
+        (rb".{4}ftyp(?:hei|hev|mif1|msf1)", "a HEIC file"),
+        (rb".{4}(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01\xba|FLV", _VIDEO),
+        (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 file"),
+        (rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a", "a JPEG XL file"),
+        (rb"II\xbc[\x00\x01]", "a JPEG XR file"),
+        (rb"[\x8a\x8b][MJ]NG", "an MNG file"),
+        (rb"\s*<(?:\?xml.{0,2000}<svg|!DOCTYPE svg|!--.{0,2000}<svg|svg)", "an SVG drawing"),
+        (rb"\s*<(?:!DOCTYPE html|html)", "a web page"),
+        (rb"%PDF", "a PDF document"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "an EPS drawing"),
+        (rb"8BPS", "a Photoshop file"),
+        (rb"gimp xcf", "a GIMP file"),
+        (rb"\x00\x00[\x01\x02]\x00.{4}", "an icon"),
+        (rb".{128}DICM", "a DICOM file"),
+        (rb"\x76\x2f\x31\x01", "an OpenEXR file"),
+        (rb"#\?R", "a Radiance HDR file"),
+        (rb"DDS ", "a DDS texture"),
+        (rb"P[1-7][\s#]", "a PNM file"),
+        (rb"qoif", "a QOI file"),
+        (rb"SIMPLE  =", "a FITS file"),
+        (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive"),
+    )
+)
+_RAW_IN_TIFF: Final = re.compile(rb"II\*\0.{4}CR", re.DOTALL)
+
+
+def kind_of(data: bytes) -> str | None:
+    """Return what ``data`` is, None if that is not known."""
+    return next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
+
+
+def raw_of(data: bytes) -> str | None:
+    """Return what ``data``, which begins like an accepted format, is all the same; None if it is that format."""
+    return _RAW if _RAW_IN_TIFF.match(data) else None

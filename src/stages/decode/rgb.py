@@ -1,0 +1,81 @@
+"""A decoded picture of any mode -> RGB, 8 bits a channel, transparency laid on white."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from src.stages.decode.strips import strips
+
+__all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key"]
+
+_BITS_TAG: Final = 0x0102
+_PHOTOMETRIC_TAG: Final = 0x0106
+_SAMPLE_FORMAT_TAG: Final = 0x0153
+_PNG_BIT_DEPTH: Final = 24  # where it stands in the file
+# The white level of a picture in integers or floats is not written down anywhere: it is taken as the
+# first customary one that no value exceeds.
+_WHITE_LEVELS: Final = (1.0, 255.0, 65_535.0, 4_294_967_295.0)
+
+
+def mend_color_key(image: Image.Image, data: bytes) -> None:
+    """Bring the transparent color of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
+    key = image.info.get("transparency")
+    if image.format != "PNG" or key is None:
+        return
+    bits = data[_PNG_BIT_DEPTH]
+    if image.mode == "L":
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+    elif image.mode == "RGB":
+        image.info["transparency"] = tuple(value >> (bits - 8) for value in key)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return ``image``, of a mode of 8 bits a channel or less, as RGB on white."""
+    if image.has_transparency_data or image.mode in ("La", "RGBa"):
+        plain = image.convert("LA") if image.mode == "La" else image
+        rgba = plain if plain.mode == "RGBA" else plain.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def gray_to_8_bits(image: Image.Image) -> Image.Image:
+    """Return ``image``, gray in 16 or 32 bits or in floats, in 8 bits."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    gray = Image.new("L", image.size)
+    if image.mode.startswith("I;16"):
+        shades = _shades_of_16_bits(image, tags)
+        for top, strip in strips(image):
+            gray.paste(Image.fromarray(np.take(shades, np.asarray(strip), mode="clip")), (0, top))
+        return gray
+    unsigned = image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1
+    peak = max((float(_values(strip, unsigned).max(initial=0.0)) for _, strip in strips(image)), default=0.0)
+    white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
+    inverted = tags.get(_PHOTOMETRIC_TAG) == 0
+    for top, strip in strips(image):
+        values = np.clip(_values(strip, unsigned) / white, 0.0, 1.0) * 255.0
+        shade = np.rint(255.0 - values if inverted else values).astype(np.uint8)
+        gray.paste(Image.fromarray(shade), (0, top))
+    return gray
+
+
+def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # noqa: FBT001
+    """Return the values of a gray picture, 0 where there is no number."""
+    stored = np.asarray(strip)
+    values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed ones
+    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[np.uint8]:
+    """Return the 8-bit shade of each 16-bit value of ``image``."""
+    bits = tags.get(_BITS_TAG, (16,))[0]
+    shades: npt.NDArray[np.uint8] = np.rint(np.minimum(np.arange(2**16) / (2**bits - 1), 1.0) * 255.0).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC_TAG) == 0:
+        shades = 255 - shades
+    if "transparency" in image.info:
+        shades[image.info["transparency"]] = 255
+    return shades

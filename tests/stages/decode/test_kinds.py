@@ -1,0 +1,115 @@
+"""Which format the bytes are, and the names of those that are none of the accepted ones."""
+
+import struct
+from typing import Final
+
+import pytest
+
+from src.errors import BrokenImage, UnsupportedImage
+from src.stages.decode import DecodeLimits, accepted_formats, decode_image, kinds
+from tests.hostile import bmp
+
+LIMITS: Final = DecodeLimits()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"\xff\xd8",
+        b"\x89PNG",
+        bytes(100),
+        b"A picture of a cat.",
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
+        b"<svg/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        b"\xc5\xd0\xd3\xc6\x20\x00\x00\x00",
+        b"8BPS\0\1",
+        b"\x1f\x8b\x08\0<svg",
+        b"gimp xcf v011",
+        b"\x0a\x05\x01\x08",
+        b"DDS \x7c\0\0\0",
+        b"icns\0\0\1\0",
+        b"\xd7\xcd\xc6\x9a\0\0",
+        b"\x01\0\0\0\x6c\0\0\0",
+        b"#define im_width 8\n#define im_height 8\n",
+        b"/* XPM */\nstatic char *x[] = {",
+        b"\x89HDF\r\n\x1a\n",
+        b"GRIB\0\0\0\1",
+        b"qoif\0\0\0\x10",
+        b"\x01\xda\1\1\0\3",
+        b"\x1aE\xdf\xa3",
+        b"PK\3\4",
+        b"\x80\x04\x95",
+        b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00\x01\x00 \x00",
+        b"P6\n2 1\n255\nabcdef",
+        b"SIMPLE  =                    T / FITS",
+        b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+        b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom",
+        b"RIFF\x10\x00\x00\x00WAVEfmt ",
+    ],
+)
+def test_other_kinds_of_file_are_unsupported(data: bytes) -> None:
+    """Bytes that begin like no accepted format are refused with the list of those that are accepted."""
+    with pytest.raises(UnsupportedImage) as caught:
+        decode_image(data, LIMITS)
+    assert all(name.replace("HEIF", "HEIC") in caught.value.message for name in accepted_formats())
+
+
+def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pillow-heif is not installed HEIC is not announced and is refused as unsupported."""
+    monkeypatch.setattr(kinds, "_HAS_HEIF", False)
+    assert accepted_formats() == ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    with pytest.raises(UnsupportedImage, match=r"a HEIC file.*AVIF"):
+        decode_image(b"\0\0\0\x18ftypheic" + bytes(100), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(100), "a video"),
+        (b"\0\0\0\x14ftypqt  " + bytes(100), "a video"),
+        (b"\0\0\0\x08wide\0\0\0\x08mdat", "a video"),
+        (b"\x1aE\xdf\xa3" + bytes(40), "a video"),
+        (b"\0\0\0\x18ftyphevc\0\0\0\0hevcmif1" + bytes(20), "a video"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(100), "a camera raw file"),
+        (b"\0\0\0\x18ftypcrx " + bytes(100), "a camera raw file"),
+        (b"IIU\0\x18\0\0\0" + bytes(100), "a camera raw file"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera raw file"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
+        (b"\xff\x4f\xff\x51\0\x2f", "a JPEG 2000 file"),
+        (b"\xff\x0a\xfa\x2b", "a JPEG XL file"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+        (b'<?xml version="1.0"?>\n<!-- by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"<!DOCTYPE html><html><body>Not found</body></html>", "a web page"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"8BPS\0\1", "a Photoshop file"),
+        (bytes(128) + b"DICM", "a DICOM file"),
+        (b"\0\0\1\0\1\0\x10\x10", "an icon"),
+        (b"PK\3\4\x14\0", "an archive"),
+    ],
+)
+def test_what_is_no_accepted_picture_is_named(data: bytes, name: str) -> None:
+    """People send videos, raw pictures, documents and pages: they read what it is, and what to send instead."""
+    with pytest.raises(UnsupportedImage, match=f"The picture is {name}.*: send") as caught:
+        decode_image(data, LIMITS)
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("bits", "compression", "name"),
+    [(2, 0, "2 bits a pixel"), (64, 0, "64 bits"), (0, 4, "a JPEG file inside"), (0, 5, "a PNG file inside")],
+)
+def test_other_kinds_of_bmp_are_named(bits: int, compression: int, name: str) -> None:
+    """What Windows allows in a BMP file, but hardly anybody writes, is not called damaged."""
+    with pytest.raises(UnsupportedImage, match=name):
+        decode_image(bmp(4, 4, bytes(64), bits, compression), LIMITS)
+
+
+def test_a_still_picture_that_is_cut_off_is_no_film() -> None:
+    """A HEIC file without all of its boxes is damaged."""
+    with pytest.raises((BrokenImage, UnsupportedImage)) as caught:
+        decode_image(struct.pack(">I", 24) + b"ftypheic" + bytes(40), LIMITS)
+    assert "video" not in caught.value.message
