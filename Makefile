@@ -9,7 +9,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all test-container fuzz soak audit benchmark check format bento container \
+.PHONY: help setup model serve dev demo test test-all test-container sweep fuzz soak audit benchmark check format bento container \
 	image-layers lock clean
 
 help: ## list the targets
@@ -48,9 +48,12 @@ test: $(READY) ## run the tests, but for the sweep over every architecture
 test-container: $(READY) ## build the image, look into it, run it hardened (SKIP_CONTAINER_TESTS=1: not)
 	$(BIN)/python -m pytest -m container -n 0 --timeout 600 tests/container
 
-test-all: $(READY) ## run all tests, the sweep over every architecture included (54 minutes, 8 GB)
+test-all: $(READY) sweep ## run all tests, the sweep over every architecture included
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m slow -n 0 # one at a time: two large networks at once would take more than 8 GB
+	$(BIN)/python -m pytest -m slow -n 0
+
+sweep: $(READY) ## capture, explain, store and serve every architecture; the table is in sweep/ (8 GB; ARCH=timm/test_vit: one)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweep $(ARCH)
 
 fuzz: $(READY) ## decode damaged pictures of every format (RUNS=100000 by mutation and as many by coverage: 4 minutes)
 	$(BIN)/python -m tests.fuzz --runs $(RUNS)

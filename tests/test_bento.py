@@ -19,7 +19,7 @@ import yaml
 from tests.places import PACKAGED_PHOTOS, ROOT
 from tests.serving import BENTOML, Server, start_server
 
-TORCH = {"timm", "torch", "torchvision"}
+TORCH = {"torch"}
 
 
 def pins(requirements: Path) -> dict[str, str]:

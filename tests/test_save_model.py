@@ -21,8 +21,8 @@ def test_the_default_network_is_stored_and_reported(stored_model: str, capsys: p
     assert re.search(r"stored +reported:\w+", report)
     assert "timm/tf_efficientnet_lite0" in report
     assert "1000: tench, goldfish" in report
-    assert "42.7 MB" in report
-    assert re.search(r"runs in +OpenVINO on a CPU, explained in closed form", report)
+    assert "48.1 MB" in report
+    assert re.search(r"runs in +OpenVINO on a CPU, without torch; explained in closed form", report)
     assert re.search(r"verified.*finite;\n.* at most 0,\n.* at most 0\n", report)
     assert stored_model != "reported"
 
@@ -33,24 +33,29 @@ def test_the_store_shows_what_it_holds(stored_model: str) -> None:
     assert model.info.labels == {"architecture": "timm/tf_efficientnet_lite0", "task": "image-classification"}
     metadata: dict[str, Any] = model.info.metadata
     assert metadata["classes"] == 1000
-    assert metadata["gradcam_layer"] == "forward_features"
+    assert metadata["gradcam_layer"] == "bn2"
     assert metadata["input"]["crop"] == [224, 224]
-    assert metadata["max_logit_difference_stored"] == 0
+    assert (metadata["max_logit_difference_captured"], metadata["max_logit_difference_cut"]) == (0, 0)
+    assert metadata["max_probability_difference_stored"] < 1e-5
     assert {file.name for file in Path(model.path).iterdir()} == {
         *("manifest.json", "model.yaml", "weights.safetensors"),
-        *("network.xml", "network.bin", "closed_form.safetensors"),
+        *("network.xml", "network.bin", "gradient.xml", "gradient.bin", "closed_form.safetensors"),
+        *("network.pt2", "gradient.pt2"),
     }
     manifest = json.loads((Path(model.path) / "manifest.json").read_text())
     assert set(manifest) == {
         "schema_version",
         "architecture",
-        "arguments",
         "labels",
         "input",
+        "output",
         "layer",
-        "engine",
+        "features",
+        "runtime",
         "head",
         "note",
+        "torch",
+        "learned",
         "sha256",
     }
 

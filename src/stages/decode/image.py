@@ -15,7 +15,7 @@ from src.stages.decode.cicp import profile_of
 from src.stages.decode.formats import png, scan, tiff
 from src.stages.decode.formats.scan import Canvas, Scan, unsupported
 from src.stages.decode.icc import to_srgb
-from src.stages.decode.jpeg_pixels import decode_jpeg
+from src.stages.decode.jpeg_pixels import check_jpeg, decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
 from src.stages.decode.orientation import forget_xmp, turn_of
@@ -84,6 +84,8 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
         return decode_jpeg(image, data)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tiff.in_native_order(image)
+        for piece, most_pixels in tiff.jpeg_pieces(data):
+            check_jpeg(piece, most_pixels)
     image.load()
     if image.format == "PNG":
         _check_pixels(image, data)

@@ -5,7 +5,9 @@ warnings say nothing about the pixels: what they are about is mended, and the fi
 """
 
 import re
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -14,13 +16,16 @@ from PIL import Image
 from src.stages.decode.formats.jpeg import has_all_scans
 from src.stages.decode.formats.jpeg_rest import is_rest_of_pixels
 
-__all__ = ["decode_jpeg"]
+__all__ = ["check_jpeg", "decode_jpeg"]
+
+_Decoded = TypeVar("_Decoded")
 
 _COLORS: Final = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MOST_WARNINGS: Final = 4  # that are mended
 _END: Final = b"\xff\xd9"
 _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes it
+_DAMAGE: Final = re.compile("Corrupt JPEG data|Premature end|Inconsistent progression|several places")
 _BEFORE: Final = 8  # bytes, which are not all the same where pixels end
 _SCAN_PARAMETERS: Final = b"\x00\x3f\x00"
 
@@ -31,24 +36,50 @@ def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image:
     Raises:
         ValueError: The file is damaged, so that pixels are missing or wrong.
     """
+    try:
+        return _tolerant(partial(_decoded, image), data, image.mode)
+    except ValueError as exc:
+        if _NOT_KNOWN not in str(exc):
+            raise
+    image.load()
+    return image
+
+
+def check_jpeg(data: bytes, most_pixels: int) -> None:
+    """Refuse a JPEG stream that is part of another file, if pixels are missing or wrong.
+
+    Raises:
+        ValueError: It is damaged, or has more than ``most_pixels``.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if height * width <= most_pixels:
+            _tolerant(partial(simplejpeg.decode_jpeg, colorspace="GRAY"), data, "RGB")
+    except ValueError as exc:
+        if _DAMAGE.search(str(exc)):
+            raise
+        return  # of a kind that simplejpeg does not know
+    if height * width > most_pixels:
+        raise ValueError("its pictures are larger than it announces")
+
+
+def _tolerant(decode: Callable[..., _Decoded], data: bytes, mode: str) -> _Decoded:
+    """Return what ``decode`` makes of ``data`` where its warnings say nothing about pixels."""
     for _ in range(_MOST_WARNINGS):
         try:
-            return _decoded(image, data)
+            return decode(data, strict=True)
         except ValueError as exc:
             warning = str(exc)
-            if _NOT_KNOWN in warning:
-                image.load()
-                return image
             if (extraneous := _EXTRANEOUS.search(warning)) and _is_only_junk(data, int(extraneous[1])):
-                return _decoded(image, data, strict=False)
-            mended = _mended(data, image.mode, warning)
+                return decode(data, strict=False)
+            mended = _mended(data, mode, warning)
             if mended is None:
                 raise
             data = mended
     raise ValueError("it is damaged in several places")
 
 
-def _decoded(image: Image.Image, data: bytes, *, strict: bool = True) -> Image.Image:
+def _decoded(image: Image.Image, data: bytes, *, strict: bool) -> Image.Image:
     pixels = simplejpeg.decode_jpeg(
         data, _COLORS[image.mode], min_height=image.height, min_width=image.width, strict=strict
     )

@@ -52,7 +52,7 @@ def is_rest_of_pixels(data: bytes, start: int, end: int) -> bool:
         return end - start > _MOST_JUNK or _fits_somewhere(data[start - 1 : end], scan.blocks)
     units = scan.units - passed * scan.interval
     bits = _Bits(data[begins:end])
-    if units < 1 or not all(bits.passes(scan.blocks) for _ in range(units)):
+    if units < 1 or not all(bits.passes(scan.blocks) for _ in range(units)) or not bits.byte_is_filled():
         return True
     return bits.ends_with_units(scan.blocks)
 
@@ -78,13 +78,12 @@ class _Bits:
         while self._end - self.position >= _BITS_OF_BYTE:
             if not self.passes(blocks):
                 return False
-        return self.position > begins and self.rest_is_filling()
+        return begins < self.position <= self._end and self.byte_is_filled()
 
-    def rest_is_filling(self) -> bool:
-        """Tell whether the bits that are left are ones, as those behind the last code must be."""
-        return self.position <= self._end and all(
-            self._data[at >> 3] >> (7 - (at & 7)) & 1 for at in range(self.position, self._end)
-        )
+    def byte_is_filled(self) -> bool:
+        """Tell whether the bits that are left of this byte are ones, as those behind the last code must be."""
+        filling = (1 << -self.position % _BITS_OF_BYTE) - 1
+        return self._data[self.position >> 3] & filling == filling
 
     def passes(self, blocks: _Blocks) -> bool:
         """Follow the codes of one unit; tell whether there were any."""

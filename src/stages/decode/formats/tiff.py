@@ -10,7 +10,7 @@ from src.stages.decode.formats import tiff_kinds
 from src.stages.decode.formats.scan import Scan, unsupported
 from src.stages.decode.formats.tiff_directory import Directory, File
 
-__all__ = ["in_native_order", "scan"]
+__all__ = ["in_native_order", "jpeg_pieces", "scan"]
 
 # Pillow's own decoder takes 16-bit samples in separate planes for 8-bit ones.
 TiffImagePlugin.READ_LIBTIFF = True
@@ -19,10 +19,13 @@ _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _ORIENTATION = 254, 255, 
 _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _SUBDIRECTORIES = 278, 284, 322, 323, 330
 _REDUCED_OR_MASK: Final = 1 | 4
 _OLD_REDUCED: Final = 2
+_OFFSETS: Final = (273, 324)
 _COUNTS: Final = (279, 325)
 _METADATA: Final = (34_665, 34_853, 40_965)  # EXIF, GPS, Interoperability
 _UNCOMPRESSED: Final = 1
 _JPEG: Final = (6, 7)
+_NEW_JPEG: Final = 7
+_TABLES: Final = 347
 _MOST_METADATA: Final = 16  # directories
 _MOST_PICTURES: Final = 64  # directories in which the full picture of a thumbnail is looked for
 _MOST_SCANNED: Final = 20 * 64_000_000  # as in a JPEG file
@@ -63,6 +66,22 @@ def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
         else tile
         for tile in image.tile
     ]
+
+
+def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield the JPEG streams of which the first picture consists, if it does, and the pixels that each may have.
+
+    libtiff takes no notice of what libjpeg says about them.
+    """
+    first = File(data).first()
+    if first.value(_COMPRESSION, _UNCOMPRESSED) != _NEW_JPEG:
+        return
+    tables = first.bytes_of(_TABLES)
+    most = max(_pixels(first), first.value(_TILE_WIDTH, 0) * first.value(_TILE_HEIGHT, 0))
+    for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
+        for offset, count in zip(first.values(offsets), first.values(counts), strict=False):
+            piece = data[offset : offset + count]
+            yield (tables[:-2] + piece[2:] if tables else piece), most
 
 
 def _full_picture(first: Directory) -> Directory | None:

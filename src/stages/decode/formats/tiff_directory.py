@@ -101,6 +101,11 @@ class Directory:
             return ()
         return struct.unpack_from(f"{self.file.order}{entry.count}{_WHOLE[entry.kind]}", data, entry.at)
 
+    def bytes_of(self, tag: int) -> bytes:
+        """Return the value of an entry of bytes; none where there is no such entry."""
+        entry = self.entries.get(tag)
+        return self.file.data[entry.at : entry.at + entry.count] if entry and _BYTES[entry.kind] == 1 else b""
+
     def value(self, tag: int, default: int) -> int:
         """Return the first whole number of an entry."""
         return next(iter(self.values(tag)), default)

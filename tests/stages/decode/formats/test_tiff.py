@@ -233,6 +233,22 @@ def test_jpeg_in_tiff(subsampling: tuple[int, int]) -> None:
     assert np.abs(result - tifffile.imread(io.BytesIO(file.getvalue()))).max() <= 3
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+def test_damaged_jpeg_in_tiff_is_broken(tiled: bool) -> None:  # noqa: FBT001
+    """Corrupt pixels are found in the strips and tiles of a TIFF file as they are in a JPEG file."""
+    stored = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file, stored, photometric="ycbcr", compression="jpeg", metadata=None, tile=(32, 32) if tiled else None
+    )
+    data = file.getvalue()
+    decode_image(data, LIMITS)
+    at = data.rindex(b"\xff\xd9") - 400
+    for damaged in (data[:at] + bytes(200) + data[at + 200 :], data[:at] + data[at:].replace(b"\x00", b"\xff\xd9")):
+        with pytest.raises(BrokenImage):
+            decode_image(damaged, LIMITS)
+
+
 # Which picture counts
 
 
