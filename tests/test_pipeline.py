@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -64,12 +65,15 @@ def red_network() -> nn.Module:
     return network.eval().requires_grad_(requires_grad=False)
 
 
+@cache
 def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipeline:
     """Return the pipeline of the red network; it sees the centre 96 x 96 of a picture resized to 110."""
     spec = InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
     with draft(Checkpoint("test/red", ("red", "blue"), spec, red_network())) as verified:
         return Pipeline(
-            verified.manifest, start(verified.folder, verified.manifest, **{"threads": 1, **options}), DecodeLimits()
+            verified.manifest,
+            start(verified.folder, verified.manifest, **{"threads": 1, "runtime": "torch", **options}),
+            DecodeLimits(),
         )
 
 

@@ -35,47 +35,49 @@ _PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # what Pillow makes 
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 # Formats whose decoders tell what they do not know from what is damaged.
 _NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
-_INSTEAD: Final = "a JPEG or PNG file"
 _COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that profiles of RGB are for
 
 
 def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> Picture:
-    """Return the (first) picture in ``data``, upright and RGB; transparency is laid on white.
+    """Return the (first) picture in ``data``, upright and RGB, composited onto white, in the colors of its profile.
 
     A JPEG file of which half, a quarter or an eighth of the size is ``enough`` is decoded at that size: its decoder
     leaves out the high frequencies then, which is both faster and better than decoding them to throw them away.
 
     Raises:
-        UnsupportedImage: The bytes are none of the accepted formats.
+        UnsupportedImage: The bytes are none of the accepted formats, or intact but of a kind that is not decoded.
         ImageTooLarge: The header announces more pixels than ``limits`` allow; nothing was decoded.
-        BrokenImage: The bytes claim to be an accepted format but do not decode.
+        BrokenImage: The bytes claim to be an accepted format, but pixels are missing or damaged.
     """
     name = recognize(data)
     try:
-        if size := _PNG_HEADER.match(data):  # too large comes before cut off
-            check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
-        found = scan(name, data)
-        if found.canvas:
-            check_size(found.canvas.width, found.canvas.height, limits)
-        with Image.open(BytesIO(found.data), formats=[name]) as image:
-            forget_xmp(image)
-            announced = image.size
-            check_size(*with_tiles(image), limits)
-            reduced = enough is not None and found.scalable and reduce(image, enough)
-            check_memory(image, announced, found.held, limits)
-            pixels = _pixels(image, found.data)
-            turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
-            conversion = _conversion(image, found) if pixels.mode in _COLORED else None
-            picture = _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
-        return replace(picture, conversion=conversion)
+        return _decoded(name, data, limits, enough)
     except RequestError:
         raise
     except Exception as exc:
         if name in _NAMING and "unsupported" in str(exc).lower():
-            raise unsupported(
-                f"{_NAMING[name]} of a kind that its decoder does not know ({_reason(exc)})", _INSTEAD
-            ) from exc
+            kind = f"{_NAMING[name]} of a kind that its decoder does not know ({_reason(exc)})"
+            raise unsupported(kind, "a JPEG or PNG file") from exc
         raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
+
+
+def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None) -> Picture:
+    if size := _PNG_HEADER.match(data):  # too large comes before cut off
+        check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
+    found = scan(name, data)
+    if found.canvas:
+        check_size(found.canvas.width, found.canvas.height, limits)
+    with Image.open(BytesIO(found.data), formats=[name]) as image:
+        forget_xmp(image)
+        announced = image.size
+        check_size(*with_tiles(image), limits)
+        reduced = enough is not None and found.scalable and reduce(image, enough)
+        check_memory(image, announced, found.held, limits)
+        pixels = _pixels(image, found.data)
+        turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
+        conversion = _conversion(image, found) if pixels.mode in _COLORED else None
+        picture = _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
+    return replace(picture, conversion=conversion)
 
 
 def _pixels(image: Image.Image, data: bytes) -> Image.Image:

@@ -1,7 +1,7 @@
-"""The pixels of a JPEG file, or why they are not what was photographed.
+"""The pixels of a JPEG file, unless some are missing or damaged.
 
-Pillow decodes as libjpeg-turbo does, and throws its warnings away; simplejpeg has the same decoder, and tells. Some
-warnings say nothing about the pixels: what they are about is mended, and the file decoded anew.
+Pillow and simplejpeg decode with libjpeg-turbo, to the same pixels. Pillow discards its warnings about corrupt data;
+simplejpeg raises them. Warnings that do not concern pixels are resolved by mending what they are about.
 """
 
 import re

@@ -9,7 +9,7 @@ limits of the operating system, would cost more than the decoding, and could not
 from collections.abc import Callable
 from typing import Final
 
-from src.stages.decode.formats import avif, bmp, gif, heif, jpeg, png, tiff
+from src.stages.decode.formats import avif, bmp, gif, heif, jpeg, png, tiff, webp
 from src.stages.decode.formats.scan import Scan
 
 __all__ = ["Scan", "scan"]
@@ -21,8 +21,7 @@ _SCANS: Final[dict[str, Callable[[bytes], Scan]]] = {
     "BMP": bmp.scan,
     "TIFF": tiff.scan,
     "AVIF": avif.scan,
-    # Two canvases and the frame: 4 bytes each. libwebp bounds the rest by the canvas.
-    "WEBP": lambda data: Scan(data, 12.0),
+    "WEBP": webp.scan,
     "HEIF": heif.scan,
 }
 

@@ -1,8 +1,8 @@
-"""JPEG: whether bytes behind the last pixel are nothing but that, or the rest of pixels that were shifted by damage.
+"""JPEG: whether bytes after the last pixel are harmless, or left over because damage shifted the pixels.
 
-The decoder says how many bytes it did not need, but not why. Here the Huffman codes of the last stretch of a sequential
-scan are followed, without the pixels: where they do not fit, or where the bytes that are left go on with whole blocks
-to their very end, something was inserted or lost before.
+The decoder reports how many bytes it did not need, but not why. This module follows the Huffman codes of the last
+stretch of a sequential scan, without decoding pixels. If a code is invalid, or if the bytes left over are whole blocks
+to their very end, bytes were inserted or lost earlier.
 """
 
 import re
@@ -25,9 +25,8 @@ _MOST_SEGMENTS: Final = 2_000
 _MOST_BITS: Final = 11  # of a coefficient of 8-bit samples
 
 _Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 where no code is
-_Blocks: TypeAlias = list[
-    tuple[_Codes, _Codes]
-]  # of each block of a unit: codes of its first coefficient, and of the others
+# Of each block of a unit: the codes of its first coefficient, and of the others.
+_Blocks: TypeAlias = list[tuple[_Codes, _Codes]]
 
 
 @dataclass(slots=True)
@@ -41,7 +40,10 @@ class _Scan:
 
 
 def is_rest_of_pixels(data: bytes, start: int, end: int) -> bool:
-    """Tell whether ``data[start:end]``, which the decoder had no need of, belongs to pixels before it."""
+    """Tell whether ``data[start:end]``, which the decoder did not need, continues the pixels before it.
+
+    Always true where it cannot be known: for progressive and arithmetic-coded scans.
+    """
     scan = _last_scan(data, start)
     if scan is None:
         return True
