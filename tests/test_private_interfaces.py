@@ -5,11 +5,13 @@ has to be looked at before a bound is raised.
 """
 
 import asyncio
+import copy
 import inspect
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from typing import Any, Final
 import bentoml
 import prometheus_client
 import pytest
+import torch
 from bentoml.models import BentoModel
 from prometheus_client import values
 from starlette.applications import Starlette
@@ -40,6 +43,11 @@ from uvicorn.server import ServerState
 
 from service import ImageRecognition, OwnApplication
 from src.api.telemetry.logs import _OF_OTHERS
+from src.conversion.capture import capture
+from src.conversion.decompositions import decompositions
+from src.conversion.gradient import gradient_graph
+from src.runtimes.torch import _ENTRIES
+from src.stages.input_spec import InputSpec
 from tests.places import ROOT
 
 SERVICE: Final[Any] = ImageRecognition  # a class to the type checker
@@ -237,6 +245,64 @@ def _prometheus_client_lets_the_kind_of_value_be_chosen() -> None:
     assert type(counter._value) is values.MutexValue
 
 
+def _torch_decomposes_what_its_core_leaves_whole() -> None:
+    table = decompositions()
+    assert {torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.convolution_backward.default} <= set(
+        table
+    )
+
+
+def _captured(network: torch.nn.Module) -> torch.fx.GraphModule:
+    spec = InputSpec(resize=8, crop=(8, 8), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    return capture(network.eval().requires_grad_(requires_grad=False), spec)
+
+
+def _torch_traces_through_autograd_with_constants_of_the_head() -> None:
+    head = _captured(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.Flatten(), torch.nn.Linear(4, 2)))
+    graph = gradient_graph(head, torch.zeros(1, 3, 8, 8), 2)
+    assert graph(torch.zeros(5, 3, 8, 8), torch.ones(5, 2)).shape == (5, 3, 8, 8)
+
+
+def _torch_names_operations_that_work_in_place_after_the_others() -> None:
+    written, plain = torch.ops.aten.relu_.default, torch.ops.aten.relu.default
+    assert (written._schema.is_mutable, plain._schema.is_mutable) == (True, False)
+    assert (written.name(), written._overloadname) == ("aten::relu_", "default")
+
+
+def _torch_says_which_module_an_operation_is_from() -> None:
+    module = _captured(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)))
+    paths = [node.meta["nn_module_stack"] for node in module.graph.nodes if "conv2d" in node.name]
+    assert [list(stack.values())[-1][0] for stack in paths] == ["0"]
+
+
+def _torch_keeps_no_examples_that_were_taken_away() -> None:
+    program = torch.export.export(torch.nn.Flatten(), (torch.zeros(2, 3),))
+    program._example_inputs = None
+    buffer = BytesIO()
+    torch.export.save(program, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    assert entries.keys() == _ENTRIES
+    assert not entries["data/sample_inputs/model.pt"]
+
+
+def _state_dicts_have_versions() -> None:
+    assert torch.nn.BatchNorm2d(1).state_dict()._metadata[""] == {"version": 2}  # type: ignore[attr-defined]
+
+
+def _a_module_can_be_copied_with_other_children() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten())
+    part = copy.copy(network)
+    part._modules = {**network._modules, "0": torch.nn.Identity()}
+    assert [type(one).__name__ for one in (network[0], part[0])] == ["Flatten", "Identity"]
+
+
+def _all_batch_norms_have_one_base() -> None:
+    base = torch.nn.modules.batchnorm._BatchNorm
+    assert issubclass(torch.nn.BatchNorm2d, base)
+    assert issubclass(torch.nn.SyncBatchNorm, base)
+
+
 INTERFACES: Final = (
     Interface(
         "uvicorn", "protocols.http.auto.AutoHTTPProtocol", "src/api/connections.py",
@@ -288,6 +354,39 @@ INTERFACES: Final = (
         "prometheus-client", "values.ValueClass", "src/api/telemetry/metrics.py",
         "metrics are kept in files: a full disk ends the worker", _prometheus_client_lets_the_kind_of_value_be_chosen,
     ),
+    Interface(
+        "torch", "_decomp.core_aten_decompositions", "src/conversion/decompositions.py",
+        "OpenVINO cannot convert gradients", _torch_decomposes_what_its_core_leaves_whole,
+    ),
+    Interface(
+        "torch", "fx.experimental.proxy_tensor.make_fx._allow_non_fake_inputs", "src/conversion/gradient.py",
+        "no gradient is captured", _torch_traces_through_autograd_with_constants_of_the_head,
+    ),
+    Interface(
+        "torch", "ops.OpOverload._overloadname", "src/conversion/capture.py",
+        "capturing takes ten times as long, or keeps what works in place",
+        _torch_names_operations_that_work_in_place_after_the_others,
+    ),
+    Interface(
+        "torch", "fx.Node.meta.nn_module_stack", "src/conversion/cut.py",
+        "layers have no names", _torch_says_which_module_an_operation_is_from,
+    ),
+    Interface(
+        "torch", "export.ExportedProgram._example_inputs", "src/conversion/convert.py",
+        "programs hold something pickled, and no runtime loads them", _torch_keeps_no_examples_that_were_taken_away,
+    ),
+    Interface(
+        "torch", "nn.Module.state_dict._metadata", "src/checkpoints/tensors.py",
+        "networks with versions, such as mnasnet, load wrong", _state_dicts_have_versions,
+    ),
+    Interface(
+        "torch", "nn.Module._modules", "src/training/classifier.py",
+        "training runs the frozen layers twice", _a_module_can_be_copied_with_other_children,
+    ),
+    Interface(
+        "torch", "nn.modules.batchnorm._BatchNorm", "src/training/classifier.py",
+        "batch norms forget their statistics in training", _all_batch_norms_have_one_base,
+    ),
 )  # fmt: skip
 NAMES: Final = [f"{interface.package}.{interface.name}" for interface in INTERFACES]
 
@@ -312,7 +411,7 @@ def test_an_interface_is_used_where_the_list_says(interface: Interface) -> None:
 def test_a_package_has_an_upper_bound(package: str) -> None:
     """A release that may change a private interface is not installed before somebody has looked."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (bounds,) = (
-        entry.removeprefix(package) for entry in project["dependencies"] if re.split(r"[<>=\[ ]", entry)[0] == package
-    )
-    assert re.search(r"<\d", bounds), f"{package}{bounds}"
+    entries = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    bounds = [entry for entry in entries if re.split(r"[<>=\[ ]", entry)[0] == package]
+    assert bounds
+    assert all(re.search(r"<\d", entry) for entry in bounds), bounds

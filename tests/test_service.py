@@ -209,6 +209,7 @@ def test_the_model_describes_itself(client: httpx.Client) -> None:
     assert model["architecture"] == "timm/tf_efficientnet_lite0"
     assert (len(model["labels"]), model["labels"][1]) == (1000, "goldfish")
     assert model["input"] == {
+        "channels": 3,
         "resize": 256,
         "crop": [224, 224],
         "interpolation": "bicubic",

@@ -97,6 +97,8 @@ def _program(graph: fx.GraphModule, examples: tuple[torch.Tensor, ...]) -> Expor
     program = export(
         _Lifted(graph), arguments, dynamic_shapes={"tensors": shapes[0], "inputs": shapes[1:]}, strict=False
     )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names the files of the person's machine
     program._example_inputs = None  # noqa: SLF001 - they would be pickled into the archive
     return program
 

@@ -66,16 +66,31 @@ def _convolution_backward(
     weight: Tensor,
     *options: Any,  # noqa: ANN401 - numbers, flags and lists of them, as ATen has them
 ) -> tuple[Tensor, None, None]:
-    """Return the gradient of a convolution's input: the transposed convolution of its output's, or the reverse."""
+    """Return the gradient of a convolution's input: the transposed convolution of its output's, or the reverse.
+
+    Without steps and groups that is a convolution by the mirrored weights. OpenVINO would take the same weights in a
+    convolution and in a transposed one for the same where they are as many to as many channels.
+    """
     _, stride, padding, dilation, transposed, _, groups, _ = options
+    none = [0] * len(stride)
+    border = [
+        spread * (size - 1) - edge for spread, size, edge in zip(dilation, weight.shape[2:], padding, strict=True)
+    ]
+    if not transposed and groups == 1 and set(stride) == {1} and min(border) >= 0:
+        mirrored = weight.transpose(0, 1).flip(list(range(2, weight.ndim)))
+        return aten.convolution(gradient, mirrored, None, stride, border, dilation, transposed, none, 1), None, None
     missing = [
-        0 if transposed else size - ((given - 1) * step - 2 * border + spread * (kernel - 1) + 1)
-        for size, given, step, border, spread, kernel in zip(
-            maps.shape[2:], gradient.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True
+        size - ((given - 1) * step - edge + reach + 1)
+        for size, given, step, edge, reach in zip(
+            maps.shape[2:], gradient.shape[2:], stride, padding, border, strict=True
         )
     ]
-    back = aten.convolution(gradient, weight, None, stride, padding, dilation, not transposed, missing, groups)
-    return back, None, None
+    surplus = none if transposed else missing
+    return (
+        aten.convolution(gradient, weight, None, stride, padding, dilation, not transposed, surplus, groups),
+        None,
+        None,
+    )
 
 
 def _max_pool_backward(

@@ -5,6 +5,7 @@ from itertools import count
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from src.conversion.capture import let_views_copy
@@ -43,7 +44,11 @@ def gradient_graph(head: fx.GraphModule, features: Tensor, classes: int) -> fx.G
 
 
 class _SimpleOperations(fx.Interpreter):
-    r"""Runs a graph with average pooling as :math:`P_h X P_w^T`, of which autograd makes products alone."""
+    r"""Runs a graph in terms of products of matrices, of which autograd makes nothing but products.
+
+    Average pooling is :math:`P_h X P_w^T`; a linear layer takes all its inputs as the rows of one matrix: where they
+    are not contiguous, torch would have a product for each of them, with a copy of the weights.
+    """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -54,4 +59,8 @@ class _SimpleOperations(fx.Interpreter):
         if n in self._pooling:
             rows, columns = self._pooling[n]
             return rows @ self.env[n.all_input_nodes[0]] @ columns
+        if n.target is torch.ops.aten.linear.default:
+            (inputs, weight, *bias), _ = self.fetch_args_kwargs_from_env(n)
+            rows = functional.linear(inputs.reshape(-1, weight.shape[1]), weight, *bias)
+            return rows.reshape(*inputs.shape[:-1], weight.shape[0])
         return super().run_node(n)
