@@ -266,7 +266,7 @@ def _torch_traces_through_autograd_with_constants_of_the_head() -> None:
 def _torch_names_operations_that_work_in_place_after_the_others() -> None:
     written, plain = torch.ops.aten.relu_.default, torch.ops.aten.relu.default
     assert (written._schema.is_mutable, plain._schema.is_mutable) == (True, False)
-    assert (written.name(), written._overloadname) == ("aten::relu_", "default")
+    assert (str(written), written._overloadname) == ("aten.relu_.default", "default")
 
 
 def _torch_says_which_module_an_operation_is_from() -> None:
