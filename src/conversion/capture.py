@@ -1,5 +1,6 @@
 """Any network as a graph of ATen operations, without the code that it was written in."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -45,7 +46,9 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
 
 def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgram:
     """Return ``module`` as torch.export sees it with ``examples``, whose first dimensions may be of any size."""
-    return export(module, examples, dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in examples), strict=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice for those who wrote the network
+        return export(module, examples, dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in examples), strict=False)
 
 
 def _work_outside(module: fx.GraphModule) -> bool:

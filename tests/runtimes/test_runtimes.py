@@ -323,3 +323,28 @@ def test_a_program_of_another_torch_is_explained(drafted: Draft, tmp_path: Path)
     version = re.escape(torch.__version__)
     with pytest.raises(ModelError, match=rf"torch {version} cannot read .* which torch {version} wrote"):
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
+
+
+class _Recurrent(torch.nn.Module):
+    """Reads the rows of a map one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rows = torch.nn.Conv2d(3, 4, 8, stride=8), torch.nn.LSTM(4, 4, batch_first=True)
+        self.last = torch.nn.Linear(4, 3)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        tokens = self.conv(pictures).flatten(2).transpose(1, 2)
+        logits: torch.Tensor = self.last(self.rows(tokens)[0].mean(dim=1))
+        return logits
+
+
+def test_recurrent_layers_stay_with_torch() -> None:
+    """A network that OpenVINO's converter would unroll is served by torch, explained all the same, and says why."""
+    torch.manual_seed(0)
+    network = _Recurrent().eval().requires_grad_(requires_grad=False)
+    with draft(Checkpoint("test/recurrent", ("bus", "car", "tram"), SPEC, network)) as verified:
+        assert (verified.manifest.runtime, verified.manifest.head) == ("torch", "gradient")
+        assert "recurrent layers" in verified.manifest.note
+        evaluation = _start(verified).evaluate(_pixels(SPEC))
+        assert evaluation.gradient(0).any()
