@@ -15,12 +15,12 @@ ROOMS = {
     "store": {"errors", "stages"},
     "runtimes": {"cores", "errors", "priority", "stages", "store"},
     "api": {"errors", "options", "pipeline", "priority", "progress", "runtimes", "settings", "stages", "store"},
-    "checkpoints": {"errors", "stages"},
+    "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "errors", "runtimes", "stages", "store"},
-    "evaluation": {"errors", "options", "pipeline"},
-    "training": {"checkpoints", "cores", "errors", "stages"},
+    "evaluation": {"errors", "labelled_folder", "options", "pipeline"},
+    "training": {"checkpoints", "cores", "errors", "labelled_folder", "stages"},
 }
-NOT_IN_A_BENTO = {"checkpoints", "conversion", "demo", "evaluation", "train", "training"}
+NOT_IN_A_BENTO = {"checkpoints", "conversion", "demo", "evaluation", "labelled_folder", "train", "training"}
 # What the stages hand on, which all of them may import.
 HANDED_ON = {"src.stages.features", "src.stages.input_spec", "src.stages.picture"}
 MAX_FILES = 13

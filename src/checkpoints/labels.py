@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from src.errors import ModelError
+from src.labelled_folder import class_folders
 
 __all__ = ["read_labels", "stored_labels"]
 
@@ -27,7 +28,7 @@ def read_labels(source: str) -> tuple[str, ...]:
     """
     path = Path(source)
     if source and path.is_dir():
-        labels = tuple(sorted(folder.name for folder in path.iterdir() if folder.is_dir()))
+        labels = tuple(folder.name for folder in class_folders(path))
     elif path.is_file():
         labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
     elif source and "," not in source:

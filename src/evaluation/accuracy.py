@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.errors import ModelError, RequestError
+from src.labelled_folder import class_folders, image_files
 from src.options import Options
 from src.pipeline import Pipeline
 
@@ -106,12 +107,9 @@ def pictures(folder: Path) -> Iterator[tuple[str, Path]]:
     Raises:
         ModelError: There is no such folder.
     """
-    if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}.")
-    for label in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for file in sorted(label.rglob("*")):
-            if file.is_file() and not file.name.startswith("."):
-                yield label.name, file
+    for label in class_folders(folder):
+        for file in image_files(label):
+            yield label.name, file
 
 
 def save_plot(evaluation: Evaluation, file: Path) -> None:

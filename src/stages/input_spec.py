@@ -4,6 +4,7 @@ from typing import Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["SPARE", "InputSpec", "Interpolation"]
@@ -41,6 +42,19 @@ class InputSpec(BaseModel):
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the network's input."""
         return (self.channels, *self.crop)
+
+    @property
+    def resampling(self) -> Image.Resampling:
+        """Pillow's filter of the resize."""
+        return Image.Resampling[self.interpolation.upper()]
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return (height, width) of a ``width`` x ``height`` picture after the resize: the longer side rounded down."""
+        if not isinstance(self.resize, int):
+            return self.resize
+        if width <= height:
+            return int(self.resize * height / width), self.resize
+        return self.resize, int(self.resize * width / height)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ``pixels`` (H, W, C) in the range that the network learned with, (C, H, W), contiguous.

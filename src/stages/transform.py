@@ -15,12 +15,6 @@ __all__ = ["NetworkInput", "seen_box", "transform"]
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
 _RGB: Final = 3  # channels
 _REACH: Final = 4  # pixels of the larger of picture and result: Lanczos, the widest filter, looks at 3 to each side
-_RESAMPLING: Final = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +41,8 @@ def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
 
 
 def _seen_part(picture: Picture, spec: InputSpec) -> Image.Image:
-    image, resampling = picture.image, _RESAMPLING[spec.interpolation]
-    rows, columns = _resized(picture.width, picture.height, spec.resize)
+    image, resampling = picture.image, spec.resampling
+    rows, columns = spec.resized(picture.width, picture.height)
     height, width = spec.crop
     top, left = _margin(rows, height), _margin(columns, width)
     gap = SPARE if picture.reduced else None
@@ -83,7 +77,7 @@ def seen_box(width: int, height: int, spec: InputSpec) -> Box:
 
     The sizes are rounded as torchvision rounds them: the longer side down, the margins half to even.
     """
-    resized_height, resized_width = _resized(width, height, spec.resize)
+    resized_height, resized_width = spec.resized(width, height)
     crop_height, crop_width = spec.crop
     top, left = _margin(resized_height, crop_height), _margin(resized_width, crop_width)
     return Box(
@@ -96,11 +90,3 @@ def seen_box(width: int, height: int, spec: InputSpec) -> Box:
 
 def _margin(resized: int, crop: int) -> int:
     return round((resized - crop) / 2)
-
-
-def _resized(width: int, height: int, resize: int | tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(resize, int):
-        return resize
-    if width <= height:
-        return int(resize * height / width), resize
-    return resize, int(resize * width / height)

@@ -21,7 +21,7 @@ def vary(image: Image.Image, spec: InputSpec, rng: np.random.Generator) -> Image
     """
     height, width = spec.crop
     box = _part(image.width, image.height, rng)
-    varied = image.resize((width, height), Image.Resampling[spec.interpolation.upper()], box)
+    varied = image.resize((width, height), spec.resampling, box)
     if rng.random() < 0.5:  # noqa: PLR2004 - every other one
         varied = varied.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from src.cores import usable_cores
 from src.errors import ModelError, RequestError
+from src.labelled_folder import class_folders, image_files
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.input_spec import SPARE, InputSpec
 from src.stages.picture import Picture
@@ -79,15 +80,13 @@ def read_dataset(folder: Path, spec: InputSpec) -> Dataset:
     Raises:
         ModelError: There is no such folder, it has fewer than two classes, or a class has no pictures.
     """
-    if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}: give one that has a folder of photos for each class.")
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = class_folders(folder)
     if len(classes) < _MIN_CLASSES:
         raise ModelError(
             f"{folder} has {len(classes)} folder{'s' * (len(classes) != 1)} in it: at least two classes are needed,"
             " a folder of photos for each."
         )
-    outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in _files(entry)], spec)
+    outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
     photos = tuple(outcome for outcome in outcomes if isinstance(outcome, Photo))
     if empty := [entry.name for label, entry in enumerate(classes) if label not in {photo.label for photo in photos}]:
         raise ModelError(f"There are no pictures in {folder} for {', '.join(empty)}: add some or remove the folder.")
@@ -114,11 +113,6 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     )
 
 
-def _files(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-
-
 def _read_all(files: Sequence[tuple[Path, int]], spec: InputSpec) -> list[Photo | Skipped]:
     """Read ``files`` with their labels, in their order; decoders and resizing let other threads run."""
     pool = ThreadPoolExecutor(usable_cores(), "reading")
@@ -142,14 +136,12 @@ def _read(file: Path, label: int, spec: InputSpec) -> Photo | Skipped:
 
 def _resized(picture: Picture, spec: InputSpec) -> Image.Image:
     """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
-    resampling = Image.Resampling[spec.interpolation.upper()]
     gap = SPARE if picture.reduced else None
+    rows, columns = spec.resized(picture.width, picture.height)
     if not isinstance(spec.resize, int):
-        return picture.image.resize((spec.resize[1], spec.resize[0]), resampling, reducing_gap=gap)
-    shorter, longer = sorted((picture.width, picture.height))
-    length = min(int(spec.resize * longer / shorter), spec.resize * _LONGEST)
-    size = (spec.resize, length) if picture.width <= picture.height else (length, spec.resize)
-    return _middle(picture.image).resize(size, resampling, reducing_gap=gap)
+        return picture.image.resize((columns, rows), spec.resampling, reducing_gap=gap)
+    size = min(columns, spec.resize * _LONGEST), min(rows, spec.resize * _LONGEST)
+    return _middle(picture.image).resize(size, spec.resampling, reducing_gap=gap)
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -344,7 +344,7 @@ def test_recurrent_layers_stay_with_torch() -> None:
     torch.manual_seed(0)
     network = _Recurrent().eval().requires_grad_(requires_grad=False)
     with draft(Checkpoint("test/recurrent", ("bus", "car", "tram"), SPEC, network)) as verified:
-        assert (verified.manifest.runtime, verified.manifest.head) == ("torch", "gradient")
+        assert (verified.manifest.runtime, verified.manifest.head) == ("torch", "closed_form")
         assert "recurrent layers" in verified.manifest.note
         evaluation = _start(verified).evaluate(_pixels(SPEC))
         assert evaluation.gradient(0).any()
