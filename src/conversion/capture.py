@@ -35,6 +35,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
         module = program.module(check_guards=False)
         if not _work_outside(module):
             module = program.run_decompositions({}).module(check_guards=False)  # which takes much longer
+            _drop_copies(module)
         let_views_copy(module)
     except Exception as exc:  # torch.export raises whatever the network and its own many parts do
         raise ModelError(f"This network cannot be captured by torch.export: {_first_line(exc)}.") from exc
@@ -65,6 +66,15 @@ def _work_outside(module: fx.GraphModule) -> bool:
         node.target = getattr(outside, node.target._overloadname)  # noqa: SLF001 - it has no other name
     module.recompile()
     return True
+
+
+def _drop_copies(module: fx.GraphModule) -> None:
+    """Take what was copied over a tensor of its shape in the place of the copy, which has no derivative."""
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.copy.default):
+        written, values = (one.meta["val"] for one in node.args[:2])
+        if (written.shape, written.dtype) == (values.shape, values.dtype):
+            node.replace_all_uses_with(node.args[1])
+    module.graph.eliminate_dead_code()
 
 
 def _is_view(node: fx.Node) -> bool:

@@ -37,6 +37,20 @@ class _Tokens(nn.Module):
         return logits
 
 
+class _WritesIntoPlaces(nn.Module):
+    """Adds to some of its tokens in place, as some attention does to all but the class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(CHANNELS, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = torch.tanh(x.flatten(2).transpose(1, 2))
+        tokens[:, 1:] += tokens.mean(dim=2, keepdim=True)[:, 1:]
+        logits: torch.Tensor = self.last(tokens.mean(dim=1))
+        return logits
+
+
 class _PlacesFirst(nn.Module):
     """A linear layer on tokens whose places come before the pictures, as in torch's own attention."""
 
@@ -99,6 +113,7 @@ def _heads() -> dict[str, nn.Module]:
         "channels last": _ChannelsLast(),
         "tokens": _Tokens(),
         "places first": _PlacesFirst(),
+        "writes into places": _WritesIntoPlaces(),
     }
 
 
