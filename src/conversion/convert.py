@@ -22,13 +22,6 @@ from src.store.files import WEIGHTS
 __all__ = ["convert", "save_programs"]
 
 _MAX_MESSAGE: Final = 200
-# Of sequencer2d's 24 layers of 32 steps it had made no graph after seven minutes.
-_RECURRENT: Final = {
-    torch.ops.aten.gru.input,
-    torch.ops.aten.lstm.input,
-    torch.ops.aten.rnn_relu.input,
-    torch.ops.aten.rnn_tanh.input,
-}
 
 # A graph, and examples of its inputs, two or more of each.
 Captured = tuple[fx.GraphModule, tuple[torch.Tensor, ...]]
@@ -44,11 +37,9 @@ def convert(captured: Captured, file: Path, pixels: InputSpec | None = None) -> 
             first layers bring them to the network's range.
 
     Raises:
-        ModelError: OpenVINO has no counterpart of an operation of the graph, or would take too long.
+        ModelError: OpenVINO has no counterpart of an operation of the graph.
     """
     graph, examples = captured
-    if any(node.target in _RECURRENT for node in graph.graph.nodes):
-        raise ModelError("OpenVINO's converter unrolls recurrent layers step by step, which takes too long.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about what OpenVINO's converter uses

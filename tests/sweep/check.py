@@ -33,7 +33,7 @@ from src.stages.input_spec import InputSpec
 from src.store import bundle
 from tests.oracles import whole_backward
 from tests.sweep.isolation import run_alone
-from tests.sweep.networks import CLASSES, REFUSED, TOO_LARGE, WITH_TORCH, input_size, random_network
+from tests.sweep.networks import CLASSES, REFUSED, TOO_LARGE, input_size, random_network
 
 __all__ = ["check", "results_file"]
 
@@ -160,8 +160,7 @@ def _check_served(architecture: str) -> None:
     found = {score.index: score.percent for score in recognition.prediction.top}
     expected = np.load(_expected(architecture))
     np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth percent
-    runtime = "torch" if architecture in WITH_TORCH else "openvino"
-    assert running.name == stored.manifest.runtime == runtime, stored.manifest.note
+    assert running.name == stored.manifest.runtime == "openvino", stored.manifest.note
     assert all(np.isfinite(heatmap).all() and min(heatmap.shape) > 1 for heatmap in recognition.heatmaps)
     assert recognition.explanation is not None
     _note(architecture, served=running.name, note=stored.manifest.note)

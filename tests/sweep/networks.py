@@ -9,7 +9,7 @@ from torchvision import models
 
 from src.checkpoints.network import build
 
-__all__ = ["ALL", "CLASSES", "REFUSED", "TOO_LARGE", "WITH_TORCH", "input_size", "random_network"]
+__all__ = ["ALL", "CLASSES", "REFUSED", "TOO_LARGE", "input_size", "random_network"]
 
 CLASSES: Final = 5
 
@@ -29,8 +29,6 @@ REFUSED: Final = {
 # Captured, cut and explained, but not stored: converting the first takes 10 GB (its many experts are copied), the
 # second more than ten minutes.
 TOO_LARGE: Final = {"timm/deepseek_vit_412m", "timm/gemma4_vit_167m"}
-# OpenVINO does not run them: torch serves them on a CPU too.
-WITH_TORCH: Final = {"timm/sequencer2d_s"}  # recurrent layers, which the converter unrolls
 
 
 def random_network(architecture: str) -> nn.Module:
