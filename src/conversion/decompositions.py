@@ -1,5 +1,6 @@
 """Operations of a backward pass in terms of those that every runtime has."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ _FURTHER: Final = (
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Return which operations are made of which others: those of torch, and three of our own."""
+    """Return which operations are made of which others: those of torch, and four of our own."""
     return {**core_aten_decompositions(), **get_decompositions(_FURTHER), **_OWN}
 
 
@@ -103,6 +104,19 @@ def _max_pool_backward(
     return torch.zeros_like(maps).flatten(2).scatter_add(2, indices.flatten(2), gradient.flatten(2)).reshape(maps.shape)
 
 
+def _slice_scatter(  # noqa: PLR0913, PLR0917 - the signature is that of ATen
+    maps: Tensor, values: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """Return ``maps`` with ``values`` in the place of a slice, put together: OpenVINO scatters some slices wrong."""
+    size = maps.shape[dim]
+    first, last = start or 0, size if end is None or end == sys.maxsize else end
+    if step != 1 or first < 0 or last < 0:
+        return NotImplemented  # type: ignore[no-any-return] # then it stays as it is
+    before = [] if first == 0 else [maps.narrow(dim, 0, first)]
+    after = [] if last is size else [maps.narrow(dim, last, size - last)]
+    return torch.cat([*before, values, *after], dim)
+
+
 AVERAGES: Final[Mapping[Any, Callable[..., Tensor]]] = {
     aten.adaptive_avg_pool2d.default: _adaptive_average,
     aten.avg_pool2d.default: _average,
@@ -111,4 +125,5 @@ _OWN: Final = {
     aten.adaptive_max_pool2d_backward.default: _max_pool_backward,
     aten.convolution_backward.default: _convolution_backward,
     aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
+    aten.slice_scatter.default: _slice_scatter,
 }
