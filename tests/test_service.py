@@ -216,7 +216,7 @@ def test_the_model_describes_itself(client: httpx.Client) -> None:
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
     }
-    assert (model["layer"], model["runtime"], model["precision"]) == ("forward_features", "openvino", "fp32")
+    assert (model["layer"], model["runtime"], model["precision"]) == ("bn2", "openvino", "fp32")
     assert model["device"] in {"cpu", "cuda"}
 
 

@@ -33,7 +33,7 @@ STAGES: Final = {
     "base64": ("src.stages.decode:decode_base64",),
     "decode": ("src.pipeline:decode_image",),
     "transform": ("src.pipeline:transform",),
-    NETWORK: ("src.runtimes.openvino:OpenVinoRuntime.evaluate",),
+    NETWORK: ("src.runtimes.base:Runtime.evaluate",),
     "percentages": ("src.pipeline:predict",),
     GRADCAM: ("src.pipeline:gradcam", "src.runtimes.base:Evaluation.weights"),
     "render": ("src.pipeline:overlay",),
