@@ -39,7 +39,7 @@ serve: model ## serve on port 8000 (PORT=...)
 dev: model ## serve and start anew when a file changes
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT) --reload
 
-demo: $(READY) ## send a photo to the running service; show the classes and where the heatmap is
+demo: $(READY) ## send an image to the running service; show the classes and where the heatmap is
 	@$(BIN)/python -m src.demo --url http://localhost:$(PORT)
 
 test: $(READY) ## run the tests, but for the sweep over every architecture
@@ -55,7 +55,7 @@ test-all: $(READY) sweep ## run all tests, the sweep over every architecture inc
 sweep: $(READY) ## capture, explain, store and serve every architecture; the table is in sweep/ (8 GB; ARCH=timm/test_vit: one)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweep $(ARCH)
 
-fuzz: $(READY) ## decode damaged pictures of every format (RUNS=100000 by mutation and as many by coverage: 4 minutes)
+fuzz: $(READY) ## decode damaged images of every format (RUNS=100000 by mutation and as many by coverage: 4 minutes)
 	$(BIN)/python -m tests.fuzz --runs $(RUNS)
 	$(BIN)/python -m tests.fuzz.coverage -runs=$(RUNS) -artifact_prefix=fuzz/ fuzz/corpus
 

@@ -67,7 +67,7 @@ class StoredNetwork(BentoModel):
             ) or not torch_is_installed():  # else it always finds a way
                 choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
-            raise NotFound(str(exc)) from exc
+            raise NotFound(_with_variables(exc)) from exc
         except YAMLError as exc:
             raise NotFound(
                 f"The model {self.tag} is damaged (its model.yaml): store it anew with save_model.py."
@@ -180,6 +180,13 @@ class ImageRecognition:
     async def image_recognition_batch(self, request: Request) -> Response:
         """Recognize several images; one that cannot be recognized does not harm the others."""
         return await self.endpoints.batch(request)
+
+
+def _with_variables(error: ModelError) -> str:
+    """Return the sentence of ``error`` with the variables that settle it."""
+    prefix = SETTINGS.model_config["env_prefix"]
+    variables = [f"{prefix}{remedy.field.upper()}={remedy.value}" for remedy in error.remedies]
+    return f"{error} Set {' or '.join(variables)}." if variables else str(error)
 
 
 def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:

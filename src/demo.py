@@ -1,4 +1,4 @@
-"""Send a photo to the running service, show the classes as a table, write the picture with the heat on it."""
+"""Send an image to the running service, show the classes as a table, write the image with the heat on it."""
 
 import argparse
 import base64
@@ -13,10 +13,10 @@ _EXIT_FAILED: Final = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 where the photo was not recognized."""
+    """Run the command; return its exit code: 0, or 2 where the image was not recognized."""
     options = _parser().parse_args(arguments)
     try:
-        answer = _ask(options.url, (options.photo or _packaged_photo()).read_bytes())
+        answer = _ask(options.url, (options.image or _packaged_photo()).read_bytes())
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_bytes(base64.b64decode(answer["gradcam"]))
     except OSError as exc:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _NoAnswerError(Exception):
-    """The service did not recognize the photo; the message goes on behind its address."""
+    """The service did not recognize the image; the message goes on behind its address."""
 
 
 def _ask(url: str, data: bytes) -> dict[str, Any]:
@@ -44,13 +44,13 @@ def _ask(url: str, data: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict) or "success" not in answer:
         raise _NoAnswerError("is another service: give the address of this one with --url.")
     if not answer["success"]:
-        raise _NoAnswerError(f"refuses the photo: {answer['error']['message']}")
+        raise _NoAnswerError(f"refuses the image: {answer['error']['message']}")
     return answer
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m src.demo", description=__doc__)
-    parser.add_argument("photo", nargs="?", type=Path, help="picture file (default: the cat that scikit-image ships)")
+    parser.add_argument("image", nargs="?", type=Path, help="image file (default: the cat that scikit-image ships)")
     parser.add_argument("--url", default="http://localhost:8000", help="address of the service (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("demo/heatmap.jpg"), help="where to write (default: %(default)s)"
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _packaged_photo() -> Path:
-    from skimage import data  # noqa: PLC0415 - only the default photo needs it
+    from skimage import data  # noqa: PLC0415 - only the default image needs it
 
     return Path(data.__file__).parent / "chelsea.png"
 

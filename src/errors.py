@@ -3,6 +3,7 @@
 Nothing here knows about the web: :mod:`src.api.errors` gives each request error its HTTP status.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "InvalidRequest",
     "ModelError",
     "ModelMissing",
+    "Remedy",
     "RequestError",
     "Unauthorized",
     "UnknownClass",
@@ -40,7 +42,7 @@ class InvalidRequest(RequestError):
 
 
 class InvalidBase64(RequestError):
-    """The text of the picture is not base64."""
+    """The text of the image is not base64."""
 
     code = "invalid_base64"
 
@@ -64,13 +66,13 @@ class BodyTooLarge(RequestError):
 
 
 class ImageTooLarge(RequestError):
-    """The picture has more pixels than are decoded."""
+    """The image has more pixels than are decoded."""
 
     code = "image_too_large"
 
 
 class UnsupportedImage(RequestError):
-    """The bytes are none of the accepted picture formats."""
+    """The bytes are none of the accepted image formats."""
 
     code = "unsupported_image"
 
@@ -82,7 +84,7 @@ class UnsupportedMediaType(RequestError):
 
 
 class BrokenImage(RequestError):
-    """The bytes claim to be an accepted picture format but do not decode."""
+    """The bytes claim to be an accepted image format but do not decode."""
 
     code = "broken_image"
 
@@ -99,8 +101,23 @@ class DeadlineExceeded(RequestError):
     code = "timeout"
 
 
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What a person can say to settle a matter: a field of :class:`Given` or of the settings, and a value for it.
+
+    Each command, and the service, knows how its users say it: by a flag, a variable or an argument.
+    """
+
+    field: str
+    value: str = ""
+
+
 class ModelError(Exception):
-    """A checkpoint, a network or a stored model cannot be used; the message says why and what to do."""
+    """A checkpoint, a network or a stored model cannot be used; the message says why, ``remedies`` what settles it."""
+
+    def __init__(self, message: str, *remedies: Remedy) -> None:
+        super().__init__(message)
+        self.remedies = remedies
 
 
 class ModelMissing(ModelError):

@@ -15,7 +15,7 @@ def class_folders(folder: Path) -> list[Path]:
         ModelError: There is no such folder.
     """
     if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}: give one that has a folder of photos for each class.")
+        raise ModelError(f"There is no folder {folder}: give one that has a folder of images for each class.")
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 

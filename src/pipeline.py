@@ -10,8 +10,8 @@ from src.options import ImageFormat, Options
 from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
+from src.stages.decoded_image import Box, DecodedImage
 from src.stages.gradcam import Heatmap, gradcam
-from src.stages.picture import Box, Picture
 from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
@@ -24,17 +24,17 @@ _UNOBSERVED: Final = Unobserved()
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The picture with the heat of a class on it, encoded; ``evidence`` is false if nothing spoke for the class."""
+    """The image with the heat of a class on it, encoded; ``evidence`` is false if nothing spoke for the class."""
 
     label: str
     evidence: bool
     format: ImageFormat
-    picture: bytes
+    image: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What was seen in a picture of ``width`` x ``height`` pixels, upright, of which the network saw ``box``.
+    """What was seen in an image of ``width`` x ``height`` pixels, upright, of which the network saw ``box``.
 
     ``heatmaps`` are those of ``prediction.top``, in its order, each (h, w) in [0, 1]; empty if none were asked for.
     """
@@ -49,26 +49,26 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A stored network, ready to recognize pictures; safe to use from several threads at once."""
+    """A stored network, ready to recognize images; safe to use from several threads at once."""
 
     manifest: Manifest
     runtime: Runtime
     limits: DecodeLimits
 
     def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
-        """Recognize the picture in ``data``, the bytes of a picture file; ``progress`` is told of each stage.
+        """Recognize the image in ``data``, the bytes of an image file; ``progress`` is told of each stage.
 
         Raises:
-            RequestError: The picture or an option cannot be used.
+            RequestError: The image or an option cannot be used.
             Abandoned: Nobody waits for the answer any more.
         """
         labels = self.manifest.labels
         target = find_class(options.target, labels)
         top_k = listed_classes(options.top_k, labels)
         with progress.stage(Stage.DECODE):
-            picture = decode_image(data, self.limits, self._enough(options))
+            image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
-            seen = transform(picture, self.manifest.input)
+            seen = transform(image, self.manifest.input)
         with progress.stage(Stage.NETWORK):
             evaluation = self.runtime.evaluate(seen.pixels)
         with progress.stage(Stage.PREDICT):
@@ -84,17 +84,17 @@ class Pipeline:
             with progress.stage(Stage.GRADCAM):
                 heat = heatmap(index)
             with progress.stage(Stage.RENDER):
-                explanation = self._explain(picture, heat, seen.box, index, options)
+                explanation = self._explain(image, heat, seen.box, index, options)
         if options.heatmaps:
             with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(heatmap(score.index).values for score in prediction.top)
-        return Recognition(prediction, explanation, heatmaps, picture.width, picture.height, seen.box)
+        return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box)
 
     def _enough(self, options: Options) -> Enough:
-        """Return how many pixels the network needs, and the returned picture."""
+        """Return how many pixels the network needs, and the returned image."""
         needed = self.manifest.input.enough
         return Enough(needed, max(needed, options.max_side if options.gradcam else 0))
 
-    def _explain(self, picture: Picture, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
-        pixels = overlay(picture, heat.values, box, options)
+    def _explain(self, image: DecodedImage, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
+        pixels = overlay(image, heat.values, box, options)
         return Explanation(self.manifest.labels[index], heat.evidence, options.format, encode(pixels, options.format))

@@ -1,4 +1,4 @@
-"""Train a classifier on a folder of photos per class: FOLDER/<class>/<photo>."""
+"""Train a classifier on a folder of images per class: FOLDER/<class>/<image>."""
 
 # Torch and Lightning take seconds to import and --help and mistakes in the options must not wait for them.
 # ruff: noqa: PLC0415
@@ -106,10 +106,10 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
         print(f"{len(dataset.skipped)} unreadable file{'s' * (len(dataset.skipped) > 1)} skipped:")
         for skipped in dataset.skipped[:_SKIPPED_SHOWN]:
             print(f"  {skipped.path}: {skipped.reason}")
-    counts = [sum(photo.label == label for photo in dataset.photos) for label in range(len(dataset.labels))]
+    counts = [sum(image.label == label for image in dataset.images) for label in range(len(dataset.labels))]
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
-    print(f"photos        {len(parts.training)} to learn from, {len(parts.validation)} to judge by")
-    weights = "ImageNet weights" if recipe.pretrained else "random weights: it needs many photos and epochs"
+    print(f"images        {len(parts.training)} to learn from, {len(parts.validation)} to judge by")
+    weights = "ImageNet weights" if recipe.pretrained else "random weights: it needs many images and epochs"
     print(f"network       {recipe.architecture}, from {weights}", flush=True)
 
 
@@ -170,7 +170,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
     right, total = _count_right(run, best)
     if interrupted:
         print("\nStopped; the best checkpoint so far is kept.")
-    print(f"accuracy      {right} of {total} photos that it has not seen are right: {100 * right / total:.2f} %")
+    print(f"accuracy      {right} of {total} images that it has not seen are right: {100 * right / total:.2f} %")
     print(f"written       {best}, last.ckpt, metrics.csv, learning_curve.png")
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     name = re.sub(r"[^a-z0-9]+", "_", run.out.resolve().name.lower()).strip("_") or "model"
@@ -179,7 +179,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
 
 
 def _count_right(run: _Run, best: Path) -> tuple[int, int]:
-    """Return how many photos of the validation ``best`` has right, and of how many."""
+    """Return how many images of the validation ``best`` has right, and of how many."""
     import torch
 
     run.classifier.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])

@@ -1,4 +1,4 @@
-"""Picture files that are built to cost much: well formed enough to be believed, each slow or large in its own way."""
+"""Image files that are built to cost much: well formed enough to be believed, each slow or large in its own way."""
 
 import struct
 import zlib
@@ -14,10 +14,10 @@ __all__ = ["HOSTILE", "bmp", "box", "chunk", "gif", "jpeg", "png", "riff", "segm
 _ROOM: Final = 14_000_000  # bytes: 20 MB of base64 hold 15 MB
 
 
-def saved(picture: Image.Image, name: str, **options: Any) -> bytes:
-    """Return ``picture`` as a file of the format ``name``."""
+def saved(image: Image.Image, name: str, **options: Any) -> bytes:
+    """Return ``image`` as a file of the format ``name``."""
     file = BytesIO()
-    picture.save(file, name, **options)
+    image.save(file, name, **options)
     return file.getvalue()
 
 
@@ -69,7 +69,7 @@ def _spoiled(data: bytes, junk: bytes) -> bytes:
 
 
 def gif(before: bytes = b"", width: int = 16, height: int = 16) -> bytes:
-    """Return a GIF file of one color with the extensions ``before`` its picture."""
+    """Return a GIF file of one color with the extensions ``before`` its image."""
     data = saved(Image.new("P", (width, height)), "GIF")
     start = data.index(b",")
     return data[:start] + before + data[start:]
@@ -183,7 +183,7 @@ def _overlapping_strips() -> bytes:
 
 
 def _lied_size(data: bytes, width: int, height: int) -> bytes:
-    """Let every ``ispe`` property of an AVIF or HEIF file name another size than that of the coded picture."""
+    """Let every ``ispe`` property of an AVIF or HEIF file name another size than that of the coded image."""
     start = data.index(b"ispe") + 8
     return data[:start] + struct.pack(">II", width, height) + data[start + 8 :]
 

@@ -24,14 +24,14 @@ class Oracle:
 
 
 def whole_backward(
-    network: nn.Module, picture: torch.Tensor, features: torch.Tensor, layout: FeatureLayout
+    network: nn.Module, image: torch.Tensor, features: torch.Tensor, layout: FeatureLayout
 ) -> list[tuple[Oracle, Oracle]]:
     """Return the Grad-CAM heatmaps for and against every class, differentiating the untouched ``network`` as it runs.
 
     The Grad-CAM layer is whatever tensor in its run has the shape and the values of ``features`` (1, ...).
     """
     with torch.enable_grad(), _Watch(features) as watch:
-        logits = network(picture)[0]
+        logits = network(image)[0]
     assert watch.found is not None, "no tensor in the network has the values of the features"
     maps = layout.fold(watch.found.detach()).double()
     oracles = []

@@ -13,18 +13,18 @@ from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server
 
 
-def test_the_demo_shows_classes_and_writes_the_picture(
+def test_the_demo_shows_classes_and_writes_the_image(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without arguments but the address it recognizes a photo, prints a table, and says where the picture is."""
+    """Without arguments but the address it recognizes a photo, prints a table, and says where the image is."""
     out = tmp_path / "new" / "heat.jpg"
     assert demo.main(["--url", server.url, "--out", str(out)]) == 0
     table = capsys.readouterr().out
     assert "tiger cat" in table
     assert "all others" in table
     assert str(out) in table
-    with Image.open(out) as picture:
-        assert picture.size == (451, 300)
+    with Image.open(out) as image:
+        assert image.size == (451, 300)
 
 
 def test_any_photo_can_be_shown(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +37,7 @@ def test_any_photo_can_be_shown(server: Server, tmp_path: Path, capsys: pytest.C
 def test_a_wrong_file_is_explained(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
 ) -> None:
-    """A file that is no picture, or not there, ends with one sentence and exit code 2."""
+    """A file that is no image, or not there, ends with one sentence and exit code 2."""
     photo = tmp_path / "photo.jpg"
     if content is not None:
         photo.write_bytes(content)
@@ -71,6 +71,6 @@ def test_another_service_is_recognized(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_place_that_cannot_be_written_is_explained(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the picture cannot be written one sentence says so."""
+    """Where the image cannot be written one sentence says so."""
     assert demo.main(["--url", server.url, "--out", str(tmp_path)]) == 2
     assert "directory" in capsys.readouterr().err

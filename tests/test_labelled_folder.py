@@ -6,7 +6,7 @@ import pytest
 
 from src.checkpoints.labels import read_labels
 from src.errors import ModelError
-from src.evaluation.accuracy import pictures
+from src.evaluation.accuracy import images
 from src.labelled_folder import class_folders, image_files
 
 
@@ -34,7 +34,7 @@ def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
         "bus/a.jpg",
         "bus/deep/b.jpg",
     ]
-    assert [label for label, _ in pictures(folder)] == ["bus", "bus", "car"]
+    assert [label for label, _ in images(folder)] == ["bus", "bus", "car"]
     assert read_labels(str(folder)) == ("bus", "car")
 
 

@@ -84,15 +84,15 @@ def test_a_wrong_field_is_refused(fault: str) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", "{}", '{"img": 1}', '{"img": null}', '{"img": ["x"]}'])
-def test_a_request_needs_a_picture(body: str) -> None:
-    """A body that is no JSON object with the picture as text is an error."""
+def test_a_request_needs_an_image(body: str) -> None:
+    """A body that is no JSON object with the image as text is an error."""
     with pytest.raises(ValidationError):
         RecognitionRequest.model_validate_json(body)
 
 
 @pytest.mark.parametrize("body", ['{"imgs": []}', '{"imgs": "x"}', '{"imgs": [1]}', '{"img": "x"}'])
-def test_a_batch_needs_pictures(body: str) -> None:
-    """A batch without pictures is an error."""
+def test_a_batch_needs_images(body: str) -> None:
+    """A batch without images is an error."""
     with pytest.raises(ValidationError):
         BatchRequest.model_validate_json(body)
 

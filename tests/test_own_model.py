@@ -64,4 +64,4 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
         server.stop()
     assert model["labels"] == sorted(COLOURS)
     assert model["check"]["accuracy"] == int(found[1]) / 48
-    assert model["check"]["pictures"] == 48
+    assert model["check"]["images"] == 48

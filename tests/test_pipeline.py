@@ -137,7 +137,7 @@ def test_the_heat_lands_on_what_the_network_saw(
         assert recognition.explanation is not None
         assert recognition.prediction.top[0].label == "red"
         assert (recognition.height, recognition.width) == patch.pixels.shape[:2]
-        x, y, (width, height) = brightest(recognition.explanation.picture)
+        x, y, (width, height) = brightest(recognition.explanation.image)
         assert patch.x0 <= x * recognition.width / width <= patch.x1
         assert patch.y0 <= y * recognition.height / height <= patch.y1
 
@@ -164,7 +164,7 @@ def test_a_red_patch_outside_the_box_is_not_seen() -> None:
     recognition = red_pipeline().recognize(Patch(pixels, 0, 0, 60, 110).file(1), HEAT_ALONE)
     assert recognition.explanation is not None
     assert not recognition.explanation.evidence
-    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(recognition.explanation.picture))), pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(recognition.explanation.image))), pixels)
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
     def recognize(data: bytes) -> tuple[object, bytes]:
         recognition = pipeline.recognize(data, Options())
         assert recognition.explanation is not None
-        return recognition.prediction, recognition.explanation.picture
+        return recognition.prediction, recognition.explanation.image
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
@@ -238,7 +238,7 @@ def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side
     for one, other in zip(small.heatmaps, whole.heatmaps, strict=True):
         np.testing.assert_allclose(one, other, atol=0.02)
     explanations = [answer.explanation for answer in answers if answer.explanation]
-    pictures = [Image.open(BytesIO(explanation.picture)) for explanation in explanations]
+    pictures = [Image.open(BytesIO(explanation.image)) for explanation in explanations]
     assert max(pictures[0].size) == min(max_side, 4000)
     assert pictures[0].size == pictures[1].size
     assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() < 2
@@ -259,8 +259,8 @@ def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> 
     assert b"SECRET" in file.getvalue()
     explanation = red_pipeline().recognize(file.getvalue(), Options(format=image_format)).explanation
     assert explanation is not None
-    assert b"SECRET" not in explanation.picture
-    with Image.open(BytesIO(explanation.picture)) as answer:
+    assert b"SECRET" not in explanation.image
+    with Image.open(BytesIO(explanation.image)) as answer:
         assert not {"exif", "icc_profile", "xmp", "comment"} & set(answer.info)
         assert not answer.getexif()
 

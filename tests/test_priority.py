@@ -47,12 +47,12 @@ def test_a_thread_gives_way_and_hands_that_on_to_the_threads_it_starts_but_to_no
     assert niceness() == before
 
 
-def test_pictures_give_way_to_the_event_loop() -> None:
+def test_images_give_way_to_the_event_loop() -> None:
     """The thread of the work is nicer than that of the loop."""
     assert asyncio.run(Concurrency(threads=1, max_queue=0).run(niceness)) == behind(niceness(), Priority.IMAGE)
 
 
-def test_in_a_server_the_network_gives_way_to_pictures_and_they_to_the_event_loop(server: Server) -> None:
+def test_in_a_server_the_network_gives_way_to_images_and_they_to_the_event_loop(server: Server) -> None:
     """All three priorities are there, and of the network at least one thread for each core."""
     httpx.post(f"{server.url}/image_recognition_file", files={"img": PACKAGED_PHOTOS[0].read_bytes()}, timeout=60)
     worker = max(psutil.Process(server.process.pid).children(recursive=True), key=lambda each: each.memory_info().rss)

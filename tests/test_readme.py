@@ -30,7 +30,7 @@ def block(language: str) -> str:
 
 
 def test_the_two_commands_come_first() -> None:
-    """Within the first 30 lines stand the picture and the commands that set everything up and try it."""
+    """Within the first 30 lines stand the image and the commands that set everything up and try it."""
     top = "\n".join(README.splitlines()[:30])
     assert "make serve" in top
     assert "make demo" in top
@@ -53,8 +53,8 @@ def test_the_python_lines_work(server: Server, monkeypatch: pytest.MonkeyPatch) 
     assert variables["answer"]["result"] in CATS
 
 
-def test_the_picture_is_made_by_the_service(server: Server) -> None:
-    """The picture in the README is what the service answers for the photo beside it, and small."""
+def test_the_image_is_made_by_the_service(server: Server) -> None:
+    """The image in the README is what the service answers for the photo beside it, and small."""
     shown = ROOT / "docs" / "heatmap.jpg"
     assert shown.stat().st_size < 200_000
     files = {"img": (ROOT / "docs" / "cat.jpg").read_bytes()}

@@ -428,7 +428,10 @@ def test_a_missing_gpu_is_refused_in_one_sentence(stored_model: str, tmp_path: P
     environment = {"IMAGE_RECOGNITION_DEVICE": "cuda", "IMAGE_RECOGNITION_MODEL": stored_model}
     started = start_server("service:ImageRecognition", tmp_path, environment)
     assert started.process.wait(timeout=60) != 0
-    assert "no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto or cpu." in started.log
+    assert (
+        "no CUDA GPU that torch can use. Set IMAGE_RECOGNITION_DEVICE=auto or IMAGE_RECOGNITION_DEVICE=cpu."
+        in started.log
+    )
     assert len(started.log.strip().splitlines()) == 1
 
 

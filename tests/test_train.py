@@ -1,4 +1,4 @@
-"""The training command, as people run it, on small generated pictures."""
+"""The training command, as people run it, on small generated images."""
 
 import csv
 import os
@@ -28,7 +28,7 @@ COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten noisy pictures of each of three colours."""
+    """Ten noisy images of each of three colours."""
     folder = tmp_path_factory.mktemp("datasets") / "colours"
     rng = np.random.default_rng(0)
     for name, colour in COLOURS.items():
@@ -63,8 +63,8 @@ def test_it_writes_checkpoints_metrics_and_a_plot(trained: Path) -> None:
     """The best and the last checkpoint, loss and accuracy of both parts, and the learning curve are there."""
     assert {file.name for file in trained.iterdir()} >= {"best.ckpt", "last.ckpt", "metrics.csv", "learning_curve.png"}
     assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= set(rows(trained)[0])
-    with Image.open(trained / "learning_curve.png") as picture:
-        assert picture.width > 800
+    with Image.open(trained / "learning_curve.png") as image:
+        assert image.width > 800
 
 
 @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
@@ -85,7 +85,7 @@ def test_the_default_network_keeps_what_it_knows(
     assert train.main([str(photos), "--epochs", "6", "--batch-size", "4", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "from ImageNet weights" in out
-    assert "6 of 6 photos" in out
+    assert "6 of 6 images" in out
     assert out.rstrip().endswith(f"save_model.py {tmp_path / 'best.ckpt'} --name {tmp_path.name}")
     state = checkpoint(tmp_path / "best.ckpt")["state_dict"]
     assert torch.equal(state["network.conv_stem.weight"], default_checkpoint().network.state_dict()["conv_stem.weight"])
@@ -129,13 +129,13 @@ def test_it_goes_on_where_it_ended(photos: Path, tmp_path: Path) -> None:
 def test_unreadable_files_are_named_and_passed_over(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A text file and a damaged picture among the photos are counted and named, and training goes on."""
+    """A text file and a damaged image among the photos are counted and named, and training goes on."""
     folder = tmp_path / "mixed"
     for file in photos.rglob("*.png"):
         copy = folder / file.relative_to(photos)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(file.read_bytes())
-    (folder / "red" / "notes.txt").write_text("no picture")
+    (folder / "red" / "notes.txt").write_text("no image")
     (folder / "red" / "cut.png").write_bytes(file.read_bytes()[:300])
     assert train.main([str(folder), *TINY, "--epochs", "1", "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out

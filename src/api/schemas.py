@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 import pybase64
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from src.options import ImageFormat, Options
 from src.stages.input_spec import InputSpec
@@ -105,7 +105,7 @@ class RecognitionResponse(_Response):
                 for score, heatmap in zip(top, heatmaps, strict=True)
             ],
             other=recognition.prediction.other,
-            gradcam=explanation and pybase64.b64encode_as_string(explanation.picture),
+            gradcam=explanation and pybase64.b64encode_as_string(explanation.image),
             explained=explanation
             and ExplainedResponse(label=explanation.label, evidence=explanation.evidence, format=explanation.format),
             image=ImageResponse(
@@ -139,7 +139,7 @@ class BatchResponse(_Response):
 class CheckResponse(_Response):
     """What a check on labelled images found before the model was stored."""
 
-    pictures: int
+    images: int = Field(validation_alias=AliasChoices("images", "pictures"))  # the earlier name, in stored models
     accuracy: float = Field(description="Share of the images that got their class, 0 to 1.")
     recall: dict[str, float] = Field(description="The same for each class.")
 

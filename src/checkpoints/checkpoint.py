@@ -12,21 +12,23 @@ from torch import nn
 
 from src.checkpoints.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
 from src.checkpoints.fingerprints import every_architecture
+from src.checkpoints.given import Given, Note
 from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
 from src.checkpoints.network import build_to_load
 from src.checkpoints.tensors import load_weights
 from src.checkpoints.weights_file import WeightsFile, read_weights_file
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["Checkpoint", "Given", "read_checkpoint"]
+__all__ = ["Checkpoint", "read_checkpoint"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 _SHOWN: Final = 6
+_PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +43,7 @@ class Checkpoint:
     input: InputSpec
     network: nn.Module
     layer: str | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
-
-    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare pictures.
-    """
-
-    architecture: str | None = None
-    labels: str | None = None
-    input: Mapping[str, Any] | None = None
-    tutorial: bool = False
-    layer: str | None = None
-    module: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def read_checkpoint(path: Path, given: Given) -> Checkpoint:
@@ -72,7 +59,7 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     labels, label_note = _labels(file, given.labels, found.num_classes)
     spec, input_note = _input(file, given, found.architecture)
     if found.left_out:
-        notes += (f"left out: {_summary(found.left_out)}",)
+        notes += (Note(f"left out: {_summary(found.left_out)}"),)
     network = build_to_load(found.architecture, found.num_classes)
     load_weights(network, found.weights)
     return Checkpoint(found.architecture, labels, spec, network, given.layer, (*notes, label_note, input_note))
@@ -88,7 +75,7 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     found = fit_expected(file.tensors, architecture, network.state_dict())
     load_weights(network, found.weights)
     labels, label_note = _labels(file, given.labels, _count_classes(network, spec))
-    notes = (f"architecture: the class {name}, made by running {module}", label_note, input_note)
+    notes = (Note(f"architecture: the class {name}, made by running {module}"), label_note, input_note)
     return Checkpoint(architecture, labels, spec, network, given.layer, notes)
 
 
@@ -97,34 +84,36 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
         with torch.inference_mode():
             logits = network(torch.zeros(1, *spec.shape))
     except Exception as exc:
-        raise ModelError(f"The class cannot take pictures {(1, *spec.shape)}: {exc}.") from exc
+        raise ModelError(f"The class cannot take images {(1, *spec.shape)}: {exc}.") from exc
     if not isinstance(logits, torch.Tensor) or logits.ndim != len("NC"):
         raise ModelError("The class gives something else than logits (N, C): serve a class that gives just these.")
     return logits.shape[1]
 
 
-def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[str, ...]]:
+def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:
     stored = file.hyper_parameters.get("architecture")
     name = given or (stored if isinstance(stored, str) and stored in every_architecture() else None)
     if name is not None:
-        return fit(file.tensors, full_name(name)), (
-            f"architecture: {name}, as {'you said' if given else 'the file says'}",
-        )
+        said_by = "you said" if given else "the file says"
+        return fit(file.tensors, full_name(name)), (Note(f"architecture: {name}, as {said_by}"),)
     fits = recognize(file.tensors)
     if not fits:
         some = ", ".join(list(file.tensors)[:3])
         raise ModelError(
-            f"No network of torchvision or timm has just these tensors ({some}, ...): name the network with --arch,"
-            f" to see what differs, or give your own class with --module.{nearest(file.tensors)}"
+            f"No network of torchvision or timm has just these tensors ({some}, ...): name the network to see what"
+            f" differs, or give your own class.{nearest(file.tensors)}",
+            Remedy("architecture"),
+            Remedy("module"),
         )
     if named := _named(fits, file.hyper_parameters):
-        return named, (f"architecture: {named.architecture}, recognized by its tensors and named in the file",)
+        return named, (Note(f"architecture: {named.architecture}, recognized by its tensors and named in the file"),)
     others = [candidate.architecture for candidate in fits[1:]]
     note = f"architecture: {fits[0].architecture}, recognized by its tensors"
-    if others:
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        note += f"; {', '.join(others[:_SHOWN])}{more} would fit as well: choose with --arch"
-    return fits[0], (note,)
+    if not others:
+        return fits[0], (Note(note),)
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    also = f"{', '.join(others[:_SHOWN])}{more} would fit as well"
+    return fits[0], (Note(f"{note}; {also}", (Remedy("architecture"),)),)
 
 
 def _named(fits: Sequence[Fit], hyper_parameters: Mapping[str, object]) -> Fit | None:
@@ -146,7 +135,7 @@ def _is_called(architecture: str, name: object) -> bool:
     return plain in {architecture, short}
 
 
-def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], str]:
+def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], Note]:
     if num_classes == 1:
         raise ModelError(
             "The network has one output, but percentages need two classes: of a sigmoid's w and b make a last layer"
@@ -161,24 +150,27 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
     shared = next((label for label, count in Counter(labels).items() if count > 1), None)
     if shared is not None:
         source += f"; {shared!r} names several classes: explain them by index"
-    return labels, f"labels: {source}"
+    return labels, Note(f"labels: {source}", (Remedy("labels"),) if source.startswith("made up") else ())
 
 
-def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str]:
+def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, Note]:
     stored = file.hyper_parameters.get("input")
+    remedies: tuple[Remedy, ...] = ()
     if given.tutorial:
         spec, source = TUTORIAL, "the tutorial's"
     elif isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys():  # others may mean other things by input
         spec, source = _checked_input(dict(stored)), "from the file"
     elif architecture.startswith(ARCHITECTURE_PREFIX):
-        spec, source = USUAL, "the usual one: shorter side 256, centre 224; change it with --resize, --crop, --mean"
+        spec, source = USUAL, "the usual one: shorter side 256, centre 224"
+        remedies = _PREPARED
     elif architecture == _OF_THE_TUTORIAL:
-        spec, source = TUTORIAL, "the tutorial's; for torchvision's own weights give --resize 256"
+        spec, source = TUTORIAL, "the tutorial's; torchvision's own weights were trained otherwise"
+        remedies = (Remedy("resize", "256"),)
     else:
         spec, source = published_input(architecture), f"as published for {architecture}"
     if given.input:
         spec, source = _checked_input(spec.model_dump() | dict(given.input)), f"{source}, but for what you gave"
-    return spec, f"input: {source}"
+    return spec, Note(f"input: {source}", remedies)
 
 
 def _checked_input(fields: Mapping[str, Any]) -> InputSpec:

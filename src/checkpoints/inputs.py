@@ -1,4 +1,4 @@
-"""How pictures were prepared when a network was trained: what its library published, or the tutorial's way."""
+"""How images were prepared when a network was trained: what its library published, or the tutorial's way."""
 
 import math
 from typing import Any, Final, get_args
@@ -7,7 +7,7 @@ import timm
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec, Interpolation
 
 __all__ = ["TUTORIAL", "USUAL", "published_input"]
@@ -45,7 +45,7 @@ def _of_torchvision(name: str) -> InputSpec:
 
 def _of_timm(published: Any) -> InputSpec:  # noqa: ANN401 - timm's configurations have no type
     _, height, width = published.input_size
-    share = min(published.crop_pct, 1.0)  # three networks of timm publish more than the whole picture
+    share = min(published.crop_pct, 1.0)  # three networks of timm publish more than the whole image
     scaled = math.floor(height / share), math.floor(width / share)
     squashed = published.crop_mode == "squash" or height != width
     return InputSpec(
@@ -62,4 +62,4 @@ def _interpolation(published: str | InterpolationMode) -> Interpolation:
     for known in get_args(Interpolation):
         if known == name:
             return known  # type: ignore[no-any-return] # it is one of the literals
-    raise ModelError(f"Pictures cannot be resized by {name!r}: give --interpolation.")
+    raise ModelError(f"Images cannot be resized by {name!r}: say by which filter instead.", Remedy("interpolation"))

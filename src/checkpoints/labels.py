@@ -6,7 +6,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Final
 
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.labelled_folder import class_folders
 
 __all__ = ["read_labels", "stored_labels"]
@@ -57,10 +57,11 @@ def stored_labels(hyper_parameters: Mapping[str, object], num_classes: int) -> t
         name, labels = next(iter(usable.items()))
         raise ModelError(
             f"The network has {num_classes} classes but there are {len(labels)} labels in the file's {name}:"
-            " give the right ones with --labels."
+            " give the right ones.",
+            Remedy("labels"),
         )
-    unusable = f"{' and '.join(written)} in the file is no list or map of names for 0, 1, 2, ...; " if written else ""
-    return tuple(f"class {index}" for index in range(num_classes)), f"made up: {unusable}give names with --labels"
+    unusable = f": {' and '.join(written)} in the file is no list or map of names for 0, 1, 2, ..." if written else ""
+    return tuple(f"class {index}" for index in range(num_classes)), f"made up{unusable}"
 
 
 def _from_text(path: Path) -> tuple[str, ...]:

@@ -11,19 +11,19 @@ from torch.export import Dim, ExportedProgram, export
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
-__all__ = ["capture", "export_batches", "let_views_copy", "part", "random_pictures"]
+__all__ = ["capture", "export_batches", "let_views_copy", "part", "random_images"]
 
 _BATCH: Final = 2  # of the examples: torch takes a batch of one for a constant
 _SIZE: Final = torch.ops.aten.sym_size.int
 
 
-def random_pictures(spec: InputSpec, count: int = _BATCH) -> torch.Tensor:
+def random_images(spec: InputSpec, count: int = _BATCH) -> torch.Tensor:
     """Return seeded noise in [-1, 1], (N, C, H, W), of the size that ``spec`` says."""
     return 2 * torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(0)) - 1
 
 
 def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
-    """Return the operations of ``network`` on pictures (N, C, H, W), for any N; none of them works in place.
+    """Return the operations of ``network`` on images (N, C, H, W), for any N; none of them works in place.
 
     Its one output are the logits (N, C).
 
@@ -31,7 +31,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
         ModelError: The network cannot be captured, or gives something else than logits.
     """
     try:
-        program = export_batches(network, random_pictures(spec))
+        program = export_batches(network, random_images(spec))
         module = program.module(check_guards=False)
         if not _work_outside(module):
             module = program.run_decompositions({}).module(check_guards=False)  # which takes much longer
@@ -39,8 +39,8 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
         let_views_copy(module)
     except Exception as exc:  # torch.export raises whatever the network and its own many parts do
         raise ModelError(f"This network cannot be captured by torch.export: {_first_line(exc)}.") from exc
-    (pictures,) = module.graph.find_nodes(op="placeholder")
-    captured = part(module, [pictures], [_logits(module)])
+    (images,) = module.graph.find_nodes(op="placeholder")
+    captured = part(module, [images], [_logits(module)])
     _fold_constants(captured)
     return captured
 
@@ -97,7 +97,7 @@ def part(module: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx
     """Return what computes ``outputs`` (one tensor, or a tuple of several) from ``inputs`` in ``module``.
 
     Raises:
-        ModelError: The outputs depend on more of the picture than on the inputs.
+        ModelError: The outputs depend on more of the image than on the inputs.
     """
     needed = _behind(inputs, outputs)
     graph = fx.Graph()
@@ -117,17 +117,17 @@ def part(module: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx
 
 
 class _Constants(fx.Interpreter):
-    """Computes what depends on no picture, such as position embeddings that are resized to the input."""
+    """Computes what depends on no image, such as position embeddings that are resized to the input."""
 
     def run_node(self, n: fx.Node) -> object:
-        """Run one operation, unless it depends on pictures or on how many there are."""
+        """Run one operation, unless it depends on images or on how many there are."""
         if n.op in {"placeholder", "output"} or any(self.env[node] is None for node in n.all_input_nodes):
             return None
         return super().run_node(n)
 
 
 def _fold_constants(module: fx.GraphModule) -> None:
-    """Put the result in the place of operations that give the same for all pictures."""
+    """Put the result in the place of operations that give the same for all images."""
     constants = _Constants(module, garbage_collect_values=False)
     with torch.no_grad():
         constants.run(None)
@@ -151,7 +151,7 @@ def _behind(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Nod
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            # How many pictures there are is known from any input.
+            # How many images there are is known from any input.
             waiting += [] if node.target is _SIZE else [one for one in node.all_input_nodes if one not in inputs]
     return found
 

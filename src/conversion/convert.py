@@ -33,7 +33,7 @@ def convert(captured: Captured, file: Path, pixels: InputSpec | None = None) -> 
     Args:
         captured: It takes what its examples are, in batches of any size.
         file: ``.xml``
-        pixels: Where given, the graph takes pixels uint8 (N, H, W, C) instead of prepared pictures (N, C, H, W): its
+        pixels: Where given, the graph takes pixels uint8 (N, H, W, C) instead of prepared images (N, C, H, W): its
             first layers bring them to the network's range.
 
     Raises:

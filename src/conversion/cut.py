@@ -16,7 +16,7 @@ from src.stages.input_spec import InputSpec
 
 __all__ = ["POOLING", "Cut", "cut"]
 
-_LATEST_SHARE: Final = 0.5  # of the maps: an earlier one shows what the picture looks like, not what it is
+_LATEST_SHARE: Final = 0.5  # of the maps: an earlier one shows what the image looks like, not what it is
 _MODULES: Final = "nn_module_stack"  # where torch.export keeps which module an operation is from
 aten: Final = torch.ops.aten
 POOLING: Final = frozenset(
@@ -31,7 +31,7 @@ _GATHERING: Final = POOLING | {
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A captured network, pictures -> logits, and the place in it that separates backbone and head.
+    """A captured network, images -> logits, and the place in it that separates backbone and head.
 
     ``features`` is the operation that gives the last spatial map, laid out as ``layout`` says; ``layer`` the module
     whose output it is. ``head`` is the part behind it: features (N, ...) -> logits (N, C).
@@ -44,9 +44,9 @@ class Cut:
     head: fx.GraphModule
 
     def network(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
-        """Return pictures (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
-        (pictures,) = self.whole.graph.find_nodes(op="placeholder")
-        return part(self.whole, [pictures], [self.features, *hidden, _logits(self.whole)])
+        """Return images (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
+        (images,) = self.whole.graph.find_nodes(op="placeholder")
+        return part(self.whole, [images], [self.features, *hidden, _logits(self.whole)])
 
     def behind(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
         """Return features (N, ...) -> (``hidden`` operations ..., logits (N, C)), or the logits alone."""
@@ -111,7 +111,7 @@ def _read_head(graph: "_Operations", node: fx.Node) -> fx.GraphModule | None:
 class _Operations:
     """The operations of a captured network, in the order of their execution.
 
-    ``shapes``: of those that depend on the picture, without the batch; ``maps``: those that are maps of places;
+    ``shapes``: of those that depend on the image, without the batch; ``maps``: those that are maps of places;
     ``junctions``: those that all later ones depend on alone.
     """
 
@@ -166,7 +166,7 @@ def _logits(whole: fx.GraphModule) -> fx.Node:
 
 
 def _seen(whole: fx.GraphModule) -> set[fx.Node]:
-    """Return the operations that depend on the picture itself, not only on how many there are."""
+    """Return the operations that depend on the image itself, not only on how many there are."""
     seen = set(whole.graph.find_nodes(op="placeholder"))
     for node in whole.graph.nodes:
         if node.target is not torch.ops.aten.sym_size.int and not seen.isdisjoint(node.all_input_nodes):
@@ -175,14 +175,14 @@ def _seen(whole: fx.GraphModule) -> set[fx.Node]:
 
 
 def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:
-    """Return the shape, without the batch, of every tensor that has one entry per picture and depends on them."""
-    (pictures,) = whole.graph.find_nodes(op="placeholder")
+    """Return the shape, without the batch, of every tensor that has one entry per image and depends on them."""
+    (images,) = whole.graph.find_nodes(op="placeholder")
     seen, shapes = _seen(whole), {}
     for node in whole.graph.nodes:
         value = node.meta.get("val")
         if node in seen and isinstance(value, torch.Tensor) and value.ndim:
             first, *others = value.shape
-            if str(first) == str(pictures.meta["val"].shape[0]) and all(isinstance(size, int) for size in others):
+            if str(first) == str(images.meta["val"].shape[0]) and all(isinstance(size, int) for size in others):
                 shapes[node] = tuple(others)
     return shapes
 

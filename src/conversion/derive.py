@@ -41,7 +41,7 @@ def derive(cut: Cut, features: torch.Tensor) -> Derived | None:
 
     Args:
         cut: A network with its head.
-        features: (N, ...) those of some pictures.
+        features: (N, ...) those of some images.
     """
     for derived in _candidates(cut, features):
         if derived is not None and _agrees(cut, derived, features):
@@ -58,9 +58,9 @@ def _candidates(cut: Cut, features: torch.Tensor) -> Iterator[Derived | None]:
 @torch.no_grad()
 def _may_be_linear(head: fx.GraphModule, features: torch.Tensor) -> bool:
     """Tell, by three runs, what many would find out: a head that clips or normalizes does not answer in proportion."""
-    picture = features[:1]
-    empty = head(torch.zeros_like(picture))
-    double, negative = head(2 * picture) - empty, head(-picture) - empty
+    image = features[:1]
+    empty = head(torch.zeros_like(image))
+    double, negative = head(2 * image) - empty, head(-image) - empty
     return bool((double + 2 * negative).abs().max() <= _GATE * double.abs().max())
 
 
@@ -129,8 +129,8 @@ def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
     """Tell whether the closed form gives the Grad-CAM weights of automatic differentiation, for every class of some."""
     _, height, width = cut.layout.shape
     others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
-    for picture in (features[:1], others):
-        leaf = picture.clone().requires_grad_()
+    for image in (features[:1], others):
+        leaf = image.clone().requires_grad_()
         *hidden, logits = _outputs(cut.behind(derived.hidden)(leaf.clone()))
         for index in {int(logits[0].argmax()), int(logits[0].argmin()), logits.shape[1] // 2}:
             (gradient,) = torch.autograd.grad(logits[0, index], leaf, retain_graph=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from src.checkpoints.checkpoint import Checkpoint
-from src.conversion.capture import capture, random_pictures
+from src.conversion.capture import capture, random_images
 from src.conversion.convert import Captured, convert, save_programs
 from src.conversion.cut import Cut, cut
 from src.conversion.derive import derive
@@ -99,16 +99,16 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
 
 def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured, Captured]:
     """Return the network's graph and that of its head's gradient; write the closed form of the head if it has one."""
-    pictures = random_pictures(checkpoint.input)
+    images = random_images(checkpoint.input)
     with torch.no_grad():
-        features = parts.network()(pictures)[0].contiguous()
+        features = parts.network()(images)[0].contiguous()
     derived = derive(parts, features)
     if derived is not None:
         derived.form.save(folder / CLOSED_FORM)
     classes = len(checkpoint.labels)
     gradient = gradient_graph(parts.head, features, classes)
     network = parts.network(derived.hidden if derived else ())
-    return (network, (pictures,)), (gradient, (features, torch.zeros(len(features), classes)))
+    return (network, (images,)), (gradient, (features, torch.zeros(len(features), classes)))
 
 
 def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> tuple[Manifest, Agreement]:

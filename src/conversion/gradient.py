@@ -17,7 +17,7 @@ __all__ = ["gradient_graph"]
 def gradient_graph(head: fx.GraphModule, features: Tensor, classes: int) -> fx.GraphModule:
     r"""Capture the backward pass of ``head``: features (N, ...) and direction (N, C) -> gradient (N, ...).
 
-    The gradient is that of the score :math:`\sum_c d_c y_c` of each picture: the direction d that stands for one class
+    The gradient is that of the score :math:`\sum_c d_c y_c` of each image: the direction d that stands for one class
     is 1 there and 0 elsewhere.
 
     Args:

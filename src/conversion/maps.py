@@ -27,12 +27,12 @@ def find_layout(shape: tuple[int, ...], input_size: tuple[int, int]) -> FeatureL
 
 
 def _has_aspect(height: int, width: int, input_size: tuple[int, int]) -> bool:
-    """Tell whether a map of ``height`` x ``width`` positions may come from a picture, but for rounding."""
+    """Tell whether a map of ``height`` x ``width`` positions may come from an image, but for rounding."""
     return min(height, width) > 1 and abs(width - height * input_size[1] / input_size[0]) <= 1
 
 
 def _tokens(count: int, channels: int, input_size: tuple[int, int]) -> FeatureLayout | None:
-    """Fold tokens to the finest grid of the picture's aspect that they fill; those left over come first."""
+    """Fold tokens to the finest grid of the image's aspect that they fill; those left over come first."""
     for height in range(input_size[0], 1, -1):
         width = round(height * input_size[1] / input_size[0])
         placeless = count - height * width

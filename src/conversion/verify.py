@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from src.conversion.capture import random_pictures
+from src.conversion.capture import random_images
 from src.conversion.cut import Cut
 from src.errors import ModelError
 from src.runtimes.base import Runtime
@@ -44,7 +44,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What torch makes of a picture: the logits (C,), and the heatmap (h, w) of the class ``class_index``."""
+    """What torch makes of an image: the logits (C,), and the heatmap (h, w) of the class ``class_index``."""
 
     class_index: int
     logits: NDArray[np.float32]
@@ -52,35 +52,35 @@ class Answer:
 
 
 def verify(network: nn.Module, cut: Cut, spec: InputSpec) -> Verification:
-    """Compare a network as it was and in its captured form on seeded random pictures.
+    """Compare a network as it was and in its captured form on seeded random images.
 
     Raises:
-        ModelError: A logit is not finite, none depends on the picture, or none on the features, so that nothing can be
+        ModelError: A logit is not finite, none depends on the image, or none on the features, so that nothing can be
             explained.
     """
-    pictures = random_pictures(spec)
+    images = random_images(spec)
     with torch.no_grad():
-        logits = network(pictures)
-        features, captured = cut.network()(pictures)
+        logits = network(images)
+        features, captured = cut.network()(images)
         behind = cut.head(features)
     if not bool(torch.isfinite(logits).all()):
         raise ModelError(f"The network gives logits that are not finite: {_first_damaged(network)}.")
     if bool((logits == logits[0]).all()):
         raise ModelError(
-            "The network answers the same to every picture: it has learned nothing, or its weights are lost."
+            "The network answers the same to every image: it has learned nothing, or its weights are lost."
         )
     _check_gradient(cut.head, features)
     return Verification(float((captured - logits).abs().max()), float((behind - logits).abs().max()))
 
 
 def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:
-    """Return what torch makes of two seeded pictures, differentiating the head of ``cut`` as it runs."""
-    return tuple(_answer(cut, torch.from_numpy(spec.normalize(pixels))[None]) for pixels in _pictures(spec))
+    """Return what torch makes of two seeded images, differentiating the head of ``cut`` as it runs."""
+    return tuple(_answer(cut, torch.from_numpy(spec.normalize(pixels))[None]) for pixels in _images(spec))
 
 
-def _answer(cut: Cut, picture: torch.Tensor) -> Answer:
+def _answer(cut: Cut, image: torch.Tensor) -> Answer:
     with torch.no_grad():
-        leaf = cut.network()(picture)[0].requires_grad_()
+        leaf = cut.network()(image)[0].requires_grad_()
     scores = cut.head(leaf)[0]
     index = int(scores.argmax())
     (gradient,) = torch.autograd.grad(scores[index], leaf)
@@ -89,14 +89,14 @@ def _answer(cut: Cut, picture: torch.Tensor) -> Answer:
 
 
 def compare(runtime: Runtime, expected: tuple[Answer, ...], spec: InputSpec) -> Agreement:
-    """Compare what ``runtime`` makes of the pictures of :func:`answers` to what torch makes of them.
+    """Compare what ``runtime`` makes of the images of :func:`answers` to what torch makes of them.
 
     The heatmaps are compared by each way that the runtime has: its closed form, and the gradient.
 
     Raises:
         ModelError: They differ by more than 1e-4 in a probability or by more than 1e-3 in a heatmap.
     """
-    agreements = [_agreement(runtime, pixels, one) for pixels, one in zip(_pictures(spec), expected, strict=True)]
+    agreements = [_agreement(runtime, pixels, one) for pixels, one in zip(_images(spec), expected, strict=True)]
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
     if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
         raise ModelError(
@@ -117,7 +117,7 @@ def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer) -> A
     return Agreement(float((likely - expected).abs().max()), heat)
 
 
-def _pictures(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
+def _images(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
     """Yield pixels (H, W, C) of noise, and of shades."""
     channels, height, width = spec.shape
     noise = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)

@@ -1,1 +1,1 @@
-"""A labelled folder of pictures through the whole path: how right the answers are."""
+"""A labelled folder of images through the whole path: how right the answers are."""

@@ -1,4 +1,4 @@
-"""A folder of labelled pictures through the whole path -> how often the model is right, and what it takes for what."""
+"""A folder of labelled images through the whole path -> how often the model is right, and what it takes for what."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from src.labelled_folder import class_folders, image_files
 from src.options import Options
 from src.pipeline import Pipeline
 
-__all__ = ["Evaluation", "evaluate", "pictures", "save_plot"]
+__all__ = ["Evaluation", "evaluate", "images", "save_plot"]
 
 _MAX_SHOWN: Final = 20
 _PLAIN: Final = Options(gradcam=False, top_k=1)
@@ -22,9 +22,9 @@ _PLAIN: Final = Options(gradcam=False, top_k=1)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What became of labelled pictures: ``confusion[i, j]`` counts those of class ``classes[i]`` called ``classes[j]``.
+    """What became of labelled images: ``confusion[i, j]`` counts those of class ``classes[i]`` called ``classes[j]``.
 
-    The last column counts pictures that were called something else. ``skipped`` names what could not be decoded.
+    The last column counts images that were called something else. ``skipped`` names what could not be decoded.
     """
 
     classes: tuple[str, ...]
@@ -33,22 +33,22 @@ class Evaluation:
 
     @property
     def total(self) -> int:
-        """Number of pictures that were decoded."""
+        """Number of images that were decoded."""
         return int(self.confusion.sum())
 
     @property
     def right(self) -> int:
-        """Number of pictures that got their class."""
+        """Number of images that got their class."""
         return int(np.trace(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """Share of the pictures that got their class, 0 to 1."""
+        """Share of the images that got their class, 0 to 1."""
         return self.right / self.total
 
     @property
     def recall(self) -> dict[str, float]:
-        """For each class the share of its pictures that got it, 0 to 1."""
+        """For each class the share of its images that got it, 0 to 1."""
         return {
             name: float(self.confusion[row, row] / self.confusion[row].sum())
             for row, name in enumerate(self.classes)
@@ -56,8 +56,8 @@ class Evaluation:
         }
 
     def figures(self) -> dict[str, Any]:
-        """Return what the model store keeps: number of pictures, accuracy, and recall per class."""
-        return {"pictures": self.total, "accuracy": self.accuracy, "recall": self.recall}
+        """Return what the model store keeps: number of images, accuracy, and recall per class."""
+        return {"images": self.total, "accuracy": self.accuracy, "recall": self.recall}
 
     def table(self) -> str:
         """Return accuracy, recall per class and, for few classes, the confusion as text."""
@@ -70,25 +70,25 @@ class Evaluation:
                 f"  {name:<20}" + "".join(f"{count:>12}" for count in row)
                 for name, row in zip(self.classes, self.confusion, strict=True)
             ]
-        lines += [f"  skipped, not a readable picture: {name}" for name in self.skipped]
+        lines += [f"  skipped, not a readable image: {name}" for name in self.skipped]
         return "\n".join(lines)
 
 
 def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
-    """Recognize every picture of ``folder``, which has a folder of pictures for each class, named like the class.
+    """Recognize every image of ``folder``, which has a folder of images for each class, named like the class.
 
     Raises:
-        ModelError: There are no pictures, or a folder is named like no class of the model.
+        ModelError: There are no images, or a folder is named like no class of the model.
     """
-    labelled = list(pictures(folder))
+    labelled = list(images(folder))
     classes = tuple(sorted({label for label, _ in labelled}))
     unknown = [name for name in classes if name not in pipeline.manifest.labels]
     if not labelled or unknown:
-        what = f"the model has no class {unknown[0]!r}" if unknown else "there are no pictures in it"
-        raise ModelError(f"{folder} cannot be checked: {what}; it needs a folder of pictures for each class.")
+        what = f"the model has no class {unknown[0]!r}" if unknown else "there are no images in it"
+        raise ModelError(f"{folder} cannot be checked: {what}; it needs a folder of images for each class.")
     confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
     skipped = []
-    for label, file in tqdm(labelled, unit="picture", desc="checking"):
+    for label, file in tqdm(labelled, unit="image", desc="checking"):
         try:
             called = pipeline.recognize(file.read_bytes(), _PLAIN).prediction.top[0].label
         except RequestError:
@@ -97,11 +97,11 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
         column = classes.index(called) if called in classes else len(classes)
         confusion[classes.index(label), column] += 1
     if not confusion.any():
-        raise ModelError(f"{folder} cannot be checked: none of its {len(labelled)} pictures can be decoded.")
+        raise ModelError(f"{folder} cannot be checked: none of its {len(labelled)} images can be decoded.")
     return Evaluation(classes, confusion, tuple(skipped))
 
 
-def pictures(folder: Path) -> Iterator[tuple[str, Path]]:
+def images(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield class and file of every file in ``folder``/<class>/, in any depth.
 
     Raises:
@@ -113,7 +113,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def save_plot(evaluation: Evaluation, file: Path) -> None:
-    """Write the confusion as a picture: rows are what pictures show, columns what they were called."""
+    """Write the confusion as an image: rows are what images show, columns what they were called."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only who checks needs it installed
 
     columns = [*evaluation.classes, "other"]

@@ -1,4 +1,4 @@
-"""What a lower precision changes: the same pictures through two pipelines."""
+"""What a lower precision changes: the same images through two pipelines."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.errors import RequestError
-from src.evaluation.accuracy import pictures
+from src.evaluation.accuracy import images
 from src.options import Options
 from src.pipeline import Pipeline, Recognition
 
@@ -21,33 +21,33 @@ _ASKED: Final = Options(gradcam=False, heatmaps=True, top_k=1)
 class Change:
     """How the answers of a fast pipeline differ from those of an exact one.
 
-    ``pictures``: how many there were; ``same_class``: the share that got the same class, 0 to 1; ``probability``: the
+    ``images``: how many there were; ``same_class``: the share that got the same class, 0 to 1; ``probability``: the
     median difference of its probability, 0 to 1; ``correlation``: the median correlation of the heatmaps, -1 to 1.
     """
 
-    pictures: int
+    images: int
     same_class: float
     probability: float
     correlation: float
 
     def __str__(self) -> str:
         return (
-            f"{self.same_class:.2%} of {self.pictures} pictures get the same class; its probability differs by"
+            f"{self.same_class:.2%} of {self.images} images get the same class; its probability differs by"
             f" {self.probability:.1g}, the heatmaps correlate by {self.correlation:.4f} (medians)"
         )
 
 
 def measure_change(exact: Pipeline, fast: Pipeline, folder: Path) -> Change:
-    """Recognize every picture of ``folder``/<class>/ with both; those that cannot be decoded are left out."""
+    """Recognize every image of ``folder``/<class>/ with both; those that cannot be decoded are left out."""
     pairs = []
-    for _, file in tqdm(list(pictures(folder)), unit="picture", desc=f"checking {fast.runtime.precision}"):
+    for _, file in tqdm(list(images(folder)), unit="image", desc=f"checking {fast.runtime.precision}"):
         try:
             pairs.append([pipeline.recognize(file.read_bytes(), _ASKED) for pipeline in (exact, fast)])
         except RequestError:
             continue
     same = [(one, other) for one, other in pairs if one.prediction.top[0].index == other.prediction.top[0].index]
     return Change(
-        pictures=len(pairs),
+        images=len(pairs),
         same_class=len(same) / len(pairs),
         probability=float(np.median([_percent_apart(one, other) / 100 for one, other in same])) if same else 1.0,
         correlation=float(np.median([_correlation(one, other) for one, other in same])) if same else 0.0,

@@ -40,7 +40,7 @@ class Graphs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a network makes of one picture: the scores y (C,) before softmax, and what explains them."""
+    """What a network makes of one image: the scores y (C,) before softmax, and what explains them."""
 
     logits: Array
     _raw: Array

@@ -51,7 +51,7 @@ class OpenVinoGraphs:
 
 
 class _Compiled:
-    """A compiled graph for one picture, with an infer request for each thread that uses it."""
+    """A compiled graph for one image, with an infer request for each thread that uses it."""
 
     def __init__(self, file: Path, precision: Precision, threads: int) -> None:
         cores = usable_cores()
@@ -59,7 +59,7 @@ class _Compiled:
             "INFERENCE_NUM_THREADS": str(cores),
             "NUM_STREAMS": str(min(threads, cores)),
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "ENABLE_CPU_PINNING": "NO",  # the threads that decode pictures use the same cores
+            "ENABLE_CPU_PINNING": "NO",  # the threads that decode images use the same cores
         }
         # In a thread that gives way: the threads of the network are as patient as the one that compiles it.
         with ThreadPoolExecutor(1, initializer=give_way, initargs=(Priority.NETWORK,)) as patient:
@@ -73,7 +73,7 @@ class _Compiled:
         for tensor, value in zip(request.input_tensors, inputs, strict=True):
             tensor.data[:] = value
         request.infer()
-        return tuple(tensor.data.copy() for tensor in request.output_tensors)  # the next picture is written over them
+        return tuple(tensor.data.copy() for tensor in request.output_tensors)  # the next image is written over them
 
     def _request(self) -> ov.InferRequest:
         if not hasattr(self._of_thread, "request"):

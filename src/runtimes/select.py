@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Graphs, Precision, Runtime
 from src.runtimes.closed_form import ClosedForm
 from src.store.files import CLOSED_FORM
@@ -66,12 +66,12 @@ def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[
     on_gpu = _on_gpu(device)
     if runtime == "openvino" and (on_gpu or manifest.runtime != "openvino"):
         why = "OpenVINO runs on the CPU here" if on_gpu else manifest.note.removesuffix(".")
-        raise ModelError(f"The network cannot run in OpenVINO ({why}): set IMAGE_RECOGNITION_RUNTIME=auto.")
+        raise ModelError(f"The network cannot run in OpenVINO ({why}).", Remedy("runtime", "auto"))
     if on_gpu:
         return "torch", "cuda"
     name: RuntimeName = "torch" if runtime == "torch" else manifest.runtime
     if name == "torch":
-        _require_torch("IMAGE_RECOGNITION_RUNTIME=torch" if runtime == "torch" else "This model")
+        _require_torch("The runtime torch" if runtime == "torch" else "This model")
     return name, "cpu"
 
 
@@ -81,7 +81,7 @@ def torch_is_installed() -> bool:
 
 
 def _warm_up(running: Runtime, manifest: Manifest) -> None:
-    """Run a black picture: the first one is slow, and must not be two at once.
+    """Run a black image: the first one is slow, and must not be two at once.
 
     OpenVINO's bindings fill a table at their first use and let other threads run meanwhile; a second thread that comes
     to that table then waits for it without letting the first one go on, and the whole process hangs for good.
@@ -98,11 +98,11 @@ def _require_torch(what: str) -> None:
 def _on_gpu(device: Device) -> bool:
     if device == "cpu" or (device == "auto" and not (_has_nvidia() and torch_is_installed())):
         return False
-    _require_torch("IMAGE_RECOGNITION_DEVICE=cuda")
+    _require_torch("A GPU")
     from src.runtimes.torch import has_gpu  # noqa: PLC0415 - seconds, only where there may be a GPU
 
     if device == "cuda" and not has_gpu():
-        raise ModelError("There is no CUDA GPU that torch can use: set IMAGE_RECOGNITION_DEVICE=auto or cpu.")
+        raise ModelError("There is no CUDA GPU that torch can use.", Remedy("device", "auto"), Remedy("device", "cpu"))
     return has_gpu()
 
 

@@ -55,9 +55,9 @@ class TorchGraphs:
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
         """Run the network."""
-        pictures = torch.from_numpy(np.stack([self._input.normalize(one) for one in pixels])).to(self.device)
+        images = torch.from_numpy(np.stack([self._input.normalize(one) for one in pixels])).to(self.device)
         with torch.autocast(self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"):
-            return tuple(output.float().cpu().numpy() for output in self._network(pictures))
+            return tuple(output.float().cpu().numpy() for output in self._network(images))
 
     def gradient(self, features: Array, direction: Array) -> Array:
         """Run the backward pass of its head."""

@@ -14,7 +14,7 @@ class FeatureLayout(BaseModel):
     """How the features of a network, (N, ...), lie in memory, and which maps (N, K, h, w) they are.
 
     ``axes`` is ``NKhw`` where convolutions made them, ``NhwK`` where the channels come last (Swin), and ``NTK`` for
-    tokens (ViT): ``placeless`` ones without a place in the picture, such as a class token, then h w ones, row by row.
+    tokens (ViT): ``placeless`` ones without a place in the image, such as a class token, then h w ones, row by row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,7 +23,7 @@ class FeatureLayout(BaseModel):
     channels: int = Field(ge=1, description="K")
     height: int = Field(ge=1, description="h, in positions")
     width: int = Field(ge=1, description="w, in positions")
-    placeless: int = Field(default=0, ge=0, description="Tokens that have no place in the picture; they come first.")
+    placeless: int = Field(default=0, ge=0, description="Tokens that have no place in the image; they come first.")
 
     @property
     def shape(self) -> tuple[int, int, int]:

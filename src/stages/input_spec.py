@@ -10,15 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 __all__ = ["SPARE", "InputSpec", "Interpolation"]
 
 _MAX_SIDE: Final = 4096
-SPARE: Final = 2  # sides of a picture over those that it is resized to: with no less, no answer of 1,000 photos changed
+SPARE: Final = 2  # sides of an image over those that it is resized to: with no less, no answer of 1,000 images changed
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class InputSpec(BaseModel):
-    """How a picture becomes the network's input.
+    """How an image becomes the network's input.
 
-    The picture is resized, its centre is cropped, its values are scaled to [0, 1] and then become
+    The image is resized, its centre is cropped, its values are scaled to [0, 1] and then become
     ``(value - mean) / std`` per channel: red, green and blue, or one of gray.
     """
 
@@ -26,7 +26,7 @@ class InputSpec(BaseModel):
 
     channels: Literal[1, 3] = Field(default=3, description="3: red, green, blue; 1: gray, as Pillow's mode L.")
     resize: int | tuple[int, int] = Field(
-        description="Pixels of the shorter side (the aspect ratio stays), or (height, width) to stretch the picture to."
+        description="Pixels of the shorter side (the aspect ratio stays), or (height, width) to stretch the image to."
     )
     crop: tuple[int, int] = Field(description="(height, width) of the centre crop in pixels: the network's input size.")
     interpolation: Interpolation = Field(description="Resampling filter of the resize, always with antialiasing.")
@@ -35,7 +35,7 @@ class InputSpec(BaseModel):
 
     @property
     def enough(self) -> int:
-        """Pixels that the sides of a picture need: of a larger one a smaller copy will do."""
+        """Pixels that the sides of an image need: of a larger one a smaller copy will do."""
         return SPARE * (self.resize if isinstance(self.resize, int) else max(self.resize))
 
     @property
@@ -49,7 +49,7 @@ class InputSpec(BaseModel):
         return Image.Resampling[self.interpolation.upper()]
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
-        """Return (height, width) of a ``width`` x ``height`` picture after the resize: the longer side rounded down."""
+        """Return (height, width) of a ``width`` x ``height`` image after the resize: the longer side rounded down."""
         if not isinstance(self.resize, int):
             return self.resize
         if width <= height:

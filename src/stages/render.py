@@ -1,4 +1,4 @@
-"""Picture, heatmap and box -> picture with the heat on it, as bytes."""
+"""Image, heatmap and box -> image with the heat on it, as bytes."""
 
 from io import BytesIO
 from typing import Final
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src.options import Colormap, ImageFormat, Options
-from src.stages.picture import Box, Picture
+from src.stages.decoded_image import Box, DecodedImage
 
 __all__ = ["encode", "overlay"]
 
-cv2.setNumThreads(1)  # a picture is worked on by one thread; the other cores have pictures of their own
+cv2.setNumThreads(1)  # an image is worked on by one thread; the other cores have images of their own
 
 _COLORMAPS: Final = {
     Colormap.JET: cv2.COLORMAP_JET,
@@ -37,23 +37,23 @@ _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
 }
 
 
-def overlay(picture: Picture, heat: NDArray[np.float32], box: Box, options: Options) -> NDArray[np.uint8]:
-    """Return the pixels (height, width, 3) of ``picture`` with the heat on the part that the network saw.
+def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: Options) -> NDArray[np.uint8]:
+    """Return the pixels (height, width, 3) of ``image`` with the heat on the part that the network saw.
 
-    They are reduced to ``max_side`` but never enlarged. Inside the box: ``(1 - alpha) * picture + alpha *
-    colormap(heat)``. Outside it, and everywhere if the map is all zero, the picture stays as it is.
+    They are reduced to ``max_side`` but never enlarged. Inside the box: ``(1 - alpha) * image + alpha *
+    colormap(heat)``. Outside it, and everywhere if the map is all zero, the image stays as it is.
 
     Args:
-        picture: It is not changed.
+        image: It is not changed.
         heat: (h, w) in [0, 1], spread evenly over ``box``.
-        box: The part of the picture that the network saw.
+        box: The part of the image that the network saw.
         options: ``colormap``, ``alpha`` and ``max_side`` of the request.
     """
-    pixels = np.array(picture.srgb(_reduced(picture, options.max_side)))
+    pixels = np.array(image.srgb(_reduced(image, options.max_side)))
     if not heat.any():
         return pixels
     height, width, _ = pixels.shape
-    box = box.scaled(width / picture.width, height / picture.height)
+    box = box.scaled(width / image.width, height / image.height)
     left, right = _covered(box.x0, box.x1, width)
     top, bottom = _covered(box.y0, box.y1, height)
     rows = _interpolation(heat.shape[0], box.y0, box.y1, top, bottom)
@@ -67,7 +67,7 @@ def overlay(picture: Picture, heat: NDArray[np.float32], box: Box, options: Opti
 
 def encode(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
     """Return ``pixels`` (height, width, 3) as the bytes of a JPEG, PNG or WebP file without metadata."""
-    if image_format is ImageFormat.JPEG:  # the same bytes as Pillow's, without its copy of the picture
+    if image_format is ImageFormat.JPEG:  # the same bytes as Pillow's, without its copy of the image
         _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _JPEG_OPTIONS)
         return encoded.tobytes()
     buffer = BytesIO()
@@ -75,13 +75,13 @@ def encode(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
     return buffer.getvalue()
 
 
-def _reduced(picture: Picture, max_side: int) -> Image.Image:
-    longest = max(picture.width, picture.height)
+def _reduced(image: DecodedImage, max_side: int) -> Image.Image:
+    longest = max(image.width, image.height)
     factor = min(max_side, longest) / longest
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    if size == picture.image.size:
-        return picture.image
-    return picture.image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    if size == image.raster.size:
+        return image.raster
+    return image.raster.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _covered(start: float, stop: float, size: int) -> tuple[int, int]:

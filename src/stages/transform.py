@@ -1,4 +1,4 @@
-"""Picture -> the pixels that the network takes, and the box of the picture that they show."""
+"""Image -> the pixels that the network takes, and the box of the image that they show."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,73 +7,73 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from src.stages.decoded_image import Box, DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
-from src.stages.picture import Box, Picture
 
 __all__ = ["NetworkInput", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
 _RGB: Final = 3  # channels
-_REACH: Final = 4  # pixels of the larger of picture and result: Lanczos, the widest filter, looks at 3 to each side
+_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, looks at 3 to each side
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """A picture as the network takes it: ``pixels`` (H, W, C) of RGB or gray; ``box`` is where they lie in it."""
+    """An image as the network takes it: ``pixels`` (H, W, C) of RGB or gray; ``box`` is where they lie in it."""
 
     pixels: NDArray[np.uint8]
     box: Box
 
 
-def transform(picture: Picture, spec: InputSpec) -> NetworkInput:
-    """Resize and crop a picture by the rules of ``spec``.
+def transform(image: DecodedImage, spec: InputSpec) -> NetworkInput:
+    """Resize and crop an image by the rules of ``spec``.
 
-    Equal, bit for bit, to torchvision's ``Resize -> CenterCrop`` on Pillow images, but for pictures that are very long
+    Equal, bit for bit, to torchvision's ``Resize -> CenterCrop`` on Pillow images, but for images that are very long
     (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
     """
-    box = seen_box(picture.width, picture.height, spec)
+    box = seen_box(image.width, image.height, spec)
     if spec.channels == _RGB:
-        pixels = np.asarray(picture.srgb(_seen_part(picture, spec)))
+        pixels = np.asarray(image.srgb(_seen_part(image, spec)))
     else:
-        gray = replace(picture, image=picture.srgb(picture.image).convert("L"))
+        gray = replace(image, raster=image.srgb(image.raster).convert("L"))
         pixels = np.asarray(_seen_part(gray, spec))
     return NetworkInput(pixels.reshape(*spec.crop, spec.channels), box)
 
 
-def _seen_part(picture: Picture, spec: InputSpec) -> Image.Image:
-    image, resampling = picture.image, spec.resampling
-    rows, columns = spec.resized(picture.width, picture.height)
+def _seen_part(image: DecodedImage, spec: InputSpec) -> Image.Image:
+    raster, resampling = image.raster, spec.resampling
+    rows, columns = spec.resized(image.width, image.height)
     height, width = spec.crop
     top, left = _margin(rows, height), _margin(columns, width)
-    gap = SPARE if picture.reduced else None
+    gap = SPARE if image.reduced else None
     if rows * columns > _MUCH_LONGER * height * width:
-        part = Box(left, top, left + width, top + height).scaled(image.width / columns, image.height / rows)
-        return image.resize((width, height), resampling, (part.x0, part.y0, part.x1, part.y1), gap)
-    scale = image.height / rows
+        part = Box(left, top, left + width, top + height).scaled(raster.width / columns, raster.height / rows)
+        return raster.resize((width, height), resampling, (part.x0, part.y0, part.x1, part.y1), gap)
+    scale = raster.height / rows
     exact = all(float(np.float32(scale * cut)) == scale * cut for cut in (top, top + height))
-    if gap is None and exact and image.width >= image.height and resampling != Image.Resampling.NEAREST:
-        return _by_columns_first(image, columns, Box(left, top, left + width, top + height), scale, resampling)
-    resized = image.resize((columns, rows), resampling, reducing_gap=gap)
+    if gap is None and exact and raster.width >= raster.height and resampling != Image.Resampling.NEAREST:
+        return _by_columns_first(raster, columns, Box(left, top, left + width, top + height), scale, resampling)
+    resized = raster.resize((columns, rows), resampling, reducing_gap=gap)
     return resized.crop((left, top, left + width, top + height))
 
 
 def _by_columns_first(
-    image: Image.Image, columns: int, seen: Box, scale: float, resampling: Image.Resampling
+    raster: Image.Image, columns: int, seen: Box, scale: float, resampling: Image.Resampling
 ) -> Image.Image:
     """Resize a landscape in two steps as Pillow does, columns and then rows, but only what the result needs of either.
 
     All columns are in need: Pillow cuts at 32-bit floats, and most places between columns are none.
     """
     reach = _REACH * max(scale, 1)
-    first, last = max(0, int(seen.y0 * scale - reach)), min(image.height, int(seen.y1 * scale + reach) + 1)
-    stripe = image.crop((0, first, image.width, last)).resize((columns, last - first), resampling)
+    first, last = max(0, int(seen.y0 * scale - reach)), min(raster.height, int(seen.y1 * scale + reach) + 1)
+    stripe = raster.crop((0, first, raster.width, last)).resize((columns, last - first), resampling)
     part = stripe.crop((int(seen.x0), 0, int(seen.x1), last - first))
     rows = (0, seen.y0 * scale - first, part.width, seen.y1 * scale - first)
     return part.resize((part.width, int(seen.y1 - seen.y0)), resampling, rows)
 
 
 def seen_box(width: int, height: int, spec: InputSpec) -> Box:
-    """Return the part of a ``width`` x ``height`` picture that remains after resize and centre crop.
+    """Return the part of a ``width`` x ``height`` image that remains after resize and centre crop.
 
     The sizes are rounded as torchvision rounds them: the longer side down, the margins half to even.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
-from src.errors import ModelError, ModelMissing
+from src.errors import ModelError, ModelMissing, Remedy
 from src.store.files import WEIGHTS, checked_manifest
 from src.store.manifest import Manifest
 
@@ -18,7 +18,7 @@ __all__ = ["Bundle", "check_free", "load", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model from the store, its files in ``folder``; ``check`` has the figures of a check on pictures, if any."""
+    """A model from the store, its files in ``folder``; ``check`` has the figures of a check on images, if any."""
 
     tag: str
     manifest: Manifest
@@ -41,7 +41,7 @@ def check_free(name: str, version: str | None) -> None:
     except (BentoMLException, ValueError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
     if taken:
-        raise ModelError(f"The model store has {tag} already: choose another --version.")
+        raise ModelError(f"The model store has {tag} already: choose another version.", Remedy("version"))
 
 
 def store(

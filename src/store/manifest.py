@@ -20,7 +20,7 @@ class OutputSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["softmax"] = Field(default="softmax", description="softmax: a picture is of one of the classes.")
+    kind: Literal["softmax"] = Field(default="softmax", description="softmax: an image is of one of the classes.")
 
 
 class Manifest(BaseModel):
@@ -46,7 +46,7 @@ class Manifest(BaseModel):
     )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
-    learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled pictures found.")
+    learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled images found.")
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         description="SHA-256 of each file beside this one."
     )

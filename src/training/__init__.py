@@ -1,1 +1,1 @@
-"""A folder of photos per class -> batches that a classifier learns from."""
+"""A folder of images per class -> batches that a classifier learns from."""

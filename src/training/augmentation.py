@@ -1,4 +1,4 @@
-"""A photo -> the same photo as it could have been taken too, at random: what a network learns from."""
+"""An image -> the same image as it could have been taken too, at random: what a network learns from."""
 
 import math
 
@@ -9,7 +9,7 @@ from src.stages.input_spec import InputSpec
 
 __all__ = ["vary"]
 
-_LEAST_AREA = 0.4  # of the photo
+_LEAST_AREA = 0.4  # of the image
 _MOST_STRETCHED = 4 / 3
 _LIGHT = 0.2  # up to this much more or less brightness, contrast and colour
 

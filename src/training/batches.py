@@ -1,4 +1,4 @@
-"""Photos -> batches for the layers that learn, prepared by threads of their own while these layers learn."""
+"""Images -> batches for the layers that learn, prepared by threads of their own while these layers learn."""
 
 import math
 from collections import deque
@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec
-from src.stages.picture import Picture
 from src.stages.transform import transform
 from src.training.augmentation import vary
-from src.training.dataset import Photo
+from src.training.dataset import LabelledImage
 
 __all__ = ["Batch", "SeenBatches", "Source", "VariedBatches"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-# Photos that a thread works on at once. What a layer makes of 32 is so large that its memory is fetched anew and given
-# back each time: twice the time per photo.
+# Images that a thread works on at once. What a layer makes of 32 is so large that its memory is fetched anew and given
+# back each time: twice the time per image.
 _PIECE: Final = 8
 
 
@@ -31,14 +31,14 @@ class Source:
     """What batches are made of, and how.
 
     Args:
-        photos: What the batches consist of.
-        spec: How pictures are prepared.
-        size: Photos in a batch.
-        front: Pictures float32 (N, 3, H, W) -> what a batch holds of them; called by several threads.
+        images: What the batches consist of.
+        spec: How images are prepared.
+        size: Images in a batch.
+        front: Images float32 (N, 3, H, W) -> what a batch holds of them; called by several threads.
         pool: The threads that prepare batches.
     """
 
-    photos: Sequence[Photo]
+    images: Sequence[LabelledImage]
     spec: InputSpec
     size: int
     front: Callable[[torch.Tensor], torch.Tensor]
@@ -46,7 +46,7 @@ class Source:
 
 
 class SeenBatches:
-    """The photos in their order, as the service sees them, and their classes int64 (N,).
+    """The images in their order, as the service sees them, and their classes int64 (N,).
 
     They are the same each time, so they are computed once and kept.
     """
@@ -56,20 +56,20 @@ class SeenBatches:
         self._kept: list[Batch] = []
 
     def __len__(self) -> int:
-        return math.ceil(len(self._source.photos) / self._source.size)
+        return math.ceil(len(self._source.images) / self._source.size)
 
     def __iter__(self) -> Iterator[Batch]:
         if not self._kept:
-            size, members = self._source.size, range(len(self._source.photos))
+            size, members = self._source.size, range(len(self._source.images))
             orders = [members[start : start + size] for start in members[::size]]
             self._kept = list(_prepared(self._source, orders, None))
         return iter(self._kept)
 
 
 class VariedBatches:
-    """The photos shuffled and varied at random, each time otherwise, and their classes int64 (N,).
+    """The images shuffled and varied at random, each time otherwise, and their classes int64 (N,).
 
-    A last batch that is not whole is left out, for a batch norm cannot learn from a single picture.
+    A last batch that is not whole is left out, for a batch norm cannot learn from a single image.
     """
 
     def __init__(self, source: Source, seed: int, passes: int = 0) -> None:
@@ -79,18 +79,18 @@ class VariedBatches:
         self._passes = passes
 
     def __len__(self) -> int:
-        return max(1, len(self._source.photos) // self._source.size)
+        return max(1, len(self._source.images) // self._source.size)
 
     def __iter__(self) -> Iterator[Batch]:
         chance = self._seed, self._passes
         self._passes += 1
-        order = np.random.default_rng(chance).permutation(len(self._source.photos)).tolist()
+        order = np.random.default_rng(chance).permutation(len(self._source.images)).tolist()
         size = self._source.size
         yield from _prepared(self._source, [order[size * batch :][:size] for batch in range(len(self))], chance)
 
 
 def _prepared(source: Source, orders: Sequence[Sequence[int]], chance: tuple[int, int] | None) -> Iterator[Batch]:
-    """Yield a batch of the photos in each of ``orders``, while the next one is in preparation."""
+    """Yield a batch of the images in each of ``orders``, while the next one is in preparation."""
     coming: deque[list[Future[Batch]]] = deque()
     for order in orders:
         pieces = [order[start : start + _PIECE] for start in range(0, len(order), _PIECE)]
@@ -107,13 +107,13 @@ def _joined(pieces: Sequence[Future[Batch]]) -> Batch:
 
 
 def _piece(source: Source, members: Sequence[int], chance: tuple[int, int] | None) -> Batch:
-    images = np.stack([source.spec.normalize(_pixels(source, member, chance)) for member in members])
-    return source.front(torch.from_numpy(images)), torch.tensor([source.photos[member].label for member in members])
+    inputs = np.stack([source.spec.normalize(_pixels(source, member, chance)) for member in members])
+    return source.front(torch.from_numpy(inputs)), torch.tensor([source.images[member].label for member in members])
 
 
 def _pixels(source: Source, member: int, chance: tuple[int, int] | None) -> NDArray[np.uint8]:
-    image = source.photos[member].image
+    raster = source.images[member].raster
     if chance is None:
-        return transform(Picture(image, *image.size), source.spec).pixels
-    # Of the photo's own number, so that it does not matter which thread is the first.
-    return np.asarray(vary(image, source.spec, np.random.default_rng((*chance, member))))
+        return transform(DecodedImage(raster, *raster.size), source.spec).pixels
+    # Of the image's own number, so that it does not matter which thread is the first.
+    return np.asarray(vary(raster, source.spec, np.random.default_rng((*chance, member))))

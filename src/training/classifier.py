@@ -1,4 +1,4 @@
-"""Any network of torchvision or timm as a Lightning module that learns to tell classes of pictures apart."""
+"""Any network of torchvision or timm as a Lightning module that learns to tell classes of images apart."""
 
 import copy
 import math
@@ -32,7 +32,7 @@ class Classifier(pl.LightningModule):
     Args:
         architecture: ``torchvision/<name>`` or ``timm/<name>``.
         labels: Name of each class, by index.
-        input: How pictures are prepared, ``InputSpec.model_dump(mode="json")``.
+        input: How images are prepared, ``InputSpec.model_dump(mode="json")``.
         learning_rate: Highest learning rate of the head.
         backbone_rate: The same of all other layers, as a share of the head's.
         weight_decay: AdamW's, for weights of two and more dimensions.

@@ -13,17 +13,17 @@ from src.cores import usable_cores
 from src.stages.input_spec import InputSpec
 from src.training.batches import SeenBatches, Source, VariedBatches
 from src.training.classifier import Classifier
-from src.training.dataset import Photo
+from src.training.dataset import LabelledImage
 
 __all__ = ["Feed", "Front", "has_fast_bfloat16", "workers"]
 
 _VALIDATION_BATCH: Final = 32
-# Without AMX, too: 9 ms of a core per photo instead of 27 (AMD Zen 4). Elsewhere it is emulated and takes longer.
+# Without AMX, too: 9 ms of a core per image instead of 27 (AMD Zen 4). Elsewhere it is emulated and takes longer.
 _FAST_BFLOAT16: Final = ("amx_bf16", "avx512_bf16")
 
 
 class Front:
-    """Pictures (N, 3, H, W) -> what the first layers make of them; without layers, the pictures themselves.
+    """Images (N, 3, H, W) -> what the first layers make of them; without layers, the images themselves.
 
     It has a copy of the layers, in evaluation mode: whatever becomes of the network, a thread never sees it change.
 
@@ -52,7 +52,7 @@ class Feed:
 
     Args:
         classifier: Its frozen layers are copied.
-        spec: How pictures are prepared.
+        spec: How images are prepared.
         pool: The threads that prepare batches, see :func:`workers`.
     """
 
@@ -61,17 +61,17 @@ class Feed:
         self._spec = spec
         self._pool = pool
 
-    def training(self, photos: Sequence[Photo], size: int, seed: int, passes: int) -> VariedBatches:
-        """Return the batches to learn from, which begin after so many ``passes`` over the photos."""
-        return VariedBatches(self._source(photos, size, bfloat16=has_fast_bfloat16()), seed, passes)
+    def training(self, images: Sequence[LabelledImage], size: int, seed: int, passes: int) -> VariedBatches:
+        """Return the batches to learn from, which begin after so many ``passes`` over the images."""
+        return VariedBatches(self._source(images, size, bfloat16=has_fast_bfloat16()), seed, passes)
 
-    def validation(self, photos: Sequence[Photo]) -> SeenBatches:
+    def validation(self, images: Sequence[LabelledImage]) -> SeenBatches:
         """Return the batches to judge by, in full precision as the service computes."""
-        return SeenBatches(self._source(photos, _VALIDATION_BATCH, bfloat16=False))
+        return SeenBatches(self._source(images, _VALIDATION_BATCH, bfloat16=False))
 
-    def _source(self, photos: Sequence[Photo], size: int, *, bfloat16: bool) -> Source:
+    def _source(self, images: Sequence[LabelledImage], size: int, *, bfloat16: bool) -> Source:
         device = torch.device("cuda" if self._frozen and torch.cuda.is_available() else "cpu")
-        return Source(photos, self._spec, size, Front(self._frozen, device, bfloat16=bfloat16), self._pool)
+        return Source(images, self._spec, size, Front(self._frozen, device, bfloat16=bfloat16), self._pool)
 
 
 @contextmanager

@@ -15,14 +15,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         epilog="Then store the model with 'python save_model.py OUT/best.ckpt' and serve it.",
     )
     add = options.add_argument
-    add("folder", metavar="FOLDER", type=Path, help="holds one folder of photos for each class")
+    add("folder", metavar="FOLDER", type=Path, help="holds one folder of images for each class")
     add("--arch", metavar="NAME", help="torchvision/<name> or timm/<name> (default: timm/tf_efficientnet_lite0,"
         " which starts from ImageNet weights; all others start from random ones)")  # fmt: skip
-    add("--epochs", type=_whole(1), help="passes over the photos (default: 2, more for few photos)")
-    add("--batch-size", type=_whole(2), help="photos per step (default: 32, fewer for few photos)")
+    add("--epochs", type=_whole(1), help="passes over the images (default: 2, more for few images)")
+    add("--batch-size", type=_whole(2), help="images per step (default: 32, fewer for few images)")
     add("--seed", type=_whole(0), help="of the split and all other chance (default: 0)")
     add("--validation", metavar="FRACTION", type=_fraction,
-        help="share of the photos to judge by, never learned from (default: 0.15)")  # fmt: skip
+        help="share of the images to judge by, never learned from (default: 0.15)")  # fmt: skip
     add("--resume", metavar="LAST.ckpt", type=Path, help="go on from the end of an earlier run's file")
     add("--out", metavar="FOLDER", type=Path, help="where to write (default: runs/<name of FOLDER>)")
     return options

@@ -18,16 +18,16 @@ from src.training.dataset import Dataset
 
 __all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
 
-# What photos consist of it knows already; only its last convolution and the head learn. The backward pass through the
+# What images consist of it knows already; only its last convolution and the head learn. The backward pass through the
 # depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
 _FROZEN: Final = ("conv_stem", "bn1", "blocks")
 _LEARNING_RATE: Final = 1e-3
-# The share of it for what was learned on a million photos already: small, so as not to destroy it.
+# The share of it for what was learned on a million images already: small, so as not to destroy it.
 _PRETRAINED_SHARE: Final = 0.03
 _BATCH: Final = 32
 _EPOCHS: Final = 2  # four are no better: measured with three splits
 _MAX_EPOCHS: Final = 40
-_VIEWS: Final = 2000  # photos to learn from, each one counted as often as it is seen, where --epochs is not given
+_VIEWS: Final = 2000  # images to learn from, each one counted as often as it is seen, where --epochs is not given
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many photos make a step, and how often all of them are seen."""
+    """How many images make a step, and how often all of them are seen."""
 
     batch_size: int
     epochs: int
@@ -94,10 +94,10 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
     )
 
 
-def pace(options: Namespace, photos: int) -> Pace:
-    """Complete batch size and epochs: few photos need small batches and many passes to be learned at all."""
-    epochs = min(_MAX_EPOCHS, max(_EPOCHS, math.ceil(_VIEWS / max(1, photos))))
-    return Pace(options.batch_size or max(4, min(_BATCH, photos // 4)), options.epochs or epochs)
+def pace(options: Namespace, images: int) -> Pace:
+    """Complete batch size and epochs: few images need small batches and many passes to be learned at all."""
+    epochs = min(_MAX_EPOCHS, max(_EPOCHS, math.ceil(_VIEWS / max(1, images))))
+    return Pace(options.batch_size or max(4, min(_BATCH, images // 4)), options.epochs or epochs)
 
 
 def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
@@ -122,10 +122,10 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
 
 
 def check_same(earlier: Earlier, classifier: Classifier) -> None:
-    """Refuse to go on from a run whose validation photos this one would learn from, or whose weights do not fit.
+    """Refuse to go on from a run whose validation images this one would learn from, or whose weights do not fit.
 
     Raises:
-        ModelError: It is of other labels or photos, or of another architecture, seed or validation share.
+        ModelError: It is of other labels or images, or of another architecture, seed or validation share.
     """
     stored = earlier.hyper_parameters
     now = {**classifier.hparams, **classifier.hparams["origin"]}

@@ -227,7 +227,7 @@ def test_what_bentoml_answers_leaves_one_line_too(browser: httpx.Client, guarded
     assert sorted(line["path"] for line in written) == ["/static_content/a%0Ab", "/static_content/swagger-ui.css"]
 
 
-def test_pictures_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:
+def test_images_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:
     """Nothing that was sent is in the log: not valid, invalid or unknown fields, nor names or headers."""
     marked = MARK * 50
     bodies: list[Any] = [

@@ -102,7 +102,7 @@ def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: ty
 
 
 def test_a_batch_of_data_urls_has_not_too_many_values() -> None:
-    """A batch of as many pictures as are accepted, each as a data: URL, is parsed."""
+    """A batch of as many images as are accepted, each as a data: URL, is parsed."""
     body = BatchRequest(imgs=["data:image/png;base64,AAAA"] * 64).model_dump_json().encode()
     assert len(_parsed(BatchRequest, body, 64).imgs) == 64
 

@@ -111,7 +111,7 @@ def test_bodies_have_a_bound_together() -> None:
 
 
 def test_what_waits_and_works_is_known() -> None:
-    """The numbers of waiting requests and of pictures in work are those of the moment."""
+    """The numbers of waiting requests and of images in work are those of the moment."""
 
     async def look() -> None:
         concurrency = Concurrency(1, 2)

@@ -10,7 +10,7 @@ import pytest
 from tests.serving import Server
 
 SCHEMATHESIS: Final = str(Path(sys.executable).parent / "schemathesis")
-# The document cannot say which text is a picture: most that is right by it is refused with 400 or 415.
+# The document cannot say which text is an image: most that is right by it is refused with 400 or 415.
 CANNOT_BE_SAID: Final = "positive_data_acceptance"
 # In a form all is text: 0, off and false are the same there.
 FORMS_ARE_TEXT: Final = """

@@ -144,8 +144,8 @@ def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None
     assert pipeline.started == list(Stage)[:3]  # of the first request alone
 
 
-def test_no_picture_of_a_batch_starts_when_the_client_has_gone() -> None:
-    """Of a batch whose client hangs up no further picture is begun."""
+def test_no_image_of_a_batch_starts_when_the_client_has_gone() -> None:
+    """Of a batch whose client hangs up no further image is begun."""
     pipeline = Slow(0.1)
     assert answered(endpoints(pipeline).batch, request(batch_of(64), gone_after=0.3)).status_code == 499
     time.sleep(0.3)

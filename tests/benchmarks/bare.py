@@ -61,7 +61,7 @@ class Bare:
 
     @bentoml.api(input_spec=Raw, output_spec=dict)  # type: ignore[untyped-decorator] # as above
     async def image_recognition(self, request: Request) -> Response:
-        """Recognize one picture."""
+        """Recognize one image."""
         body = await request.body()
         answer = await asyncio.get_running_loop().run_in_executor(self.threads, self._answer, body)
         return Response(answer, media_type="application/json")

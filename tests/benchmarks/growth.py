@@ -1,4 +1,4 @@
-"""How the cost of our service grows with the picture, the batch and the network."""
+"""How the cost of our service grows with the image, the batch and the network."""
 
 import base64
 from pathlib import Path
@@ -73,5 +73,5 @@ def _rates(running: Running, path: str, bodies: tuple[Path, ...], plan: Plan, cl
 
 def _point(label: str, size: float, rates: list[float]) -> GrowthPoint:
     point = GrowthPoint(label, size, Spread.of(rates))
-    say(f"growth: {label}: {point.per_second} pictures/s")
+    say(f"growth: {label}: {point.per_second} images/s")
     return point

@@ -43,12 +43,12 @@ class Limits:
             for way in WAYS:
                 self._times[photos.name, way].append(decode_milliseconds(photos, way, _DECODE_SHARE * seconds))
                 self._files[photos.name, way].append(decoded_per_second(photos, way, _DECODE_SHARE * seconds))
-        say(f"engine alone: {self._forward[-1]:.1f} ms for one picture on one core")
+        say(f"engine alone: {self._forward[-1]:.1f} ms for one image on one core")
         for (name, batch), rates in self._rates.items():
             say(f"engine alone: {name}: {rates[-1]:.0f}/s in batches of {batch}")
 
     def forward(self) -> Spread:
-        """Return the milliseconds of one picture on one core."""
+        """Return the milliseconds of one image on one core."""
         return Spread.of(self._forward)
 
     def engine(self) -> tuple[EngineFigure, ...]:

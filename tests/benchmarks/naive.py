@@ -28,13 +28,13 @@ class _Seen:
 
 
 class NaiveHandler:
-    """Answers a picture as the tutorial does; not safe for threads, as the tutorial is not."""
+    """Answers an image as the tutorial does; not safe for threads, as the tutorial is not."""
 
     def __init__(self) -> None:
         self._classifier: Classifier = tutorial_classifier()
 
     def answer(self, img: str) -> dict[str, Any]:
-        """Recognize the picture ``img``, a file in base64."""
+        """Recognize the image ``img``, a file in base64."""
         image = Image.open(BytesIO(base64.b64decode(img))).convert("RGB")
         batch = self._classifier.transform(image).unsqueeze(0)
         percents = self._percents(batch)

@@ -16,5 +16,5 @@ class NaiveBento:
 
     @bentoml.api  # type: ignore[untyped-decorator] # bentoml loads its names lazily
     def image_recognition(self, img: str) -> dict[str, Any]:
-        """Recognize one picture."""
+        """Recognize one image."""
         return self.handler.answer(img)

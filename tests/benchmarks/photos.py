@@ -25,7 +25,7 @@ _SOURCES: Final = (
 )
 _SMALL_BYTES: Final = 12_000
 _QUALITY: Final = 90
-_DETAIL: Final = 0.4  # of the local contrast, in each octave: what a camera's picture has below the source's pixels
+_DETAIL: Final = 0.4  # of the local contrast, in each octave: what a camera's image has below the source's pixels
 _OCTAVES: Final = (1, 2, 4)
 
 

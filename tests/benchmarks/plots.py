@@ -1,4 +1,4 @@
-"""The results as pictures, PNG and SVG."""
+"""The results as images, PNG and SVG."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -89,11 +89,11 @@ def _latency(results: Results) -> Figure:
 
 
 def _growth(results: Results) -> Figure:
-    """Draw milliseconds per picture over megapixels, batch length and network size."""
+    """Draw milliseconds per image over megapixels, batch length and network size."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     plots = figure.subplots(1, 3)
-    _curve(plots[0], results.megapixels, "megapixels of the picture", "Size of the picture, 4 clients")
-    _curve(plots[1], results.batches, "pictures in the batch", "Length of the batch, 1 client")
+    _curve(plots[0], results.megapixels, "megapixels of the image", "Size of the image, 4 clients")
+    _curve(plots[1], results.batches, "images in the batch", "Length of the batch, 1 client")
     _curve(plots[2], results.networks, "GFLOP of a forward pass", "Size of the network, 4 clients", named=True)
     return figure
 
@@ -105,7 +105,7 @@ def _curve(axes: Axes, points: Iterable[GrowthPoint], label: str, title: str, *,
     if named:
         for point, milliseconds in zip(found, times, strict=True):
             axes.annotate(point.label, (point.size, milliseconds), (6, -4), textcoords="offset points", fontsize=8)
-    axes.set(xlabel=label, ylabel="milliseconds per picture", title=title)
+    axes.set(xlabel=label, ylabel="milliseconds per image", title=title)
     axes.set_xlim(left=0, right=1.35 * max((point.size for point in found), default=1) if named else None)
     axes.set_ylim(0, 1.15 * max(times, default=1))
     axes.grid(alpha=0.3)

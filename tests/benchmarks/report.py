@@ -22,16 +22,16 @@ and only one was under load at any time, in turns, so that noise hit all alike. 
 size of the server and all its processes, "CPU" their processor time per answer. "tutorial" is the tutorial's way as it
 comes: two workers, in each of which torch takes all cores; "tuned" gives each worker one thread. LitServe has a worker
 with one thread per core and no batching, which brought nothing. "the libraries alone" is the limit: a Bento service
-that has OpenVINO, Pillow and OpenCV do for each picture what no answer can be had without, and does nothing else: no
+that has OpenVINO, Pillow and OpenCV do for each image what no answer can be had without, and does nothing else: no
 checks, no percentages, no figures. Latencies are those of closed loops: each client asks again as soon as it is
 answered; where nobody was answered in the time, they are at least as long as that. Ours, LitServe and the libraries
-alone return a JPEG picture, the others PNG; ours is at most 1024 pixels wide, as by default, the others' is as large as
+alone return a JPEG image, the others PNG; ours is at most 1024 pixels wide, as by default, the others' is as large as
 the photo.
 """
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Write ``report.md`` to ``folder``, with the pictures of ``plots`` in it; return the file."""
+    """Write ``report.md`` to ``folder``, with the images of ``plots`` in it; return the file."""
     file = folder / "report.md"
     file.write_text("\n".join(_chapters(results)), encoding="utf-8")
     return file
@@ -75,12 +75,12 @@ def _chapters(results: Results) -> Iterable[str]:
     yield f"While nobody asked, all services together used {results.idle:.2%} of one core.\n"
     yield "## The engine alone\n"
     yield _engine(results)
-    yield "## Where the time of one picture goes, in milliseconds\n"
+    yield "## Where the time of one image goes, in milliseconds\n"
     yield _stages(results)
     yield "## How the cost grows\n"
     yield "![Growth](growth.png)\n"
-    yield _growth("megapixels of the picture", "ms per megapixel", results.megapixels)
-    yield _growth("pictures in the batch", "", results.batches)
+    yield _growth("megapixels of the image", "ms per megapixel", results.megapixels)
+    yield _growth("images in the batch", "", results.batches)
     yield _growth("network", "served GFLOP/s", results.networks)
 
 
@@ -133,9 +133,9 @@ def _load_cells(m: Measurement) -> tuple[str, ...]:
 
 def _engine(results: Results) -> str:
     engine = table(
-        ("OpenVINO, fp32", "pictures/s"),
+        ("OpenVINO, fp32", "images/s"),
         [(f"{f.network}, batches of {f.batch}, {f.streams} streams", str(f.per_second)) for f in results.engine]
-        + [(f"{BACKBONE}, one picture on one core", f"{results.forward} ms")],
+        + [(f"{BACKBONE}, one image on one core", f"{results.forward} ms")],
     )
     decoding = table(
         ("JPEG decoding, Pillow", "ms on one core", "files/s on all cores"),
@@ -169,4 +169,4 @@ def _growth(size: str, derived: str, points: tuple[GrowthPoint, ...]) -> str:
         }
         return [point.label, str(point.per_second), number(milliseconds), *([extra[derived]()] if derived else [])]
 
-    return table((size, "pictures/s", "ms per picture", *([derived] if derived else [])), map(cells, points))
+    return table((size, "images/s", "ms per image", *([derived] if derived else [])), map(cells, points))

@@ -71,7 +71,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class EngineFigure:
-    """OpenVINO alone on ``network``: pictures per second with ``streams`` streams and ``batch`` pictures at once."""
+    """OpenVINO alone on ``network``: images per second with ``streams`` streams and ``batch`` images at once."""
 
     network: str
     batch: int
@@ -91,7 +91,7 @@ class DecodeFigure:
 
 @dataclass(frozen=True, slots=True)
 class GrowthPoint:
-    """Pictures per second of our service at one ``size``: of the picture, the batch or the network."""
+    """Images per second of our service at one ``size``: of the image, the batch or the network."""
 
     label: str
     size: float
@@ -100,7 +100,7 @@ class GrowthPoint:
 
 @dataclass(frozen=True, slots=True)
 class StageFigure:
-    """Milliseconds that a stage takes for one picture, alone on one core."""
+    """Milliseconds that a stage takes for one image, alone on one core."""
 
     photos: str
     stage: str
@@ -123,7 +123,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One run; ``startup`` in seconds by service; ``forward`` is one picture in milliseconds on one core.
+    """One run; ``startup`` in seconds by service; ``forward`` is one image in milliseconds on one core.
 
     ``idle`` is the share of one core that all services together used while nobody asked.
     """

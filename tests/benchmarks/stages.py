@@ -1,4 +1,4 @@
-"""Where the time of one picture goes: each stage of the pipeline, timed in process, by name."""
+"""Where the time of one image goes: each stage of the pipeline, timed in process, by name."""
 
 import base64
 import functools
@@ -47,7 +47,7 @@ _WARM: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """Seconds of each stage, summed up over one picture."""
+    """Seconds of each stage, summed up over one image."""
 
     seconds: defaultdict[str, float]
 

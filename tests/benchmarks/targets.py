@@ -217,8 +217,8 @@ TARGETS: Final = (
     _at_most(
         2,
         "x",
-        "12 megapixels, heatmap on: p50, beside decoding for the returned picture and a forward pass",
-        _times(_huge_p50(), _limit("reduced for the returned picture")),
+        "12 megapixels, heatmap on: p50, beside decoding for the returned image and a forward pass",
+        _times(_huge_p50(), _limit("reduced for the returned image")),
     ),
     _at_least(
         90,

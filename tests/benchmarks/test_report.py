@@ -1,4 +1,4 @@
-"""Figures -> verdicts, tables and pictures."""
+"""Figures -> verdicts, tables and images."""
 
 import dataclasses
 import json
@@ -94,7 +94,7 @@ def test_results_are_written_as_json(results: Results, tmp_path: Path) -> None:
     assert read["measurements"][0]["per_second"] == {"median": 150, "low": 150, "high": 150}
 
 
-def test_pictures_are_written(results: Results, tmp_path: Path) -> None:
+def test_images_are_written(results: Results, tmp_path: Path) -> None:
     """Three, each as PNG and SVG, also where parts were not measured."""
     files = write_plots(dataclasses.replace(results, megapixels=()), tmp_path)
     assert sorted(file.name for file in files) == sorted(

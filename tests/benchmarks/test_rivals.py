@@ -13,15 +13,15 @@ from tests.benchmarks.photos import SMALL, make_photos
 
 
 def test_naive_handler_recognizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names the cat, its percentages sum to 100, its picture is a PNG of the photo's size with colours on it."""
+    """It names the cat, its percentages sum to 100, its image is a PNG of the photo's size with colours on it."""
     monkeypatch.setenv(TORCH_THREADS, "1")
     cat = make_photos(SMALL).files[0]
     answer = NaiveHandler().answer(base64.b64encode(cat).decode())
     assert "cat" in answer["result"]
     assert sum(map(float, answer["detail"].values())) == pytest.approx(100)
-    picture = _decoded(base64.b64decode(answer["gradcam"]))
-    assert picture.format == "PNG"
-    assert np.abs(np.asarray(picture, float) - np.asarray(_decoded(cat), float)).mean() > 10
+    image = _decoded(base64.b64decode(answer["gradcam"]))
+    assert image.format == "PNG"
+    assert np.abs(np.asarray(image, float) - np.asarray(_decoded(cat), float)).mean() > 10
 
 
 def _decoded(data: bytes) -> Image.Image:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from src.checkpoints.checkpoint import Given, read_checkpoint
+from src.checkpoints.checkpoint import read_checkpoint
+from src.checkpoints.given import Given, Note
 from src.checkpoints.inputs import TUTORIAL, published_input
 from src.checkpoints.network import build
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
 ARCHITECTURE = "torchvision/squeezenet1_1"
@@ -33,7 +34,7 @@ def test_our_own_checkpoints_need_no_word(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(file, Given())
     assert (checkpoint.architecture, checkpoint.labels, checkpoint.input) == (ARCHITECTURE, ("bus", "car"), SPEC)
     assert "network.classifier.1.weight" not in checkpoint.network.state_dict()
-    assert "as the file says" in checkpoint.notes[0]
+    assert "as the file says" in checkpoint.notes[0].sentence
 
 
 def test_the_tutorials_checkpoint_needs_only_labels(tmp_path: Path) -> None:
@@ -58,15 +59,15 @@ def test_nothing_known_means_what_was_published(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(lightning(tmp_path), Given())
     assert checkpoint.input == published_input(ARCHITECTURE)
     assert checkpoint.labels == ("class 0", "class 1")
-    assert any("give names with --labels" in note for note in checkpoint.notes)
-    assert any("as published" in note for note in checkpoint.notes)
+    assert Note("labels: made up", (Remedy("labels"),)) in checkpoint.notes
+    assert any("as published" in note.sentence for note in checkpoint.notes)
 
 
 def test_several_candidates_are_listed(tmp_path: Path) -> None:
     """Where several networks fit the notes name the others."""
     notes = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given()).notes
-    assert "timm/resnet18" in notes[0]
-    assert "choose with --arch" in notes[0]
+    assert "timm/resnet18" in notes[0].sentence
+    assert notes[0].remedies == (Remedy("architecture"),)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +127,14 @@ def test_class_maps_that_cannot_be_read_are_said(names: dict[str, Any], tmp_path
     """A map that does not name the classes 0, 1, 2, ... is not guessed at, and the notes name it."""
     checkpoint = read_checkpoint(lightning(tmp_path, class_to_idx=names), Given())
     assert checkpoint.labels == ("class 0", "class 1")
-    assert any("class_to_idx in the file is no list or map" in note for note in checkpoint.notes)
+    assert any("class_to_idx in the file is no list or map" in note.sentence for note in checkpoint.notes)
 
 
 def test_labels_of_the_file_that_are_too_many_are_explained(tmp_path: Path) -> None:
     """Names in the file for another number of classes are an error with both counts and the way on."""
-    with pytest.raises(ModelError, match=r"has 2 classes but there are 3 labels in the file's classes: .*--labels"):
+    with pytest.raises(ModelError, match=r"has 2 classes but there are 3 labels in the file's classes") as refused:
         read_checkpoint(lightning(tmp_path, classes=["bus", "car", "tram"]), Given())
+    assert refused.value.remedies == (Remedy("labels"),)
 
 
 def test_another_input_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_the_arguments_of_a_command_are_hyper_parameters(tmp_path: Path) -> None
 def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:
     """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
     notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
-    assert any("'crane' names several classes: explain them by index" in note for note in notes)
+    assert any("'crane' names several classes: explain them by index" in note.sentence for note in notes)
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
@@ -160,7 +162,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     content = torch.load(file, weights_only=True)
     content["state_dict"] |= {"loss.weight": torch.ones(2), "ema.a": torch.ones(1), "ema.b": torch.ones(1)}
     torch.save(content, file)
-    assert "left out: 2 of ema, loss" in read_checkpoint(file, Given()).notes
+    assert Note("left out: 2 of ema, loss") in read_checkpoint(file, Given()).notes
 
 
 @pytest.mark.parametrize(
@@ -182,8 +184,9 @@ def test_what_does_not_belong_together_is_explained(given: Given, message: str, 
 def test_tensors_of_no_known_network_are_explained(tmp_path: Path) -> None:
     """A file of a network that neither library has names the two ways on."""
     torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
-    with pytest.raises(ModelError, match=r"my\.weight.*--arch.*--module"):
+    with pytest.raises(ModelError, match=r"my\.weight") as refused:
         read_checkpoint(tmp_path / "own.pt", Given())
+    assert refused.value.remedies == (Remedy("architecture"), Remedy("module"))
 
 
 def test_one_output_is_refused(tmp_path: Path) -> None:

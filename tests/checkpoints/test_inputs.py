@@ -1,4 +1,4 @@
-"""How pictures were prepared for published weights."""
+"""How images were prepared for published weights."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import models
 
 from src.checkpoints.inputs import TUTORIAL, published_input
-from src.stages.picture import Picture
+from src.stages.decoded_image import DecodedImage
 from src.stages.transform import transform
 
 data: Any = timm.data  # it has no types
@@ -19,7 +19,7 @@ data: Any = timm.data  # it has no types
 
 def _ours(image: Image.Image, architecture: str) -> torch.Tensor:
     spec = published_input(architecture)
-    return torch.from_numpy(spec.normalize(transform(Picture(image, *image.size), spec).pixels))
+    return torch.from_numpy(spec.normalize(transform(DecodedImage(image, *image.size), spec).pixels))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "alexnet", "inception_v3", "efficientnet_b1", "vit_b_16", "swin_t"])
@@ -43,7 +43,7 @@ def test_timms_are_those_of_its_transform(name: str, rng: np.random.Generator) -
 
 @pytest.mark.parametrize("architecture", ["timm/volo_d4_448", "timm/test_resnet", "torchvision/mnasnet0_75"])
 def test_every_network_has_one(architecture: str) -> None:
-    """Also networks that publish more than the whole picture, or no weights, have an input that makes sense."""
+    """Also networks that publish more than the whole image, or no weights, have an input that makes sense."""
     spec = published_input(architecture)
     assert min(spec.crop) > 0
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.checkpoints.checkpoint import Given, read_checkpoint
+from src.checkpoints.checkpoint import read_checkpoint
+from src.checkpoints.given import Given
 from src.checkpoints.module import instantiate, parse_reference
 from src.conversion.draft import draft
 from src.errors import ModelError
@@ -70,7 +71,7 @@ def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: P
     torch.save({"state_dict": network.state_dict(), "hyper_parameters": {"classes": 3, "lr": 1}}, tmp_path / "x.ckpt")
     given = Given(module=f"{module_file}:BusCar", labels="bus,car,tram")
     checkpoint = read_checkpoint(tmp_path / "x.ckpt", given)
-    assert "running" in checkpoint.notes[0]
+    assert "running" in checkpoint.notes[0].sentence
     with draft(checkpoint) as verified:
         tag = bundle.store(verified.folder, verified.manifest, "their-own")
     module_file.unlink()

@@ -28,9 +28,9 @@ def test_a_network_to_load_draws_no_random_numbers(architecture: str) -> None:
     loaded = build_to_load(architecture, 3)
     assert torch.equal(torch.get_rng_state(), before)
     load_weights(loaded, dict(network.state_dict()))
-    pictures = torch.randn(1, 3, *SIZE)
+    images = torch.randn(1, 3, *SIZE)
     with torch.inference_mode():
-        assert torch.equal(loaded(pictures), network(pictures))
+        assert torch.equal(loaded(images), network(images))
 
 
 def test_weights_in_half_precision_come_to_that_of_the_network() -> None:

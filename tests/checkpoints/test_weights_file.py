@@ -200,7 +200,7 @@ def _complex(file: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda file: file.write_bytes(b""), "no intact checkpoint"),
     "text": (lambda file: file.write_text("hello"), "no intact checkpoint|no checkpoint that can be read safely"),
-    "picture": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "no intact checkpoint|read safely"),
+    "image": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "no intact checkpoint|read safely"),
     "archive without a pickle": (lambda file: zipfile.ZipFile(file, "w").close(), "no intact checkpoint|read safely"),
     "integers of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3, dtype=torch.int8)}, file), "quantized"),
     "floats of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3).to(torch.float8_e4m3fn)}, file), "quantized"),

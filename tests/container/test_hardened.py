@@ -52,7 +52,7 @@ def test_it_answers_as_the_local_service_does(hardened: Container, server: Serve
 
 
 def test_it_refuses_what_is_broken(hardened: Container) -> None:
-    """A broken picture is answered 422, in the one error shape."""
+    """A broken image is answered 422, in the one error shape."""
     answer = httpx.post(f"{hardened.url}/image_recognition_file", files={"img": b"\xff\xd8\xff\xe0 broken"})
     assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert answer.json()["error"]["code"] == "broken_image"

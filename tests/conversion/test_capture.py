@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from src.conversion.capture import capture, random_pictures
+from src.conversion.capture import capture, random_images
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
@@ -56,11 +56,11 @@ class _Resized(_Network):
 @pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized()])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_captured_network_answers_as_it_did(network: nn.Module, count: int) -> None:
-    """Whatever a network does inside, its graph gives bit for bit its logits, for any number of pictures."""
+    """Whatever a network does inside, its graph gives bit for bit its logits, for any number of images."""
     captured = capture(network.eval(), SPEC)
-    pictures = random_pictures(SPEC, count)
+    images = random_images(SPEC, count)
     with torch.no_grad():
-        assert torch.equal(captured(pictures), network(pictures))
+        assert torch.equal(captured(images), network(images))
 
 
 def test_nothing_in_the_graph_works_in_place() -> None:
@@ -71,7 +71,7 @@ def test_nothing_in_the_graph_works_in_place() -> None:
         assert not [target for target in targets if getattr(target, "_schema", None) and target._schema.is_mutable]
 
 
-def test_what_depends_on_no_picture_is_computed_once() -> None:
+def test_what_depends_on_no_image_is_computed_once() -> None:
     """A table that is resized to the input is a constant of the graph."""
     graph = capture(_Resized().eval(), SPEC).graph
     assert not [node for node in graph.nodes if node.op == "call_function" and "upsample" in str(node.target)]
@@ -80,10 +80,10 @@ def test_what_depends_on_no_picture_is_computed_once() -> None:
 def test_one_channel_is_captured_as_three_are() -> None:
     """Nothing but the specification of the input says how many channels there are."""
     network = _Network(1).eval()
-    pictures = random_pictures(GRAY)
-    assert pictures.shape == (2, 1, 16, 16)
+    images = random_images(GRAY)
+    assert images.shape == (2, 1, 16, 16)
     with torch.no_grad():
-        assert torch.equal(capture(network, GRAY)(pictures), network(pictures))
+        assert torch.equal(capture(network, GRAY)(images), network(images))
 
 
 class _Chooser(nn.Module):
@@ -112,6 +112,6 @@ class _Twins(_Network):
     ids=["chooses by value", "two answers", "a map", "one channel"],
 )
 def test_what_cannot_be_captured_is_explained(network: nn.Module, reason: str) -> None:
-    """A network that depends on its values, gives no logits or takes other pictures is an error that says so."""
+    """A network that depends on its values, gives no logits or takes other images is an error that says so."""
     with pytest.raises(ModelError, match=reason):
         capture(network.eval(), SPEC)

@@ -39,10 +39,10 @@ def _parts(network: nn.Module, layer: str | None = None, size: tuple[int, int] =
 
 def _check(network: nn.Module, parts: Cut, size: tuple[int, int] = (224, 224)) -> None:
     """Check that both the graph and the head behind its features give bit for bit the logits of the network."""
-    pictures = torch.randn(2, 3, *size)
+    images = torch.randn(2, 3, *size)
     with torch.no_grad():
-        logits = network(pictures)
-        features, captured = parts.network()(pictures)
+        logits = network(images)
+        features, captured = parts.network()(images)
         assert torch.equal(captured, logits)
         assert torch.equal(parts.head(features), logits)
         assert tuple(parts.layout.fold(features).shape[1:]) == parts.layout.shape

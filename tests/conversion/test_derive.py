@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from src.checkpoints.network import build
-from src.conversion.capture import capture, random_pictures
+from src.conversion.capture import capture, random_images
 from src.conversion.cut import Cut, cut
 from src.conversion.derive import derive
 from src.stages.input_spec import InputSpec
@@ -25,11 +25,11 @@ SPEC = InputSpec(resize=(32, 56), crop=(32, 56), interpolation="bilinear", mean=
 
 
 def _cut(head: nn.Module) -> tuple[Cut, torch.Tensor]:
-    """Return a network with this head, cut in front of it, and the features of two pictures."""
+    """Return a network with this head, cut in front of it, and the features of two images."""
     stem = nn.Sequential(nn.Conv2d(3, SHAPE[0], 8, stride=8), nn.Tanh()).eval()
     parts = cut(capture(nn.Sequential(stem, head).eval().requires_grad_(requires_grad=False), SPEC), SPEC, "0")
     with torch.no_grad():
-        return parts, parts.network()(random_pictures(SPEC))[0]
+        return parts, parts.network()(random_images(SPEC))[0]
 
 
 def _by_autograd(parts: Cut, features: torch.Tensor, class_index: int) -> NDArray[np.float32]:
@@ -80,7 +80,7 @@ def test_large_linear_heads_have_a_closed_form(architecture: str) -> None:
     spec = InputSpec(resize=224, crop=(224, 224), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
     parts = cut(capture(build(architecture, CLASSES), spec), spec)
     with torch.no_grad():
-        features = parts.network()(random_pictures(spec))[0][:1]
+        features = parts.network()(random_images(spec))[0][:1]
     derived = derive(parts, features)
     assert derived is not None
     with torch.no_grad():

@@ -15,7 +15,7 @@ from src.stages.input_spec import InputSpec
 
 CLASSES = 4
 CHANNELS = 6
-# The features are the pictures of this specification.
+# The features are the images of this specification.
 SPEC = InputSpec(resize=12, crop=(12, 10), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
@@ -52,7 +52,7 @@ class _WritesIntoPlaces(nn.Module):
 
 
 class _PlacesFirst(nn.Module):
-    """A linear layer on tokens whose places come before the pictures, as in torch's own attention."""
+    """A linear layer on tokens whose places come before the images, as in torch's own attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def _heads() -> dict[str, nn.Module]:
 
 @pytest.mark.parametrize("head", [pytest.param(head, id=kind) for kind, head in _heads().items()])
 def test_a_gradient_is_that_of_automatic_differentiation(head: nn.Module, tmp_path: Path) -> None:
-    """In torch and in OpenVINO the graph gives the gradient of each picture's score, whatever its head is made of."""
+    """In torch and in OpenVINO the graph gives the gradient of each image's score, whatever its head is made of."""
     head = head.eval().requires_grad_(requires_grad=False)
     spec = SPEC.model_copy(update={"channels": CHANNELS})
     features = torch.randn(3, CHANNELS, *SPEC.crop, generator=torch.Generator().manual_seed(1))

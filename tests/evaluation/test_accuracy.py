@@ -1,4 +1,4 @@
-"""Checking a model on labelled pictures."""
+"""Checking a model on labelled images."""
 
 from io import BytesIO
 from pathlib import Path
@@ -14,8 +14,8 @@ from tests.test_pipeline import red_pipeline
 RED, BLUE = (230, 30, 30), (30, 30, 230)
 
 
-def picture(colour: tuple[int, int, int]) -> bytes:
-    """Return a picture of one colour."""
+def image(colour: tuple[int, int, int]) -> bytes:
+    """Return an image of one colour."""
     buffer = BytesIO()
     Image.new("RGB", (120, 120), colour).save(buffer, "PNG")
     return buffer.getvalue()
@@ -32,17 +32,15 @@ def dataset(folder: Path, **classes: list[bytes]) -> Path:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_is_right_and_wrong_is_counted(tmp_path: Path) -> None:
-    """Accuracy, recall and confusion are those of the pictures; what cannot be decoded is named and not counted."""
-    folder = dataset(
-        tmp_path, red=[picture(RED)] * 3 + [picture(BLUE)], blue=[picture(BLUE)] * 2 + [b"no picture", picture(RED)]
-    )
+    """Accuracy, recall and confusion are those of the images; what cannot be decoded is named and not counted."""
+    folder = dataset(tmp_path, red=[image(RED)] * 3 + [image(BLUE)], blue=[image(BLUE)] * 2 + [b"no image", image(RED)])
     evaluation = evaluate(red_pipeline(), folder)
     assert evaluation.classes == ("blue", "red")
     np.testing.assert_array_equal(evaluation.confusion, [[2, 1, 0], [1, 3, 0]])
     assert (evaluation.right, evaluation.total, evaluation.accuracy) == (5, 7, 5 / 7)
     assert evaluation.recall == {"blue": 2 / 3, "red": 3 / 4}
     assert evaluation.skipped == ("blue/2.png",)
-    assert evaluation.figures() == {"pictures": 7, "accuracy": 5 / 7, "recall": {"blue": 2 / 3, "red": 3 / 4}}
+    assert evaluation.figures() == {"images": 7, "accuracy": 5 / 7, "recall": {"blue": 2 / 3, "red": 3 / 4}}
     table = evaluation.table()
     for part in ("5 of 7 right: 71.43%", "66.67%", "75.00%", "blue/2.png"):
         assert part in table
@@ -50,27 +48,27 @@ def test_what_is_right_and_wrong_is_counted(tmp_path: Path) -> None:
 
 def test_a_class_may_be_left_out(tmp_path: Path) -> None:
     """A folder need not have every class: what is called otherwise is counted as other."""
-    evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[picture(RED), picture(BLUE)]))
+    evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[image(RED), image(BLUE)]))
     np.testing.assert_array_equal(evaluation.confusion, [[1, 1]])
 
 
 @pytest.mark.parametrize(
     ("classes", "message"),
-    [({}, "no pictures"), ({"red": []}, "no pictures"), ({"green": [b""]}, "no class 'green'")],
+    [({}, "no images"), ({"red": []}, "no images"), ({"green": [b""]}, "no class 'green'")],
     ids=["empty", "no files", "unknown class"],
 )
 def test_a_folder_that_cannot_be_checked_is_explained(
     classes: dict[str, list[bytes]], message: str, tmp_path: Path
 ) -> None:
-    """A folder without pictures, or of a class that the model does not know, is an error."""
+    """A folder without images, or of a class that the model does not know, is an error."""
     with pytest.raises(ModelError, match=message):
         evaluate(red_pipeline(), dataset(tmp_path, **classes))
 
 
-def test_a_folder_without_readable_pictures_is_explained(tmp_path: Path) -> None:
-    """Where no picture at all can be decoded there is no accuracy."""
-    with pytest.raises(ModelError, match="none of its 1 pictures"):
-        evaluate(red_pipeline(), dataset(tmp_path, red=[b"no picture"]))
+def test_a_folder_without_readable_images_is_explained(tmp_path: Path) -> None:
+    """Where no image at all can be decoded there is no accuracy."""
+    with pytest.raises(ModelError, match="none of its 1 images"):
+        evaluate(red_pipeline(), dataset(tmp_path, red=[b"no image"]))
 
 
 def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
@@ -80,8 +78,8 @@ def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
 
 
 def test_the_confusion_is_plotted(tmp_path: Path) -> None:
-    """The plot is a picture of some size that is not blank."""
-    evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[picture(RED)], blue=[picture(RED)]))
+    """The plot is an image of some size that is not blank."""
+    evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[image(RED)], blue=[image(RED)]))
     save_plot(evaluation, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as plot:
         assert min(plot.size) > 300

@@ -12,20 +12,20 @@ from tests.test_pipeline import random_patch, red_pipeline
 
 @pytest.fixture
 def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Twelve pictures with red patches, and one file that is none."""
+    """Twelve images with red patches, and one file that is none."""
     (tmp_path / "red").mkdir()
     for index in range(12):
         Image.fromarray(random_patch(rng, 110).pixels).save(tmp_path / "red" / f"{index}.png")
-    (tmp_path / "red" / "note.txt").write_text("no picture")
+    (tmp_path / "red" / "note.txt").write_text("no image")
     return tmp_path
 
 
 def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
     """A pipeline compared with itself has the same classes, probabilities and heatmaps; other files are left out."""
     change = measure_change(red_pipeline(), red_pipeline(), folder)
-    assert (change.pictures, change.same_class, change.probability) == (12, 1, 0)
+    assert (change.images, change.same_class, change.probability) == (12, 1, 0)
     assert change.correlation == pytest.approx(1)
-    assert "100.00% of 12 pictures get the same class" in str(change)
+    assert "100.00% of 12 images get the same class" in str(change)
 
 
 def test_bf16_changes_a_little(folder: Path) -> None:

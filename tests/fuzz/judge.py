@@ -12,10 +12,10 @@ _LIMITS = DecodeLimits()
 
 
 def judge(data: bytes, enough: Enough | None = None) -> tuple[str, Cost]:
-    """Decode ``data``; return "picture" or the code of the refusal, and what it cost.
+    """Decode ``data``; return "image" or the code of the refusal, and what it cost.
 
     Raises:
-        AssertionError: The result is neither an RGB picture within the limits nor a refusal, or it cost too much.
+        AssertionError: The result is neither an RGB image within the limits nor a refusal, or it cost too much.
         Exception: Whatever else was raised, which nothing should.
     """
     outcome, message = "", ""
@@ -23,17 +23,17 @@ def judge(data: bytes, enough: Enough | None = None) -> tuple[str, Cost]:
     def decode() -> None:
         nonlocal outcome, message
         try:
-            picture = decode_image(data, _LIMITS, enough)
+            decoded = decode_image(data, _LIMITS, enough)
         except (BrokenImage, ImageTooLarge, UnsupportedImage) as exc:
             outcome, message = exc.code, exc.message
             return
-        image = picture.image
+        image = decoded.raster
         assert image.mode == "RGB"
-        assert 0 < picture.width * picture.height <= _LIMITS.pixels
-        assert max(picture.width, picture.height) <= _LIMITS.side
-        assert image.size == (picture.width, picture.height) or enough is not None
+        assert 0 < decoded.width * decoded.height <= _LIMITS.pixels
+        assert max(decoded.width, decoded.height) <= _LIMITS.side
+        assert image.size == (decoded.width, decoded.height) or enough is not None
         assert len(image.getpixel((image.width - 1, image.height - 1))) == 3  # type: ignore[arg-type] # it has bands
-        outcome = "picture"
+        outcome = "image"
 
     cost = cost_of(decode)
     assert len(message) < 400, message

@@ -62,14 +62,14 @@ def _files(name: str) -> Iterator[bytes]:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
     for mode, options in _MODES[name]:
-        yield _saved(_picture(mode), name, **options)
+        yield _saved(_image(mode), name, **options)
     if name not in {"GIF", "BMP"}:
-        yield _saved(_picture("RGB"), name, exif=exif.tobytes())
+        yield _saved(_image("RGB"), name, exif=exif.tobytes())
     if name in _ANIMATED:
-        frames = [_picture("RGB"), _picture("RGB").rotate(90)]
-        yield _saved(_picture("RGB"), name, save_all=True, append_images=frames)
+        frames = [_image("RGB"), _image("RGB").rotate(90)]
+        yield _saved(_image("RGB"), name, save_all=True, append_images=frames)
     if name == "JPEG":
-        yield bytes(imagecodecs.jpeg8_encode(np.asarray(_picture("RGB")), lossless=True))
+        yield bytes(imagecodecs.jpeg8_encode(np.asarray(_image("RGB")), lossless=True))
     if name == "BMP":
         rows = b"\x08\x07\0\0", b"\x02\x01\x00\x03\x01\x02\x03\0\x03\x05\0\0", b"\x02\x02\0\2\2\0\x04\x09\0\1"
         yield bmp(8, 3, b"".join(rows))
@@ -80,16 +80,16 @@ def _files(name: str) -> Iterator[bytes]:
         yield png(20, 12, bytes(5000), bits=16, color=6)
 
 
-def _picture(mode: str) -> Image.Image:
+def _image(mode: str) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), np.uint8)
-    picture = Image.fromarray(pixels).resize((40, 30), Image.Resampling.BICUBIC)
+    image = Image.fromarray(pixels).resize((40, 30), Image.Resampling.BICUBIC)
     if mode in {"I;16", "I", "F"}:
         dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
-        return Image.fromarray((np.asarray(picture.convert("L")) * 257.0).astype(dtype))
-    return picture.convert("P").convert(mode) if mode == "PA" else picture.convert("RGB").convert(mode)
+        return Image.fromarray((np.asarray(image.convert("L")) * 257.0).astype(dtype))
+    return image.convert("P").convert(mode) if mode == "PA" else image.convert("RGB").convert(mode)
 
 
-def _saved(picture: Image.Image, name: str, **options: Any) -> bytes:
+def _saved(image: Image.Image, name: str, **options: Any) -> bytes:
     file = BytesIO()
-    picture.save(file, name, **options)
+    image.save(file, name, **options)
     return file.getvalue()

@@ -17,17 +17,17 @@ def test_the_seeds_are_decoded() -> None:
     """The files that the damaged ones are made of are in order."""
     for name, files in make_seeds().items():
         for index, data in enumerate(files):
-            assert judge(data)[0] == "picture", (name, index)
+            assert judge(data)[0] == "image", (name, index)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as in service, where Pillow's are
-def test_damaged_files_give_a_picture_or_a_documented_error(seed: int, tmp_path: Path) -> None:
+def test_damaged_files_give_an_image_or_a_documented_error(seed: int, tmp_path: Path) -> None:
     """Of 1,000 damaged files of all formats each is decoded or refused, within bounds."""
     tally = judge_mutants(seed, 1_000, tmp_path)
     assert not tally.failures
     assert sum(tally.outcomes.values()) == 1_000
-    assert {outcome for _, outcome in tally.outcomes} >= {"picture", "broken_image", "unsupported_image"}
+    assert {outcome for _, outcome in tally.outcomes} >= {"image", "broken_image", "unsupported_image"}
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this machine")

@@ -4,8 +4,9 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.select import choose
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
@@ -39,11 +40,20 @@ def test_what_needs_no_torch_is_served_without(monkeypatch: pytest.MonkeyPatch) 
     ("network", "device", "runtime", "what"),
     [
         ({"runtime": "torch"}, "cpu", "auto", "This model"),
-        ({}, "auto", "torch", "IMAGE_RECOGNITION_RUNTIME=torch"),
-        ({}, "cuda", "auto", "IMAGE_RECOGNITION_DEVICE=cuda"),
+        ({}, "auto", "torch", "The runtime torch"),
+        ({}, "cuda", "auto", "A GPU"),
     ],
 )
 def test_what_needs_torch_is_refused(network: dict[str, Any], device: Any, runtime: Any, what: str) -> None:
     """A network that torch runs, and the settings that ask for it, name what to do."""
     with pytest.raises(ModelError, match=f"^{what} needs torch, which is not installed here: use the image of"):
         choose(manifest(**network), device, runtime)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for a GPU where there is none is an error that knows what settles it."""
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match=r"no CUDA GPU that torch can use\.") as refused:
+        choose(manifest(), "cuda", "auto")
+    assert refused.value.remedies == (Remedy("device", "auto"), Remedy("device", "cpu"))

@@ -98,7 +98,7 @@ async def overload(server: Server, seconds: float) -> Overload:
 
 
 def json_body(file: bytes, **options: object) -> bytes:
-    """Return the JSON of a request for the picture in ``file``."""
+    """Return the JSON of a request for the image in ``file``."""
     return json.dumps({"img": base64.b64encode(file).decode(), **options}).encode()
 
 

@@ -55,15 +55,15 @@ def _network(architecture: str) -> nn.Module:
     return build(architecture, CLASSES)
 
 
-def _picture() -> torch.Tensor:
+def _image() -> torch.Tensor:
     return torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(2))
 
 
-def _ours(network: nn.Module, picture: torch.Tensor) -> list[NDArray[np.float32]]:
+def _ours(network: nn.Module, image: torch.Tensor) -> list[NDArray[np.float32]]:
     """Return the heatmaps of the first classes by the captured gradient of the captured head."""
     parts = cut(capture(network, SPEC), SPEC)
     with torch.no_grad():
-        features, logits = parts.network()(picture.expand(2, -1, -1, -1))
+        features, logits = parts.network()(image.expand(2, -1, -1, -1))
     gradient = gradient_graph(parts.head, features, logits.shape[1])
     directions = torch.eye(logits.shape[1])[:CLASSES]
     with torch.no_grad():
@@ -72,7 +72,7 @@ def _ours(network: nn.Module, picture: torch.Tensor) -> list[NDArray[np.float32]
     return [gradcam(maps, weights).values for weights in parts.layout.fold(gradients).mean(dim=(2, 3)).numpy()]
 
 
-def _by_hooks(network: nn.Module, layer: str, picture: torch.Tensor, class_index: int) -> NDArray[np.float32]:
+def _by_hooks(network: nn.Module, layer: str, image: torch.Tensor, class_index: int) -> NDArray[np.float32]:
     """Grad-CAM as the paper's readers write it: a hook on the layer, a backward pass through the whole network."""
     network.requires_grad_(requires_grad=True)
     kept: list[torch.Tensor] = []
@@ -82,7 +82,7 @@ def _by_hooks(network: nn.Module, layer: str, picture: torch.Tensor, class_index
         kept.append(output)
 
     handle = network.get_submodule(layer).register_forward_hook(keep)
-    network(picture)[0, class_index].backward()
+    network(image)[0, class_index].backward()
     handle.remove()
     gradient = kept[0].grad
     assert gradient is not None
@@ -95,10 +95,10 @@ def _by_hooks(network: nn.Module, layer: str, picture: torch.Tensor, class_index
 @ARCHITECTURES
 def test_equals_a_full_backward_pass(architecture: str) -> None:
     """The heatmap through the head alone is that of hooks and a backward pass through the whole network."""
-    network, picture = _network(architecture), _picture()
+    network, image = _network(architecture), _image()
     whole, layer = ORACLES[architecture]
-    ours = _ours(network, picture)
-    oracles = [_by_hooks(whole(network), layer, picture, index) for index in range(CLASSES)]
+    ours = _ours(network, image)
+    oracles = [_by_hooks(whole(network), layer, image, index) for index in range(CLASSES)]
     assert any(oracle.any() for oracle in oracles)
     for mine, oracle in zip(ours, oracles, strict=True):
         np.testing.assert_allclose(mine, oracle, rtol=1e-5, atol=1e-5)
@@ -107,14 +107,14 @@ def test_equals_a_full_backward_pass(architecture: str) -> None:
 @ARCHITECTURES
 def test_equals_the_grad_cam_package(architecture: str) -> None:
     """The heatmap is that of the grad-cam package, which enlarges it and stretches it between minimum and maximum."""
-    network, picture = _network(architecture), _picture()
-    ours = _ours(network, picture)
+    network, image = _network(architecture), _image()
+    ours = _ours(network, image)
     assert any(heat.any() for heat in ours)
     whole, layer = ORACLES[architecture]
     seen = whole(network).requires_grad_(requires_grad=True)
     with GradCAM(model=seen, target_layers=[seen.get_submodule(layer)]) as package:
         for index, mine in enumerate(ours):
-            theirs = package(input_tensor=picture, targets=[ClassifierOutputTarget(index)])[0]
+            theirs = package(input_tensor=image, targets=[ClassifierOutputTarget(index)])[0]
             if mine.any():
                 np.testing.assert_allclose(
                     _stretched(np.asarray(cv2.resize(mine, SIZE), dtype=np.float32)), _stretched(theirs), atol=1e-4

@@ -1,4 +1,4 @@
-"""The heat on the picture, pixel by pixel."""
+"""The heat on the image, pixel by pixel."""
 
 from io import BytesIO
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src.options import Colormap, ImageFormat, Options
-from src.stages.picture import Box, Picture
+from src.stages.decoded_image import Box, DecodedImage
 from src.stages.render import encode, overlay
 
 GREY = 100
 
 
-def _picture(width: int, height: int) -> Picture:
-    return Picture(Image.new("RGB", (width, height), (GREY, GREY, GREY)), width, height)
+def _image(width: int, height: int) -> DecodedImage:
+    return DecodedImage(Image.new("RGB", (width, height), (GREY, GREY, GREY)), width, height)
 
 
-def test_the_returned_picture_is_srgb() -> None:
-    """A picture in the colours of a profile is converted before the heat is drawn."""
-    picture = Picture(Image.new("RGB", (8, 6), "white"), 8, 6, lambda part: part.point(lambda _: GREY))
-    assert (overlay(picture, np.zeros((2, 2), np.float32), Box(2, 1, 6, 5), Options()) == GREY).all()
-    heated = overlay(picture, np.ones((2, 2), np.float32), Box(2, 4, 6, 6), Options(max_side=4))
+def test_the_returned_image_is_srgb() -> None:
+    """An image in the colours of a profile is converted before the heat is drawn."""
+    image = DecodedImage(Image.new("RGB", (8, 6), "white"), 8, 6, lambda part: part.point(lambda _: GREY))
+    assert (overlay(image, np.zeros((2, 2), np.float32), Box(2, 1, 6, 5), Options()) == GREY).all()
+    heated = overlay(image, np.ones((2, 2), np.float32), Box(2, 4, 6, 6), Options(max_side=4))
     assert (heated[0] == GREY).all()
 
 
@@ -37,9 +37,9 @@ def _colour(colormap: Colormap, level: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("colormap", Colormap)
 def test_the_blend_is_exact(colormap: Colormap) -> None:
-    """Inside the box a pixel is (1 - alpha) of the picture plus alpha of the colour; outside it stays as it is."""
+    """Inside the box a pixel is (1 - alpha) of the image plus alpha of the colour; outside it stays as it is."""
     heat = np.ones((2, 2), np.float32)
-    drawn = overlay(_picture(8, 6), heat, Box(2, 1, 6, 5), Options(colormap=colormap, alpha=0.25))
+    drawn = overlay(_image(8, 6), heat, Box(2, 1, 6, 5), Options(colormap=colormap, alpha=0.25))
     expected = np.full((6, 8, 3), GREY)
     expected[1:5, 2:6] = np.rint(0.75 * GREY + 0.25 * _colour(colormap, 255))
     assert np.abs(drawn - expected).max() <= 1
@@ -53,7 +53,7 @@ def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, 
     sides = [sorted(data.draw(st.tuples(st.floats(0, side), st.floats(0, side)))) for side in (width, height)]
     (x0, x1), (y0, y1) = ((start, max(stop, start + 1e-3)) for start, stop in sides)
     options = Options(alpha=1, colormap=Colormap.HOT, max_side=max_side)
-    drawn = overlay(_picture(width, height), np.ones((3, 2), np.float32), Box(x0, y0, x1, y1), options)
+    drawn = overlay(_image(width, height), np.ones((3, 2), np.float32), Box(x0, y0, x1, y1), options)
     rows, columns = drawn.shape[:2]
     assert max(rows, columns) == min(max_side, max(width, height))
     box = Box(x0, y0, x1, y1).scaled(columns / width, rows / height)
@@ -68,15 +68,15 @@ def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, 
 
 
 def test_no_evidence_draws_nothing() -> None:
-    """A map that is all zero leaves the picture as it is, also under the box."""
-    drawn = overlay(_picture(8, 6), np.zeros((2, 2), np.float32), Box(0, 0, 8, 6), Options())
+    """A map that is all zero leaves the image as it is, also under the box."""
+    drawn = overlay(_image(8, 6), np.zeros((2, 2), np.float32), Box(0, 0, 8, 6), Options())
     assert (drawn == GREY).all()
 
 
 @pytest.mark.parametrize(("alpha", "level"), [(0.0, None), (1.0, 255)])
 def test_alpha_goes_from_nothing_to_all(alpha: float, level: int | None) -> None:
-    """Strength 0 shows the picture alone, strength 1 the heat alone."""
-    drawn = overlay(_picture(4, 4), np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options(alpha=alpha))
+    """Strength 0 shows the image alone, strength 1 the heat alone."""
+    drawn = overlay(_image(4, 4), np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options(alpha=alpha))
     expected = np.full(3, GREY) if level is None else _colour(Colormap.JET, level)
     assert (drawn == expected).all()
 
@@ -84,17 +84,17 @@ def test_alpha_goes_from_nothing_to_all(alpha: float, level: int | None) -> None
 def test_the_heat_is_interpolated_between_cell_centres() -> None:
     """Between the centres of two cells the heat rises linearly; beyond the outer centres it stays constant."""
     heat = np.array([[0, 1]], np.float32)
-    drawn = overlay(_picture(8, 1), heat, Box(0, 0, 8, 1), Options(alpha=1, colormap=Colormap.VIRIDIS))[0]
+    drawn = overlay(_image(8, 1), heat, Box(0, 0, 8, 1), Options(alpha=1, colormap=Colormap.VIRIDIS))[0]
     levels = np.rint(np.array([0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]) * 255).astype(int)
     np.testing.assert_array_equal(drawn, [_colour(Colormap.VIRIDIS, level) for level in levels])
 
 
 @pytest.mark.parametrize(("shape", "size"), [((7, 7), (224, 224)), ((13, 13), (300, 120)), ((5, 9), (40, 77))], ids=str)
 def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Over a whole picture the interpolation is that of OpenCV's bilinear resize, which is half-pixel centred too."""
+    """Over a whole image the interpolation is that of OpenCV's bilinear resize, which is half-pixel centred too."""
     heat = rng.random(shape, np.float32)
     options = Options(alpha=1, colormap=Colormap.CIVIDIS)
-    drawn = overlay(_picture(*size), heat, Box(0, 0, *size), options).astype(int)
+    drawn = overlay(_image(*size), heat, Box(0, 0, *size), options).astype(int)
     levels = np.rint(cv2.resize(heat, size) * 255).astype(np.uint8)
     reference = cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)[..., ::-1]
     assert np.abs(drawn - reference).max() <= 3  # one level of heat is up to three steps of colour
@@ -103,7 +103,7 @@ def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rn
 def test_a_box_between_pixels_is_kept() -> None:
     """A box that ends within a pixel covers the pixels whose centres lie in it."""
     options = Options(alpha=1)
-    drawn = overlay(_picture(10, 1), np.ones((1, 1), np.float32), Box(2.6, 0, 7.4, 1), options)[0]
+    drawn = overlay(_image(10, 1), np.ones((1, 1), np.float32), Box(2.6, 0, 7.4, 1), options)[0]
     assert [bool((pixel != GREY).any()) for pixel in drawn] == [False] * 3 + [True] * 4 + [False] * 3
 
 
@@ -113,28 +113,28 @@ def test_a_box_between_pixels_is_kept() -> None:
     ids=str,
 )
 @pytest.mark.parametrize("heat", [0.0, 1.0])
-def test_the_picture_is_reduced_but_never_enlarged(
+def test_the_image_is_reduced_but_never_enlarged(
     size: tuple[int, int], max_side: int, expected: tuple[int, int], heat: float
 ) -> None:
     """The longest side becomes max_side where it was longer; the box shrinks along."""
-    drawn = overlay(_picture(*size), np.full((1, 1), heat, np.float32), Box(0, 0, *size), Options(max_side=max_side))
+    drawn = overlay(_image(*size), np.full((1, 1), heat, np.float32), Box(0, 0, *size), Options(max_side=max_side))
     assert drawn.shape == (expected[1], expected[0], 3)
     assert bool((drawn != GREY).any()) == bool(heat)
 
 
-def test_the_given_picture_is_not_changed() -> None:
-    """Drawing leaves the picture that was handed in as it was."""
-    picture = _picture(8, 8)
-    overlay(picture, np.ones((1, 1), np.float32), Box(0, 0, 8, 8), Options())
-    assert (np.asarray(picture.image) == GREY).all()
+def test_the_given_image_is_not_changed() -> None:
+    """Drawing leaves the image that was handed in as it was."""
+    image = _image(8, 8)
+    overlay(image, np.ones((1, 1), np.float32), Box(0, 0, 8, 8), Options())
+    assert (np.asarray(image.raster) == GREY).all()
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
-def test_encoding_keeps_the_picture_and_no_metadata(image_format: ImageFormat) -> None:
-    """What is encoded decodes to the same picture, in the format asked for, without the input's metadata."""
-    picture = _picture(64, 48)
-    picture.image.info.update({"comment": b"secret", "exif": b"Exif\0\0secret", "icc_profile": b"secret"})
-    data = encode(overlay(picture, np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options()), image_format)
+def test_encoding_keeps_the_image_and_no_metadata(image_format: ImageFormat) -> None:
+    """What is encoded decodes to the same image, in the format asked for, without the input's metadata."""
+    image = _image(64, 48)
+    image.raster.info.update({"comment": b"secret", "exif": b"Exif\0\0secret", "icc_profile": b"secret"})
+    data = encode(overlay(image, np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options()), image_format)
     decoded = Image.open(BytesIO(data))
     assert decoded.format == image_format.name
     assert decoded.size == (64, 48)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
+from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec, Interpolation
-from src.stages.picture import Picture
 from src.stages.transform import seen_box, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,16 +32,16 @@ def _spec(resize: int | tuple[int, int], crop: tuple[int, int], interpolation: I
     return InputSpec(resize=resize, crop=crop, interpolation=interpolation, mean=MEAN, std=STD)
 
 
-def _picture(image: Image.Image) -> Picture:
-    return Picture(image, *image.size)
+def _image(image: Image.Image) -> DecodedImage:
+    return DecodedImage(image, *image.size)
 
 
 def test_the_network_sees_srgb(rng: np.random.Generator) -> None:
-    """What was resized and cut from a picture in the colours of a profile is converted for the network."""
+    """What was resized and cut from an image in the colours of a profile is converted for the network."""
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     spec = _spec(256, (224, 224))
-    converted = transform(Picture(image, *image.size, lambda part: part.point(lambda value: 255 - value)), spec)
-    assert np.array_equal(converted.pixels, 255 - transform(_picture(image), spec).pixels)
+    converted = transform(DecodedImage(image, *image.size, lambda part: part.point(lambda value: 255 - value)), spec)
+    assert np.array_equal(converted.pixels, 255 - transform(_image(image), spec).pixels)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -65,7 +65,7 @@ def test_equals_torchvision(
         ]
     )(image)
     spec = _spec(resize, crop, interpolation)
-    ours = torch.from_numpy(spec.normalize(transform(_picture(image), spec).pixels))
+    ours = torch.from_numpy(spec.normalize(transform(_image(image), spec).pixels))
     assert ours.dtype == torch.float32
     assert ours.is_contiguous()
     assert torch.equal(ours, reference)
@@ -78,16 +78,16 @@ def test_the_tutorials_box() -> None:
 
 
 def test_the_box_of_a_shorter_side_resize() -> None:
-    """A shorter-side resize sees a centred square of the picture, whatever its aspect ratio."""
+    """A shorter-side resize sees a centred square of the image, whatever its aspect ratio."""
     box = seen_box(1024, 512, _spec(256, (224, 224)))
     assert (box.x0, box.y0, box.x1, box.y1) == (288, 32, 736, 480)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(RULES))
-def test_the_box_lies_in_the_picture(
+def test_the_box_lies_in_the_image(
     width: int, height: int, rule: tuple[int | tuple[int, int], tuple[int, int]]
 ) -> None:
-    """The box never leaves the picture, is never empty, and is centred to a pixel of the resized picture."""
+    """The box never leaves the image, is never empty, and is centred to a pixel of the resized image."""
     box = seen_box(width, height, _spec(*rule))
     assert 0 <= box.x0 < box.x1 <= width
     assert 0 <= box.y0 < box.y1 <= height
@@ -95,21 +95,21 @@ def test_the_box_lies_in_the_picture(
     assert abs(box.y0 + box.y1 - height) <= height / 180
 
 
-def test_a_very_long_picture_is_resized_where_it_is_seen(rng: np.random.Generator) -> None:
-    """Of a picture of 4,000 x 40 pixels only the middle is resized, to within two levels of the whole one."""
+def test_a_very_long_image_is_resized_where_it_is_seen(rng: np.random.Generator) -> None:
+    """Of an image of 4,000 x 40 pixels only the middle is resized, to within two levels of the whole one."""
     image = Image.fromarray(rng.integers(0, 256, (40, 4000, 3), dtype=np.uint8))
-    seen = transform(_picture(image), _spec(256, (224, 224))).pixels
+    seen = transform(_image(image), _spec(256, (224, 224))).pixels
     whole = image.resize((25_600, 256), Image.Resampling.BILINEAR).crop((12_688, 16, 12_912, 240))
     assert np.abs(seen.astype(int) - np.asarray(whole)).max() <= 2
 
 
 @pytest.mark.parametrize("size", [(4001, 2999), (2999, 4001), (30_000, 1200)], ids=str)
-def test_a_picture_decoded_small_is_seen_at_the_same_place(size: tuple[int, int], rng: np.random.Generator) -> None:
+def test_an_image_decoded_small_is_seen_at_the_same_place(size: tuple[int, int], rng: np.random.Generator) -> None:
     """The size of the file, not that of its decoding, decides what is seen; the pixels are nearly the same."""
     small = tuple(-(-side // 2) for side in size)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     spec = _spec(256, (224, 224))
-    whole = transform(Picture(coarse.resize(size, Image.Resampling.BICUBIC), *size), spec)
-    halved = transform(Picture(coarse.resize((small[0], small[1]), Image.Resampling.BICUBIC), *size), spec)
+    whole = transform(DecodedImage(coarse.resize(size, Image.Resampling.BICUBIC), *size), spec)
+    halved = transform(DecodedImage(coarse.resize((small[0], small[1]), Image.Resampling.BICUBIC), *size), spec)
     assert halved.box == whole.box
     assert np.abs(halved.pixels.astype(int) - whole.pixels).max() <= 2

@@ -74,8 +74,8 @@ def test_what_is_stored_is_read_back_exactly() -> None:
             {"conv1__0__weight": torch.full((24, 3, 3, 3), torch.nan)},
             r"not finite: the tensor conv1\.0\.weight holds NaN",
         ),
-        ({"fc__weight": torch.zeros(2, 1024)}, "answers the same to every picture"),
-        ({"conv5__1__weight": torch.zeros(1024)}, "answers the same to every picture"),
+        ({"fc__weight": torch.zeros(2, 1024)}, "answers the same to every image"),
+        ({"conv5__1__weight": torch.zeros(1024)}, "answers the same to every image"),
     ],
     ids=["missing", "surplus", "mis-shaped", "nan", "dead head", "dead features"],
 )
@@ -89,7 +89,7 @@ def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tens
 def test_versions_stand_side_by_side() -> None:
     """A version can be named, is kept with the figures of its check, and is not replaced."""
     with draft(checkpoint()) as verified:
-        figures = {"pictures": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
+        figures = {"images": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
         assert bundle.store(verified.folder, verified.manifest, "versions", "one", {"check": figures}) == "versions:one"
         assert bundle.store(verified.folder, verified.manifest, "versions", "two") == "versions:two"
         with pytest.raises(ModelError, match="refused 'versions:one'"):

@@ -42,7 +42,7 @@ def test_a_specification_survives_json(resize: int | tuple[int, int]) -> None:
     ids=str,
 )
 def test_a_specification_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
-    """A crop larger than the resized picture, a standard deviation of zero, an unknown filter or field are errors."""
+    """A crop larger than the resized image, a standard deviation of zero, an unknown filter or field are errors."""
     with pytest.raises(ValidationError):
         InputSpec(**FIELDS | change)
 

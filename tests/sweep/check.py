@@ -38,7 +38,7 @@ from tests.sweep.networks import CLASSES, REFUSED, TOO_LARGE, input_size, random
 __all__ = ["check", "results_file"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_BIG_INPUT: Final = 512  # pixels; one picture of this size is enough
+_BIG_INPUT: Final = 512  # pixels; one image of this size is enough
 _NAME: Final = "every-architecture"
 _LABELS: Final = tuple(f"class {index}" for index in range(CLASSES))
 # Their last tokens lie transposed in memory; of those that come back from a map the mean is summed in another order.
@@ -93,10 +93,10 @@ def _check_captured_and_store(architecture: str) -> None:
 def _check_captured(architecture: str, network: nn.Module, parts: Cut, spec: InputSpec) -> None:
     """Check that the captured network, and its head behind its features, give the logits of the network."""
     torch.manual_seed(1)
-    pictures = torch.randn(1 if max(spec.crop) >= _BIG_INPUT else 3, *spec.shape)
+    images = torch.randn(1 if max(spec.crop) >= _BIG_INPUT else 3, *spec.shape)
     with torch.no_grad(), BaseTorchFunctionMode():  # without torch's fused attention, which rounds differently
-        logits = network(pictures)
-        features, captured = parts.network()(pictures)
+        logits = network(images)
+        features, captured = parts.network()(images)
         behind = parts.head(features)
     assert torch.isfinite(logits).all()
     tolerance = 1e-6 if architecture in _SUMMED_IN_ANOTHER_ORDER else 0
@@ -108,12 +108,12 @@ def _check_captured(architecture: str, network: nn.Module, parts: Cut, spec: Inp
 def _largest_difference(network: nn.Module, parts: Cut, spec: InputSpec) -> float:
     """Return by how much the head's heatmaps, for and against each class, differ from those of the whole at most."""
     torch.manual_seed(2)
-    picture = torch.randn(1, *spec.shape)
+    image = torch.randn(1, *spec.shape)
     with torch.no_grad():
-        features = parts.network()(picture)[0]
+        features = parts.network()(image)[0]
     leaf = features.clone().requires_grad_()
     logits = parts.head(leaf)[0]
-    oracles = whole_backward(network, picture, features, parts.layout)
+    oracles = whole_backward(network, image, features, parts.layout)
     assert any(oracle.heat.any() for both in oracles for oracle in both)
     maps, differences = parts.layout.fold(features)[0].numpy(), []
     for logit, both in zip(logits, oracles, strict=True):

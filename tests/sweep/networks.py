@@ -42,7 +42,7 @@ def random_network(architecture: str) -> nn.Module:
 
 
 def input_size(architecture: str, network: nn.Module) -> tuple[int, int]:
-    """Return (height, width) of the pictures that a network takes."""
+    """Return (height, width) of the images that a network takes."""
     if architecture.startswith("timm/"):
         _, height, width = network.default_cfg["input_size"]  # type: ignore[index]
         return int(height), int(width)

@@ -13,19 +13,19 @@ TIMES = 200
 
 @pytest.fixture
 def ramp() -> Image.Image:
-    """A grey picture of 64 x 48 pixels that is brighter the further right."""
+    """A grey image of 64 x 48 pixels that is brighter the further right."""
     return Image.fromarray(np.tile(np.arange(64, 192, 2, dtype=np.uint8)[None, :, None], (48, 1, 3)))
 
 
 def test_the_same_chance_gives_the_same_pixels(ramp: Image.Image) -> None:
-    """Equal states of the generator give equal pictures, others other ones, of the size of the crop."""
+    """Equal states of the generator give equal images, others other ones, of the size of the crop."""
     first, again, other = (np.asarray(vary(ramp, SPEC, np.random.default_rng(seed))) for seed in (0, 0, 1))
     assert first.shape == (32, 24, 3)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_about_half_of_the_pictures_are_mirrored(ramp: Image.Image, rng: np.random.Generator) -> None:
+def test_about_half_of_the_images_are_mirrored(ramp: Image.Image, rng: np.random.Generator) -> None:
     """The ramp falls from left to right about as often as it rises."""
     rising = [pixels[0, -1, 0] > pixels[0, 0, 0] for pixels in (np.array(vary(ramp, SPEC, rng)) for _ in range(TIMES))]
     assert 0.35 < np.mean(rising) < 0.65
@@ -41,14 +41,14 @@ def test_parts_are_of_the_photo_and_not_small(ramp: Image.Image, rng: np.random.
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 300), (300, 3)])
-def test_pictures_of_any_shape_can_be_varied(size: tuple[int, int], rng: np.random.Generator) -> None:
+def test_images_of_any_shape_can_be_varied(size: tuple[int, int], rng: np.random.Generator) -> None:
     """Single pixels and strips end up as large as all others."""
     for _ in range(20):
         assert vary(Image.new("RGB", size, "teal"), SPEC, rng).size == (24, 32)
 
 
 def test_brightness_contrast_and_colour_vary(rng: np.random.Generator) -> None:
-    """A teal picture ends up between 0.6 and 1.5 times as bright, and never twice the same."""
+    """A teal image ends up between 0.6 and 1.5 times as bright, and never twice the same."""
     means = [np.asarray(vary(Image.new("RGB", (40, 40), (0, 128, 128)), SPEC, rng)).mean() for _ in range(20)]
     assert len(set(means)) > 15
     assert 0.6 * 85 < min(means) < 85 < max(means) < 1.5 * 85

@@ -10,20 +10,23 @@ import pytest
 import torch
 from PIL import Image
 
+from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec
-from src.stages.picture import Picture
 from src.stages.transform import transform
 from src.training.batches import Batch, SeenBatches, Source, VariedBatches
-from src.training.dataset import Photo
+from src.training.dataset import LabelledImage
 
 SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 @pytest.fixture
-def photos(rng: np.random.Generator) -> list[Photo]:
-    """Forty-three noisy pictures, each of a class of its own."""
+def photos(rng: np.random.Generator) -> list[LabelledImage]:
+    """Forty-three noisy images, each of a class of its own."""
     noise = rng.integers(0, 256, (43, 40, 50, 3), dtype=np.uint8)
-    return [Photo(Path(str(label)), label, Image.fromarray(pixels), str(label)) for label, pixels in enumerate(noise)]
+    return [
+        LabelledImage(Path(str(label)), label, Image.fromarray(pixels), str(label))
+        for label, pixels in enumerate(noise)
+    ]
 
 
 @pytest.fixture
@@ -33,13 +36,13 @@ def pool() -> Iterator[Executor]:
         yield threads
 
 
-def source(photos: list[Photo], pool: Executor, size: int = 20) -> Source:
-    """Batches of the pictures themselves."""
+def source(photos: list[LabelledImage], pool: Executor, size: int = 20) -> Source:
+    """Batches of the images themselves."""
     return Source(photos, SPEC, size, lambda images: images, pool)
 
 
 def counted(calls: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A front that notes how many pictures it got."""
+    """A front that notes how many images it got."""
 
     def front(images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
@@ -54,18 +57,18 @@ def equal(first: list[Batch], second: list[Batch]) -> bool:
     return all(torch.equal(*parts) for one, other in pairs for parts in zip(one, other, strict=True))
 
 
-def test_photos_to_judge_by_are_seen_as_in_the_service(photos: list[Photo], pool: Executor) -> None:
+def test_photos_to_judge_by_are_seen_as_in_the_service(photos: list[LabelledImage], pool: Executor) -> None:
     """All photos come in their order, bit for bit as the stages of the service prepare them."""
     batches = SeenBatches(source(photos, pool))
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     assert [len(part) for _, part in batches] == [20, 20, 3]
     assert len(batches) == 3
     assert labels.tolist() == list(range(43))
-    served = [SPEC.normalize(transform(Picture(photo.image, 50, 40), SPEC).pixels) for photo in photos]
+    served = [SPEC.normalize(transform(DecodedImage(photo.raster, 50, 40), SPEC).pixels) for photo in photos]
     assert np.array_equal(images, np.stack(served))
 
 
-def test_photos_to_judge_by_are_prepared_once(photos: list[Photo], pool: Executor) -> None:
+def test_photos_to_judge_by_are_prepared_once(photos: list[LabelledImage], pool: Executor) -> None:
     """A second pass gives the same tensors without asking for them again."""
     calls: list[int] = []
     batches = SeenBatches(Source(photos, SPEC, 20, counted(calls), pool))
@@ -74,7 +77,7 @@ def test_photos_to_judge_by_are_prepared_once(photos: list[Photo], pool: Executo
     assert all(one is other for one, other in zip(first, again, strict=True))
 
 
-def test_photos_to_learn_from_are_shuffled_and_varied(photos: list[Photo], pool: Executor) -> None:
+def test_photos_to_learn_from_are_shuffled_and_varied(photos: list[LabelledImage], pool: Executor) -> None:
     """Each pass has whole batches of different photos, in another order and varied otherwise."""
     batches = VariedBatches(source(photos, pool), seed=0)
     passes = [list(batches), list(batches)]
@@ -87,14 +90,14 @@ def test_photos_to_learn_from_are_shuffled_and_varied(photos: list[Photo], pool:
     assert not equal(*passes)
 
 
-def test_fewer_photos_than_a_batch_are_one_batch(photos: list[Photo], pool: Executor) -> None:
+def test_fewer_photos_than_a_batch_are_one_batch(photos: list[LabelledImage], pool: Executor) -> None:
     """Three photos are learned from, too."""
     ((images, _),) = VariedBatches(source(photos[:3], pool), seed=0)
     assert len(images) == 3
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_chance_is_of_the_seed_alone(photos: list[Photo], pool: Executor, threads: int) -> None:
+def test_chance_is_of_the_seed_alone(photos: list[LabelledImage], pool: Executor, threads: int) -> None:
     """The same seed gives the same batches with any number of threads, in any pass; another seed does not."""
     with ThreadPoolExecutor(threads) as others:
         batches = VariedBatches(source(photos, others), seed=7)
@@ -104,7 +107,7 @@ def test_chance_is_of_the_seed_alone(photos: list[Photo], pool: Executor, thread
     assert not equal(first, list(VariedBatches(source(photos, pool), seed=8)))
 
 
-def test_the_next_batch_is_prepared_meanwhile(photos: list[Photo], pool: Executor) -> None:
+def test_the_next_batch_is_prepared_meanwhile(photos: list[LabelledImage], pool: Executor) -> None:
     """While the first batch is being used, the second one is computed, and the third one is not."""
     calls: list[int] = []
     batches = iter(VariedBatches(Source(photos, SPEC, 8, counted(calls), pool), seed=0))
@@ -115,11 +118,11 @@ def test_the_next_batch_is_prepared_meanwhile(photos: list[Photo], pool: Executo
     assert len(calls) == 2
 
 
-def test_a_mistake_in_a_thread_is_told(photos: list[Photo], pool: Executor) -> None:
+def test_a_mistake_in_a_thread_is_told(photos: list[LabelledImage], pool: Executor) -> None:
     """What goes wrong while a batch is prepared is raised where the batch is asked for."""
 
     def fail(images: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError(f"no pictures, but {len(images)}")
+        raise RuntimeError(f"no images, but {len(images)}")
 
-    with pytest.raises(RuntimeError, match="no pictures"):
+    with pytest.raises(RuntimeError, match="no images"):
         list(VariedBatches(Source(photos, SPEC, 8, fail, pool), seed=0))

@@ -10,8 +10,8 @@ from PIL import Image
 
 from src.errors import ModelError
 from src.stages.decode import DecodeLimits, Enough, decode_image
+from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec
-from src.stages.picture import Picture
 from src.stages.transform import transform
 from src.training.dataset import Dataset, read_dataset, split
 
@@ -44,8 +44,8 @@ def test_labels_are_the_names_of_the_folders(folder: Path) -> None:
     """Labels are sorted, and each photo has the index of its folder."""
     dataset = read_dataset(folder, SPEC)
     assert dataset.labels == ("a", "b")
-    assert all(dataset.labels[photo.label] == photo.path.parent.name for photo in dataset.photos)
-    assert len(dataset.photos) == 30
+    assert all(dataset.labels[photo.label] == photo.path.parent.name for photo in dataset.images)
+    assert len(dataset.images) == 30
 
 
 def test_what_is_no_picture_is_skipped_with_its_reason(folder: Path) -> None:
@@ -57,7 +57,7 @@ def test_what_is_no_picture_is_skipped_with_its_reason(folder: Path) -> None:
     dataset = read_dataset(folder, SPEC)
     assert {skipped.path.name for skipped in dataset.skipped} == {"notes.txt", "empty.jpg", "cut.png"}
     assert all(skipped.reason for skipped in dataset.skipped)
-    assert len(dataset.photos) == 30
+    assert len(dataset.images) == 30
 
 
 @pytest.mark.parametrize("size", [(48, 36), (37, 91), (300, 41), (33, 260)])
@@ -70,9 +70,9 @@ def test_kept_pictures_are_seen_as_in_the_service(
     spec = InputSpec.model_validate({**SPEC.model_dump(), "resize": resize, "interpolation": interpolation})
     for label in "ab":
         save_noise(tmp_path / label / "x.png", rng, *size)
-    photo = read_dataset(tmp_path, spec).photos[0]
+    photo = read_dataset(tmp_path, spec).images[0]
     served = decode_image(photo.path.read_bytes(), DecodeLimits())
-    kept = Picture(photo.image, *photo.image.size)
+    kept = DecodedImage(photo.raster, *photo.raster.size)
     assert np.array_equal(transform(kept, spec).pixels, transform(served, spec).pixels)
 
 
@@ -87,16 +87,16 @@ def test_large_jpegs_are_seen_as_in_the_service(
     for label in "ab":
         (tmp_path / label).mkdir()
         Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(tmp_path / label / "x.jpg")
-    image = read_dataset(tmp_path, spec).photos[0].image
+    image = read_dataset(tmp_path, spec).images[0].raster
     served = decode_image((tmp_path / "a" / "x.jpg").read_bytes(), DecodeLimits(), Enough(spec.enough, spec.enough))
-    assert served.image.size != size or min(size) < 2 * spec.enough
-    assert np.array_equal(transform(Picture(image, *image.size), spec).pixels, transform(served, spec).pixels)
+    assert served.raster.size != size or min(size) < 2 * spec.enough
+    assert np.array_equal(transform(DecodedImage(image, *image.size), spec).pixels, transform(served, spec).pixels)
 
 
 def test_photos_are_in_the_order_of_their_names(folder: Path) -> None:
     """However many threads read them and whichever is done first: all of one class, then the next one."""
     save_noise(folder / "a" / "00 large.png", np.random.default_rng(0), 2000, 1500)
-    paths = [photo.path for photo in read_dataset(folder, SPEC).photos]
+    paths = [photo.path for photo in read_dataset(folder, SPEC).images]
     assert paths == sorted(paths)
     assert paths[1].name == "00 large.png"
 
@@ -112,15 +112,15 @@ def test_a_turned_photo_is_kept_upright(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (80, 40), "red").save(folder / "a" / "turned.jpg", exif=exif)
-    turned = next(photo for photo in read_dataset(folder, SPEC).photos if photo.path.name == "turned.jpg")
-    assert turned.image.size == (40, 80)
+    turned = next(photo for photo in read_dataset(folder, SPEC).images if photo.path.name == "turned.jpg")
+    assert turned.raster.size == (40, 80)
 
 
 def test_a_very_long_picture_does_not_take_much_memory(folder: Path) -> None:
     """The ends of a strip, which are never seen, are cut off before it is made larger."""
     Image.new("RGB", (2, 20_000), "red").save(folder / "a" / "strip.png")
-    strip = next(photo for photo in read_dataset(folder, SPEC).photos if photo.path.name == "strip.png")
-    assert strip.image.size == (40, 320)
+    strip = next(photo for photo in read_dataset(folder, SPEC).images if photo.path.name == "strip.png")
+    assert strip.raster.size == (40, 320)
 
 
 def test_the_split_is_stratified(folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_split_is_stratified(folder: Path) -> None:
     dataset = read_dataset(folder, SPEC)
     training, validation = names(dataset, seed=0)
     assert Counter(path.parent.name for path in validation) == {"a": 2, "b": 4}
-    assert training | validation == {photo.path for photo in dataset.photos}
+    assert training | validation == {photo.path for photo in dataset.images}
     assert not training & validation
 
 
@@ -168,7 +168,7 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="at least two classes"):
         read_dataset(folder / "a", SPEC)
     (folder / "empty").mkdir()
-    with pytest.raises(ModelError, match=r"no pictures in .* for empty"):
+    with pytest.raises(ModelError, match=r"no images in .* for empty"):
         read_dataset(folder, SPEC)
 
 

@@ -47,8 +47,8 @@ def test_the_front_has_no_gradients_and_never_changes() -> None:
     assert torch.equal(front(images), before)
 
 
-def test_without_frozen_layers_it_passes_pictures_on() -> None:
-    """A network that learns as a whole gets the pictures."""
+def test_without_frozen_layers_it_passes_images_on() -> None:
+    """A network that learns as a whole gets the images."""
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(Front((), torch.device("cpu"), bfloat16=has_fast_bfloat16())(images), images)
 

@@ -38,9 +38,9 @@ def test_a_resumed_run_that_is_stopped_at_once_loses_nothing(tmp_path: Path) -> 
     assert read_rows(file) == [{"epoch": "0", "val_loss": "0.5"}]
 
 
-def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+def test_the_plot_is_an_image(tmp_path: Path) -> None:
     """Any metrics can be drawn, missing ones included."""
     plot({"train_loss": {1: 0.5, 2: 0.25}, "val_accuracy": {1: 0.9, 2: 1.0}}, tmp_path / "curve.png")
-    with Image.open(tmp_path / "curve.png") as picture:
-        assert picture.size == (1080, 432)
-        assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 100
+    with Image.open(tmp_path / "curve.png") as image:
+        assert image.size == (1080, 432)
+        assert len(image.convert("RGB").getcolors(1 << 20) or []) > 100

@@ -29,7 +29,7 @@ def decode_base64(text: str) -> bytes:
     except ValueError:  # binascii.Error included
         data = _decode_loosely_written(text)
     if not data:
-        raise InvalidBase64("The picture is empty: send the bytes of a picture file, encoded as base64.")
+        raise InvalidBase64("The image is empty: send the bytes of an image file, encoded as base64.")
     return data
 
 
@@ -40,8 +40,8 @@ def _decode_loosely_written(text: str) -> bytes:
     except ValueError as exc:
         if text.lstrip()[:8].lower().startswith(("http://", "https://")):
             message = (
-                "The picture is a web address, and those are never fetched: send the file itself, encoded as base64."
+                "The image is a web address, and those are never fetched: send the file itself, encoded as base64."
             )
         else:
-            message = f"The picture is not base64 ({exc}): encode the bytes of the picture file as base64."
+            message = f"The image is not base64 ({exc}): encode the bytes of the image file as base64."
         raise InvalidBase64(message) from exc

@@ -1,6 +1,6 @@
 """The colors that a file names by numbers, ITU-T H.273 -> an ICC profile.
 
-PNG has them in cICP, AVIF and HEIC in nclx. Of HDR pictures the white of paper (203 cd/m2, ITU-R BT.2408) becomes
+PNG has them in cICP, AVIF and HEIC in nclx. Of HDR images the white of paper (203 cd/m2, ITU-R BT.2408) becomes
 white, and what is brighter is clipped.
 """
 
@@ -25,7 +25,7 @@ _PRIMARIES: Final = {
     12: (_P3, _D65),
 }
 _GAMMA_22, _GAMMA_28, _LINEAR, _SRGB, _PQ, _HLG = 4, 5, 8, 13, 16, 18
-_AS_SRGB: Final = frozenset({1, 6, 13, 14, 15})  # television's, which photos are shown as
+_AS_SRGB: Final = frozenset({1, 6, 13, 14, 15})  # television's, which images are shown as
 _D50: Final = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _WHITE: Final = 203.0  # cd/m2

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
-from src.stages.picture import Conversion
+from src.stages.decoded_image import Conversion
 
 __all__ = ["to_srgb"]
 
@@ -22,10 +22,10 @@ _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
 def to_srgb(profile: bytes | None) -> Conversion | None:
-    """Return what converts pictures with an ICC ``profile`` to sRGB, safe to use from several threads at once.
+    """Return what converts images with an ICC ``profile`` to sRGB, safe to use from several threads at once.
 
     None where nothing is to be done: there is no profile, it is none of RGB, it is sRGB's, or it is damaged or built to
-    be slow: such a picture is taken as sRGB, as one without a profile is.
+    be slow: such an image is taken as sRGB, as one without a profile is.
     """
     if profile is None or len(profile) > _MOST_BYTES or profile[_SPACE] != b"RGB " or _PROGRAM in profile:
         return None

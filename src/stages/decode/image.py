@@ -1,4 +1,4 @@
-"""Bytes -> upright RGB picture."""
+"""Bytes -> upright RGB image."""
 
 import re
 import warnings
@@ -21,11 +21,11 @@ from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, 
 from src.stages.decode.orientation import forget_xmp, turn_of
 from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
-from src.stages.picture import Conversion, Picture
+from src.stages.decoded_image import Conversion, DecodedImage
 
 __all__ = ["decode_image"]
 
-# The limits judge every picture by its header, where Pillow would only warn of most, once per process.
+# The limits judge every image by its header, where Pillow would only warn of most, once per process.
 Image.MAX_IMAGE_PIXELS = None
 # What Pillow says of damaged metadata would be logged, and remembered for ever: each message is another one.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -38,8 +38,8 @@ _NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
 _COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that profiles of RGB are for
 
 
-def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> Picture:
-    """Return the (first) picture in ``data``, upright and RGB, composited onto white, in the colors of its profile.
+def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> DecodedImage:
+    """Return the (first) image in ``data``, upright and RGB, composited onto white, in the colors of its profile.
 
     A JPEG file of which half, a quarter or an eighth of the size is ``enough`` is decoded at that size: its decoder
     leaves out the high frequencies then, which is both faster and better than decoding them to throw them away.
@@ -58,10 +58,10 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
         if name in _NAMING and "unsupported" in str(exc).lower():
             kind = f"{_NAMING[name]} of a kind that its decoder does not know ({_reason(exc)})"
             raise unsupported(kind, "a JPEG or PNG file") from exc
-        raise BrokenImage(f"The picture is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
+        raise BrokenImage(f"The image is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
 
 
-def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None) -> Picture:
+def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None) -> DecodedImage:
     if size := _PNG_HEADER.match(data):  # too large comes before cut off
         check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
     found = scan(name, data)
@@ -76,8 +76,8 @@ def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None
         pixels = _pixels(image, found.data)
         turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
         conversion = _conversion(image, found) if pixels.mode in _COLORED else None
-        picture = _picture(pixels, turn, announced if reduced else pixels.size, found.canvas)
-    return replace(picture, conversion=conversion)
+        decoded = _upright(pixels, turn, announced if reduced else pixels.size, found.canvas)
+    return replace(decoded, conversion=conversion)
 
 
 def _pixels(image: Image.Image, data: bytes) -> Image.Image:
@@ -108,8 +108,10 @@ def _check_pixels(image: Image.Image, data: bytes) -> None:
         raise ValueError("its pixels end too early")
 
 
-def _picture(image: Image.Image, turn: Image.Transpose | None, size: tuple[int, int], canvas: Canvas | None) -> Picture:
-    """Return the decoded ``image``, of a file with pictures of ``size``, on its canvas, upright and RGB."""
+def _upright(
+    image: Image.Image, turn: Image.Transpose | None, size: tuple[int, int], canvas: Canvas | None
+) -> DecodedImage:
+    """Return the decoded ``image``, of a file with images of ``size``, on its canvas, upright and RGB."""
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         gray = gray_to_8_bits(image)
         image.close()
@@ -119,9 +121,9 @@ def _picture(image: Image.Image, turn: Image.Transpose | None, size: tuple[int, 
     width, height = reversed(size) if turn in ON_ITS_SIDE else size
     as_it_is = image.mode == "RGB" and turn is None and not image.has_transparency_data
     if prod(image.size) > LARGE and not as_it_is:
-        return Picture(by_bands(image, as_rgb, turn), width, height)
+        return DecodedImage(by_bands(image, as_rgb, turn), width, height)
     rgb = as_rgb(image)
-    return Picture(rgb if turn is None else rgb.transpose(turn), width, height)
+    return DecodedImage(rgb if turn is None else rgb.transpose(turn), width, height)
 
 
 def _on_canvas(image: Image.Image, canvas: Canvas) -> Image.Image:

@@ -60,7 +60,7 @@ def check_jpeg(data: bytes, most_pixels: int) -> None:
             raise
         return  # of a kind that simplejpeg does not know
     if height * width > most_pixels:
-        raise ValueError("its pictures are larger than it announces")
+        raise ValueError("its images are larger than it announces")
 
 
 def _tolerant(decode: Callable[..., _Decoded], data: bytes, mode: str) -> _Decoded:

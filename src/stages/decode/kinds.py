@@ -45,4 +45,4 @@ def recognize(data: bytes) -> str:
     kind = kind or kind_of(data)
     accepted = ", ".join(accepted_formats()).replace("HEIF", "HEIC")
     what = f"{kind}, which is not supported" if kind else "none of the accepted formats"
-    raise UnsupportedImage(f"The picture is {what}: send one of {accepted}.")
+    raise UnsupportedImage(f"The image is {what}: send one of {accepted}.")

@@ -1,4 +1,4 @@
-"""What a picture may measure, judged by its header before anything is decoded."""
+"""What an image may measure, judged by its header before anything is decoded."""
 
 from dataclasses import dataclass
 from math import prod
@@ -14,12 +14,12 @@ LARGE: Final = 16_000_000  # pixels; converting more at once would hold too much
 _TILE_WIDTH_TAG: Final = 0x0142
 _TILE_HEIGHT_TAG: Final = 0x0143
 _BYTES_OF_RGB: Final = 4  # Pillow pads them
-_BYTES_PER_PIXEL: Final = 7  # of a decoded picture, and of the three bands that it becomes
+_BYTES_PER_PIXEL: Final = 7  # of a decoded image, and of the three bands that it becomes
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What a picture may measure at most, in pixels."""
+    """What an image may measure at most, in pixels."""
 
     pixels: int = 64_000_000
     side: int = 20_000
@@ -27,27 +27,27 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Enough:
-    """How many pixels the sides of a decoded picture must have at least, where the file has more."""
+    """How many pixels the sides of a decoded image must have at least, where the file has more."""
 
     shorter: int
     longer: int
 
 
 def check_size(width: int, height: int, limits: DecodeLimits) -> None:
-    """Refuse a picture of more pixels than ``limits`` allow."""
+    """Refuse an image of more pixels than ``limits`` allow."""
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise ImageTooLarge(
-            f"The picture has {width} x {height} pixels: at most {limits.pixels} pixels in all"
+            f"The image has {width} x {height} pixels: at most {limits.pixels} pixels in all"
             f" and {limits.side} a side are accepted, so send a smaller copy."
         )
 
 
 def check_memory(image: Image.Image, announced: tuple[int, int], held: float, limits: DecodeLimits) -> None:
-    """Refuse a picture whose decoder would hold more bytes, ``held`` per ``announced`` pixel, than any other's."""
+    """Refuse an image whose decoder would hold more bytes, ``held`` per ``announced`` pixel, than any other's."""
     most = _BYTES_PER_PIXEL * max(limits.pixels, LARGE)
     if held * prod(announced) + _BYTES_OF_RGB * prod(image.size) > most:
         raise ImageTooLarge(
-            f"The picture has {announced[0]} x {announced[1]} pixels: of a {image.format} file of this kind at most"
+            f"The image has {announced[0]} x {announced[1]} pixels: of a {image.format} file of this kind at most"
             f" {most / (held + _BYTES_OF_RGB):.0f} are accepted, so send a smaller copy, or a baseline JPEG file."
         )
 

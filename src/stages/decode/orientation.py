@@ -1,4 +1,4 @@
-"""How a picture is turned upright: by EXIF alone, as in browsers."""
+"""How an image is turned upright: by EXIF alone, as in browsers."""
 
 from typing import Final
 
@@ -32,6 +32,6 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
         return None
     try:
         value = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # noqa: BLE001 - damaged metadata must not cost the picture, whatever its parser raises
+    except Exception:  # noqa: BLE001 - damaged metadata must not cost the image, whatever its parser raises
         return None
     return _UPRIGHT.get(value) if isinstance(value, int) else None

@@ -1,4 +1,4 @@
-"""The names of what people send that is no accepted picture, by its first bytes."""
+"""The names of what people send that is no accepted image, by its first bytes."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""A decoded picture of any mode -> RGB, 8 bits a channel, transparency laid on white."""
+"""A decoded image of any mode -> RGB, 8 bits a channel, transparency laid on white."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ _BITS_TAG: Final = 0x0102
 _PHOTOMETRIC_TAG: Final = 0x0106
 _SAMPLE_FORMAT_TAG: Final = 0x0153
 _PNG_BIT_DEPTH: Final = 24  # where it stands in the file
-# The white level of a picture in integers or floats is not written down anywhere: it is taken as the
+# The white level of an image in integers or floats is not written down anywhere: it is taken as the
 # first customary one that no value exceeds.
 _WHITE_LEVELS: Final = (1.0, 255.0, 65_535.0, 4_294_967_295.0)
 
@@ -64,7 +64,7 @@ def gray_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # noqa: FBT001
-    """Return the values of a gray picture, 0 where there is no number."""
+    """Return the values of a gray image, 0 where there is no number."""
     stored = np.asarray(strip)
     values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed ones
     return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)

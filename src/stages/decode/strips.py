@@ -1,4 +1,4 @@
-"""Large pictures a strip of rows and a band of color at a time: no second copy of the whole is ever held."""
+"""Large images a strip of rows and a band of color at a time: no second copy of the whole is ever held."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -34,7 +34,7 @@ def by_bands(
 ) -> Image.Image:
     """Return ``image``, which is closed, made RGB by ``as_rgb`` and then turned.
 
-    At most 7 bytes are held for each pixel: 4 of the picture as it comes or goes, and 3 of its bands.
+    At most 7 bytes are held for each pixel: 4 of the image as it comes or goes, and 3 of its bands.
     """
     width, height = image.size
     bands = [Image.new("L", (height, width) if turn in ON_ITS_SIDE else (width, height)) for _ in range(3)]
@@ -44,6 +44,6 @@ def by_bands(
             band.paste(
                 part if turn is None else part.transpose(turn), (start, 0) if turn in ON_ITS_SIDE else (0, start)
             )
-    vars(image).pop("_decoder", None)  # that of WebP and AVIF holds the picture too
+    vars(image).pop("_decoder", None)  # that of WebP and AVIF holds the image too
     image.close()
     return Image.merge("RGB", bands)

@@ -29,8 +29,8 @@ def answers(concurrency: Concurrency, metrics: Metrics, *asked: tuple[str, str])
     return asyncio.run(ask())
 
 
-def test_a_full_queue_refuses_pictures_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    """While as many wait as may, pictures are refused, with when to come again; probes and pages are not."""
+def test_a_full_queue_refuses_images_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """While as many wait as may, images are refused, with when to come again; probes and pages are not."""
     concurrency, metrics = Concurrency(1, 1), Metrics()
     asked = [("POST", "/image_recognition"), ("POST", "/image_recognition_batch"), ("GET", "/livez"), ("GET", "/")]
     asked += [("OPTIONS", "/image_recognition")]

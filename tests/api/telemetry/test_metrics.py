@@ -34,7 +34,7 @@ def figure(shown: Iterable[Sample], name: str, **labels: str) -> float:
 
 
 def recognize(client: httpx.Client, data: bytes = CAT, **options: str) -> httpx.Response:
-    """Return the answer to a picture file."""
+    """Return the answer to an image file."""
     return client.post("/image_recognition_file", files={"img": data}, data=options)
 
 
@@ -58,7 +58,7 @@ def test_an_answer_is_counted_and_timed(client: httpx.Client) -> None:
 
 
 def test_a_refusal_is_counted_by_its_reason(client: httpx.Client) -> None:
-    """A refused request, and a refused picture of a batch, count under the code of their error."""
+    """A refused request, and a refused image of a batch, count under the code of their error."""
     before = samples(client)
     assert recognize(client, b"%PDF-1.7").status_code == 415
     answer = client.post("/image_recognition_batch", json={"imgs": ["JVBERi0xLjc="]})

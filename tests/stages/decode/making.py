@@ -1,4 +1,4 @@
-"""Making and comparing pictures."""
+"""Making and comparing images."""
 
 import struct
 import zlib
@@ -37,9 +37,9 @@ GRAYS: Final[Pixels] = np.array([230, 20, 60, 100], np.uint8)
 
 def decoded(data: bytes, limits: DecodeLimits) -> Image.Image:
     """Decode at full size."""
-    picture = decode_image(data, limits)
-    assert (picture.width, picture.height) == picture.image.size
-    return picture.image
+    image = decode_image(data, limits)
+    assert (image.width, image.height) == image.raster.size
+    return image.raster
 
 
 SIGNATURES: Final = {
@@ -57,7 +57,7 @@ SIGNATURES: Final = {
 def as_stored(upright: Pixels, orientation: int) -> Pixels:
     """Return the rows of ``upright`` as a file with ``orientation`` stores them, as table 6 of EXIF 2.3 defines it.
 
-    The comments say where in the upright picture the first stored row and the first stored column are.
+    The comments say where in the upright image the first stored row and the first stored column are.
     """
     stored = {
         1: upright,  # top, left
@@ -73,15 +73,15 @@ def as_stored(upright: Pixels, orientation: int) -> Pixels:
 
 
 def in_mode(quadrants: Pixels, mode: str) -> Image.Image:
-    """Return a picture of mode ``mode`` with the color or gray of each quadrant number."""
+    """Return an image of mode ``mode`` with the color or gray of each quadrant number."""
     gray = GRAYS[quadrants]
     size = quadrants.shape[1], quadrants.shape[0]
     if mode in ("1", "L", "LA"):
         return Image.fromarray(gray).convert("L").point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode)
     if mode in ("P", "PA"):
-        picture = Image.frombytes("P", size, quadrants.tobytes())
-        picture.putpalette(COLORS.tobytes())
-        return picture.convert(mode)
+        image = Image.frombytes("P", size, quadrants.tobytes())
+        image.putpalette(COLORS.tobytes())
+        return image.convert(mode)
     if mode == "CMYK":
         inks = np.concatenate([255 - COLORS[quadrants], np.zeros((*quadrants.shape, 1), np.uint8)], axis=2)
         return Image.frombytes("CMYK", size, inks.tobytes())
@@ -90,7 +90,7 @@ def in_mode(quadrants: Pixels, mode: str) -> Image.Image:
 
 
 def expected_quadrants(mode: str) -> Pixels:
-    """Return the RGB pixels of the upright test picture after it was stored in ``mode``."""
+    """Return the RGB pixels of the upright test image after it was stored in ``mode``."""
     if mode == "1":
         gray = np.where(GRAYS > 127, 255, 0).astype(np.uint8)[QUADRANTS]
     elif mode in ("L", "LA", "I;16", "I", "F"):
@@ -100,32 +100,32 @@ def expected_quadrants(mode: str) -> Pixels:
     return np.repeat(gray[..., np.newaxis], 3, axis=2)
 
 
-def saved(picture: Image.Image, name: str, orientation: int = 1, **options: Any) -> bytes:
-    """Return ``picture`` as a file of format ``name``, with an EXIF block unless it is stored upright."""
+def saved(image: Image.Image, name: str, orientation: int = 1, **options: Any) -> bytes:
+    """Return ``image`` as a file of format ``name``, with an EXIF block unless it is stored upright."""
     if orientation != 1:
         exif = Image.Exif()
         exif[0x0112] = orientation
         options["exif"] = exif.tobytes()
     file = BytesIO()
-    picture.save(file, name, **{**OPTIONS.get(name, {}), **options})
+    image.save(file, name, **{**OPTIONS.get(name, {}), **options})
     return file.getvalue()
 
 
 def with_damaged_exif(name: str, damage: bytes) -> bytes:
-    """Return the upright test picture with an EXIF block that begins with ``damage``."""
-    picture = in_mode(QUADRANTS, "RGB")
+    """Return the upright test image with an EXIF block that begins with ``damage``."""
+    image = in_mode(QUADRANTS, "RGB")
     if name == "PNG":  # by hand: its chunks have check sums, and those are to be right
         rows = b"".join(b"\x00" + row.tobytes() for row in COLORS[QUADRANTS])
         return png(64, 32, 8, 2, chunk(b"eXIf", damage), rows)
     exif = Image.Exif()
     exif[0x010E] = "a description"
-    data = saved(picture, name, exif=exif.tobytes())
+    data = saved(image, name, exif=exif.tobytes())
     start = data.rindex(b"MM\x00*", 0, data.index(b"a description"))
     return data[:start] + damage + data[start + len(damage) :]
 
 
 def noise() -> Image.Image:
-    """Return a picture that no format can compress much."""
+    """Return an image that no format can compress much."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
 
 
@@ -135,7 +135,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int, color: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917
-    """Return a PNG file with any header, ``chunks`` before the picture, and filtered ``rows``."""
+    """Return a PNG file with any header, ``chunks`` before the image, and filtered ``rows``."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return SIGNATURES["PNG"] + header + chunks + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -156,7 +156,7 @@ def gray_row(data: bytes) -> list[int]:
 
 
 def outcome(data: bytes) -> Image.Image | None:
-    """Return the picture in ``data``, or None where it is refused as it should be."""
+    """Return the image in ``data``, or None where it is refused as it should be."""
     try:
         result = decoded(data, LIMITS)
     except (UnsupportedImage, BrokenImage, ImageTooLarge):
@@ -166,10 +166,10 @@ def outcome(data: bytes) -> Image.Image | None:
 
 
 def mean_difference(result: Image.Image, expected: Pixels) -> float:
-    """Return the mean absolute difference of two pictures of the same size."""
+    """Return the mean absolute difference of two images of the same size."""
     return float(np.abs(np.asarray(result).astype(np.int16) - expected).mean())
 
 
 def greatest_difference(result: Image.Image, expected: Pixels) -> int:
-    """Return the greatest absolute difference of two pictures of the same size."""
+    """Return the greatest absolute difference of two images of the same size."""
     return int(np.abs(np.asarray(result).astype(np.int16) - expected).max())

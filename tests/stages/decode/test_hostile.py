@@ -30,15 +30,15 @@ HARMLESS = {
 }
 
 
-def saved(picture: Image.Image, name: str, **options: Any) -> bytes:
-    """Return ``picture`` as a file of the format ``name``."""
+def saved(image: Image.Image, name: str, **options: Any) -> bytes:
+    """Return ``image`` as a file of the format ``name``."""
     file = BytesIO()
-    picture.save(file, name, **options)
+    image.save(file, name, **options)
     return file.getvalue()
 
 
 def shades(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Return a picture with soft shades."""
+    """Return an image with soft shades."""
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
 
@@ -89,18 +89,18 @@ def test_a_hostile_file_costs_little(name: str) -> None:
     ids=lambda data: f"{data[:4]!r}-{len(data)}",
 )
 def test_an_honest_file_is_decoded(data: bytes) -> None:
-    """Progressive pictures, large profiles and texts, animations, many strips, run-length codes: all are decoded."""
-    picture = decode_image(data, LIMITS)
-    assert picture.image.size == (picture.width, picture.height)
+    """Progressive images, large profiles and texts, animations, many strips, run-length codes: all are decoded."""
+    image = decode_image(data, LIMITS)
+    assert image.raster.size == (image.width, image.height)
 
 
 def test_run_length_codes_of_a_bmp() -> None:
     """The runs of a small BMP become the pixels that they stand for, the last row first."""
-    picture = decode_image(bmp(4, 2, b"\x04\x07\0\0\x02\x01\x02\x02\0\1"), LIMITS).image
-    assert np.asarray(picture)[..., 0].tolist() == [[1, 1, 2, 2], [7, 7, 7, 7]]
+    image = decode_image(bmp(4, 2, b"\x04\x07\0\0\x02\x01\x02\x02\0\1"), LIMITS).raster
+    assert np.asarray(image)[..., 0].tolist() == [[1, 1, 2, 2], [7, 7, 7, 7]]
 
 
-# Large pictures
+# Large images
 
 
 @pytest.mark.parametrize(
@@ -119,21 +119,21 @@ def test_run_length_codes_of_a_bmp() -> None:
     ],
 )
 def test_64_megapixels_are_decoded_within_bounds(name: str, mode: str, options: dict[str, Any]) -> None:
-    """The largest picture of every common format and mode takes no more than 500 MB, on its side too."""
+    """The largest image of every common format and mode takes no more than 500 MB, on its side too."""
     if name in {"JPEG", "PNG"}:
         exif = Image.Exif()
         exif[0x0112] = 6
         options |= {"exif": exif}
     data = saved(Image.new(mode, (8_200, 7_800)), name, **options)
-    picture = None
+    image = None
 
     def decode() -> None:
-        nonlocal picture
-        picture = decode_image(data, LIMITS)
+        nonlocal image
+        image = decode_image(data, LIMITS)
 
     cost = cost_of(decode)
-    assert picture is not None
-    assert (picture.width, picture.height) == ((7_800, 8_200) if "exif" in options else (8_200, 7_800))
+    assert image is not None
+    assert (image.width, image.height) == ((7_800, 8_200) if "exif" in options else (8_200, 7_800))
     assert cost.seconds < 2
     assert cost.bytes < 500_000_000
 
@@ -152,9 +152,9 @@ def test_some_decoders_hold_more_and_get_fewer_pixels(name: str) -> None:
 
 
 def test_a_large_progressive_jpeg_is_decoded_where_less_is_enough() -> None:
-    """All coefficients of 64 megapixels fit into memory beside a reduced picture, but not beside a whole one."""
+    """All coefficients of 64 megapixels fit into memory beside a reduced image, but not beside a whole one."""
     data = jpeg(8_000, 8_000, progressive=True, subsampling=0)
-    assert decode_image(data, LIMITS, Enough(512, 1024)).image.size == (2_000, 2_000)
+    assert decode_image(data, LIMITS, Enough(512, 1024)).raster.size == (2_000, 2_000)
     with pytest.raises(ImageTooLarge, match="baseline JPEG"):
         decode_image(data, LIMITS)
 
@@ -165,8 +165,8 @@ def test_a_large_progressive_jpeg_is_decoded_where_less_is_enough() -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("size", [(64, 48), (333, 777), (2000, 1000)])
-def test_the_size_of_a_coded_picture_is_read(mode: str, frames: int, size: tuple[int, int]) -> None:
-    """The sequence header of every coded picture says how large it is, in a still picture and in a film."""
+def test_the_size_of_a_coded_image_is_read(mode: str, frames: int, size: tuple[int, int]) -> None:
+    """The sequence header of every coded image says how large it is, in a still image and in a film."""
     more = {"save_all": True, "append_images": [Image.new(mode, size)] * (frames - 1)} if frames > 1 else {}
     data = saved(Image.new(mode, size), "AVIF", speed=10, **more)
     starts = [start for kind, box in avif.boxes(memoryview(data)) for start in avif._pieces(kind, box)]
@@ -176,7 +176,7 @@ def test_the_size_of_a_coded_picture_is_read(mode: str, frames: int, size: tuple
 
 def test_a_sequence_header_with_timing_is_read() -> None:
     """Timing, decoder model and operating points before the size are skipped bit by bit."""
-    bits = "000" + "0" + "0"  # profile, moving picture, full header
+    bits = "000" + "0" + "0"  # profile, moving image, full header
     bits += "1" + f"{1:032b}{30:032b}" + "1" + "00101" + "1" + f"{9:05b}" + f"{1:032b}{9:05b}{9:05b}"
     bits += "1" + f"{1:05b}"  # display delays; two operating points
     bits += f"{0:012b}{9:05b}1" + "1" + f"{5:010b}{6:010b}0" + "1" + "0011"

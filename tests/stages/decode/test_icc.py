@@ -78,7 +78,7 @@ def saved(image: Image.Image, name: str, **options: Any) -> bytes:
 def shown(data: bytes, enough: Enough | None = None) -> npt.NDArray[np.int16]:
     """Decode ``data`` and return its pixels in sRGB."""
     picture = decode_image(data, LIMITS, enough)
-    return np.asarray(picture.srgb(picture.image)).astype(np.int16)
+    return np.asarray(picture.srgb(picture.raster)).astype(np.int16)
 
 
 # Converted
@@ -124,9 +124,9 @@ def test_a_reduced_and_turned_picture_is_converted() -> None:
     exif[0x0112] = 6
     data = saved(in_space(photo(900), P3), "JPEG", quality=95, icc_profile=P3_PROFILE, exif=exif)
     picture = decode_image(data, LIMITS, Enough(300, 300))
-    assert picture.image.size == (300, 450)
+    assert picture.raster.size == (300, 450)
     expected = Image.fromarray(photo(900)).transpose(Image.Transpose.ROTATE_270).reduce(2)
-    assert np.abs(np.asarray(picture.srgb(picture.image)).astype(int) - np.asarray(expected)).mean() < 2.5
+    assert np.abs(np.asarray(picture.srgb(picture.raster)).astype(int) - np.asarray(expected)).mean() < 2.5
 
 
 def test_threads_may_share_a_conversion() -> None:
@@ -169,8 +169,8 @@ def test_pictures_in_srgb_stay_bit_for_bit() -> None:
     for profile in profiles:
         picture = decode_image(saved(Image.fromarray(photo()), "PNG", icc_profile=profile), LIMITS)
         assert picture.conversion is None
-        assert picture.srgb(picture.image) is picture.image
-        assert np.array_equal(np.asarray(picture.image), photo())
+        assert picture.srgb(picture.raster) is picture.raster
+        assert np.array_equal(np.asarray(picture.raster), photo())
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16", "CMYK"])

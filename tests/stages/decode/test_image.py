@@ -1,4 +1,4 @@
-"""Every accepted format and mode comes out as the same upright RGB picture."""
+"""Every accepted format and mode comes out as the same upright RGB image."""
 
 import base64
 import re
@@ -64,10 +64,10 @@ def case_table() -> list[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize(("name", "mode", "orientation"), case_table())
-def test_every_format_mode_and_orientation_gives_the_same_picture(name: str, mode: str, orientation: int) -> None:
-    """A picture stored in any mode and turned any way comes out upright, in RGB, with its own colors."""
-    picture = in_mode(as_stored(QUADRANTS, orientation), mode)
-    result = decoded(saved(picture, name, orientation), LIMITS)
+def test_every_format_mode_and_orientation_gives_the_same_image(name: str, mode: str, orientation: int) -> None:
+    """An image stored in any mode and turned any way comes out upright, in RGB, with its own colors."""
+    image = in_mode(as_stored(QUADRANTS, orientation), mode)
+    result = decoded(saved(image, name, orientation), LIMITS)
     expected = expected_quadrants(mode)
     assert (result.mode, result.size) == ("RGB", (64, 32))
     assert mean_difference(result, expected) < 4
@@ -76,25 +76,25 @@ def test_every_format_mode_and_orientation_gives_the_same_picture(name: str, mod
 
 
 def test_the_orientations_are_told_apart() -> None:
-    """The test picture differs between all eight orientations, so that no wrong turn can pass for a right one."""
+    """The test image differs between all eight orientations, so that no wrong turn can pass for a right one."""
     for mode in ("1", "L", "RGB"):
         turned = [in_mode(as_stored(QUADRANTS, orientation), mode) for orientation in range(1, 9)]
-        assert len({(picture.size, picture.tobytes()) for picture in turned}) == 8
+        assert len({(image.size, image.tobytes()) for image in turned}) == 8
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
 def test_orientation_out_of_range_counts_as_upright(orientation: int) -> None:
-    """An orientation number that EXIF does not define leaves the picture as it is stored."""
+    """An orientation number that EXIF does not define leaves the image as it is stored."""
     result = decoded(saved(in_mode(QUADRANTS, "RGB"), "PNG", orientation), LIMITS)
     assert greatest_difference(result, COLORS[QUADRANTS]) == 0
 
 
-# Several pictures in one file
+# Several images in one file
 
 
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in ("JPEG", "BMP")])
 def test_only_the_first_frame_counts(name: str) -> None:
-    """Of an animation or a file of several pages the first picture is decoded."""
+    """Of an animation or a file of several pages the first image is decoded."""
     first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, name, save_all=True, append_images=[second])
     with Image.open(BytesIO(data)) as written:
@@ -102,7 +102,7 @@ def test_only_the_first_frame_counts(name: str) -> None:
     assert mean_difference(decoded(data, LIMITS), np.full((16, 32, 3), (255, 0, 0), np.uint8)) < 4
 
 
-def test_multi_picture_jpeg_counts_as_jpeg() -> None:
+def test_multi_image_jpeg_counts_as_jpeg() -> None:
     """An MPO file, as cameras with two lenses write it, is decoded as its first JPEG."""
     first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, "MPO", save_all=True, append_images=[second])
@@ -138,7 +138,7 @@ def test_signature_followed_by_garbage_is_broken(name: str) -> None:
 @each_format
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Metadata Warning", "ignore:Truncated File Read")
 def test_damaged_bytes_never_raise_anything_else(name: str) -> None:
-    """A file with overwritten bytes gives a picture or one of the three refusals, and never another exception."""
+    """A file with overwritten bytes gives an image or one of the three refusals, and never another exception."""
     rng = np.random.default_rng(1)
     intact = np.frombuffer(saved(noise(), name, 6), np.uint8)
     for _ in range(40):
@@ -155,25 +155,25 @@ def test_the_reason_of_a_refusal_reads_well() -> None:
     assert not re.search(r"\b(\w+) \1\b", caught.value.message)
 
 
-# Not TIFF, whose file is itself an EXIF block, nor AVIF, whose library refuses the file: there is no picture then.
+# Not TIFF, whose file is itself an EXIF block, nor AVIF, whose library refuses the file: there is no image then.
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in (*WITHOUT_EXIF, "TIFF", "AVIF")])
 @pytest.mark.parametrize(
     "damage", [b"XX\xff\xff\xff\xff\xff\xff", b"II*\x00\xff\xff\xff\xff", b"II*\x00\x00\x00\x00\x00"]
 )
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # the damage at hand: in service it is only logged
-def test_damaged_exif_does_not_cost_the_picture(name: str, damage: bytes) -> None:
-    """A picture whose EXIF block is unreadable is decoded all the same."""
+def test_damaged_exif_does_not_cost_the_image(name: str, damage: bytes) -> None:
+    """An image whose EXIF block is unreadable is decoded all the same."""
     data = with_damaged_exif(name, damage)
     assert mean_difference(decoded(data, LIMITS), COLORS[QUADRANTS]) < 4
 
 
-# Collections of pictures beside the checkout
+# Collections of images beside the checkout
 
 
 @needs_shared
 @pytest.mark.parametrize("path", sorted((SHARED / "broken").rglob("*.*")), ids=lambda path: path.name)
 def test_broken_collection(path: Path) -> None:
-    """Every file of the collections of damaged pictures is decoded or refused within 2 seconds."""
+    """Every file of the collections of damaged images is decoded or refused within 2 seconds."""
     start = time.perf_counter()
     outcome(path.read_bytes())
     assert time.perf_counter() - start < 2

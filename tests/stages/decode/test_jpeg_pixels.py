@@ -39,7 +39,7 @@ def photo(number: int = 0, width: int = 320, mode: str = "RGB", **options: Any) 
 
 def pixels(data: bytes, enough: Enough | None = None) -> np.ndarray[Any, Any]:
     """Decode ``data``."""
-    return np.asarray(decode_image(data, LIMITS, enough).image)
+    return np.asarray(decode_image(data, LIMITS, enough).raster)
 
 
 def scan_of(data: bytes) -> int:
@@ -64,8 +64,8 @@ def test_good_photos_have_the_pixels_that_pillow_finds(mode: str, ways: dict[str
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_the_smallest_pictures_are_decoded_whole(mode: str) -> None:
-    """Sizes at which a part of the picture has as many pixels as the whole do not confuse the decoder."""
+def test_the_smallest_images_are_decoded_whole(mode: str) -> None:
+    """Sizes at which a part of the image has as many pixels as the whole do not confuse the decoder."""
     rng = np.random.default_rng(0)
     for width, height in product(range(1, 10), repeat=2):
         file = BytesIO()

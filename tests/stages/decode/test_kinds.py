@@ -20,7 +20,7 @@ LIMITS: Final = DecodeLimits()
         b"\xff\xd8",
         b"\x89PNG",
         bytes(100),
-        b"A picture of a cat.",
+        b"An image of a cat.",
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
         b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
         b"<svg/>",
@@ -91,9 +91,9 @@ def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch
         (b"PK\3\4\x14\0", "an archive"),
     ],
 )
-def test_what_is_no_accepted_picture_is_named(data: bytes, name: str) -> None:
-    """People send videos, raw pictures, documents and pages: they read what it is, and what to send instead."""
-    with pytest.raises(UnsupportedImage, match=f"The picture is {name}.*: send") as caught:
+def test_what_is_no_accepted_image_is_named(data: bytes, name: str) -> None:
+    """People send videos, raw images, documents and pages: they read what it is, and what to send instead."""
+    with pytest.raises(UnsupportedImage, match=f"The image is {name}.*: send") as caught:
         decode_image(data, LIMITS)
     assert len(caught.value.message) < 200
 
@@ -108,7 +108,7 @@ def test_other_kinds_of_bmp_are_named(bits: int, compression: int, name: str) ->
         decode_image(bmp(4, 4, bytes(64), bits, compression), LIMITS)
 
 
-def test_a_still_picture_that_is_cut_off_is_no_film() -> None:
+def test_a_still_image_that_is_cut_off_is_no_film() -> None:
     """A HEIC file without all of its boxes is damaged."""
     with pytest.raises((BrokenImage, UnsupportedImage)) as caught:
         decode_image(struct.pack(">I", 24) + b"ftypheic" + bytes(40), LIMITS)

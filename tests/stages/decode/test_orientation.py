@@ -1,4 +1,4 @@
-"""What turns a picture upright: EXIF, and nothing else."""
+"""What turns an image upright: EXIF, and nothing else."""
 
 from io import BytesIO
 
@@ -14,9 +14,9 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orien
 @pytest.mark.parametrize("orientation", [None, 1, 3])
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in {"GIF", "BMP", "HEIF"}])
 def test_an_orientation_in_xmp_does_not_count(name: str, orientation: int | None) -> None:
-    """As in browsers a picture is turned by its EXIF orientation, and by none that its XMP alone names."""
-    picture = Image.new("RGB", (32, 16), "white")
-    picture.paste("black", (0, 0, 16, 16))
+    """As in browsers an image is turned by its EXIF orientation, and by none that its XMP alone names."""
+    image = Image.new("RGB", (32, 16), "white")
+    image.paste("black", (0, 0, 16, 16))
     options: dict[str, object] = {"xmp": XMP}
     if name == "PNG":
         info = PngImagePlugin.PngInfo()
@@ -31,8 +31,8 @@ def test_an_orientation_in_xmp_does_not_count(name: str, orientation: int | None
     if name == "TIFF" and orientation is not None:
         options = {"tiffinfo": {700: XMP, 0x0112: orientation}}
     file = BytesIO()
-    picture.save(file, name, **options)
-    result = decode_image(file.getvalue(), DecodeLimits()).image
+    image.save(file, name, **options)
+    result = decode_image(file.getvalue(), DecodeLimits()).raster
     assert b"tiff:Orientation" in file.getvalue()
     assert result.size == (32, 16)
     assert (result.convert("L").getpixel((4, 8)) > 128) == (orientation == 3)  # type: ignore[operator] # of one band

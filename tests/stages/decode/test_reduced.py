@@ -42,7 +42,7 @@ def test_no_side_becomes_less_than_is_enough(size: tuple[int, int], enough: Enou
     """The file is decoded at the least size that is enough, and what it says of its own size stays."""
     picture = decode_image(_file(*size), LIMITS, enough)
     assert (picture.width, picture.height) == size
-    assert picture.image.size == expected
+    assert picture.raster.size == expected
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -50,10 +50,10 @@ def test_a_reduced_picture_is_turned_upright(orientation: int) -> None:
     """Size and pixels are those of the upright picture in every orientation."""
     data = _file(1200, 800, orientation=orientation)
     whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
-    assert (half.width, half.height) == (whole.width, whole.height) == whole.image.size
-    assert half.image.size == (whole.width // 2, whole.height // 2)
-    shrunk = np.asarray(whole.image.reduce(2)).astype(int)
-    assert np.abs(np.asarray(half.image) - shrunk).mean() < 2
+    assert (half.width, half.height) == (whole.width, whole.height) == whole.raster.size
+    assert half.raster.size == (whole.width // 2, whole.height // 2)
+    shrunk = np.asarray(whole.raster.reduce(2)).astype(int)
+    assert np.abs(np.asarray(half.raster) - shrunk).mean() < 2
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
@@ -61,15 +61,15 @@ def test_every_mode_can_be_reduced(mode: str) -> None:
     """Gray and CMYK files are reduced as well, and become RGB."""
     data = _file(1200, 800, mode=mode)
     whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
-    assert (half.image.mode, half.image.size) == ("RGB", (600, 400))
-    assert np.abs(np.asarray(half.image).astype(int) - np.asarray(whole.image.reduce(2))).mean() < 2
+    assert (half.raster.mode, half.raster.size) == ("RGB", (600, 400))
+    assert np.abs(np.asarray(half.raster).astype(int) - np.asarray(whole.raster.reduce(2))).mean() < 2
 
 
 @pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF"])
 def test_other_formats_are_decoded_whole(name: str) -> None:
     """Only JPEG can be decoded in part."""
     picture = decode_image(_file(1200, 800, name), LIMITS, Enough(100, 100))
-    assert picture.image.size == (picture.width, picture.height) == (1200, 800)
+    assert picture.raster.size == (picture.width, picture.height) == (1200, 800)
 
 
 def test_a_damaged_file_is_refused_at_any_size() -> None:

@@ -35,7 +35,7 @@ def test_big_endian_16_bit_tiff() -> None:
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
 def test_16_bit_gray_is_scaled_by_its_full_range(name: str) -> None:
-    """White in 16 bits is 65535 even when the picture has nothing brighter than a dark gray."""
+    """White in 16 bits is 65535 even when the image has nothing brighter than a dark gray."""
     data = saved(Image.fromarray(np.array([[0, 257, 2570, 25_700]], np.uint16)), name)
     assert gray_row(data) == [0, 1, 10, 100]
 
@@ -101,9 +101,9 @@ def test_every_shade_and_opacity_is_laid_on_white(name: str, mode: str) -> None:
     opacity, shade = np.indices((256, 256))
     expected = np.rint((shade * opacity + 255 * (255 - opacity)) / 255).astype(np.uint8)
     bands = [shade] * (len(mode) - 1) + [opacity]
-    picture = Image.merge(mode, [Image.fromarray(band.astype(np.uint8)) for band in bands])
+    image = Image.merge(mode, [Image.fromarray(band.astype(np.uint8)) for band in bands])
     options = {"lossless": True, "exact": True} if name == "WEBP" else {}
-    result = decoded(saved(picture, name, **options), LIMITS)
+    result = decoded(saved(image, name, **options), LIMITS)
     assert greatest_difference(result, np.repeat(expected[..., np.newaxis], 3, axis=2)) == 0
 
 
@@ -116,17 +116,17 @@ def test_lossy_transparency_is_laid_on_white(name: str) -> None:
 
 def test_palette_with_opacities_in_png() -> None:
     """Every palette entry of a PNG has its own opacity."""
-    picture = in_mode(QUADRANTS, "P")
-    result = decoded(saved(picture, "PNG", transparency=bytes([0, 128, 255, 255])), LIMITS)
+    image = in_mode(QUADRANTS, "P")
+    result = decoded(saved(image, "PNG", transparency=bytes([0, 128, 255, 255])), LIMITS)
     expected = np.array([(255, 255, 255), (142, 227, 157), (40, 60, 210), (240, 240, 120)], np.uint8)[QUADRANTS]
     assert greatest_difference(result, expected) == 0
 
 
 def test_palette_with_alpha_in_tiff() -> None:
     """A TIFF with a palette and an alpha channel (mode PA) is laid on white."""
-    picture = in_mode(QUADRANTS, "PA")
-    picture.putalpha(128)
-    result = decoded(saved(picture, "TIFF"), LIMITS)
+    image = in_mode(QUADRANTS, "PA")
+    image.putalpha(128)
+    result = decoded(saved(image, "TIFF"), LIMITS)
     assert result.getpixel((0, 0)) == (237, 142, 142)
     assert result.getpixel((63, 0)) == (142, 227, 157)
 

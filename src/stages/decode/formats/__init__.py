@@ -1,8 +1,8 @@
-"""What a picture file says of itself, read before a decoder sees it: files that are built to be slow are refused.
+"""What an image file says of itself, read before a decoder sees it: files that are built to be slow are refused.
 
 The decoders bound neither the time nor the memory that a small file may cost. Each module here walks the container of
 its format, over a bounded number of its pieces, and raises ValueError with the reason where the pieces are far more
-than any encoder writes. Such a walk costs an ordinary picture microseconds; a process of its own for decoding, with
+than any encoder writes. Such a walk costs an ordinary image microseconds; a process of its own for decoding, with
 limits of the operating system, would cost more than the decoding, and could not tell what is wrong with the file.
 """
 

@@ -1,6 +1,6 @@
-"""AVIF: how large the coded pictures really are, whatever the file announces.
+"""AVIF: how large the coded images really are, whatever the file announces.
 
-libavif decodes an AV1 picture of another size than the announced one, up to 268 megapixels, and then scales it; it
+libavif decodes an AV1 image of another size than the announced one, up to 268 megapixels, and then scales it; it
 decodes any number of tiles.
 """
 
@@ -21,7 +21,7 @@ _SEQUENCE_HEADER: Final = 1
 _SEQUENCE_BYTES: Final = 256  # more than it can have
 _FIRST_BYTES: Final = 4_096  # of a stream, enough for its sequence header
 _FIRST_LEVEL_WITH_TIER: Final = 8
-# The picture, its opacity, a gain map and thumbnails.
+# The image, its opacity, a gain map and thumbnails.
 _MOST_CODED: Final = 3.5
 _SPARE_PIXELS: Final = 2_000_000
 # Two planes of 16 bits for chroma, one each for luma and opacity, and the frame before Pillow copies it.
@@ -46,7 +46,7 @@ def scan(data: bytes) -> Scan:
                 raise ValueError(f"it has more than {_MOST_ITEMS} items")
             coded += _coded_pixels(data[start : start + _FIRST_BYTES])
     if coded > _MOST_CODED * announced + _SPARE_PIXELS:
-        raise ValueError("its coded pictures are larger than it announces")
+        raise ValueError("its coded images are larger than it announces")
     return Scan(data, _HELD, colors=colors(data))
 
 
@@ -138,7 +138,7 @@ class _Bits:
 
     def largest_frame(self) -> int:
         """Return the pixels of the largest frame."""
-        self._take(4)  # profile, still picture
+        self._take(4)  # profile, still image
         if self._take(1):  # reduced header
             self._take(5)  # level
         else:

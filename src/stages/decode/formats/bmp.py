@@ -1,4 +1,4 @@
-"""BMP: how large a run-length coded picture is, and which kinds are not decoded."""
+"""BMP: how large a run-length coded image is, and which kinds are not decoded."""
 
 import struct
 from typing import Final
@@ -20,10 +20,10 @@ _MOST_BYTES: Final = 2 * _MOST_PIXELS + 4_096
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, of which the decoder holds no more than the picture.
+    """Return ``data``, of which the decoder holds no more than the image.
 
     Raises:
-        ValueError: The picture is run-length coded and has more than two megapixels.
+        ValueError: The image is run-length coded and has more than two megapixels.
         UnsupportedImage: It is a file of another format inside, or has samples of 2 or 64 bits.
     """
     if len(data) < _HEADER + _FIELDS.size:

@@ -1,4 +1,4 @@
-"""GIF: the blocks before the first picture, and where on the canvas it lies."""
+"""GIF: the blocks before the first image, and where on the canvas it lies."""
 
 import re
 import struct
@@ -12,20 +12,20 @@ _FLAGS: Final = 10  # where they stand in the file
 _HEADER_BYTES: Final = 13
 _BLOCK: Final = re.compile(rb"[!,;]")
 _EXTENSION: Final = b"!"
-_PICTURE: Final = b","
-_AREA: Final = struct.Struct("<HHHH")  # of a picture: left, top, width, height
+_IMAGE: Final = b","
+_AREA: Final = struct.Struct("<HHHH")  # of an image: left, top, width, height
 _CANVAS: Final = struct.Struct("<HH")  # width, height
 _CANVAS_AT: Final = 6
-_HELD: Final = 4.0  # the canvas beside the picture
+_HELD: Final = 4.0  # the canvas beside the image
 _MOST_JUNK: Final = 65_536  # bytes between two blocks; Pillow skips them one by one
 _MOST_BLOCKS: Final = 100_000  # of up to 255 bytes: comments and metadata of up to 25 MB
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, or its first picture alone where that does not cover the canvas.
+    """Return ``data``, or its first image alone where that does not cover the canvas.
 
     Raises:
-        ValueError: There are more blocks, or more junk, before the first picture than any encoder writes.
+        ValueError: There are more blocks, or more junk, before the first image than any encoder writes.
     """
     flags = data[_FLAGS] if len(data) > _FLAGS else 0
     position = _HEADER_BYTES + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
@@ -37,16 +37,16 @@ def scan(data: bytes) -> Scan:
             continue
         match = _BLOCK.search(data, position, position + _MOST_JUNK)
         if match is None:
-            raise ValueError("there is no picture where one must be")
+            raise ValueError("there is no image where one must be")
         if match[0] != _EXTENSION:
-            return _first_picture(data, match.start())
+            return _first_image(data, match.start())
         position, extension = match.end() + 1, True
-    raise ValueError(f"it has more than {_MOST_BLOCKS} blocks before its picture")
+    raise ValueError(f"it has more than {_MOST_BLOCKS} blocks before its image")
 
 
-def _first_picture(data: bytes, at: int) -> Scan:
-    """Return ``data``, with a canvas no larger than its first picture, which begins ``at``."""
-    if data[at : at + 1] != _PICTURE or len(data) < at + 1 + _AREA.size:
+def _first_image(data: bytes, at: int) -> Scan:
+    """Return ``data``, with a canvas no larger than its first image, which begins ``at``."""
+    if data[at : at + 1] != _IMAGE or len(data) < at + 1 + _AREA.size:
         return Scan(data)
     left, top, width, height = _AREA.unpack_from(data, at + 1)
     across, down = _CANVAS.unpack_from(data, _CANVAS_AT)

@@ -1,4 +1,4 @@
-"""HEIF: a still picture, or a film."""
+"""HEIF: a still image, or a film."""
 
 import re
 from typing import Final
@@ -9,7 +9,7 @@ from src.stages.decode.formats.scan import Scan, unsupported
 __all__ = ["scan"]
 
 _FILM: Final = re.compile(rb".{4}ftyp(?:hev[cxms]|msf1)", re.DOTALL)
-_STILL: Final = b"meta"  # the box that tells where the pictures are
+_STILL: Final = b"meta"  # the box that tells where the images are
 _HELD: Final = 5.0  # planes and the frame; libheif refuses what is larger than announced, and more than 1,000 parts
 
 
@@ -18,8 +18,8 @@ def scan(data: bytes) -> Scan:
 
     Raises:
         ValueError: There are more boxes than any encoder writes.
-        UnsupportedImage: There is a film in the file and no still picture.
+        UnsupportedImage: There is a film in the file and no still image.
     """
     if _FILM.match(data) and _STILL not in data:
-        raise unsupported("a video (an HEVC film in an ISO container)", "a still picture of it")
+        raise unsupported("a video (an HEVC film in an ISO container)", "a still image of it")
     return Scan(data, _HELD, colors=colors(data))

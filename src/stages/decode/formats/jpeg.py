@@ -39,7 +39,7 @@ _MOST_TABLES: Final = 64  # segments of quantization tables
 _MOST_EXIF: Final = 16  # segments of EXIF, which Pillow joins
 # A scan of several touches every pixel again: 64 megapixels 20 times take 0.7 s. Encoders make 10 scans.
 _MOST_SCANNED: Final = 20 * 64_000_000
-_LEAST_SCANNED: Final = 2_500_000  # a scan of a small picture has its costs too
+_LEAST_SCANNED: Final = 2_500_000  # a scan of a small image has its costs too
 _BYTES_PER_COEFFICIENT: Final = 2
 
 
@@ -59,7 +59,7 @@ def scan(data: bytes) -> Scan:
         _, marker, length = _SEGMENT.unpack_from(data, position)
         if marker == _SCAN:
             whole = b"".join((*kept, data[begins:])) if kept else data
-            lossless = data[frame + 1] == _LOSSLESS  # simplejpeg would write beyond a smaller picture
+            lossless = data[frame + 1] == _LOSSLESS  # simplejpeg would write beyond a smaller image
             return Scan(whole, _scans(data, frame, position), scalable=not lossless)
         if marker in _OTHER_CODINGS or (marker in _FRAMES and data[position + 4] != _BITS):
             raise _not_decoded(data, marker, position)

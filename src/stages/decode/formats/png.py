@@ -56,7 +56,7 @@ _MOST_METADATA: Final = 8_000_000  # bytes in all: profiles, texts, private data
 def scan(data: bytes) -> Scan:
     """Return ``data`` with its end, if only that was missing, or the first frame of an animation.
 
-    The decoder holds no more than the picture; but 8 bytes a pixel take it long. It takes no notice of the check sums
+    The decoder holds no more than the image; but 8 bytes a pixel take it long. It takes no notice of the check sums
     of the pixels, nor of a palette that comes too late.
 
     Raises:
@@ -128,7 +128,7 @@ def _as_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _first_frame(data: bytes, held: float) -> Scan:
-    """Return the first frame of an animation that the default picture is not part of, as a file of its own.
+    """Return the first frame of an animation that the default image is not part of, as a file of its own.
 
     Raises:
         ValueError: It has no pixels, or lies outside of the canvas.

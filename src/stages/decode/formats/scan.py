@@ -19,10 +19,10 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What the decoder is to be given: the file, mended or cut to its first picture.
+    """What the decoder is to be given: the file, mended or cut to its first image.
 
-    ``held`` is how many bytes per announced pixel the decoder holds beside the decoded picture. ``canvas`` is None
-    where the picture covers all of it. ``colors`` are its primaries and transfer, as H.273 numbers them, where the
+    ``held`` is how many bytes per announced pixel the decoder holds beside the decoded image. ``canvas`` is None
+    where the image covers all of it. ``colors`` are its primaries and transfer, as H.273 numbers them, where the
     container has them and they come before a profile. ``scalable`` says whether a JPEG file can be decoded at a part of
     its size.
     """
@@ -36,4 +36,4 @@ class Scan:
 
 def unsupported(kind: str, instead: str) -> UnsupportedImage:
     """Return the refusal of a file that is intact, but of a ``kind`` that is not decoded."""
-    return UnsupportedImage(f"The picture is {kind}, which is not supported: send {instead}.")
+    return UnsupportedImage(f"The image is {kind}, which is not supported: send {instead}.")

@@ -1,4 +1,4 @@
-"""TIFF: which of the pictures in a file counts, how it is stored, and what its strips or tiles cost."""
+"""TIFF: which of the images in a file counts, how it is stored, and what its strips or tiles cost."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -27,7 +27,7 @@ _JPEG: Final = (6, 7)
 _NEW_JPEG: Final = 7
 _TABLES: Final = 347
 _MOST_METADATA: Final = 16  # directories
-_MOST_PICTURES: Final = 64  # directories in which the full picture of a thumbnail is looked for
+_MOST_IMAGES: Final = 64  # directories in which the full image of a thumbnail is looked for
 _MOST_SCANNED: Final = 20 * 64_000_000  # as in a JPEG file
 _RGBA: Final = 4
 # How Pillow unpacks samples of the file's byte order, and those of libtiff, which are in the machine's.
@@ -37,23 +37,23 @@ _NATIVE: Final = {
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data`` so that it begins with its full picture; the decoder holds a strip or tile, or what it turns.
+    """Return ``data`` so that it begins with its full image; the decoder holds a strip or tile, or what it turns.
 
     Raises:
         ValueError: There are more entries, values, strips or tiles than any writer makes, or they overlap.
-        UnsupportedImage: The full picture is stored in a way that is not decoded, or there is only a thumbnail.
+        UnsupportedImage: The full image is stored in a way that is not decoded, or there is only a thumbnail.
     """
     file = File(data)
     if file.big and file.order == ">":  # Pillow takes it for another format
         raise unsupported("a big-endian BigTIFF file", "a TIFF file of less than 4 GB, or a little-endian one")
     first = file.first()
     if not (first.value(_WIDTH, 0) and first.value(_HEIGHT, 0)):
-        raise ValueError("it has no picture")
+        raise ValueError("it has no image")
     for _ in chain.from_iterable(first.others(tag, _MOST_METADATA) for tag in _METADATA):
         pass  # each is judged when it is read
-    full = _full_picture(first)
+    full = _full_image(first)
     if full is None:
-        raise unsupported("a TIFF file that holds a thumbnail only", "the full picture")
+        raise unsupported("a TIFF file that holds a thumbnail only", "the full image")
     tiff_kinds.check(full)
     return Scan(data if full.offset == first.offset else file.beginning_with(full), _largest_piece(full))
 
@@ -69,7 +69,7 @@ def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the JPEG streams of which the first picture consists, if it does, and the pixels that each may have.
+    """Yield the JPEG streams of which the first image consists, if it does, and the pixels that each may have.
 
     libtiff takes no notice of what libjpeg says about them.
     """
@@ -84,21 +84,21 @@ def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
             yield (tables[:-2] + piece[2:] if tables else piece), most
 
 
-def _full_picture(first: Directory) -> Directory | None:
-    """Return the first picture; but where that is a thumbnail, the largest one that is none."""
+def _full_image(first: Directory) -> Directory | None:
+    """Return the first image; but where that is a thumbnail, the largest one that is none."""
     if _is_full(first):
-        larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_PICTURES) if _is_full(other)]
+        larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_IMAGES) if _is_full(other)]
         return max((first, *larger), key=_pixels)
-    return max((other for other in _pictures(first) if _is_full(other)), key=_pixels, default=None)
+    return max((other for other in _images(first) if _is_full(other)), key=_pixels, default=None)
 
 
-def _pictures(first: Directory) -> Iterator[Directory]:
+def _images(first: Directory) -> Iterator[Directory]:
     """Yield all directories that follow ``first`` or belong to one that does, up to a number."""
     page, seen = first, set[int]()
-    while page.offset not in seen and len(seen) < _MOST_PICTURES:
+    while page.offset not in seen and len(seen) < _MOST_IMAGES:
         seen.add(page.offset)
         yield page
-        yield from page.others(_SUBDIRECTORIES, _MOST_PICTURES)
+        yield from page.others(_SUBDIRECTORIES, _MOST_IMAGES)
         if not page.following:
             return
         page = page.file.directory(page.following)

@@ -33,7 +33,7 @@ _COMPRESSIONS: Final = {
     34_712: "JPEG 2000",
     34_713: "Nikon's raw compression",
     34_887: "LERC",
-    34_892: "lossy JPEG of a raw picture",
+    34_892: "lossy JPEG of a raw image",
     34_926: "Zstandard",
     34_927: "WebP",
     34_933: "PNG",
@@ -63,10 +63,10 @@ _INSTEAD: Final = "a TIFF file of 8-bit RGB, or a PNG or JPEG file"
 
 
 def check(directory: Directory) -> None:
-    """Refuse a picture that Pillow and libtiff do not decode, or decode wrong, as a sweep over all kinds found.
+    """Refuse an image that Pillow and libtiff do not decode, or decode wrong, as a sweep over all kinds found.
 
     Raises:
-        ValueError: The entries that say how the picture is stored are missing or damaged.
+        ValueError: The entries that say how the image is stored are missing or damaged.
         UnsupportedImage: They are in order.
     """
     if not any(directory.values(tag) for tag in _OFFSETS):

@@ -19,10 +19,10 @@ def gif(  # noqa: PLR0913 - as many things are written in its header
     width: int, height: int, left: int, top: int, *, interlace: int = 0, transparent: int | None = None
 ) -> bytes:
     """Return a GIF of ``width`` x ``height`` pixels with one frame of 5 x 7 pixels in 35 reds; color 0 is no white."""
-    picture = Image.fromarray(SHADES).convert("P")
-    picture.putpalette(bytes(value for shade in range(256) for value in (5 * shade % 256, 20, 30)))
+    image = Image.fromarray(SHADES).convert("P")
+    image.putpalette(bytes(value for shade in range(256) for value in (5 * shade % 256, 20, 30)))
     file, options = BytesIO(), {} if transparent is None else {"transparency": transparent}
-    picture.save(file, "GIF", interlace=interlace, optimize=False, **options)
+    image.save(file, "GIF", interlace=interlace, optimize=False, **options)
     data = bytearray(file.getvalue())
     struct.pack_into("<HH", data, 6, width, height)
     struct.pack_into("<HH", data, data.index(b",", 13 + (3 << (data[10] & 7) + 1)) + 1, left, top)
@@ -33,20 +33,20 @@ def gif(  # noqa: PLR0913 - as many things are written in its header
 @pytest.mark.parametrize("transparent", [None, 3])
 @pytest.mark.parametrize(("left", "top"), [(0, 0), (2, 3), (6, 5)])
 def test_around_the_first_frame_there_is_nothing(left: int, top: int, transparent: int | None, interlace: int) -> None:
-    """Outside of the first frame a picture is transparent, so white, and not of the first color of the palette."""
+    """Outside of the first frame an image is transparent, so white, and not of the first color of the palette."""
     expected = np.full((12, 11, 3), 255)
     expected[top : top + 7, left : left + 5] = np.stack([5 * SHADES, 0 * SHADES + 20, 0 * SHADES + 30], axis=2)
     expected[top : top + 7, left : left + 5][transparent == SHADES] = 255
-    picture = decode_image(gif(11, 12, left, top, interlace=interlace, transparent=transparent), LIMITS)
-    assert (picture.width, picture.height) == (11, 12)
-    assert np.array_equal(np.asarray(picture.image), expected)
+    image = decode_image(gif(11, 12, left, top, interlace=interlace, transparent=transparent), LIMITS)
+    assert (image.width, image.height) == (11, 12)
+    assert np.array_equal(np.asarray(image.raster), expected)
 
 
 @pytest.mark.parametrize(("width", "height"), [(5, 7), (0, 0), (4, 7), (5, 3)])
 def test_a_frame_larger_than_the_canvas_is_shown_whole(width: int, height: int) -> None:
     """A canvas that is too small for the frame, or 0 as some writers leave it, does not cut it."""
-    picture = decode_image(gif(width, height, 0, 0), LIMITS)
-    assert np.array_equal(np.asarray(picture.image)[..., 0], 5 * SHADES)
+    image = decode_image(gif(width, height, 0, 0), LIMITS)
+    assert np.array_equal(np.asarray(image.raster)[..., 0], 5 * SHADES)
 
 
 def test_the_canvas_counts_for_the_limits() -> None:

@@ -81,7 +81,7 @@ def encoded(  # noqa: PLR0913 - a PNG file can be written in as many ways
 
 
 def expected(samples: Samples, color: int, bits: int, key: Samples | None) -> npt.NDArray[np.float64]:
-    """Return the picture on white, by the definition of the format."""
+    """Return the image on white, by the definition of the format."""
     values = samples.astype(float) / (2**bits - 1)
     opacity = np.ones((*samples.shape[:2], 1))
     if color == 3:
@@ -121,7 +121,7 @@ def test_every_kind_of_png_is_decoded_exactly(
         data = encoded(samples, color, bits, interlaced=interlaced, first=first, mixed=mixed, key=packed_key)
         _, _, rows, _ = pypng.Reader(bytes=data).read()
         assert np.array_equal(np.vstack(list(rows)).reshape(samples.shape), samples)  # the file is right
-        result = np.asarray(decode_image(data, LIMITS).image)
+        result = np.asarray(decode_image(data, LIMITS).raster)
         difference = np.abs(result - expected(samples, color, bits, key if transparent else None))
         assert difference.max() <= (1 if color in {3, 4, 6} or bits in {1, 2, 4} else 0.5)
 
@@ -212,7 +212,7 @@ def test_a_png_without_its_end_is_shown_where_all_pixels_are_there(missing: int)
     """What is cut off behind the last pixel is not missed, as in browsers: the end, and the last check sum."""
     samples = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint16)
     data = encoded(samples, 2, 8, interlaced=False, first=0, mixed=False, key=b"")
-    assert np.array_equal(np.asarray(decode_image(data[:-missing], LIMITS).image), samples)
+    assert np.array_equal(np.asarray(decode_image(data[:-missing], LIMITS).raster), samples)
 
 
 def test_a_png_that_is_cut_off_in_its_pixels_is_broken() -> None:
@@ -250,24 +250,24 @@ def _gray(width: int, height: int, shade: int | None) -> bytes:
     return zlib.compress((b"\0" + bytes([shade or 0]) * width) * height)
 
 
-def test_the_first_frame_of_an_animation_counts_and_not_its_default_picture() -> None:
-    """The picture that is shown where animations are not understood is not decoded, unless it is the first frame."""
+def test_the_first_frame_of_an_animation_counts_and_not_its_default_image() -> None:
+    """The image that is shown where animations are not understood is not decoded, unless it is the first frame."""
     for data in (
         animation((0, 0, 9, 8, 70), (0, 0, 9, 8, 200), default=5),
         animation((0, 0, 9, 8, 70), (1, 1, 2, 2, 9)),
     ):
-        assert decode_image(data, LIMITS).image.getextrema() == ((70, 70),) * 3
+        assert decode_image(data, LIMITS).raster.getextrema() == ((70, 70),) * 3
 
 
 def test_around_the_first_frame_of_an_animation_there_is_nothing() -> None:
     """A first frame that does not cover the canvas lies on white, where it belongs, with its transparent color."""
     key = chunk(b"tRNS", struct.pack(">H", 70))
     for before, shade in ((b"", 70), (key, 255)):
-        picture = decode_image(animation((2, 3, 4, 5, 70), default=5, before=before), LIMITS)
+        image = decode_image(animation((2, 3, 4, 5, 70), default=5, before=before), LIMITS)
         expected = np.full((8, 9), 255)
         expected[3:8, 2:6] = shade
-        assert (picture.width, picture.height) == (9, 8)
-        assert np.array_equal(np.asarray(picture.image)[..., 0], expected)
+        assert (image.width, image.height) == (9, 8)
+        assert np.array_equal(np.asarray(image.raster)[..., 0], expected)
 
 
 @pytest.mark.parametrize("frame", [(6, 3, 4, 5, 70), (0, 4, 9, 5, 70), (0, 0, 0, 8, 70), (2**31, 0, 9, 8, 70)])
@@ -278,7 +278,7 @@ def test_a_first_frame_outside_of_its_canvas_is_broken(frame: tuple[int, int, in
 
 
 def test_a_first_frame_without_pixels_is_broken() -> None:
-    """An animation whose only picture is its default one has no first frame."""
+    """An animation whose only image is its default one has no first frame."""
     data = animation((0, 0, 9, 8, 70), default=5)
     with pytest.raises(BrokenImage, match="no pixels"):
         decode_image(data[: data.index(b"fdAT") - 4] + IEND, LIMITS)
@@ -321,7 +321,7 @@ def test_black_pixels_are_pixels_but_missing_ones_are_not(
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_the_pixels_of_a_large_black_picture_are_counted_to_the_last(missing: int) -> None:
+def test_the_pixels_of_a_large_black_image_are_counted_to_the_last(missing: int) -> None:
     """Nine megabytes that were compressed to nine kilobytes are all there, or are refused."""
     body = bytes((1 + 3 * 2000) * 1500 - missing)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2000, 1500, 8, 2, 0, 0, 0))
@@ -330,7 +330,7 @@ def test_the_pixels_of_a_large_black_picture_are_counted_to_the_last(missing: in
         with pytest.raises(BrokenImage, match=r"end too early|truncated"):
             decode_image(data, LIMITS)
     else:
-        assert decode_image(data, LIMITS).image.getextrema() == ((0, 0), (0, 0), (0, 0))
+        assert decode_image(data, LIMITS).raster.getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
 @pytest.mark.skipif(not SUITE, reason="needs PngSuite in ../shared")
@@ -345,7 +345,7 @@ def test_png_suite_is_decoded_as_another_decoder_does(path: Path) -> None:
     width, height, rows, info = pypng.Reader(bytes=data).asRGBA()
     values = np.vstack([np.array(row) for row in rows]).reshape(height, width, 4) / (2 ** info["bitdepth"] - 1)
     on_white = (values[..., :3] * values[..., 3:] + 1 - values[..., 3:]) * 255
-    result = np.asarray(decode_image(data, LIMITS).image)
+    result = np.asarray(decode_image(data, LIMITS).raster)
     assert np.abs(result - on_white).max() <= (1 if info["bitdepth"] == 8 else 1.5)
 
 

@@ -1,4 +1,4 @@
-"""TIFF: every way to store samples is decoded as another decoder does, or refused by name; which picture counts."""
+"""TIFF: every way to store samples is decoded as another decoder does, or refused by name; which image counts."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ DEPTHS: Final = (*(f"u{bits}" for bits in (1, 2, 4, 8, 10, 12, 14, 16, 32)), "i8
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to store a picture in a TIFF file."""
+    """A way to store an image in a TIFF file."""
 
     samples: int
     depth: str
@@ -117,7 +117,7 @@ def encoded(kind: Kind) -> bytes | None:
 
 
 def expected(kind: Kind, stored: Samples) -> npt.NDArray[np.float64]:
-    """Return the picture on white, (40, 56, 3), of ``stored`` samples (40, 56, samples)."""
+    """Return the image on white, (40, 56, 3), of ``stored`` samples (40, 56, samples)."""
     values = stored.astype(np.float64)
     if not kind.depth.startswith("f"):  # signed integers get the white level of unsigned ones
         values = np.maximum(values, 0) / (2.0**kind.bits - 1)
@@ -160,12 +160,12 @@ def read_back(kind: Kind, data: bytes) -> Samples:
 def judged(kind: Kind, data: bytes) -> str:
     """Decode ``data``; return "equal" or "refused", or what is wrong."""
     try:
-        picture = np.asarray(decode_image(data, LIMITS).image).astype(np.float64)
+        image = np.asarray(decode_image(data, LIMITS).raster).astype(np.float64)
     except UnsupportedImage as exc:
         return "refused" if "TIFF file" in exc.message else exc.message
     except BrokenImage as exc:
         return exc.message
-    most = np.abs(picture - expected(kind, read_back(kind, data))).max()
+    most = np.abs(image - expected(kind, read_back(kind, data))).max()
     return "equal" if most <= TOLERANCE.get(kind.extra or kind.photometric, 1) else f"differs by {most:.0f}"
 
 
@@ -185,7 +185,7 @@ def test_every_kind_of_samples_is_decoded_right_or_refused_by_name(depth: str) -
 @pytest.mark.parametrize("compression", LOSSLESS)
 @pytest.mark.parametrize("depth", ["u8", "u16", "f32"])
 def test_bigtiff_is_decoded_as_tiff_is(depth: str, compression: str) -> None:
-    """The 64-bit form of the format holds the same pictures, but Pillow does not know it in big-endian order."""
+    """The 64-bit form of the format holds the same images, but Pillow does not know it in big-endian order."""
     for order, samples in product(ORDERS, (1, 3)):
         kind = Kind(samples, depth, photometrics(samples)[0][0], "contig", order, compression, big=True)
         data = encoded(kind)
@@ -213,14 +213,14 @@ def test_packed_samples(compression: int, bits: int, photometric: int, fill: int
     if photometric == 3:
         tags[320] = (3, (colors * 257).ravel().tolist())
     try:
-        picture = np.asarray(decode_image(tiff(tags, data, order=order), LIMITS).image)
+        image = np.asarray(decode_image(tiff(tags, data, order=order), LIMITS).raster)
     except UnsupportedImage as exc:
         assert fill == 2, exc.message  # noqa: PT017 - only these may be refused
         return
     shades = samples / (2**bits - 1) * 255
     wanted = colors.T[samples] if photometric == 3 else np.repeat(shades[..., np.newaxis], 3, axis=2)
     wanted = 255 - wanted if photometric == 0 else wanted
-    assert np.abs(picture - wanted).max() <= 1
+    assert np.abs(image - wanted).max() <= 1
 
 
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
@@ -229,7 +229,7 @@ def test_jpeg_in_tiff(subsampling: tuple[int, int]) -> None:
     stored = np.rint(pixels(Kind(3, "u8", "rgb"))).astype(np.uint8)
     file = io.BytesIO()
     tifffile.imwrite(file, stored, photometric="ycbcr", compression="jpeg", subsampling=subsampling, metadata=None)
-    result = np.asarray(decode_image(file.getvalue(), LIMITS).image).astype(int)
+    result = np.asarray(decode_image(file.getvalue(), LIMITS).raster).astype(int)
     assert np.abs(result - tifffile.imread(io.BytesIO(file.getvalue()))).max() <= 3
 
 
@@ -249,16 +249,16 @@ def test_damaged_jpeg_in_tiff_is_broken(tiled: bool) -> None:  # noqa: FBT001
             decode_image(damaged, LIMITS)
 
 
-# Which picture counts
+# Which image counts
 
 
 def pages(*written: tuple[tuple[int, int], dict[str, Any]]) -> bytes:
-    """Return a TIFF file with a picture of each size, the brighter the later it comes."""
+    """Return a TIFF file with an image of each size, the brighter the later it comes."""
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         for number, ((width, height), options) in enumerate(written):
-            picture = np.full((height, width, 3), 40 * number, np.uint8)
-            writer.write(picture, photometric="rgb", metadata=None, **options)
+            image = np.full((height, width, 3), 40 * number, np.uint8)
+            writer.write(image, photometric="rgb", metadata=None, **options)
     return file.getvalue()
 
 
@@ -277,11 +277,11 @@ THUMBNAIL: Final[dict[str, Any]] = {"subfiletype": 1}
         ([((30, 20), {"subifds": 2}), ((15, 10), THUMBNAIL), ((6, 4), THUMBNAIL)], 0),
     ],
 )
-def test_a_thumbnail_is_not_the_picture(written: list[tuple[tuple[int, int], dict[str, Any]]], counts: int) -> None:
-    """The first picture counts, but where it is a thumbnail the largest full one does, wherever the file has it."""
-    picture = decode_image(pages(*written), LIMITS)
-    assert (picture.width, picture.height) == written[counts][0]
-    assert picture.image.getpixel((0, 0)) == (40 * counts,) * 3
+def test_a_thumbnail_is_not_the_image(written: list[tuple[tuple[int, int], dict[str, Any]]], counts: int) -> None:
+    """The first image counts, but where it is a thumbnail the largest full one does, wherever the file has it."""
+    image = decode_image(pages(*written), LIMITS)
+    assert (image.width, image.height) == written[counts][0]
+    assert image.raster.getpixel((0, 0)) == (40 * counts,) * 3
 
 
 def test_a_thumbnail_alone_is_refused() -> None:
@@ -290,8 +290,8 @@ def test_a_thumbnail_alone_is_refused() -> None:
         decode_image(pages(((6, 4), THUMBNAIL)), LIMITS)
 
 
-def test_the_limits_are_those_of_the_picture_that_counts() -> None:
-    """A small thumbnail in front does not hide a picture that is too large."""
+def test_the_limits_are_those_of_the_image_that_counts() -> None:
+    """A small thumbnail in front does not hide an image that is too large."""
     data = pages(((6, 4), THUMBNAIL), ((300, 200), {}))
     with pytest.raises(ImageTooLarge, match="300 x 200"):
         decode_image(data, DecodeLimits(pixels=50_000))
@@ -324,7 +324,7 @@ def test_the_kind_is_named(kind: Kind, name: str) -> None:
 
 @pytest.mark.parametrize("tags", [{262: (3, [32_803])}, {262: (3, [34_892])}, {50_706: (1, [1, 4, 0, 0])}])
 def test_camera_raw_is_named(tags: Tags) -> None:
-    """Raw pictures of cameras are TIFF files inside; they are no damaged ones."""
+    """Raw images of cameras are TIFF files inside; they are no damaged ones."""
     raw: Tags = {256: (4, [4]), 257: (4, [4]), 258: (3, [16]), 262: (3, [1]), 273: (4, [8]), 279: (4, [32])}
     thumbnail: Tags = {254: (4, [1]), 256: (4, [2]), 257: (4, [2])}
     for data in (tiff(raw | tags, bytes(32)), _behind_thumbnail(thumbnail, raw | tags)):
@@ -343,7 +343,7 @@ def _behind_thumbnail(thumbnail: Tags, full: Tags) -> bytes:
 
 @pytest.mark.parametrize("tag", [256, 257, 273])
 def test_without_size_or_pixels_a_file_is_damaged(tag: int) -> None:
-    """A file that does not say how large its picture is, or where, is broken and not just of another kind."""
+    """A file that does not say how large its image is, or where, is broken and not just of another kind."""
     tags: Tags = {256: (4, [4]), 257: (4, [4]), 258: (3, [8]), 262: (3, [1]), 273: (4, [8]), 279: (4, [16])}
     assert decode_image(tiff(tags, bytes(16)), LIMITS).width == 4
     with pytest.raises(BrokenImage):

@@ -1,4 +1,4 @@
-"""A picture, and the part of it that the network sees."""
+"""An image, and the part of it that the network sees."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,34 +6,34 @@ from typing import TypeAlias
 
 from PIL import Image
 
-__all__ = ["Box", "Conversion", "Picture"]
+__all__ = ["Box", "Conversion", "DecodedImage"]
 
 Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
-"""What makes sRGB of a picture in the colors of its profile."""
+"""What makes sRGB of an image in the colors of its profile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An upright picture of ``width`` x ``height`` pixels.
+class DecodedImage:
+    """An upright image of ``width`` x ``height`` pixels.
 
-    ``image`` (RGB) shows it whole; of a large JPEG file it may have been decoded at half, a quarter or an eighth of
+    ``raster`` (RGB) shows it whole; of a large JPEG file it may have been decoded at half, a quarter or an eighth of
     that size. Its colors are those of the file: ``srgb`` makes sRGB of it, or of what was cut and resized from it,
     which is quicker.
     """
 
-    image: Image.Image
+    raster: Image.Image
     width: int
     height: int
     conversion: Conversion | None = None
 
     def srgb(self, part: Image.Image) -> Image.Image:
-        """Return ``part``, a part of ``image`` at any size, in sRGB; the same where it is so already."""
+        """Return ``part``, a part of ``raster`` at any size, in sRGB; the same where it is so already."""
         return part if self.conversion is None else self.conversion(part)
 
     @property
     def reduced(self) -> bool:
         """Whether it was decoded at less than its size."""
-        return self.image.size != (self.width, self.height)
+        return self.raster.size != (self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +46,5 @@ class Box:
     y1: float
 
     def scaled(self, x: float, y: float) -> "Box":
-        """Return the same rectangle after the picture was stretched by the factors ``x`` and ``y``."""
+        """Return the same rectangle after the image was stretched by the factors ``x`` and ``y``."""
         return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)

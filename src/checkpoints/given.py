@@ -1,0 +1,32 @@
+"""What a person says of a checkpoint, and what the reading of it says to the person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from src.errors import Remedy
+
+__all__ = ["Given", "Note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
+
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images.
+    """
+
+    architecture: str | None = None
+    labels: str | None = None
+    input: Mapping[str, Any] | None = None
+    tutorial: bool = False
+    layer: str | None = None
+    module: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that was found out or assumed, and what a person can say where it is not so."""
+
+    sentence: str
+    remedies: tuple[Remedy, ...] = ()

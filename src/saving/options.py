@@ -1,0 +1,109 @@
+"""The options of save_model.py, and what they say of a checkpoint."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+from src.checkpoints.given import Given
+from src.errors import ModelError, Remedy
+
+__all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
+
+_INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
+_OF_A_CHECKPOINT: Final = ("arch", "labels", "module", "layer", "input", *_INPUT)
+_EPILOG: Final = """\
+examples:
+  save_model.py                                         the default network, 1,000 classes of ImageNet
+  save_model.py runs/bus_car/best.ckpt --name bus_car   what python -m src.train has made
+  save_model.py epoch=4.ckpt --labels bus,car           any Lightning checkpoint of a torchvision or timm network
+  save_model.py net.safetensors --arch timm/resnet50d --labels labels.json --check images/
+
+Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest bentoml serve
+"""
+# The flags that say what a Remedy names, where their names differ.
+_FLAGS: Final = {"architecture": "arch"}
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser; what is not given is None."""
+    options = argparse.ArgumentParser(
+        prog="save_model.py",
+        description=description,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = options.add_argument
+    add("checkpoint", nargs="?", type=Path, help=".ckpt, .pt, .pth or .safetensors (default: the default network)")
+    add("--name", default="image_recognition", help="name in the model store (default: %(default)s)")
+    add("--version", help="version in the model store (default: a new one)")
+    add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
+    add("--list", action="store_true", help="show the models in the store and end")
+    add("--check", metavar="FOLDER", type=Path, help="try it on a folder of images per class; keep the figures")
+    _add_network(options)
+    _add_input(options)
+    return options
+
+
+def _add_network(options: argparse.ArgumentParser) -> None:
+    network = options.add_argument_group("the network (default: found out from the file)")
+    network.add_argument("--arch", help="torchvision/NAME, timm/NAME or NAME")
+    network.add_argument("--labels", help="text file, JSON file, folder with a folder per class, or bus,car")
+    network.add_argument(
+        "--module",
+        metavar="FILE.py:CLASS",
+        help="a network class of your own; this RUNS the code of that file, once, here",
+    )
+    network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
+
+
+def _add_input(options: argparse.ArgumentParser) -> None:
+    images = options.add_argument_group("how images are prepared (default: as the file says or was published)")
+    images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, centre 224 x 224, ImageNet mean")
+    images.add_argument("--resize", type=_size, help="pixels of the shorter side, or HEIGHTxWIDTH to stretch to")
+    images.add_argument("--crop", type=_size, help="pixels of the square in the centre, or HEIGHTxWIDTH")
+    images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
+    images.add_argument("--mean", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
+    images.add_argument("--std", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    return (int(height), int(width)) if width else int(height)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    numbers = tuple(float(number) for number in text.split(","))
+    if len(numbers) != len("RGB") or not all(0 <= number <= 1 for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be three numbers from 0 to 1, such as 0.485,0.456,0.406, not {text!r}")
+    return numbers
+
+
+def check_that_all_is_used(options: argparse.Namespace) -> None:
+    """Refuse at once what would be ignored, or fail in the end.
+
+    Raises:
+        ModelError: An option has no use beside the others.
+    """
+    said = [name for name in _OF_A_CHECKPOINT if getattr(options, name) is not None]
+    if options.checkpoint is None and said:
+        raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: name its file first.")
+    if options.check and not options.check.is_dir():
+        raise ModelError(f"There is no folder {options.check} to check it on.")
+    if options.module and options.arch:
+        raise ModelError("--module and --arch both say which network it is: give only one of them.")
+
+
+def given(options: argparse.Namespace) -> Given:
+    """Return what ``options`` say of the checkpoint."""
+    changed = {name: getattr(options, name) for name in _INPUT if getattr(options, name) is not None}
+    if isinstance(changed.get("crop"), int):
+        changed["crop"] = (changed["crop"], changed["crop"])
+    same = {field.name: getattr(options, field.name) for field in fields(Given) if hasattr(options, field.name)}
+    return Given(**same | {"architecture": options.arch, "input": changed, "tutorial": options.input == "tutorial"})
+
+
+def with_flags(sentence: str, remedies: tuple[Remedy, ...]) -> str:
+    """Return ``sentence`` with the flags by which a person can say what ``remedies`` name."""
+    flags = [f"--{_FLAGS.get(remedy.field, remedy.field)} {remedy.value}".strip() for remedy in remedies]
+    return f"{sentence} ({' or '.join(flags)})" if flags else sentence
