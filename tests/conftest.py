@@ -1,20 +1,50 @@
 """What many tests share: a stored model, a real server of it, random numbers."""
 
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import save_model
 from tests.serving import Server, running_server
 
 
 @pytest.fixture(scope="session")
-def stored_model() -> str:
-    """Name of the default network in the tests' own model store."""
-    assert save_model.main(["--if-missing"]) == 0
-    return "image_recognition"
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes which run the tests have in common."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stored_model(shared: Path) -> str:
+    """Name of the default network in the tests' own model store; one of the processes makes it for all of them."""
+    name = "image_recognition"
+    mine = Path(os.environ["BENTOML_HOME"]) / "models" / name
+    with FileLock(shared / "lock"):
+        if (shared / name).exists():
+            shutil.copytree(shared / name, mine)
+        else:
+            with redirect_stdout(StringIO()) as said:
+                assert save_model.main([]) == 0
+            (shared / "report.txt").write_text(said.getvalue(), encoding="utf-8")
+            shutil.copytree(mine, shared / name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def report(shared: Path, stored_model: str) -> str:  # noqa: ARG001 - it is stored by then
+    """What the command said when it stored the default network."""
+    return (shared / "report.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -24,17 +24,9 @@ def test_a_vit_is_served_and_explained_by_processes_without_torch(tmp_path: Path
     if not Path("/proc/self/maps").exists():
         pytest.skip("needs /proc, as Linux has it")
     torch.manual_seed(0)
-    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=2).state_dict(), tmp_path / "vit.pt")
-    arguments = [
-        str(tmp_path / "vit.pt"),
-        "--arch",
-        "timm/vit_tiny_patch16_224",
-        "--labels",
-        "bus,car",
-        "--name",
-        "vit",
-    ]
-    assert save_model.main(arguments) == 0
+    torch.save(timm.create_model("test_vit", num_classes=2).state_dict(), tmp_path / "vit.pt")
+    given = ["--arch", "timm/test_vit", "--labels", "bus,car"]
+    assert save_model.main([str(tmp_path / "vit.pt"), *given, "--name", "vit"]) == 0
     with running_server(tmp_path, {"IMAGE_RECOGNITION_MODEL": "vit:latest"}) as server:
         files = {"img": (ROOT / "docs" / "cat.jpg").read_bytes()}
         answer = httpx.post(f"{server.url}/image_recognition_file", files=files, timeout=30).json()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from src.checkpoints.network import build
 from src.conversion.capture import capture
@@ -27,6 +28,18 @@ LAYERS = {
     "timm/mixer_s32_224": ("norm", "NTK", (512, 7, 7), 0),
     "timm/vit_tiny_patch16_224": ("blocks.10", "NTK", (192, 14, 14), 1),
 }
+
+
+class _Rectified(nn.Module):
+    """Its last map comes from an operation that is no module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 8, 7, stride=4), nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(functional.relu(self.conv(images)).mean(dim=(2, 3)))
+        return logits
 
 
 def _spec(size: tuple[int, int] = (224, 224)) -> InputSpec:
@@ -83,8 +96,9 @@ def test_a_named_layer_is_cut(architecture: str, layer: str, shape: tuple[int, i
 
 def test_the_name_of_a_cut_finds_it_again() -> None:
     """What a cut calls its layer, an operation without a module too, is a layer that can be named."""
-    network = build("torchvision/densenet121", 3)
+    network = _Rectified()
     first = _parts(network)
+    assert first.layer == "relu"
     again = _parts(network, first.layer)
     assert (again.features.name, again.layout) == (first.features.name, first.layout)
 

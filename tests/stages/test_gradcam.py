@@ -1,6 +1,7 @@
 """Grad-CAM against independent oracles."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -45,7 +46,6 @@ ORACLES: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
     "torchvision/swin_t": (_unchanged, "permute"),
     "timm/tf_efficientnet_lite0": (_unchanged, "bn2"),
 }
-ARCHITECTURES = pytest.mark.parametrize("architecture", ORACLES, ids=lambda name: name.partition("/")[2])
 
 
 def _network(architecture: str) -> nn.Module:
@@ -92,29 +92,39 @@ def _by_hooks(network: nn.Module, layer: str, image: torch.Tensor, class_index: 
     return np.asarray((heat / heat.max() if heat.max() > 0 else heat).numpy(), dtype=np.float32)
 
 
-@ARCHITECTURES
-def test_equals_a_full_backward_pass(architecture: str) -> None:
+@dataclass(frozen=True)
+class _Explained:
+    """A network as an oracle sees it, the name of its Grad-CAM layer, and our heatmaps of its first classes."""
+
+    network: nn.Module
+    layer: str
+    heats: list[NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module", params=ORACLES, ids=lambda name: name.partition("/")[2])
+def explained(request: pytest.FixtureRequest) -> _Explained:
+    """Networks of many kinds, explained by us."""
+    network = _network(request.param)
+    heats = _ours(network, _image())
+    whole, layer = ORACLES[request.param]
+    return _Explained(whole(network), layer, heats)
+
+
+def test_equals_a_full_backward_pass(explained: _Explained) -> None:
     """The heatmap through the head alone is that of hooks and a backward pass through the whole network."""
-    network, image = _network(architecture), _image()
-    whole, layer = ORACLES[architecture]
-    ours = _ours(network, image)
-    oracles = [_by_hooks(whole(network), layer, image, index) for index in range(CLASSES)]
+    oracles = [_by_hooks(explained.network, explained.layer, _image(), index) for index in range(CLASSES)]
     assert any(oracle.any() for oracle in oracles)
-    for mine, oracle in zip(ours, oracles, strict=True):
+    for mine, oracle in zip(explained.heats, oracles, strict=True):
         np.testing.assert_allclose(mine, oracle, rtol=1e-5, atol=1e-5)
 
 
-@ARCHITECTURES
-def test_equals_the_grad_cam_package(architecture: str) -> None:
+def test_equals_the_grad_cam_package(explained: _Explained) -> None:
     """The heatmap is that of the grad-cam package, which enlarges it and stretches it between minimum and maximum."""
-    network, image = _network(architecture), _image()
-    ours = _ours(network, image)
-    assert any(heat.any() for heat in ours)
-    whole, layer = ORACLES[architecture]
-    seen = whole(network).requires_grad_(requires_grad=True)
-    with GradCAM(model=seen, target_layers=[seen.get_submodule(layer)]) as package:
-        for index, mine in enumerate(ours):
-            theirs = package(input_tensor=image, targets=[ClassifierOutputTarget(index)])[0]
+    assert any(heat.any() for heat in explained.heats)
+    seen = explained.network.requires_grad_(requires_grad=True)
+    with GradCAM(model=seen, target_layers=[seen.get_submodule(explained.layer)]) as package:
+        for index, mine in enumerate(explained.heats):
+            theirs = package(input_tensor=_image(), targets=[ClassifierOutputTarget(index)])[0]
             if mine.any():
                 np.testing.assert_allclose(
                     _stretched(np.asarray(cv2.resize(mine, SIZE), dtype=np.float32)), _stretched(theirs), atol=1e-4

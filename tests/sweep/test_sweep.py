@@ -13,14 +13,14 @@ from tests.sweep.networks import ALL
 from tests.sweep.table import table
 
 QUICK = [
-    "torchvision/mobilenet_v3_small",  # maps, a convolution in the head
-    "torchvision/shufflenet_v2_x0_5",  # maps, a closed form
+    "torchvision/resnet18",  # maps, a closed form
     "torchvision/squeezenet1_1",  # no linear layer
     "timm/test_byobnet",
     "timm/test_convnext",  # a norm behind the pooling
     "timm/test_efficientnet",
+    "timm/test_efficientnet_gn",
+    "timm/test_efficientnet_ln",
     "timm/test_mambaout",  # channels last
-    "timm/test_maxvit",  # attention in windows and grids
     "timm/test_nfnet",
     "timm/test_resnet",
     "timm/test_vit",  # tokens of which only the class token is read
