@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-__all__ = ["Colormap", "ImageFormat", "Options"]
+__all__ = ["Colormap", "ImageFormat", "Method", "Options"]
 
 
 class Colormap(StrEnum):
@@ -19,6 +19,16 @@ class Colormap(StrEnum):
     PLASMA = "plasma"
     CIVIDIS = "cividis"
     HOT = "hot"
+
+
+class Method(StrEnum):
+    """How the features and the gradient of a score become a heatmap."""
+
+    GRADCAM = "gradcam"
+    HIRESCAM = "hirescam"
+    LAYERCAM = "layercam"
+    GRADCAM_PLUS_PLUS = "gradcam++"
+    XGRADCAM = "xgradcam"
 
 
 class ImageFormat(StrEnum):
@@ -41,6 +51,13 @@ class Options(BaseModel):
     )
     target: Annotated[StrictStr | StrictInt | None, Field(union_mode="left_to_right")] = Field(
         default=None, description="Class to explain, as label or index; default: the predicted class."
+    )
+    versus: Annotated[StrictStr | StrictInt | None, Field(union_mode="left_to_right")] = Field(
+        default=None, description="Class, as label or index, against which the other one is explained: why not this?"
+    )
+    method: Method = Field(
+        default=Method.GRADCAM,
+        description="How the heat is computed: gradcam, hirescam, layercam, gradcam++, xgradcam.",
     )
     gradcam: bool = Field(default=True, description="false skips the explanation and the image.")
     alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the image, 0 to 1.")

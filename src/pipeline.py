@@ -6,12 +6,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from src.options import ImageFormat, Options
+from src.errors import InvalidRequest
+from src.options import ImageFormat, Method, Options
 from src.progress import Progress, Stage, Unobserved
-from src.runtimes.base import Runtime
+from src.runtimes.base import Evaluation, Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
-from src.stages.decoded_image import Box, DecodedImage
-from src.stages.gradcam import Heatmap, gradcam
+from src.stages.decoded_image import Box
+from src.stages.gradcam import BY_GRADIENT, Heatmap, gradcam
 from src.stages.predict import Prediction, find_class, listed_classes, predict
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
@@ -24,9 +25,14 @@ _UNOBSERVED: Final = Unobserved()
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The image with the heat of a class on it, encoded; ``evidence`` is false if nothing spoke for the class."""
+    """The image with the heat of a class on it, encoded; ``evidence`` is false if nothing spoke for the class.
+
+    ``versus`` is the class against which it was explained, if any.
+    """
 
     label: str
+    versus: str | None
+    method: Method
     evidence: bool
     format: ImageFormat
     image: bytes
@@ -63,8 +69,9 @@ class Pipeline:
             Abandoned: Nobody waits for the answer any more.
         """
         labels = self.manifest.labels
-        target = find_class(options.target, labels)
+        target, versus = find_class(options.target, labels), find_class(options.versus, labels)
         top_k = listed_classes(options.top_k, labels)
+        _check_another(versus, target, labels)
         with progress.stage(Stage.DECODE):
             image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
@@ -73,21 +80,27 @@ class Pipeline:
             evaluation = self.runtime.evaluate(seen.pixels)
         with progress.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k)
-
-        def heatmap(index: int) -> Heatmap:
-            return gradcam(evaluation.features, evaluation.weights(index))
-
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
         if options.gradcam:
             index = prediction.top[0].index if target is None else target
+            _check_another(versus, index, labels)
             with progress.stage(Stage.GRADCAM):
-                heat = heatmap(index)
+                heat = _heatmap(evaluation, options.method, index, versus)
             with progress.stage(Stage.RENDER):
-                explanation = self._explain(image, heat, seen.box, index, options)
+                pixels = overlay(image, heat.values, seen.box, options)
+                against = None if versus is None else labels[versus]
+                explanation = Explanation(
+                    labels[index],
+                    against,
+                    options.method,
+                    heat.evidence,
+                    options.format,
+                    encode(pixels, options.format),
+                )
         if options.heatmaps:
             with progress.stage(Stage.GRADCAM):
-                heatmaps = tuple(heatmap(score.index).values for score in prediction.top)
+                heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in prediction.top)
         return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box)
 
     def _enough(self, options: Options) -> Enough:
@@ -95,6 +108,14 @@ class Pipeline:
         needed = self.manifest.input.enough
         return Enough(needed, max(needed, options.max_side if options.gradcam else 0))
 
-    def _explain(self, image: DecodedImage, heat: Heatmap, box: Box, index: int, options: Options) -> Explanation:
-        pixels = overlay(image, heat.values, box, options)
-        return Explanation(self.manifest.labels[index], heat.evidence, options.format, encode(pixels, options.format))
+
+def _check_another(versus: int | None, explained: int | None, labels: tuple[str, ...]) -> None:
+    if versus is not None and versus == explained:
+        raise InvalidRequest(f"{labels[versus]!r} is the class that is explained: give another one as versus.")
+
+
+def _heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
+    """Return the heat of class ``index``, or of what speaks for it and not for ``versus``."""
+    if method in BY_GRADIENT:
+        return BY_GRADIENT[method](evaluation.features, evaluation.gradient(index, versus))
+    return gradcam(evaluation.features, evaluation.weights(index, versus))

@@ -18,7 +18,7 @@ from torch import nn
 from src.checkpoints.checkpoint import Checkpoint
 from src.conversion.draft import draft
 from src.errors import InvalidRequest, UnknownClass
-from src.options import Colormap, ImageFormat, Options
+from src.options import Colormap, ImageFormat, Method, Options
 from src.pipeline import Pipeline
 from src.progress import Abandoned, Progress, Stage
 from src.runtimes.select import start
@@ -196,10 +196,32 @@ def test_another_class_can_be_explained(patch_file: bytes) -> None:
         assert (recognition.explanation.label, recognition.explanation.evidence) == ("blue", False)
 
 
+@pytest.mark.parametrize("method", Method)
+def test_a_class_can_be_explained_against_another(patch_file: bytes, method: Method) -> None:
+    """Red against blue has its evidence where red has it; blue against red has none; the answer names both."""
+    red = red_pipeline().recognize(patch_file, Options(target="red", versus="blue", method=method)).explanation
+    blue = red_pipeline().recognize(patch_file, Options(target="blue", versus=0, method=method)).explanation
+    assert red is not None
+    assert blue is not None
+    assert (red.label, red.versus, red.method, red.evidence) == ("red", "blue", method, True)
+    assert (blue.label, blue.versus, blue.evidence) == ("blue", "red", False)
+
+
+@pytest.mark.parametrize("target", [None, "red", 0])
+def test_a_class_against_itself_is_refused(patch_file: bytes, target: str | int | None) -> None:
+    """The class that is explained, named or predicted, cannot be the one that it is explained against."""
+    with pytest.raises(InvalidRequest, match="'red' is the class that is explained: give another one as versus"):
+        red_pipeline().recognize(patch_file, Options(target=target, versus="red"))
+
+
 def test_mistakes_are_found_before_the_picture_is_decoded() -> None:
     """A wrong target or number of classes is refused even where the picture is broken as well."""
     with pytest.raises(UnknownClass):
         red_pipeline().recognize(b"no picture", Options(target="green"))
+    with pytest.raises(UnknownClass):
+        red_pipeline().recognize(b"no picture", Options(versus=2))
+    with pytest.raises(InvalidRequest):
+        red_pipeline().recognize(b"no picture", Options(target=0, versus=0))
     with pytest.raises(InvalidRequest):
         red_pipeline().recognize(b"no picture", Options(top_k=3))
 

@@ -126,7 +126,13 @@ def test_an_answer_has_the_fields_of_the_contract(client: httpx.Client) -> None:
     assert answer["success"] is True
     assert answer["result"] == answer["detail"][0]["class"] == "tiger cat"
     assert [set(score) for score in answer["detail"]] == [{"class", "index", "prob"}] * 5
-    assert answer["explained"] == {"class": "tiger cat", "evidence": True, "format": "jpeg"}
+    assert answer["explained"] == {
+        "class": "tiger cat",
+        "versus": None,
+        "method": "gradcam",
+        "evidence": True,
+        "format": "jpeg",
+    }
     assert (answer["image"]["width"], answer["image"]["height"]) == (451, 300)
     np.testing.assert_allclose(
         [float(side) for side in answer["image"]["box"]], [93.958, 18.75, 357.042, 281.25], atol=0.001

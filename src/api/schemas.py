@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import pybase64
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from src.options import ImageFormat, Options
+from src.options import ImageFormat, Method, Options
 from src.stages.input_spec import InputSpec
 
 if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
@@ -67,6 +67,8 @@ class ExplainedResponse(_Response):
     """What the returned image shows."""
 
     label: str = Field(alias="class", description="The class that the heat speaks for.")
+    versus: str | None = Field(description="The class against which it was explained; null if none was named.")
+    method: Method = Field(description="How the heat was computed.")
     evidence: bool = Field(description="false if nothing in the image spoke for the class: there is no heat then.")
     format: ImageFormat = Field(description="Encoding of the returned image.")
 
@@ -107,7 +109,13 @@ class RecognitionResponse(_Response):
             other=recognition.prediction.other,
             gradcam=explanation and pybase64.b64encode_as_string(explanation.image),
             explained=explanation
-            and ExplainedResponse(label=explanation.label, evidence=explanation.evidence, format=explanation.format),
+            and ExplainedResponse(
+                label=explanation.label,
+                versus=explanation.versus,
+                method=explanation.method,
+                evidence=explanation.evidence,
+                format=explanation.format,
+            ),
             image=ImageResponse(
                 width=recognition.width, height=recognition.height, box=(box.x0, box.y0, box.x1, box.y1)
             ),

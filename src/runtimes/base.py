@@ -53,18 +53,25 @@ class Evaluation:
         maps: Array = self._runtime.layout.fold(self._raw)[0]
         return maps
 
-    def weights(self, class_index: int) -> Array:
-        """Return the Grad-CAM weight (K,) of each map for a class: the mean of dy/dA_k over all positions."""
-        _, height, width = self._runtime.layout.shape
-        if self._runtime.closed_form is not None:
-            return self._runtime.closed_form.weights(class_index, self._hidden, height * width)
-        mean: Array = self.gradient(class_index).mean(axis=(1, 2))
-        return mean
+    def weights(self, class_index: int, versus: int | None = None) -> Array:
+        """Return the Grad-CAM weight (K,) of each map for a class: the mean of dy/dA_k over all positions.
 
-    def gradient(self, class_index: int) -> Array:
-        """Return the gradient of a class's score with respect to the maps, dy/dA, (K, h, w)."""
+        With ``versus``, another class, it is the difference of the two scores that is y.
+        """
+        form = self._runtime.closed_form
+        if form is None:
+            mean: Array = self.gradient(class_index, versus).mean(axis=(1, 2))
+            return mean
+        _, height, width = self._runtime.layout.shape
+        weights = form.weights(class_index, self._hidden, height * width)
+        return weights if versus is None else weights - form.weights(versus, self._hidden, height * width)
+
+    def gradient(self, class_index: int, versus: int | None = None) -> Array:
+        """Return the gradient of that score with respect to the maps, dy/dA, (K, h, w)."""
         direction = np.zeros((1, self.logits.size), np.float32)
         direction[0, class_index] = 1
+        if versus is not None:
+            direction[0, versus] = -1
         maps: Array = self._runtime.layout.fold(self._runtime.graphs.gradient(self._raw, direction))[0]
         return maps
 

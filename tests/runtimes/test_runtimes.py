@@ -138,6 +138,16 @@ def test_the_weights_are_the_mean_of_the_gradient(drafted: Draft, runtime: str) 
         np.testing.assert_allclose(evaluation.weights(index), mean, atol=1e-5 * np.abs(mean).max())
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_a_class_against_another_has_the_difference_of_their_gradients(drafted: Draft, runtime: str) -> None:
+    """What speaks for one class and not for another is the gradient of the difference of their scores."""
+    evaluation = _start(drafted, runtime=runtime).evaluate(_pixels(drafted.manifest.input))
+    difference = evaluation.gradient(0) - evaluation.gradient(2)
+    scale = np.abs(difference).max()
+    np.testing.assert_allclose(evaluation.gradient(0, 2), difference, atol=1e-5 * scale)
+    np.testing.assert_allclose(evaluation.weights(0, 2), difference.mean(axis=(1, 2)), atol=1e-5 * scale)
+
+
 def test_the_graphs_take_batches(drafted: Draft) -> None:
     """Three images at once get from both graphs what each gets alone."""
     core, spec = ov.Core(), drafted.manifest.input
