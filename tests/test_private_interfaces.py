@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,9 +26,8 @@ import torch
 from bentoml.models import BentoModel
 from prometheus_client import values
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -96,6 +95,7 @@ def _the_protocol_has_what_ours_overrides_and_reads() -> None:
         "data_received": ["data"],
         "on_headers_complete": [],
         "on_body": ["body"],
+        "on_message_complete": [],
         "on_response_complete": [],
         "pause_writing": [],
         "resume_writing": [],
@@ -106,31 +106,12 @@ def _the_protocol_has_what_ours_overrides_and_reads() -> None:
     loop = asyncio.new_event_loop()
     try:
         protocol = HttpToolsProtocol(Config(_endpoint), ServerState(), {}, loop)
+        protocol.on_message_begin()
     finally:
         loop.close()
+    assert {"headers", "url"} <= set(vars(protocol))
     assert {"access_log", "client", "cycle", "logger", "loop", "parser", "pipeline", "transport"} <= set(vars(protocol))
     assert {"ws_protocol_class"} <= set(vars(protocol))
-
-
-def _form(size: int) -> UploadFile:
-    async def body() -> AsyncGenerator[bytes, None]:
-        yield (
-            b'--x\r\nContent-Disposition: form-data; name="img"; filename="a"\r\n\r\n' + bytes(size) + b"\r\n--x--\r\n"
-        )
-
-    async def parse() -> Any:
-        parser = MultiPartParser(Headers({"content-type": "multipart/form-data; boundary=x"}), body())
-        parser.spool_max_size = 10_000_000
-        return (await parser.parse())["img"]
-
-    upload: UploadFile = asyncio.run(parse())
-    return upload
-
-
-def _a_form_stays_in_memory_up_to_the_size_that_is_set() -> None:
-    upload = _form(5_000_000)
-    assert isinstance(vars(upload.file)["_file"], BytesIO)
-    upload.file.close()
 
 
 def _a_refused_preflight_can_be_reworded() -> None:
@@ -312,10 +293,6 @@ INTERFACES: Final = (
     Interface(
         "uvicorn", "protocols.http.httptools_impl.HttpToolsProtocol", "src/api/connections.py",
         "the same, or every connection fails", _the_protocol_has_what_ours_overrides_and_reads,
-    ),
-    Interface(
-        "starlette", "formparsers.MultiPartParser.spool_max_size", "src/api/body.py",
-        "forms of more than a megabyte are written to disk", _a_form_stays_in_memory_up_to_the_size_that_is_set,
     ),
     Interface(
         "starlette", "middleware.cors.CORSMiddleware.preflight_response", "src/api/middleware/cors.py",

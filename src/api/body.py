@@ -1,48 +1,52 @@
-"""The body of a request -> the image and the options in it, within limits."""
+"""The body of a request -> its bytes, within limits."""
 
-import json
-import re
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Final
 
-from pydantic import ValidationError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from src.api.errors import invalid_request
 from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
-from src.options import Options
 
-__all__ = ["FileUpload", "check_json", "read_body", "read_form"]
+__all__ = ["FORM", "IMAGE_ITSELF", "JSON", "check_json", "decompressed", "is_compressed", "media_type", "read_body"]
 
-_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-_NULLABLE: Final = frozenset(name for name, field in Options.model_fields.items() if field.default is None)
+JSON: Final = "application/json"
+FORM: Final = "multipart/form-data"
+IMAGE_ITSELF: Final = ("image/*", "application/octet-stream")
+
+_HAS_OPTIONS: Final = {JSON: "the JSON object", FORM: "the form"}
 _OPTION_COMMAS: Final = 100  # those between the options, and in the name of a class
 _IMAGE_COMMAS: Final = 2  # behind an image, and in a data: URL
-_MAX_FIELDS: Final = 32
-_MAX_FIELD_BYTES: Final = 4_096
+_GZIP: Final = ("gzip", "x-gzip")
+_NO_ENCODING: Final = ("", "identity", "utf-8")  # the last is a common mistake that changes nothing of the body
+_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
+_SHOWN: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class FileUpload:
-    """An image file and the options that came with it in a form."""
-
-    data: bytes
-    options: Options
+def media_type(request: Request) -> str:
+    """Return the type that ``request`` says its body has, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request: Request, media_type: str, limit: int) -> bytes:
-    """Return the body of ``request``, at most ``limit`` bytes of ``media_type``; reading stops where it is too long.
+async def read_body(request: Request, accepted: Iterable[str], limit: int) -> bytes:
+    """Return the body of ``request``, at most ``limit`` bytes; reading stops where it is too long.
+
+    Args:
+        request: Who sends the body.
+        accepted: Media types, with ``*`` for any.
+        limit: The most bytes, compressed or not.
 
     Raises:
-        UnsupportedMediaType: The Content-Type is another one.
+        UnsupportedMediaType: The Content-Type is another one, or the body is compressed by other than gzip.
+        InvalidRequest: The address has options, and the body is what they belong in.
         BodyTooLarge: The body is longer, whatever its Content-Length says.
     """
-    sent = request.headers.get("content-type", "")
-    if sent.partition(";")[0].strip().lower() != media_type:
-        raise UnsupportedMediaType(f"The Content-Type is {sent[:100]!r}: send a body of the type {media_type}.")
+    if not any(fnmatchcase(media_type(request), pattern) for pattern in accepted):
+        sent = request.headers.get("content-type", "")
+        raise UnsupportedMediaType(f"The Content-Type is {sent[:100]!r}: send a body of the type {_either(accepted)}.")
+    is_compressed(request)
+    _refuse_query(request)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -54,6 +58,40 @@ async def read_body(request: Request, media_type: str, limit: int) -> bytes:
     return bytes(body)
 
 
+def is_compressed(request: Request) -> bool:
+    """Return whether the body of ``request`` is compressed with gzip.
+
+    Raises:
+        UnsupportedMediaType: It is compressed otherwise.
+    """
+    sent = ",".join(request.headers.getlist("content-encoding"))
+    encodings = [name for name in sent.lower().replace(" ", "").split(",") if name not in _NO_ENCODING]
+    if not encodings:
+        return False
+    if len(encodings) == 1 and encodings[0] in _GZIP:
+        return True
+    raise UnsupportedMediaType(f"The Content-Encoding is {sent[:_SHOWN]!r}: send the body plain or compressed by gzip.")
+
+
+def decompressed(body: bytes, limit: int) -> bytes:
+    """Return what the gzip file ``body`` holds, at most ``limit`` bytes.
+
+    Raises:
+        InvalidRequest: It is no gzip file, or not one alone and whole.
+        BodyTooLarge: It holds more.
+    """
+    stream = zlib.decompressobj(_GZIP_FORMAT)
+    try:
+        data = stream.decompress(body, limit + 1)
+    except zlib.error as exc:
+        raise InvalidRequest("The body is not gzip, as its Content-Encoding says: send it as it is.") from exc
+    if len(data) > limit:
+        raise _too_large(limit)
+    if not stream.eof or stream.unused_data:
+        raise InvalidRequest("The body is not one whole gzip file: compress it in one piece and send all of it.")
+    return data
+
+
 def check_json(body: bytes, images: int) -> None:
     """Check that a JSON request has no more values than one of so many ``images``, each perhaps a data: URL, needs.
 
@@ -63,62 +101,22 @@ def check_json(body: bytes, images: int) -> None:
         InvalidRequest: There are more commas, without which there is no second value.
     """
     if body.count(b",") > _OPTION_COMMAS + images * _IMAGE_COMMAS:
-        raise InvalidRequest(f"The request has more values than {images} images need: see /docs for the fields.")
+        raise InvalidRequest(f"The request has more values than {images} images need: see ./docs for the fields.")
 
 
-async def read_form(request: Request, limit: int) -> FileUpload:
-    """Return the file ``img`` and the options of a multipart form of at most ``limit`` bytes; all stays in memory.
-
-    Raises:
-        RequestError: The form is too large, not well formed, or has not exactly one file, called ``img``.
-    """
-    body = await read_body(request, "multipart/form-data", limit)
-
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(
-        request.headers, whole(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
-    )
-    parser.spool_max_size = limit + 1
-    try:
-        form = await parser.parse()
-    except MultiPartException as exc:
-        raise InvalidRequest(f"The form cannot be read ({exc}): send one file and short option fields.") from exc
-    try:
-        fields = dict(form)
-        if len(fields) != len(form.multi_items()):
-            raise InvalidRequest("The form has a field twice: send each once.")
-        return await _upload(fields)
-    finally:
-        await form.close()
+def _refuse_query(request: Request) -> None:
+    """Refuse options in the address, which would be ignored there."""
+    where = _HAS_OPTIONS.get(media_type(request))
+    for name in request.query_params if where else ():
+        raise InvalidRequest(
+            f"The address has {name[:_SHOWN]!r} in its query: send options as fields of {where}. "
+            "The query is for them only where the body is the image itself."
+        )
 
 
-async def _upload(fields: dict[str, str | UploadFile]) -> FileUpload:
-    img = fields.pop("img", None)
-    if not isinstance(img, UploadFile):
-        raise InvalidRequest("The form has no file called img: send the image as a file field of that name.")
-    values = {name: _value(text) for name, text in fields.items() if text != "null" or name not in _NULLABLE}
-    try:
-        options = Options.model_validate(values, strict=False)
-    except ValidationError as exc:
-        raise invalid_request(exc) from exc
-    data = await img.read()
-    if not data:
-        raise InvalidRequest("The file img is empty: send the bytes of an image file.")
-    return FileUpload(data, options)
-
-
-def _value(text: str | UploadFile) -> str | int:
-    """Return what a form field says: digits are a number, a text in quotes is JSON, as BentoML's client writes it."""
-    if not isinstance(text, str):
-        raise InvalidRequest("The form has a file under another name than img: send one file, called img.")
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    try:
-        return str(json.loads(text)) if text.startswith('"') else text
-    except ValueError:
-        return text
+def _either(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -13,6 +13,7 @@ from src.api.middleware.access import note_unreadable
 from src.api.telemetry.metrics import Metrics
 
 if TYPE_CHECKING or find_spec("httptools") is not None:  # not on Windows, where nobody serves the public
+    from httptools import HttpParserUpgrade, HttpRequestParser
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 else:
     from uvicorn.protocols.http.h11_impl import H11Protocol as HttpToolsProtocol
@@ -31,12 +32,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     A request has to be complete up to its body within ``seconds`` and 64 KiB, and its answer must be taken within
     ``seconds``; else the connection is closed. The body has limits of its own, in :mod:`src.api.body`. What is no HTTP
-    is answered in the one error shape.
+    is answered in the one error shape. A request that would like to go on in another protocol is one like any other.
     """
 
     seconds = 30.0
     metrics: Metrics | None = None
 
+    _declined = b""  # head of the request that is to be read again, without the upgrade that it asks for
     _pieces = 0  # chunks of a body in what came at once
     _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
     _reading: asyncio.TimerHandle | None = None
@@ -47,6 +49,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.access_log = False  # the log is ours; uvicorn would quote the address of every request for nothing
         self.logger = _LOGGER
         self.ws_protocol_class = None  # there is nothing behind a WebSocket: its handshake is a GET like any other
+        self.parser = _Parser(self.parser, self)  # type: ignore[assignment] # it stands for the one that it has
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Start to wait for a request."""
@@ -73,6 +76,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to answer: from here on the deadline of the request holds."""
         self._silent = 0
+        if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
+            self._declined = self._plain_head()
+            return
         if self._reading is not None:
             self._reading.cancel()
         if len(self.pipeline) >= _MAX_PIPELINED:
@@ -84,6 +90,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._silent = 0
         self._pieces += 1
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request, but not of one that is to be read again."""
+        if not self._declined:
+            super().on_message_complete()
+
+    def without_upgrade(self) -> bytes:
+        """Return the head of a request that asked for an upgrade, once, to be read again; or nothing."""
+        head, self._declined = self._declined, b""
+        return head
+
+    def _plain_head(self) -> bytes:
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_response_complete(self) -> None:
         """Wait for the rest of a body that nobody reads, and for the next request."""
@@ -116,6 +137,34 @@ class GuardedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+class _Parser:
+    """httptools' parser, which stops behind the head of a request that asks for an upgrade, and forgets its body.
+
+    An upgrade that is not taken is to be ignored (RFC 9110, 7.8): Java's HttpClient and ``curl --http2`` ask for one
+    by default. So such a request is read again from a head that does not ask.
+    """
+
+    def __init__(self, parser: "HttpRequestParser", connection: GuardedProtocol) -> None:
+        self._parser = parser
+        self._connection = connection
+
+    def feed_data(self, data: bytes) -> None:
+        """Read ``data``, whole."""
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except HttpParserUpgrade as exc:
+                head = self._connection.without_upgrade()
+                if not head:
+                    raise
+                data = head + data[exc.args[0] :]
+            else:
+                return
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else uvicorn asks its parser
+        return getattr(self._parser, name)
 
 
 def guard_connections(seconds: float, metrics: Metrics) -> None:

@@ -1,6 +1,7 @@
 """What the routes do: read the request, wait for a thread, recognize, write down the answer."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from src.api.body import check_json, read_body, read_form
+from src.api.body import FORM, IMAGE_ITSELF, JSON, check_json, decompressed, is_compressed, read_body
 from src.api.concurrency import Concurrency, Lease
 from src.api.errors import error_object, internal_error, invalid_request
 from src.api.schemas import (
@@ -27,6 +28,7 @@ from src.api.schemas import (
 from src.api.telemetry.metrics import Metrics
 from src.api.telemetry.observation import Observation, Observer, while_connected
 from src.api.telemetry.tracing import start_tracing
+from src.api.upload import read_upload
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
@@ -36,18 +38,19 @@ from src.stages.decode import decode_base64
 
 __all__ = ["Endpoints"]
 
-_JSON: Final = "application/json"
 _TURNS: Final = 2  # one image in a thread, one ready for it
 
 Asked = TypeVar("Asked", bound=BaseModel)
+Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers: the pipeline of a model, the tag of the model, and its description as JSON."""
+    """What answers: the pipeline of a model, the model's tag and labels, and its description as JSON."""
 
     pipeline: Pipeline
     tag: str
+    labels: frozenset[str]
     description: str
 
 
@@ -70,25 +73,25 @@ class Endpoints:
     def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
         """Answer with ``pipeline`` from now on, and describe it as ``model``."""
         self._observer = Observer(self.metrics, start_tracing())
-        self._serving = Serving(pipeline, model.model, model.model_dump_json())
+        self._serving = Serving(pipeline, model.model, frozenset(model.labels), model.model_dump_json())
         self.metrics.show_concurrency(self.concurrency)
         self.metrics.show_model(model)
 
     async def json(self, request: Request) -> Response:
         """Answer a JSON request with one image."""
-        return await self._answer(request, self._json)
+        return await self._answer(request, self._json, (JSON,), self._settings.max_body_bytes)
 
     async def file(self, request: Request) -> Response:
-        """Answer a multipart form with one image file."""
-        return await self._answer(request, self._file)
+        """Answer a multipart form with one image file, or an image file that is the body itself."""
+        return await self._answer(request, self._file, (FORM, *IMAGE_ITSELF), self._settings.max_body_bytes)
 
     async def batch(self, request: Request) -> Response:
         """Answer a JSON request with several images."""
-        return await self._answer(request, self._batch)
+        return await self._answer(request, self._batch, (JSON,), self._settings.max_batch_bytes)
 
     async def model(self, _: Request) -> Response:
         """Describe the model."""
-        return Response(self._ready.description, media_type=_JSON)
+        return Response(self._ready.description, media_type=JSON)
 
     @property
     def _ready(self) -> "Serving":
@@ -96,40 +99,52 @@ class Endpoints:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE)
         return self._serving
 
-    async def _answer(self, request: Request, answer: Callable[[Request, Observation], Awaitable[bytes]]) -> Response:
+    async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
         observation = self._observer.observe(request)
-        seconds = self._settings.timeout
+        late = "The request had not arrived in {:g} seconds: send a smaller image, or over a faster connection."
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._settings.timeout):
                 with self.concurrency.bytes.lease() as memory:
-                    return Response(await answer(_counted(request, memory.take), observation), media_type=_JSON)
+                    counted = _counted(request, memory.take)
+                    body = await read_body(counted, accepted, limit)
+                    late = "The answer was not ready in {:g} seconds: try again."
+                    if is_compressed(request):
+                        body = await self._decompressed(body, limit)
+                        memory.take(len(body))
+                    return Response(await answer(counted, body, observation), media_type=JSON)
         except TimeoutError:
-            raise DeadlineExceeded(f"The answer was not ready in {seconds:g} seconds: try again.") from None
+            raise DeadlineExceeded(late.format(self._settings.timeout)) from None
         finally:
             observation.abandon()
 
-    async def _json(self, request: Request, observation: Observation) -> bytes:
-        body = await read_body(request, _JSON, self._settings.max_body_bytes)
+    async def _decompressed(self, body: bytes, limit: int) -> bytes:
+        with self.concurrency.places.lease(1):
+            return await self.concurrency.run(lambda: decompressed(body, limit))
 
+    async def _json(self, request: Request, body: bytes, observation: Observation) -> bytes:
         def work() -> bytes:
-            observation.check()
             asked = _parsed(RecognitionRequest, body, 1)
             return _written(self._recognize(decode_base64(asked.img), asked, observation))
 
+        return await self._one(request, work, observation)
+
+    async def _file(self, request: Request, body: bytes, observation: Observation) -> bytes:
+        def work() -> bytes:
+            upload = read_upload(request, body, self._ready.labels)
+            return _written(self._recognize(upload.data, upload.options, observation))
+
+        return await self._one(request, work, observation)
+
+    async def _one(self, request: Request, work: Callable[[], bytes], observation: Observation) -> bytes:
+        def checked() -> bytes:
+            observation.check()
+            return work()
+
         with self.concurrency.places.lease(1):
             async with while_connected(request):
-                return await self.concurrency.run(work)
+                return await self.concurrency.run(checked)
 
-    async def _file(self, request: Request, observation: Observation) -> bytes:
-        upload = await read_form(request, self._settings.max_body_bytes)
-        with self.concurrency.places.lease(1):
-            async with while_connected(request):
-                return await self.concurrency.run(
-                    lambda: _written(self._recognize(upload.data, upload.options, observation))
-                )
-
-    async def _batch(self, request: Request, observation: Observation) -> bytes:
-        body = await read_body(request, _JSON, self._settings.max_batch_bytes)
+    async def _batch(self, request: Request, body: bytes, observation: Observation) -> bytes:
         with self.concurrency.places.lease(1) as places:
             async with while_connected(request):
                 asked = await self.concurrency.run(lambda: self._parsed_batch(body))
@@ -200,7 +215,7 @@ def _counted(request: Request, take: Callable[[int], None]) -> Request:
 def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
     check_json(body, images)
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError as exc:
         raise invalid_request(exc) from exc
 

@@ -33,7 +33,7 @@ class _Response(BaseModel):
 class RecognitionRequest(Options):
     """One image and what to find out about it."""
 
-    img: str = Field(description="Image file as base64 (standard or URL-safe, white space ignored) or as a data: URL.")
+    img: str = Field(description="Image file as base64 (standard or URL-safe, line breaks ignored) or as a data: URL.")
 
 
 class FileRequest(Options):

@@ -1,22 +1,22 @@
 """Reading bodies and forms within limits."""
 
 import asyncio
-import tempfile
+import gzip
+import zlib
 from collections.abc import Iterable
 
-import httpx
 import pytest
 from starlette.requests import Request
 
-from src.api.body import FileUpload, read_body, read_form
+from src.api.body import FORM, IMAGE_ITSELF, JSON, decompressed, is_compressed, read_body
 from src.api.endpoints import _parsed
 from src.api.schemas import BatchRequest, RecognitionRequest
 from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
-from src.options import Colormap, Options
+from src.options import Options
 from tests.cost import cost_of
 
 
-def request(chunks: Iterable[bytes], headers: dict[str, str]) -> tuple[Request, list[bytes]]:
+def request(chunks: Iterable[bytes], headers: dict[str, str], query: str = "") -> tuple[Request, list[bytes]]:
     """Return a request whose body arrives in ``chunks``, and the list of those that were taken."""
     waiting, taken = list(chunks), []
 
@@ -25,20 +25,14 @@ def request(chunks: Iterable[bytes], headers: dict[str, str]) -> tuple[Request, 
         return {"type": "http.request", "body": taken[-1], "more_body": bool(waiting)}
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "method": "POST", "headers": raw}, receive), taken
+    scope = {"type": "http", "method": "POST", "headers": raw, "query_string": query.encode()}
+    return Request(scope, receive), taken
 
 
 def read(chunks: Iterable[bytes], limit: int, **headers: str) -> bytes:
     """Return what read_body makes of a JSON request."""
     asked, _ = request(chunks, {"Content-Type": "application/json"} | headers)
-    return asyncio.run(read_body(asked, "application/json", limit))
-
-
-def form(fields: dict[str, str], files: dict[str, bytes], limit: int = 1_000_000) -> FileUpload:
-    """Return what read_form makes of a form as httpx writes it."""
-    sent = httpx.Request("POST", "http://test", data=fields, files=files or {"": b""})
-    asked, _ = request([sent.read()], dict(sent.headers))
-    return asyncio.run(read_form(asked, limit))
+    return asyncio.run(read_body(asked, (JSON,), limit))
 
 
 def test_a_body_of_many_chunks_is_whole() -> None:
@@ -50,7 +44,7 @@ def test_a_body_that_announces_too_much_is_not_read() -> None:
     """A Content-Length above the limit is refused before a byte is read."""
     asked, taken = request([b"x"], {"Content-Type": "application/json", "Content-Length": "5"})
     with pytest.raises(BodyTooLarge):
-        asyncio.run(read_body(asked, "application/json", 4))
+        asyncio.run(read_body(asked, (JSON,), 4))
     assert not taken
 
 
@@ -60,7 +54,7 @@ def test_a_body_that_lies_about_its_length_is_cut_off(length: str | None) -> Non
     headers = {"Content-Type": "application/json"} | ({"Content-Length": length} if length else {})
     asked, taken = request([b"abc", b"def", b"ghi", b"jkl"], headers)
     with pytest.raises(BodyTooLarge):
-        asyncio.run(read_body(asked, "application/json", 4))
+        asyncio.run(read_body(asked, (JSON,), 4))
     assert taken == [b"abc", b"def"]
 
 
@@ -107,72 +101,76 @@ def test_a_batch_of_data_urls_has_not_too_many_values() -> None:
     assert len(_parsed(BatchRequest, body, 64).imgs) == 64
 
 
-def test_a_form_holds_a_file_and_options() -> None:
-    """The file comes out byte for byte and the fields as options of their types."""
-    fields = {"top_k": "3", "alpha": "0.5", "gradcam": "false", "colormap": "turbo", "target": "tiger cat"}
-    upload = form(fields, {"img": b"\x00\xff" * 2_000_000}, limit=5_000_000)
-    assert upload.data == b"\x00\xff" * 2_000_000
-    assert upload.options == Options(top_k=3, alpha=0.5, gradcam=False, colormap=Colormap.TURBO, target="tiger cat")
+def test_a_byte_order_mark_before_json_is_ignored() -> None:
+    """A request that was saved as "UTF-8 with BOM" is read like any other."""
+    assert _parsed(RecognitionRequest, b'\xef\xbb\xbf{"img": "AAAA"}', 1).img == "AAAA"
 
 
-@pytest.mark.parametrize(
-    ("text", "target"),
-    [("7", 7), ('"7"', "7"), ("tiger cat", "tiger cat"), ('"tiger cat"', "tiger cat"), ("null", None)],
-)
-def test_a_target_in_a_form_is_a_label_or_an_index(text: str, target: str | int | None) -> None:
-    """Digits are an index; a text in quotes, as BentoML's client sends it, is always a label."""
-    assert form({"target": text}, {"img": b"x"}).options.target == target
+@pytest.mark.parametrize("content_type", [JSON, f"{FORM}; boundary=x"])
+def test_options_in_the_query_are_refused_with_the_place_for_them(content_type: str) -> None:
+    """What would be ignored in the address, be it an option or a misspelt one, is refused before the body is read."""
+    for query in ("top_k=1", "topk=1", "img=", "?top_k"):
+        asked, taken = request([b"{}"], {"Content-Type": content_type}, query)
+        with pytest.raises(InvalidRequest, match="send options as fields of the"):
+            asyncio.run(read_body(asked, (JSON, FORM), 10))
+        assert not taken
 
 
-@pytest.mark.parametrize(
-    ("fields", "files", "message"),
-    [
-        ({}, {}, "no file called img"),
-        ({"img": "text"}, {"photo": b"x"}, "no file called img"),
-        ({"top_k": "many"}, {"img": b"x"}, "top_k"),
-        ({"alpha": "2"}, {"img": b"x"}, "alpha"),
-        ({"topk": "3"}, {"img": b"x"}, "topk: there is no such field"),
-        ({}, {"img": b""}, "is empty"),
-        ({"foo": "null"}, {"img": b"x"}, "foo: there is no such field"),
-        ({}, {"img": b"x", "second": b"y"}, "send one file"),
-        ({"target": "x" * 5000}, {"img": b"x"}, "short option fields"),
-        ({f"field{index}": "" for index in range(40)}, {"img": b"x"}, "Too many fields"),
-    ],
-)
-def test_a_wrong_form_is_explained(fields: dict[str, str], files: dict[str, bytes], message: str) -> None:
-    """A form without the file, with two, or with wrong fields is an error that says what to send."""
-    with pytest.raises(InvalidRequest, match=message):
-        form(fields, files)
+@pytest.mark.parametrize("content_type", ["image/jpeg", "Image/X-Anything; a=b", "application/octet-stream"])
+def test_an_image_itself_is_taken_with_options_in_the_query(content_type: str) -> None:
+    """Any type of image, or of bytes, is a body of its own where the route takes one."""
+    asked, _ = request([b"ab", b"cd"], {"Content-Type": content_type}, "top_k=1")
+    assert asyncio.run(read_body(asked, (FORM, *IMAGE_ITSELF), 10)) == b"abcd"
 
 
-@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=other"])
-def test_a_form_without_its_boundary_is_explained(content_type: str) -> None:
-    """A body that cannot be taken apart is a mistake of the sender, not of the service."""
-    asked, _ = request([b"--x\r\nnonsense"], {"Content-Type": content_type})
-    with pytest.raises(InvalidRequest):
-        asyncio.run(read_form(asked, 1000))
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "identity, gzip"])
+def test_gzip_is_known_as_a_compressed_body(encoding: str) -> None:
+    """Gzip is decompressed, in whatever case it is written."""
+    assert is_compressed(request([], {"Content-Encoding": encoding})[0])
 
 
-def test_a_form_is_limited_as_a_whole() -> None:
-    """File and fields together must stay within the limit."""
+@pytest.mark.parametrize("encoding", [None, "", "identity", "utf-8"])
+def test_a_body_as_it_is_is_not_compressed(encoding: str | None) -> None:
+    """No encoding, or one that is none, leaves the body as it is."""
+    assert not is_compressed(request([], {"Content-Encoding": encoding} if encoding is not None else {})[0])
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip", "br, gzip"])
+def test_another_encoding_is_refused_by_name(encoding: str) -> None:
+    """What is compressed otherwise is refused before it is read, with what to do instead."""
+    asked, taken = request([b"x"], {"Content-Type": JSON, "Content-Encoding": encoding})
+    with pytest.raises(UnsupportedMediaType, match=f"{encoding}.*: send the body plain or compressed by gzip"):
+        asyncio.run(read_body(asked, (JSON,), 10))
+    assert not taken
+
+
+def test_a_gzip_body_is_decompressed_up_to_the_limit() -> None:
+    """Exactly as many bytes as the limit come out; one more is too large, however small it was when compressed."""
+    assert decompressed(gzip.compress(b"x" * 1000), 1000) == b"x" * 1000
     with pytest.raises(BodyTooLarge):
-        form({}, {"img": b"x" * 1000}, limit=1000)
+        decompressed(gzip.compress(b"x" * 1001), 1000)
 
 
-def test_a_form_is_never_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of several megabytes is read although there is no folder that it could be spooled to."""
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    with pytest.raises(OSError, match="nowhere"):
-        tempfile.TemporaryFile().close()
-    assert len(form({}, {"img": b"x" * 3_000_000}, limit=4_000_000).data) == 3_000_000
+def test_a_bomb_is_not_decompressed() -> None:
+    """A hundred megabytes in a hundred kilobytes cost no more than the limit."""
+    bomb = zlib.compressobj(9, wbits=31)
+    packed = b"".join(bomb.compress(bytes(10_000_000)) for _ in range(10)) + bomb.flush()
+
+    def unpack() -> None:
+        with pytest.raises(BodyTooLarge):
+            decompressed(packed, 1_000_000)
+
+    cost = cost_of(unpack)
+    assert cost.seconds < 0.1
+    assert cost.bytes < 10_000_000
 
 
-def test_a_form_with_a_field_twice_is_refused() -> None:
-    """Which of two values is meant cannot be known."""
-    body = b"".join(
-        b'--x\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n1\r\n' % (name, file)
-        for name, file in ((b"top_k", b""), (b"top_k", b""), (b"img", b'; filename="a"'))
-    )
-    asked, _ = request([body + b"--x--\r\n"], {"Content-Type": "multipart/form-data; boundary=x"})
-    with pytest.raises(InvalidRequest, match="twice"):
-        asyncio.run(read_form(asked, 1000))
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", gzip.compress(b"{}")[:-1], gzip.compress(b"{}") * 2, gzip.compress(b"{}")[:-8] + bytes(8)],
+    ids=["empty", "plain", "cut off", "two files", "wrong checksum"],
+)
+def test_what_is_not_one_gzip_file_is_explained(body: bytes) -> None:
+    """A body that is not what its Content-Encoding says, or not whole, is a mistake of the sender."""
+    with pytest.raises(InvalidRequest, match="gzip"):
+        decompressed(body, 1000)

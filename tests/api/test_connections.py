@@ -180,6 +180,56 @@ def test_a_websocket_is_a_request_like_any_other(hasty: Server, path: bytes, sta
     ErrorResponse.model_validate(json.loads(body))
 
 
+def h2c(body: bytes, framing: bytes = b"") -> bytes:
+    """Return a request with ``body`` that asks for HTTP/2, as Java's HttpClient and ``curl --http2`` do."""
+    return (
+        b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+        + (framing or b"Content-Length: %d\r\n" % len(body))
+        + b"\r\n"
+        + body
+    )
+
+
+NOT_BASE64 = b'{"img": "!"}'
+CHUNKS = b"5\r\n" + NOT_BASE64[:5] + b"\r\n7\r\n" + NOT_BASE64[5:] + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [h2c(NOT_BASE64), h2c(CHUNKS, b"Transfer-Encoding: chunked\r\n")],
+    ids=["with its length", "chunked"],
+)
+@pytest.mark.parametrize("size", [1, 40, 1000], ids=["by the byte", "in pieces", "at once"])
+def test_an_upgrade_that_is_not_taken_is_ignored(hasty: Server, sent: bytes, size: int) -> None:
+    """The body of a request that asks for HTTP/2 is read, and so is the next request, however the bytes arrive."""
+    twice = sent + sent
+    with connect(hasty) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(twice), size):
+            connection.sendall(twice[start : start + size])
+        came, _ = dribble(connection, b"", b"")
+    assert came.count(b"HTTP/1.1 400") == came.count(b'"code":"invalid_base64"') == 2
+
+
+def test_a_request_behind_an_upgrade_is_answered(hasty: Server) -> None:
+    """Of requests at once on one connection none is lost, with or without a wish for another protocol."""
+    plain = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    asking = plain[:-2] + b"Connection: keep-alive, upgrade\r\nUpgrade: TLS/1.0, h2c\r\n\r\n"
+    with connect(hasty) as connection:
+        came, _ = dribble(connection, h2c(NOT_BASE64) + plain + asking + asking + plain, b"")
+    assert came.count(b"HTTP/1.1 200") == 4
+    assert came.count(b"invalid_base64") == 1
+
+
+def test_a_tunnel_is_refused(hasty: Server) -> None:
+    """CONNECT, with or without an upgrade, is answered with an error."""
+    for more in (b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"):
+        with connect(hasty) as connection:
+            came, _ = dribble(connection, b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n", b"")
+        assert came.startswith(b"HTTP/1.1 4")
+
+
 def test_a_body_in_very_many_pieces_is_refused(hasty: Server) -> None:
     """Chunks of a byte each, which would keep the event loop from others, are answered with 400, and hung up on."""
     with connect(hasty) as connection:

@@ -1,6 +1,7 @@
 """What the routes do for clients that leave, deadlines that pass, and bodies that are meant to hurt."""
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -125,6 +126,35 @@ def test_work_ends_between_stages_when_the_time_is_over() -> None:
     time.sleep(0.3)
     assert (response.status_code, code(response)) == (504, "timeout")
     assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
+
+
+def test_a_slow_upload_is_told_from_a_slow_answer() -> None:
+    """The 504 to a body that has not come in time speaks of the upload."""
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    asked = Request(request(b"").scope, receive)
+    response = answered(endpoints(Slow(0), timeout=0.1).json, asked)
+    assert (response.status_code, code(response)) == (504, "timeout")
+    assert b"had not arrived in 0.1 seconds" in bytes(response.body)
+
+
+def test_a_bomb_is_refused_and_what_is_decompressed_counts() -> None:
+    """More than a body may have is 413 however it is compressed; less is held in the budget of all bodies."""
+
+    def packed(size: int) -> Request:
+        asked = request(gzip.compress(b" " * size, 1))
+        asked.scope["headers"].append((b"content-encoding", b"gzip"))
+        return asked
+
+    routes = endpoints(Slow(0))
+    assert code(answered(routes.json, packed(21_000_000))) == "body_too_large"
+    routes.concurrency.bytes.limit = 10_000_000
+    assert code(answered(routes.json, packed(11_000_000))) == "busy"
+    assert code(answered(routes.json, packed(9_000_000))) == "invalid_request"
+    assert routes.concurrency.bytes.held == 0
 
 
 @pytest.mark.parametrize(("gone_after", "status"), [(0.3, 499), (3600.0, 504)], ids=["gone", "too late"])

@@ -1,0 +1,172 @@
+"""An image that is sent as a file, in a form or as the body itself -> its bytes and the options beside it."""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+
+from src.api.body import FORM, media_type
+from src.api.errors import invalid_request
+from src.errors import InvalidRequest
+from src.options import Options
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+__all__ = ["Upload", "read_upload"]
+
+_ADVICE: Final = "send one file, called img, and short option fields"
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_NOT_SENT: Final = ("", "None", "null", "undefined")  # what clients write for an option that they do not have
+_CLASSES: Final = ("target", "versus")  # options that name a class, which may be called like one of these
+_MAX_FIELDS: Final = 32
+_MAX_FIELD_BYTES: Final = 4_096
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An image file and the options that came with it."""
+
+    data: bytes
+    options: Options
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str = ""
+    is_file: bool = False
+    is_whole: bool = False
+    data: bytearray = field(default_factory=bytearray)
+
+
+def read_upload(request: Request, body: bytes, labels: Collection[str]) -> Upload:
+    """Return the image of ``request`` and its options: fields of the form, or those of the query.
+
+    Args:
+        request: Says what the body is, and has the query.
+        body: A multipart form, or the image itself.
+        labels: Classes of the model, of which one may be called ``None``.
+
+    Raises:
+        InvalidRequest: The form is not well formed or has not exactly one file, called ``img``; an option is wrong.
+    """
+    if media_type(request) != FORM:
+        data, options = body, request.query_params.multi_items()
+    else:
+        data, options = _image_and_options(_parts(request, body))
+    if not data:
+        raise InvalidRequest("The file img is empty: send the bytes of an image file.")
+    return Upload(data, _options(options, labels))
+
+
+def _image_and_options(parts: Iterable[_Part]) -> tuple[bytes, list[tuple[str, str]]]:
+    """Return the image, which is the part called img with or without a file name, and the other fields."""
+    images = [part for part in parts if part.name == "img"]
+    others = [part for part in parts if part.name != "img"]
+    if not images:
+        raise InvalidRequest("The form has no file called img: send the image as a file field of that name.")
+    if len(images) > 1:
+        raise InvalidRequest("The form has the field img twice: send one image in each request.")
+    for part in others:
+        if part.is_file:
+            raise InvalidRequest("The form has a file under another name than img: send one file, called img.")
+    return bytes(images[0].data), [(part.name, _text(part.data)) for part in others]
+
+
+def _options(items: Iterable[tuple[str, str]], labels: Collection[str]) -> Options:
+    values: dict[str, str | int] = {}
+    seen = set()
+    for name, text in items:
+        if name in seen:
+            raise InvalidRequest(f"The field {name[:_SHOWN]!r} is sent twice: send each once.")
+        seen.add(name)
+        is_label = name in _CLASSES and text in labels
+        if text not in _NOT_SENT or is_label or name not in Options.model_fields:
+            values[name] = text if is_label else _value(text)
+    try:
+        return Options.model_validate(values, strict=False)
+    except ValidationError as exc:
+        raise invalid_request(exc) from exc
+
+
+def _value(text: str) -> str | int:
+    """Return what a field says: digits are a number, a text in quotes is JSON, as BentoML's client writes it."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    try:
+        return str(json.loads(text)) if text.startswith('"') else text
+    except ValueError:
+        return text
+
+
+def _parts(request: Request, body: bytes) -> list[_Part]:
+    _, parameters = parse_options_header(request.headers["content-type"])
+    form = _Form()
+    try:
+        MultipartParser(parameters[b"boundary"], form.callbacks).write(body)
+    except KeyError:
+        raise InvalidRequest(f"The Content-Type of the form has no boundary: {_ADVICE}.") from None
+    except FormParserError as exc:
+        raise InvalidRequest(f"The form cannot be read ({exc}): {_ADVICE}.") from exc
+    if not all(part.is_whole for part in form.parts):
+        raise InvalidRequest(f"The form ends before its last boundary: {_ADVICE}.")
+    return form.parts
+
+
+class _Form:
+    """Collects the parts of a form as python-multipart comes by them; all stays in memory."""
+
+    def __init__(self) -> None:
+        self.parts: list[_Part] = []
+        self.callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_to_name,
+            "on_header_value": self._add_to_value,
+            "on_header_end": self._end_header,
+            "on_part_data": self._add,
+            "on_part_end": self._end,
+        }
+        self._header = b""
+        self._value = b""
+
+    def _begin(self) -> None:
+        if len(self.parts) > _MAX_FIELDS:
+            raise InvalidRequest(f"Too many fields in the form: {_ADVICE}.")
+        self.parts.append(_Part())
+
+    def _add_to_name(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            _, parameters = parse_options_header(self._value)
+            self.parts[-1].name = _text(parameters.get(b"name", b""))
+            self.parts[-1].is_file = b"filename" in parameters
+        self._header = self._value = b""
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        part = self.parts[-1]
+        part.data += data[start:end]
+        if part.name != "img" and not part.is_file and len(part.data) > _MAX_FIELD_BYTES:
+            raise InvalidRequest(f"The field {part.name[:_SHOWN]!r} is longer than any option: {_ADVICE}.")
+
+    def _end(self) -> None:
+        self.parts[-1].is_whole = True
+
+
+def _text(data: bytes | bytearray) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
