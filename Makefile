@@ -9,7 +9,7 @@ READY := .venv/ready
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all test-container sweep fuzz soak audit benchmark check format bento container \
+.PHONY: help setup model serve dev demo test test-all test-container test-clients sweep fuzz soak audit benchmark check format bento container \
 	image-layers lock clean
 
 help: ## list the targets
@@ -47,6 +47,9 @@ test: $(READY) ## run the tests, but for the sweep over every architecture
 
 test-container: $(READY) ## build the image, look into it, run it hardened (SKIP_CONTAINER_TESTS=1: not)
 	$(BIN)/python -m pytest -m container -n 0 --timeout 600 tests/container
+
+test-clients: $(READY) ## generate clients in Python and TypeScript and run them; a browser behind a proxy (npm, nginx, chromium)
+	$(BIN)/python -m pytest -m clients -n 0 tests/clients
 
 test-all: $(READY) sweep ## run all tests, the sweep over every architecture included
 	$(BIN)/python -m pytest

@@ -51,6 +51,7 @@ def test_the_python_lines_work(server: Server, monkeypatch: pytest.MonkeyPatch) 
     exec(block("python").replace(PRINTED_URL, server.url), variables)  # noqa: S102 - our own README
     variables["client"].close()
     assert variables["answer"]["result"] in CATS
+    assert variables["answer_to_bytes"]["result"] in CATS
 
 
 def test_the_image_is_made_by_the_service(server: Server) -> None:

@@ -9,7 +9,16 @@ from starlette.requests import Request
 
 from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 
-__all__ = ["FORM", "IMAGE_ITSELF", "JSON", "check_json", "decompressed", "is_compressed", "media_type", "read_body"]
+__all__ = [
+    "FORM",
+    "IMAGE_ITSELF",
+    "JSON",
+    "check_json",
+    "decompressed",
+    "is_compressed",
+    "media_type",
+    "read_body",
+]
 
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"

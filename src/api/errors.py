@@ -53,9 +53,9 @@ _HEADERS: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "1"},
 }
 _OF_FRAMEWORK: Final = {
-    HTTPStatus.BAD_REQUEST: ("invalid_request", "The request is not valid HTTP for this service: see /docs."),
-    HTTPStatus.NOT_FOUND: ("not_found", "There is nothing at this address: see /docs for what there is."),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "This address does not take this method: see /docs."),
+    HTTPStatus.BAD_REQUEST: ("invalid_request", "The request is not valid HTTP for this service: see {docs}."),
+    HTTPStatus.NOT_FOUND: ("not_found", "There is nothing at this address: see {docs} for what there is."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "This address does not take this method: see {docs}."),
     HTTPStatus.TOO_MANY_REQUESTS: ("busy", "Too many requests are waiting: try again in a moment."),
     HTTPStatus.SERVICE_UNAVAILABLE: ("not_ready", "The service is not ready yet: try again in a moment."),
     HTTPStatus.GATEWAY_TIMEOUT: ("timeout", "The answer was not ready in time: try again."),
@@ -63,6 +63,7 @@ _OF_FRAMEWORK: Final = {
 _CLIENT_CLOSED_REQUEST: Final = 499  # nginx's number for it
 _SHOWN: Final = 3
 _MAX_FIELD: Final = 60
+_MAX_DEPTH: Final = 8
 
 
 class ErrorAnswer(Response):
@@ -81,12 +82,12 @@ class ErrorAnswer(Response):
         await super().__call__(scope, receive, send)
 
 
-async def respond(_: Request, exc: Exception) -> Response:
+async def respond(request: Request, exc: Exception) -> Response:
     """Return the answer to a request that ended with ``exc``; the one exception handler of the application."""
     if isinstance(exc, errors.RequestError):
         return error_response(exc)
     if isinstance(exc, HTTPException):
-        body = framework_error(exc.status_code).error
+        body = framework_error(exc.status_code, request.url.path).error
         return ErrorAnswer(exc.status_code, body.code, body.message, exc.headers)
     if isinstance(exc, ClientDisconnect):  # nobody reads the answer, but the log and the metrics have it
         return ErrorAnswer(_CLIENT_CLOSED_REQUEST, "client_gone", "The client hung up before the answer.")
@@ -124,11 +125,15 @@ def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
             else fault["msg"][0].lower() + fault["msg"][1:]
         )
         faults.append(f"{field}: {what}")
-    return errors.InvalidRequest(f"The request is not valid: {'; '.join(faults)}. See /docs for the fields.")
+    return errors.InvalidRequest(f"The request is not valid: {'; '.join(faults)}. See ./docs for the fields.")
 
 
-def framework_error(status: int) -> ErrorResponse:
-    """Return the one error object for a ``status`` that was not given by us."""
+def framework_error(status: int, path: str = "/") -> ErrorResponse:
+    """Return the one error object for a ``status`` that was not given by us, to a request of ``path``.
+
+    Links are relative to that address: in front of it a proxy may have taken away a prefix that nobody here knows.
+    """
+    docs = ("../" * min(path.count("/") - 1, _MAX_DEPTH) or "./") + "docs"
     if status in _OF_FRAMEWORK:
         code, message = _OF_FRAMEWORK[HTTPStatus(status)]
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -136,5 +141,5 @@ def framework_error(status: int) -> ErrorResponse:
     else:
         phrase = responses.get(status, "Refused")
         code = re.sub(r"\W+", "_", phrase.lower())
-        message = f"{phrase}: see /docs for what the service takes."
-    return ErrorResponse(error=ErrorBody(code=code, message=message))
+        message = f"{phrase}: see {{docs}} for what the service takes."
+    return ErrorResponse(error=ErrorBody(code=code, message=message.format(docs=docs)))

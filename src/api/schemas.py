@@ -27,7 +27,7 @@ __all__ = [
 
 
 class _Response(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, json_schema_serialization_defaults_required=True)
 
 
 class RecognitionRequest(Options):
@@ -52,6 +52,8 @@ class BatchRequest(Options):
 
 class ClassResponse(_Response):
     """A class, how likely it is, and, if asked for, where the evidence for it lies."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)  # the heatmap is not always there
 
     label: str = Field(alias="class", description="Name of the class.")
     index: int = Field(description="Number of the class, from 0.")

@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from src import errors
-from src.api.errors import STATUS, invalid_request, respond
+from src.api.errors import STATUS, framework_error, invalid_request, respond
 from src.api.schemas import ErrorResponse, RecognitionRequest
 
 
@@ -57,6 +58,19 @@ def test_every_error_of_the_framework_gets_the_one_shape(status: int, code: str)
     body = ErrorResponse.model_validate_json(response.content)
     assert body.error.code == code
     assert "secret" not in body.error.message
+
+
+@pytest.mark.parametrize("prefix", ["", "/models/cats"])
+@pytest.mark.parametrize("path", ["/nothing", "/static_content/nothing", "/a/b/c/d", "/a/"])
+def test_the_link_in_an_error_is_right_behind_any_prefix(prefix: str, path: str) -> None:
+    """From the address that was asked for, whatever a proxy has taken away of it, the link leads to the page."""
+    link = framework_error(404, path).error.message.split("see ")[1].split()[0]
+    assert urljoin(f"http://host{prefix}{path}", link) == f"http://host{prefix}/docs"
+
+
+def test_a_path_of_very_many_slashes_gets_a_short_answer() -> None:
+    """The link does not grow with the address."""
+    assert len(framework_error(404, "/" * 60_000).error.message) < 200
 
 
 def test_other_headers_are_kept() -> None:
