@@ -106,7 +106,8 @@ def read_settings() -> Settings:
 
 
 def _sentence(name: str, what: str) -> str:
-    return f"{_PREFIX}{name.upper()} is wrong ({what}): {Settings.model_fields[name].description} See the README."
+    meaning = Settings.model_fields[name].description
+    return f"{_PREFIX}{name.upper()} is wrong ({what}): {meaning} See docs/reference/configuration.md."
 
 
 def _refuse_renamed() -> None:

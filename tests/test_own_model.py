@@ -29,7 +29,8 @@ def _photos(folder: Path, rng: np.random.Generator) -> None:
 @pytest.mark.timeout(300)
 def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generator) -> None:
     """Training, storing with a check, serving and asking work as printed, one after the other."""
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own model")[2].partition("\n## ")[0]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    chapter = readme.partition("## Serve your own model")[2].partition("\n## ")[0]
     (block,) = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)
     train, save, serve, ask = block.strip().splitlines()
     _photos(tmp_path / "photos", rng)

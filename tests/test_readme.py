@@ -1,4 +1,4 @@
-"""What the README says works as printed."""
+"""What the README and the documentation say works as printed."""
 
 import base64
 import json
@@ -14,18 +14,20 @@ import pytest
 from PIL import Image
 
 from src.api.errors import STATUS
-from src.options import Colormap, Options
+from src.options import Colormap, Method, Options
 from tests.places import ROOT
 from tests.serving import Server
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+LAYOUT = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
 CATS = {"tiger cat", "Egyptian cat"}  # the network is as sure of the one as of the other
 PRINTED_URL = "http://localhost:8000"
 
 
-def block(language: str) -> str:
-    """Return the one code block in ``language``."""
-    (code,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def block(language: str, page: str = README) -> str:
+    """Return the one code block in ``language`` on a page."""
+    (code,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
     return str(code)
 
 
@@ -37,6 +39,21 @@ def test_the_two_commands_come_first() -> None:
     assert "docs/heatmap.jpg" in top
 
 
+def test_the_readme_is_short() -> None:
+    """The README has at most 120 lines."""
+    assert len(README.splitlines()) <= 120
+
+
+def test_every_link_leads_somewhere() -> None:
+    """Each relative link of the README and the documentation leads to a file that is there."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
+    link_to_file = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+    links = [(page, link) for page in pages for link in link_to_file.findall(page.read_text("utf-8"))]
+    assert len(links) > 30
+    for page, link in links:
+        assert (page.parent / link).exists(), f"{page}: {link}"
+
+
 def test_the_curl_line_works(server: Server) -> None:
     """The curl line, word for word but for the port, is answered with the class of the cat."""
     line = block("bash").replace(PRINTED_URL, server.url)
@@ -44,14 +61,16 @@ def test_the_curl_line_works(server: Server) -> None:
     assert json.loads(shown)["result"] in CATS
 
 
-def test_the_python_lines_work(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [README, API], ids=["README", "API"])
+def test_the_python_lines_work(server: Server, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     """The lines for BentoML's client, word for word but for the port, are answered."""
     monkeypatch.chdir(ROOT)
     variables: dict[str, Any] = {}
-    exec(block("python").replace(PRINTED_URL, server.url), variables)  # noqa: S102 - our own README
+    exec(block("python", page).replace(PRINTED_URL, server.url), variables)  # noqa: S102 - our own pages
     variables["client"].close()
-    assert variables["answer"]["result"] in CATS
-    assert variables["answer_to_bytes"]["result"] in CATS
+    answers = [value for name, value in variables.items() if name.startswith("answer")]
+    assert answers
+    assert all(answer["result"] in CATS for answer in answers)
 
 
 def test_the_image_is_made_by_the_service(server: Server) -> None:
@@ -65,15 +84,14 @@ def test_the_image_is_made_by_the_service(server: Server) -> None:
 
 
 def test_the_tables_name_every_option_and_error() -> None:
-    """Each request field, colour map and error code stands in the README."""
-    for name in (*Options.model_fields, "img", "imgs", *Colormap, *(kind.code for kind in STATUS)):
-        assert f"`{name}`" in README, name
+    """Each request field, colour map, method and error code stands in the reference of the API."""
+    for name in (*Options.model_fields, "img", "imgs", *Colormap, *Method, *(kind.code for kind in STATUS)):
+        assert f"`{name}`" in API, name
 
 
 def _layout() -> dict[str, set[str]]:
     """Return the words of the layout by the folder or file at the head of their entry; an entry may have more lines."""
-    section = README[README.index("## How the code is laid out") :]
-    lines = re.findall(r"^    \S.*(?:\n {6,}\S.*)*", section, re.MULTILINE)
+    lines = re.findall(r"^    \S.*(?:\n {6,}\S.*)*", LAYOUT, re.MULTILINE)
     entries = [entry.split() for entry in lines]
     return {head: {word.strip(":;,.") for word in words} for head, *words in entries}
 

@@ -1,4 +1,4 @@
-"""The settings and their table in the README."""
+"""The settings and their table in the documentation."""
 
 import re
 
@@ -12,8 +12,8 @@ ROW = re.compile(r"^\| `IMAGE_RECOGNITION_(\w+)` \| (.+?) \|", re.MULTILINE)
 
 
 def test_the_readme_documents_every_setting_with_its_default() -> None:
-    """The table in the README names each setting once, with the default that it has."""
-    rows = dict(ROW.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    """The table in the reference names each setting once, with the default that it has."""
+    rows = dict(ROW.findall((ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")))
     fields = Settings.model_fields
     assert list(rows) == [name.upper() for name in fields]
     for name, field in fields.items():
