@@ -1,7 +1,7 @@
 """The photos of the benchmark: three sizes, made from photos that scikit-image and scikit-learn ship."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,10 @@ import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from src.stages.decode.cicp import profile_of
 from tests.places import PACKAGED_PHOTOS
 
-__all__ = ["HD", "HUGE", "SMALL", "PhotoSet", "make_photos", "resized_photo"]
+__all__ = ["HD", "HUGE", "SMALL", "PhotoSet", "in_display_p3", "make_photos", "resized_photo"]
 
 SMALL: Final = "small"
 HD: Final = "1920x1280"
@@ -23,6 +24,7 @@ _SOURCES: Final = (
     *PACKAGED_PHOTOS,
     *(Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")),
 )
+_P3, _SRGB_TRANSFER = 12, 13  # as H.273 numbers them
 _SMALL_BYTES: Final = 12_000
 _QUALITY: Final = 90
 _DETAIL: Final = 0.4  # of the local contrast, in each octave: what a camera's image has below the source's pixels
@@ -57,6 +59,18 @@ def resized_photo(megapixels: float) -> bytes:
     """Return one photo of 4:3 with ``megapixels`` as a JPEG file as a camera writes it."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     return _of_camera(_resized(_SOURCES[0], (width, round(width * 3 / 4))))
+
+
+def in_display_p3(photos: PhotoSet) -> PhotoSet:
+    """Return the same files with the profile of Display P3, so that their colors have to be converted."""
+    return replace(photos, name=f"{photos.name}, Display P3", files=tuple(map(_in_display_p3, photos.files)))
+
+
+def _in_display_p3(file: bytes) -> bytes:
+    buffer = BytesIO()
+    with Image.open(BytesIO(file)) as image:
+        image.save(buffer, "JPEG", quality="keep", icc_profile=profile_of(_P3, _SRGB_TRANSFER))
+    return buffer.getvalue()
 
 
 def _photo_set(name: str, size: tuple[int, int], count: int, encode: Callable[[Image.Image], bytes]) -> PhotoSet:

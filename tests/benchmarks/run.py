@@ -16,7 +16,7 @@ from tests.benchmarks.limits import Limits
 from tests.benchmarks.load import write_bodies
 from tests.benchmarks.measure import Sample, Stage, summarize
 from tests.benchmarks.networks import write_alexnet
-from tests.benchmarks.photos import SMALL, PhotoSet, make_photos
+from tests.benchmarks.photos import HD, SMALL, PhotoSet, in_display_p3, make_photos
 from tests.benchmarks.plan import HEATMAP, VARIANTS, Configuration, Plan
 from tests.benchmarks.progress import say
 from tests.benchmarks.results import Machine, PhotoFacts, Results
@@ -92,7 +92,8 @@ def _ours_alone(plan: Plan, photos: Mapping[str, PhotoSet], bodies: Bodies, fold
     finally:
         ours.tree.end()
     networks = growth.by_network(small, plan, folder)
-    stages = [figure for each in photos.values() for figure in measure_stages(each, plan.seconds)]
+    staged = [*photos.values(), in_display_p3(photos[HD])] if HD in photos else photos.values()
+    stages = [figure for each in staged for figure in measure_stages(each, plan.seconds)]
     return dataclasses.replace(
         results, megapixels=megapixels, batches=batches, networks=networks, stages=tuple(stages), soak=memory
     )

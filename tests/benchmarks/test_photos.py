@@ -4,7 +4,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from tests.benchmarks.photos import SMALL, make_photos, resized_photo
+from src.stages.decode.cicp import profile_of
+from tests.benchmarks.photos import SMALL, in_display_p3, make_photos, resized_photo
 
 
 def test_small_photos() -> None:
@@ -21,3 +22,12 @@ def test_photo_of_a_number_of_megapixels() -> None:
     width, height = Image.open(BytesIO(resized_photo(0.5))).size
     assert abs(width * height / 0.5e6 - 1) < 0.01
     assert abs(width / height - 4 / 3) < 0.01
+
+
+def test_photos_in_display_p3() -> None:
+    """The same pixels in the same files, but for a profile that says that they are in Display P3."""
+    photos = make_photos(SMALL)
+    for file, converted in zip(photos.files, in_display_p3(photos).files, strict=True):
+        with Image.open(BytesIO(file)) as plain, Image.open(BytesIO(converted)) as profiled:
+            assert profiled.info["icc_profile"] == profile_of(12, 13)
+            assert profiled.tobytes() == plain.tobytes()
