@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["SPARE", "InputSpec", "Interpolation"]
+__all__ = ["SPARE", "InputSpec", "Interpolation", "Margin"]
 
 _MAX_SIDE: Final = 4096
 SPARE: Final = 2  # sides of an image over those that it is resized to: with no less, no answer of 1,000 images changed
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Margin = Literal["even", "down"]
 
 
 class InputSpec(BaseModel):
@@ -32,6 +33,10 @@ class InputSpec(BaseModel):
     interpolation: Interpolation = Field(description="Resampling filter of the resize, always with antialiasing.")
     mean: tuple[float, ...] = Field(description="Mean per channel, in units of [0, 1].")
     std: tuple[float, ...] = Field(description="Standard deviation per channel, in units of [0, 1].")
+    margin: Margin = Field(
+        default="even",
+        description="How the margin of the crop is rounded: half to even (torchvision) or down (transformers).",
+    )
 
     @property
     def enough(self) -> int:
@@ -55,6 +60,10 @@ class InputSpec(BaseModel):
         if width <= height:
             return int(self.resize * height / width), self.resize
         return self.resize, int(self.resize * width / height)
+
+    def margin_of(self, resized: int, crop: int) -> int:
+        """Return the pixels before the centre ``crop`` of a side that was ``resized``."""
+        return (resized - crop) // 2 if self.margin == "down" else round((resized - crop) / 2)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ``pixels`` (H, W, C) in the range that the network learned with, (C, H, W), contiguous.

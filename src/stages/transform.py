@@ -44,7 +44,7 @@ def _seen_part(image: DecodedImage, spec: InputSpec) -> Image.Image:
     raster, resampling = image.raster, spec.resampling
     rows, columns = spec.resized(image.width, image.height)
     height, width = spec.crop
-    top, left = _margin(rows, height), _margin(columns, width)
+    top, left = spec.margin_of(rows, height), spec.margin_of(columns, width)
     gap = SPARE if image.reduced else None
     if rows * columns > _MUCH_LONGER * height * width:
         part = Box(left, top, left + width, top + height).scaled(raster.width / columns, raster.height / rows)
@@ -75,18 +75,14 @@ def _by_columns_first(
 def seen_box(width: int, height: int, spec: InputSpec) -> Box:
     """Return the part of a ``width`` x ``height`` image that remains after resize and centre crop.
 
-    The sizes are rounded as torchvision rounds them: the longer side down, the margins half to even.
+    The longer side is rounded down, as everywhere; the margins as ``spec`` says.
     """
     resized_height, resized_width = spec.resized(width, height)
     crop_height, crop_width = spec.crop
-    top, left = _margin(resized_height, crop_height), _margin(resized_width, crop_width)
+    top, left = spec.margin_of(resized_height, crop_height), spec.margin_of(resized_width, crop_width)
     return Box(
         x0=left * width / resized_width,
         y0=top * height / resized_height,
         x1=(left + crop_width) * width / resized_width,
         y1=(top + crop_height) * height / resized_height,
     )
-
-
-def _margin(resized: int, crop: int) -> int:
-    return round((resized - crop) / 2)

@@ -113,3 +113,15 @@ def test_an_image_decoded_small_is_seen_at_the_same_place(size: tuple[int, int],
     halved = transform(DecodedImage(coarse.resize((small[0], small[1]), Image.Resampling.BICUBIC), *size), spec)
     assert halved.box == whole.box
     assert np.abs(halved.pixels.astype(int) - whole.pixels).max() <= 2
+
+
+@pytest.mark.parametrize(("size", "left"), [((227, 224), 1), ((229, 224), 2), ((228, 224), 2)], ids=str)
+def test_margins_are_rounded_down_where_the_model_says_so(
+    size: tuple[int, int], left: int, rng: np.random.Generator
+) -> None:
+    """Of margins of half pixels the crop of transformers takes the smaller, where torchvision takes the even one."""
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    spec = _spec(224, (224, 224)).model_copy(update={"margin": "down"})
+    seen = transform(_image(Image.fromarray(pixels)), spec)
+    assert np.array_equal(seen.pixels, pixels[:, left : left + 224])
+    assert (seen.box.x0, seen.box.x1) == (left, left + 224)
