@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +13,18 @@ from torch import nn
 from src.checkpoints.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Given, Note
+from src.checkpoints.hub.described import Described
+from src.checkpoints.hub.timm_folder import is_of_timm, read_timm
+from src.checkpoints.hub.transformers_folder import is_of_transformers, read_transformers
 from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
 from src.checkpoints.network import build_to_load
+from src.checkpoints.reading.composes import stored_transform
+from src.checkpoints.reading.folder import Source, read_source
+from src.checkpoints.reading.weights_file import WeightsFile
+from src.checkpoints.spellings import is_spelled_by_transformers, respelled
 from src.checkpoints.tensors import load_weights
-from src.checkpoints.weights_file import WeightsFile, read_weights_file
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
@@ -52,10 +58,15 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     Raises:
         ModelError: The file cannot be read, fits no network, or the labels or the input do not belong to it.
     """
-    file = read_weights_file(path)
+    source = read_source(path)
+    file, weights_notes = _weights(source.file, given)
+    source = replace(source, file=file)
     if given.module is not None:
         return _of_module(file, given, given.module)
+    if given.architecture is None and (described := _described(source)):
+        return _of_folder(described, file, given)
     found, notes = _network(file, given.architecture)
+    notes += weights_notes
     labels, label_note = _labels(file, given.labels, found.num_classes)
     spec, input_note = _input(file, given, found.architecture)
     if found.left_out:
@@ -63,6 +74,41 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     network = build_to_load(found.architecture, found.num_classes)
     load_weights(network, found.weights)
     return Checkpoint(found.architecture, labels, spec, network, given.layer, (*notes, label_note, input_note))
+
+
+def _weights(file: WeightsFile, given: Given) -> tuple[WeightsFile, tuple[Note, ...]]:
+    """Return ``file`` with the tensors that were asked for."""
+    if given.weights == "ema":
+        if not file.averaged:
+            raise ModelError("The file has no averaged weights: leave the choice out.", Remedy("weights"))
+        return replace(file, tensors=file.averaged), (Note("weights: the averaged ones"),)
+    if not file.averaged:
+        return file, ()
+    if file.averaged.keys() == file.tensors.keys() and all(
+        file.averaged[name] is tensor for name, tensor in file.tensors.items()
+    ):
+        return file, (Note("weights: averaged, as Lightning stored them"),)
+    return file, (
+        Note("weights: those of the state dict; the file has averaged ones, too", (Remedy("weights", "ema"),)),
+    )
+
+
+def _described(source: Source) -> Described | None:
+    """Return the network that the files beside the weights describe, if they do."""
+    if is_of_timm(source.config):
+        return read_timm(source)
+    return read_transformers(source) if is_of_transformers(source.config) else None
+
+
+def _of_folder(described: Described, file: WeightsFile, given: Given) -> Checkpoint:
+    said = replace(file, hyper_parameters=described.said, elsewhere={})
+    labels, label_note = _labels(said, given.labels, described.num_classes)
+    spec, input_note = _input(said, given, described.architecture)
+    notes = [Note(f"architecture: {described.architecture}, as config.json says"), *described.notes]
+    if described.left_out:
+        notes.append(Note(f"left out: {_summary(described.left_out)}"))
+    notes += [label_note, input_note]
+    return Checkpoint(described.architecture, labels, spec, described.network, given.layer, tuple(notes))
 
 
 def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
@@ -91,6 +137,25 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
 
 
 def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:
+    tensors, architecture = respelled(file.tensors)
+    if architecture is not None and given is None:
+        return fit(tensors, architecture), (Note(f"architecture: {architecture}, as efficientnet_pytorch has it"),)
+    try:
+        return _of_library(replace(file, tensors=tensors), given)
+    except ModelError as exc:
+        if given is None and is_spelled_by_transformers(file.tensors):
+            raise ModelError(
+                "The tensors are those of a network of transformers, whose configuration the file lacks: store it by"
+                " network.save_pretrained(FOLDER) and give that folder, or give your own class.",
+                Remedy("module"),
+            ) from exc
+        if file.unread:
+            name, kind = next(iter(file.unread.items()))
+            raise ModelError(f"{exc} {name} in the file is no plain tensor but a {kind}.", *exc.remedies) from exc
+        raise
+
+
+def _of_library(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:
     stored = file.hyper_parameters.get("architecture")
     name = given or (stored if isinstance(stored, str) and stored in every_architecture() else None)
     if name is not None:
@@ -144,7 +209,7 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
     if given is not None:
         labels, source = read_labels(given), "given"
     else:
-        labels, source = stored_labels(file.hyper_parameters, num_classes)
+        labels, source = stored_labels(num_classes, file.hyper_parameters, file.elsewhere)
     if len(labels) != num_classes:
         raise ModelError(f"The network has {num_classes} classes but there are {len(labels)} labels: they must agree.")
     shared = next((label for label, count in Counter(labels).items() if count > 1), None)
@@ -160,6 +225,8 @@ def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpe
         spec, source = TUTORIAL, "the tutorial's"
     elif isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys():  # others may mean other things by input
         spec, source = _checked_input(dict(stored)), "from the file"
+    elif found := stored_transform(file.hyper_parameters, file.elsewhere):
+        spec, source = found[1], f"from {found[0]} in the file"
     elif architecture.startswith(ARCHITECTURE_PREFIX):
         spec, source = USUAL, "the usual one: shorter side 256, centre 224"
         remedies = _PREPARED

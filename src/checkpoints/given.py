@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from src.errors import Remedy
 
@@ -13,7 +13,8 @@ __all__ = ["Given", "Note"]
 class Given:
     """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
 
-    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images.
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images; ``weights``
+    is "ema" for the averaged ones.
     """
 
     architecture: str | None = None
@@ -22,6 +23,7 @@ class Given:
     tutorial: bool = False
     layer: str | None = None
     module: str | None = None
+    weights: Literal["ema"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """How images were prepared when a network was trained: what its library published, or the tutorial's way."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final, get_args
 
 import timm
@@ -10,9 +11,18 @@ from torchvision.transforms import InterpolationMode
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec, Interpolation
 
-__all__ = ["TUTORIAL", "USUAL", "published_input"]
+__all__ = ["TUTORIAL", "USUAL", "published_input", "timm_input"]
 
 _IMAGENET: Final[dict[str, Any]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+# What timm does where a configuration does not say.
+_TIMMS: Final[dict[str, Any]] = {
+    "input_size": (3, 224, 224),
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+    "interpolation": "bicubic",
+    **_IMAGENET,
+}
+_CROP_MODES: Final = ("center", "squash")
 # Resize((256, 256)) stretches, unlike Resize(256), with which torchvision trained its own alexnet.
 TUTORIAL: Final = InputSpec(resize=(256, 256), crop=(224, 224), interpolation="bilinear", **_IMAGENET)
 USUAL: Final = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", **_IMAGENET)
@@ -26,7 +36,10 @@ def published_input(architecture: str) -> InputSpec:
     library, _, name = architecture.partition("/")
     if library == "torchvision":
         return _of_torchvision(name)
-    return _of_timm(timm.get_pretrained_cfg(name) or timm.create_model(name).default_cfg)
+    published: Any = timm.get_pretrained_cfg(name)
+    if published is None:
+        published = timm.create_model(name).pretrained_cfg
+    return timm_input(published if isinstance(published, Mapping) else published.to_dict())
 
 
 def _of_torchvision(name: str) -> InputSpec:
@@ -43,17 +56,27 @@ def _of_torchvision(name: str) -> InputSpec:
     )
 
 
-def _of_timm(published: Any) -> InputSpec:  # noqa: ANN401 - timm's configurations have no type
-    _, height, width = published.input_size
-    share = min(published.crop_pct, 1.0)  # three networks of timm publish more than the whole image
+def timm_input(published: Mapping[str, Any]) -> InputSpec:
+    """Return the preparation that ``published``, a configuration of timm, is the recipe of.
+
+    Raises:
+        ModelError: It is one that no InputSpec does.
+    """
+    recipe = _TIMMS | {name: value for name, value in published.items() if value is not None}
+    if recipe["crop_mode"] not in _CROP_MODES:
+        raise ModelError(
+            f"Images are cropped by {recipe['crop_mode']!r}, which is not known: say how.", Remedy("resize")
+        )
+    _, height, width = recipe["input_size"]
+    share = min(recipe["crop_pct"], 1.0)  # three networks of timm publish more than the whole image
     scaled = math.floor(height / share), math.floor(width / share)
-    squashed = published.crop_mode == "squash" or height != width
+    squashed = recipe["crop_mode"] == "squash" or height != width
     return InputSpec(
         resize=scaled if squashed else scaled[0],
         crop=(height, width),
-        interpolation=_interpolation(published.interpolation),
-        mean=tuple(published.mean),
-        std=tuple(published.std),
+        interpolation=_interpolation(recipe["interpolation"]),
+        mean=tuple(recipe["mean"]),
+        std=tuple(recipe["std"]),
     )
 
 

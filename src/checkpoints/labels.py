@@ -1,18 +1,37 @@
 """The names of the classes, from where people have them."""
 
 import json
+import re
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Final
 
+from src.checkpoints.reading.said import walk
 from src.errors import ModelError, Remedy
 from src.labelled_folder import class_folders
 
 __all__ = ["read_labels", "stored_labels"]
 
-# The hyper-parameters that people keep them in.
-_LABELS: Final = ("labels", "classes", "class_names", "class_to_idx", "idx_to_class", "id2label")
+# What people call them is made of these words: class_names, idx2label, label_to_index, categories, ...
+_MEANT: Final = {"class", "classes", "label", "labels", "category", "categories", "classnames", "labelnames", "target"}
+_BESIDE: Final = {
+    "name",
+    "names",
+    "list",
+    "map",
+    "mapping",
+    "dict",
+    "index",
+    "idx",
+    "id",
+    "ids",
+    "to",
+    "2",
+    "int",
+    "str",
+}
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d")
 _COLLECTIONS: Final = (list, tuple, set, Mapping)
 
 
@@ -40,28 +59,38 @@ def read_labels(source: str) -> tuple[str, ...]:
     return labels
 
 
-def stored_labels(hyper_parameters: Mapping[str, object], num_classes: int) -> tuple[tuple[str, ...], str]:
-    """Return the class names that the hyper-parameters of a file give, or made up ones, and where they are from.
+def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
+    """Return the class names that a file gives in what is ``said``, or made up ones, and where they are from.
 
-    Of several lists or maps the first with a name for each class is taken.
+    They may lie deeper, such as in the hyper-parameters of a data module. Of several lists or maps the first with a
+    name for each class is taken.
 
     Raises:
         ModelError: There are names, but for another number of classes.
     """
-    written = {name: hyper_parameters[name] for name in _LABELS if isinstance(hyper_parameters.get(name), _COLLECTIONS)}
-    usable = {name: labels for name, value in written.items() if (labels := _labels_in(value)) and all(labels)}
-    for name, labels in usable.items():
+    written = [(name, value) for name, value in walk(*said) if isinstance(value, _COLLECTIONS) and _is_of_labels(name)]
+    usable = [(name, labels) for name, value in written if (labels := _labels_in(value)) and all(labels)]
+    for name, labels in usable:
         if len(labels) == num_classes:
             return labels, f"from {name} in the file"
-    if usable:
-        name, labels = next(iter(usable.items()))
+    on_top = [(name, labels) for name, labels in usable if any(name in content for content in said)]
+    if on_top:
+        name, labels = on_top[0]
         raise ModelError(
             f"The network has {num_classes} classes but there are {len(labels)} labels in the file's {name}:"
             " give the right ones.",
             Remedy("labels"),
         )
-    unusable = f": {' and '.join(written)} in the file is no list or map of names for 0, 1, 2, ..." if written else ""
+    names = " and ".join(dict(written))
+    unusable = (
+        f": {names} in the file is no list or map of names for 0, 1, 2, ..., {num_classes - 1}" if written else ""
+    )
     return tuple(f"class {index}" for index in range(num_classes)), f"made up{unusable}"
+
+
+def _is_of_labels(name: str) -> bool:
+    words = {word.lower() for word in _WORD.findall(name)}
+    return words <= _MEANT | _BESIDE and bool(words & _MEANT)
 
 
 def _from_text(path: Path) -> tuple[str, ...]:

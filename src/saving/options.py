@@ -11,7 +11,7 @@ from src.errors import ModelError, Remedy
 __all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
 
 _INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
-_OF_A_CHECKPOINT: Final = ("arch", "labels", "module", "layer", "input", *_INPUT)
+_OF_A_CHECKPOINT: Final = ("arch", "labels", "module", "layer", "weights", "input", *_INPUT)
 _EPILOG: Final = """\
 examples:
   save_model.py                                         the default network, 1,000 classes of ImageNet
@@ -34,7 +34,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = options.add_argument
-    add("checkpoint", nargs="?", type=Path, help=".ckpt, .pt, .pth or .safetensors (default: the default network)")
+    add(
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        help="file of weights, or folder of timm or transformers (default: the default network)",
+    )
     add("--name", default="image_recognition", help="name in the model store (default: %(default)s)")
     add("--version", help="version in the model store (default: a new one)")
     add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
@@ -54,6 +59,7 @@ def _add_network(options: argparse.ArgumentParser) -> None:
         metavar="FILE.py:CLASS",
         help="a network class of your own; this RUNS the code of that file, once, here",
     )
+    network.add_argument("--weights", choices=["ema"], help="the averaged weights, where the file has them")
     network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
 
 

@@ -1,0 +1,25 @@
+"""A network that the files beside its weights describe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from src.checkpoints.given import Note
+
+__all__ = ["Described"]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A ``network`` with its weights, in eval mode, and what the folder says of it, by names of hyper-parameters.
+
+    ``left_out`` are the names, as the file has them, of tensors that are not part of the network.
+    """
+
+    architecture: str
+    network: nn.Module
+    num_classes: int
+    said: Mapping[str, object]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()

@@ -1,0 +1,135 @@
+"""A folder as transformers writes it: config.json says which of its image classifiers it is."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from src.checkpoints.hub.described import Described
+from src.checkpoints.hub.library import transformers
+from src.checkpoints.hub.processor import read_preparation
+from src.checkpoints.reading.folder import Source
+from src.errors import ModelError, Remedy
+
+__all__ = ["is_of_transformers", "read_transformers"]
+
+_UNNAMED: Final = re.compile(r"LABEL_\d+")  # what transformers calls classes without names
+_OTHER_OUTPUTS: Final = ("multi_label_classification", "regression")
+_RGB: Final = 3  # channels
+_SHOWN: Final = 3
+
+
+class _Logits(nn.Module):
+    """A classifier of transformers as a network that gives its logits alone, from red, green and blue."""
+
+    def __init__(self, network: nn.Module, *, swapped: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.swapped = swapped
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, C) of ``pixels`` (N, 3, H, W)."""
+        if self.swapped:
+            pixels = torch.cat([pixels[:, 2:], pixels[:, 1:2], pixels[:, :1]], dim=1)
+        logits: torch.Tensor = self.network(pixel_values=pixels).logits
+        return logits
+
+
+def is_of_transformers(config: Mapping[str, Any] | None) -> bool:
+    """Tell whether ``config``, the content of a config.json, is one of transformers'."""
+    return config is not None and isinstance(config.get("model_type"), str)
+
+
+def read_transformers(source: Source) -> Described:
+    """Return the image classifier that the config.json of ``source`` describes, built by transformers itself.
+
+    Code that the folder brings along is never run.
+
+    Raises:
+        ModelError: transformers is not installed or has no such classifier, the tensors are not its own, or its
+            preparation of images is none that the service knows.
+    """
+    written = source.config or {}
+    _check_output(written)
+    cls, config = _classifier(written)
+    network, unexpected = _with_weights(cls, config, source.file.tensors)
+    preparation = read_preparation(source.folder, config)
+    labels = config.id2label
+    said: dict[str, object] = {"input": preparation.spec.model_dump()}
+    if not all(_UNNAMED.fullmatch(str(name)) for name in labels.values()):
+        said["id2label"] = labels
+    logits = _Logits(network, swapped=preparation.swapped).eval().requires_grad_(requires_grad=False)
+    return Described(f"transformers/{cls.__name__}", logits, config.num_labels, said, unexpected, preparation.notes)
+
+
+def _check_output(written: Mapping[str, Any]) -> None:
+    if "quantization_config" in written:
+        raise ModelError("config.json says that the weights are quantized: save the network in full precision.")
+    if written.get("problem_type") in _OTHER_OUTPUTS:
+        raise ModelError(f"config.json says {written['problem_type']}: the classes do not exclude each other.")
+    if written.get("num_channels", _RGB) != _RGB:
+        raise ModelError(f"config.json says that images have {written['num_channels']} channels, not red, green, blue.")
+
+
+def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the class of an image classifier, and its configuration."""
+    library = transformers()
+    known, classifiers = library.CONFIG_MAPPING, library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    kind = written["model_type"]
+    if kind not in known or known[kind] not in classifiers:
+        raise ModelError(
+            f"transformers has no image classifier of the kind {kind!r}: give your own class.", Remedy("module")
+        )
+    config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
+    mapped = classifiers[type(config)]
+    classes = {cls.__name__: cls for cls in (mapped if isinstance(mapped, tuple) else (mapped,))}
+    named = written.get("architectures") or [next(iter(classes))]
+    if named[0] not in classes:
+        raise ModelError(
+            f"config.json says that the network is a {named[0]}: of {kind} only {' or '.join(classes)} classifies."
+        )
+    return classes[named[0]], config
+
+
+def _with_weights(
+    cls: Any,  # noqa: ANN401 - transformers is not always there
+    config: Any,  # noqa: ANN401
+    tensors: Mapping[str, torch.Tensor],
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network with ``tensors``, under whatever names transformers has ever written them, and the surplus."""
+    with _quiet():
+        try:
+            network, report = cls.from_pretrained(
+                None,
+                config=config,
+                state_dict=dict(tensors),
+                dtype=torch.float32,
+                attn_implementation="eager",
+                output_loading_info=True,
+            )
+        except Exception as exc:  # whatever transformers makes of a file that is not its own
+            raise ModelError(f"transformers cannot put the tensors into {cls.__name__}: {exc}.") from exc
+    faults = [f"{name} is missing" for name in sorted(report["missing_keys"])]
+    faults += [f"{fault[0]} has another shape" for fault in sorted(report["mismatched_keys"])]
+    faults += [str(fault) for fault in report["error_msgs"]]
+    if faults:
+        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise ModelError(f"The tensors do not fit {cls.__name__}: {'; '.join(faults[:_SHOWN])}{more}.")
+    return network, tuple(sorted(report["unexpected_keys"]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting its loading, which is reported here."""
+    logging = transformers().utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()

@@ -1,0 +1,48 @@
+"""The averaged weights that a checkpoint holds beside those of the last step."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import torch
+
+from src.checkpoints.reading.stand_ins import fields, is_module, module_tensors
+
+__all__ = ["averaged_tensors"]
+
+_AVERAGED: Final = re.compile(r"(?<![A-Za-z])(?:ema|swa)(?![a-z])|(?<![A-Z])(?:EMA|SWA|Ema|Swa)(?![a-z])|[Aa]verag")
+# Lightning's callback puts the average into the state dict itself, and this beside it.
+_IN_THE_STATE_DICT: Final = "averaging_state"
+_OF_NO_INTEREST: Final = ("state_dict", "hyper_parameters", "optimizer_states", "optimizer")
+_DEEPEST: Final = 4
+
+
+def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return the average's tensors, wherever ``content`` has them; nothing if it has none.
+
+    ``state`` is the state dict in ``content``: the average may be in its place, or part of it, behind a prefix.
+    """
+    if _IN_THE_STATE_DICT in content:
+        return state
+    behind_a_prefix = {name: value for name, value in state.items() if _AVERAGED.search(str(name).rpartition(".")[0])}
+    return next(_state_dicts(content, named=False, depth=0), behind_a_prefix)
+
+
+def _state_dicts(content: Mapping[Any, Any], *, named: bool, depth: int) -> Iterator[Mapping[Any, Any]]:
+    """Yield the state dicts in ``content`` whose name, or that of what holds them, says that they are averaged."""
+    for name, value in content.items():
+        is_average = named or bool(_AVERAGED.search(str(name)))
+        if name in _OF_NO_INTEREST and depth == 0:
+            continue
+        if is_module(value):
+            if is_average:
+                yield dict(module_tensors(value))
+        elif isinstance(value, Mapping) and is_average and _is_state_dict(value):
+            yield value
+        elif depth < _DEEPEST:
+            yield from _state_dicts(fields(value), named=is_average, depth=depth + 1)
+
+
+def _is_state_dict(value: Mapping[Any, Any]) -> bool:
+    tensors = [held for held in value.values() if isinstance(held, torch.Tensor)]
+    return len(tensors) > 1 and all(isinstance(name, str) for name in value)

@@ -1,0 +1,80 @@
+"""A folder as it was downloaded: where its weights are, and what the files beside them say."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from src.checkpoints.reading.other_kinds import check_folder
+from src.checkpoints.reading.weights_file import WeightsFile, read_weights_file
+from src.errors import ModelError
+
+__all__ = ["Source", "read_source"]
+
+_CONFIG: Final = "config.json"
+_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+_INDEX: Final = ".index.json"  # which of several files a tensor is in
+_KINDS: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_SHOWN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of weights, the folder that it is in, and what the ``config.json`` beside it holds, if there is one."""
+
+    file: WeightsFile
+    folder: Path
+    config: Mapping[str, Any] | None = None
+
+
+def read_source(path: Path) -> Source:
+    """Read a file of weights, or a folder with one as the Hugging Face hub has them, of timm or transformers.
+
+    Raises:
+        ModelError: There is no such file or folder, it has no weights or several, or cannot be read.
+    """
+    if not path.exists():
+        raise ModelError(f"There is no file {path}.")
+    if path.is_dir():
+        check_folder(path)
+        path = _weights(path)
+    whole = path.name.removesuffix(_INDEX)
+    file = _joined(path) if path.name.endswith(_INDEX) else read_weights_file(path)
+    if whole not in _WEIGHTS and path.suffix != ".safetensors":
+        return Source(file, path.parent)
+    return Source(file, path.parent, _json(path.with_name(_CONFIG)))
+
+
+def _weights(folder: Path) -> Path:
+    for name in _WEIGHTS:
+        for path in (folder / name, folder / f"{name}{_INDEX}"):
+            if path.is_file():
+                return path
+    files = sorted(file for file in folder.iterdir() if file.suffix in _KINDS and file.is_file())
+    if len(files) == 1:
+        return files[0]
+    if not files:
+        raise ModelError(f"The folder {folder} has no checkpoint in it ({', '.join(_KINDS)}): name the file itself.")
+    some = ", ".join(file.name for file in files[:_SHOWN])
+    raise ModelError(f"The folder {folder} has {len(files)} checkpoints in it ({some}, ...): name one of them.")
+
+
+def _joined(index: Path) -> WeightsFile:
+    """Read all files that ``index`` names."""
+    named = (_json(index) or {}).get("weight_map")
+    names = sorted({str(name) for name in named.values()}) if isinstance(named, Mapping) else []
+    if not names or any(Path(name).name != name for name in names):
+        raise ModelError(f"{index} does not say in which files beside it the tensors are.")
+    files = [read_weights_file(index.with_name(name)) for name in names]
+    return replace(files[0], tensors={name: tensor for file in files for name, tensor in file.tensors.items()})
+
+
+def _json(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise ModelError(f"{path} is no JSON: {exc}.") from exc
+    return content if isinstance(content, Mapping) else None

@@ -1,0 +1,133 @@
+"""Files and folders that hold a model in a way that is not read: what each is, and what makes it one that is read."""
+
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from src.checkpoints.reading.stand_ins import StandIn
+from src.errors import ModelError
+
+__all__ = ["check_folder", "check_kind", "refuse_object"]
+
+_START: Final = 512  # bytes; enough to tell a kind by
+_PICKLE: Final = b"\x80"
+_OF_TORCH: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch before 1.6 writes first
+_ONLY_KERAS: Final = (
+    "it has no weights for PyTorch: train a network on the same images with python -m src.train FOLDER."
+)
+
+# What a file starts with -> what it is, and what to do; {path} is where it is.
+_STARTS: Final[Mapping[bytes, str]] = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself: run git lfs pull in its repository.",
+    b"<!doctype html": "is a web page, not the file that it links to: download that, as curl -L -o FILE ADDRESS does.",
+    b"<html": "is a web page, not the file that it links to: download that, as curl -L -o FILE ADDRESS does.",
+    b"<?xml": "is an XML document, such as a server sends for an error: download the file anew.",
+    b"\x89hdf\r\n\x1a\n": f"is an HDF5 file, as Keras writes them; {_ONLY_KERAS}",
+    b"\x1f\x8b": "is compressed by gzip: unpack it with gunzip or tar -xzf {path} and name the checkpoint in it.",
+    b"tdf3": "is a TensorFlow Lite model: take the checkpoint that it was made from.",
+}
+# Entries of an archive -> what it is, and what to do.
+_ENTRIES: Final[Mapping[str, str]] = {
+    "constants.pkl": 'is a TorchScript archive; its weights are saved alone by python -c "import torch;'
+    " torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), 'weights.pt')\": use weights.pt.",
+    "model.weights.h5": f"is a Keras archive; {_ONLY_KERAS}",
+    "models/model.json": 'is a program of torch.export; its weights are saved alone by python -c "import torch;'
+    " torch.save(torch.export.load('{path}').state_dict, 'weights.pt')\": use weights.pt.",
+    "serialized_exported_program.json": "is a program of torch.export; its weights are saved alone by python -c"
+    " \"import torch; torch.save(torch.export.load('{path}').state_dict, 'weights.pt')\": use weights.pt.",
+}
+_ENDINGS: Final[Mapping[str, str]] = {
+    ".onnx": "is an ONNX model, which has no weights by name: take the checkpoint that it was exported from.",
+    ".tflite": "is a TensorFlow Lite model: take the checkpoint that it was made from.",
+    ".pb": "is a TensorFlow model: take a checkpoint of PyTorch.",
+}
+_FASTAI: Final = (
+    'is an export of fastai; its weights are saved alone by python -c "import torch; from fastai.learner import'
+    " load_learner; torch.save(load_learner('{path}').model.state_dict(), 'weights.pt')\": use weights.pt."
+)
+_BARE: Final = (
+    "is a pickle that torch.save has not written: where it was made save the state dict alone, by"
+    " torch.save(network.state_dict(), 'weights.pt'), and use that file."
+)
+_DEEPSPEED: Final = (
+    "is a DeepSpeed checkpoint, in parts; they are put together by python {path}/zero_to_fp32.py {path} weights:"
+    " use weights."
+)
+_DISTRIBUTED: Final = (
+    "is a distributed checkpoint of FSDP, in parts; they are put together by"
+    " python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} weights.pt: use weights.pt."
+)
+_TENSORFLOW: Final = f"is a TensorFlow or Keras model; {_ONLY_KERAS}"
+# What a folder holds -> what it is.
+_HOLDS: Final[Mapping[str, str]] = {
+    "**/*_model_states.pt": _DEEPSPEED,
+    "zero_to_fp32.py": _DEEPSPEED,
+    "*.distcp": _DISTRIBUTED,
+    "*/*.distcp": _DISTRIBUTED,
+    "saved_model.pb": _TENSORFLOW,
+    "model.weights.h5": _TENSORFLOW,
+    "tf_model.h5": _TENSORFLOW,
+}
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file of a kind that is known and not read.
+
+    Raises:
+        ModelError: Names the kind, and what makes of the file one that is read.
+    """
+    with path.open("rb") as file:
+        start = file.read(_START)
+    said = next((text for magic, text in _STARTS.items() if start.lstrip().lower().startswith(magic)), None)
+    if said is None and zipfile.is_zipfile(path):
+        said = _in_archive(path)
+    elif said is None and tarfile.is_tarfile(path):
+        said = "is a tar archive: unpack it with tar -xf {path} and name the checkpoint in it."
+    elif said is None and start.startswith(_PICKLE) and not start.startswith(_OF_TORCH):
+        said = _BARE
+    if said := said or _ENDINGS.get(path.suffix.lower()):
+        _refuse(path, said)
+
+
+def _in_archive(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return None  # it is explained where its contents are looked at
+    inside = {name.partition("/")[2] for name in names} | set(names)
+    for entry, text in _ENTRIES.items():
+        if entry in inside:
+            return text
+    if names and not any(name.endswith("data.pkl") for name in names):
+        return "is an archive of other files: unpack it and name the checkpoint in it."
+    return None
+
+
+def refuse_object(path: Path, content: object) -> None:
+    """Refuse a file of torch.save that holds neither a network nor a state dict.
+
+    Raises:
+        ModelError: Always; names what it holds.
+    """
+    called = content.called if isinstance(content, StandIn) else type(content).__name__
+    if called.startswith("fastai."):
+        _refuse(path, _FASTAI)
+    raise ModelError(f"{path} holds a {called}, not a checkpoint or a state dict.")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder of a kind that is known and not read.
+
+    Raises:
+        ModelError: Names the kind, and what makes of it a file that is read.
+    """
+    for pattern, text in _HOLDS.items():
+        if next(folder.glob(pattern), None):
+            _refuse(folder, text)
+
+
+def _refuse(path: Path, text: str) -> None:
+    raise ModelError(f"{path} {text.replace('{path}', str(path))}")

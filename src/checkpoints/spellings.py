@@ -1,0 +1,97 @@
+"""Networks that are those of torchvision or timm, but for the names of their tensors."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import torch
+
+from src.checkpoints.architecture import recognize
+from src.checkpoints.fingerprints import build_empty
+
+__all__ = ["is_spelled_by_transformers", "respelled"]
+
+# pretrainedmodels calls every last layer so, torchvision and timm otherwise.
+_CADENES: Final = re.compile(r"(^|\.)last_linear\.")
+_LAST: Final = ("fc", "classifier", "classif")
+# efficientnet_pytorch, which pads as TensorFlow does: by the number of its blocks and of its last channels.
+_STEM: Final = "_conv_stem.weight"
+_EFFICIENTNETS: Final[Mapping[tuple[int, int], str]] = {
+    (16, 1280): "timm/tf_efficientnet_b0",
+    (23, 1280): "timm/tf_efficientnet_b1",
+    (23, 1408): "timm/tf_efficientnet_b2",
+    (26, 1536): "timm/tf_efficientnet_b3",
+    (32, 1792): "timm/tf_efficientnet_b4",
+    (39, 2048): "timm/tf_efficientnet_b5",
+    (45, 2304): "timm/tf_efficientnet_b6",
+    (55, 2560): "timm/tf_efficientnet_b7",
+    (61, 2816): "timm/tf_efficientnet_b8",
+}
+_AROUND: Final = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_WITHOUT_EXPANSION: Final = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_WITH_EXPANSION: Final = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_SQUEEZE: Final = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+_BLOCK: Final = re.compile(r"_blocks\.(\d+)\.(\w+)(\..+)")
+_OF_TRANSFORMERS: Final = re.compile(
+    r"embeddings\.patch_embeddings\.(projection\.)?weight|(embedder|conv_stem)\.convolution\.weight"
+)
+_STAGE: Final = re.compile(r"(blocks\.\d+\.\d+)\.")
+
+
+def respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str | None]:
+    """Return ``tensors`` under the names of torchvision or timm, and the architecture where these do not tell it.
+
+    Names that are of no other library stay as they are.
+    """
+    stem = next((name for name in tensors if name == _STEM or name.endswith(f".{_STEM}")), None)
+    if stem is not None:
+        return _efficientnet(tensors, stem.removesuffix(_STEM))
+    if any(_CADENES.search(name) for name in tensors):
+        for last in _LAST:
+            renamed = {_CADENES.sub(rf"\1{last}.", name): tensor for name, tensor in tensors.items()}
+            if recognize(renamed):
+                return renamed, None
+    return tensors, None
+
+
+def is_spelled_by_transformers(names: Iterable[str]) -> bool:
+    """Tell whether tensors are called as transformers calls those of its image classifiers."""
+    return any(_OF_TRANSFORMERS.search(name) for name in names)
+
+
+def _efficientnet(tensors: Mapping[str, torch.Tensor], prefix: str) -> tuple[Mapping[str, torch.Tensor], str | None]:
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    blocks = {int(found[1]) for name in own if (found := _BLOCK.match(name))}
+    head = own.get("_conv_head.weight")
+    architecture = _EFFICIENTNETS.get((len(blocks), head.shape[0])) if head is not None else None
+    if architecture is None:
+        return tensors, None
+    new_names = dict(_new_names(own, architecture))
+    renamed = {new_names.get(name, name): tensor for name, tensor in own.items()}
+    others = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    return others | {f"{prefix}{name}": tensor for name, tensor in renamed.items()}, architecture
+
+
+def _new_names(names: Mapping[str, torch.Tensor], architecture: str) -> Iterator[tuple[str, str]]:
+    stages = list(dict.fromkeys(_STAGE.findall("\n".join(build_empty(architecture, 1).state_dict()))))
+    for name in names:
+        layer, _, rest = name.partition(".")
+        if layer in _AROUND:
+            yield name, f"{_AROUND[layer]}.{rest}"
+        elif (found := _BLOCK.match(name)) and int(found[1]) < len(stages):
+            expands = f"_blocks.{found[1]}._expand_conv.weight" in names
+            layers = _SQUEEZE | (_WITH_EXPANSION if expands else _WITHOUT_EXPANSION)
+            yield name, f"{stages[int(found[1])]}.{layers.get(found[2], found[2])}{found[3]}"
