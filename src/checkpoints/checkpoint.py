@@ -14,16 +14,16 @@ from src.checkpoints.architecture import Fit, fit, fit_expected, full_name, near
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Given, Note
 from src.checkpoints.hub.described import Described
-from src.checkpoints.hub.timm_folder import is_of_timm, read_timm
-from src.checkpoints.hub.transformers_folder import is_of_transformers, read_transformers
+from src.checkpoints.hub.read import read_described
 from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
 from src.checkpoints.network import build_to_load
+from src.checkpoints.reading.choice import chosen
 from src.checkpoints.reading.composes import stored_transform
-from src.checkpoints.reading.folder import Source, read_source
+from src.checkpoints.reading.folder import read_source
 from src.checkpoints.reading.weights_file import WeightsFile
-from src.checkpoints.spellings import is_spelled_by_transformers, respelled
+from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
@@ -59,11 +59,10 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
         ModelError: The file cannot be read, fits no network, or the labels or the input do not belong to it.
     """
     source = read_source(path)
-    file, weights_notes = _weights(source.file, given)
-    source = replace(source, file=file)
+    file, weights_notes = chosen(source.file, given)
     if given.module is not None:
         return _of_module(file, given, given.module)
-    if given.architecture is None and (described := _described(source)):
+    if given.architecture is None and (described := read_described(replace(source, file=file))):
         return _of_folder(described, file, given)
     found, notes = _network(file, given.architecture)
     notes += weights_notes
@@ -74,30 +73,6 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     network = build_to_load(found.architecture, found.num_classes)
     load_weights(network, found.weights)
     return Checkpoint(found.architecture, labels, spec, network, given.layer, (*notes, label_note, input_note))
-
-
-def _weights(file: WeightsFile, given: Given) -> tuple[WeightsFile, tuple[Note, ...]]:
-    """Return ``file`` with the tensors that were asked for."""
-    if given.weights == "ema":
-        if not file.averaged:
-            raise ModelError("The file has no averaged weights: leave the choice out.", Remedy("weights"))
-        return replace(file, tensors=file.averaged), (Note("weights: the averaged ones"),)
-    if not file.averaged:
-        return file, ()
-    if file.averaged.keys() == file.tensors.keys() and all(
-        file.averaged[name] is tensor for name, tensor in file.tensors.items()
-    ):
-        return file, (Note("weights: averaged, as Lightning stored them"),)
-    return file, (
-        Note("weights: those of the state dict; the file has averaged ones, too", (Remedy("weights", "ema"),)),
-    )
-
-
-def _described(source: Source) -> Described | None:
-    """Return the network that the files beside the weights describe, if they do."""
-    if is_of_timm(source.config):
-        return read_timm(source)
-    return read_transformers(source) if is_of_transformers(source.config) else None
 
 
 def _of_folder(described: Described, file: WeightsFile, given: Given) -> Checkpoint:
@@ -143,16 +118,7 @@ def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...
     try:
         return _of_library(replace(file, tensors=tensors), given)
     except ModelError as exc:
-        if given is None and is_spelled_by_transformers(file.tensors):
-            raise ModelError(
-                "The tensors are those of a network of transformers, whose configuration the file lacks: store it by"
-                " network.save_pretrained(FOLDER) and give that folder, or give your own class.",
-                Remedy("module"),
-            ) from exc
-        if file.unread:
-            name, kind = next(iter(file.unread.items()))
-            raise ModelError(f"{exc} {name} in the file is no plain tensor but a {kind}.", *exc.remedies) from exc
-        raise
+        raise explained(exc, file) from None
 
 
 def _of_library(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:

@@ -1,18 +1,20 @@
 """Networks that are those of torchvision or timm, but for the names of their tensors."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import torch
 
-from src.checkpoints.architecture import recognize
-from src.checkpoints.fingerprints import build_empty
+from src.checkpoints.fingerprints import architectures_with, build_empty
+from src.checkpoints.reading.weights_file import WeightsFile
+from src.errors import ModelError, Remedy
 
-__all__ = ["is_spelled_by_transformers", "respelled"]
+__all__ = ["explained", "respelled"]
 
 # pretrainedmodels calls every last layer so, torchvision and timm otherwise.
-_CADENES: Final = re.compile(r"(^|\.)last_linear\.")
+_CADENES: Final = "last_linear.weight"
+_AUXILIARY: Final = "AuxLogits."  # of Inception, which is left out
 _LAST: Final = ("fc", "classifier", "classif")
 # efficientnet_pytorch, which pads as TensorFlow does: by the number of its blocks and of its last channels.
 _STEM: Final = "_conv_stem.weight"
@@ -59,17 +61,31 @@ def respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.T
     stem = next((name for name in tensors if name == _STEM or name.endswith(f".{_STEM}")), None)
     if stem is not None:
         return _efficientnet(tensors, stem.removesuffix(_STEM))
-    if any(_CADENES.search(name) for name in tensors):
-        for last in _LAST:
-            renamed = {_CADENES.sub(rf"\1{last}.", name): tensor for name, tensor in tensors.items()}
-            if recognize(renamed):
-                return renamed, None
-    return tensors, None
+    last = next((name for name in tensors if name == _CADENES or name.endswith(f".{_CADENES}")), None)
+    return (tensors if last is None else _cadenes(tensors, last.removesuffix(_CADENES))), None
 
 
-def is_spelled_by_transformers(names: Iterable[str]) -> bool:
-    """Tell whether tensors are called as transformers calls those of its image classifiers."""
-    return any(_OF_TRANSFORMERS.search(name) for name in names)
+def _cadenes(tensors: Mapping[str, torch.Tensor], prefix: str) -> Mapping[str, torch.Tensor]:
+    last = f"{prefix}last_linear."
+    for name in _LAST:
+        renamed = {each.replace(last, f"{prefix}{name}."): tensor for each, tensor in tensors.items()}
+        own = [each.removeprefix(prefix) for each in renamed if each.startswith(prefix)]
+        if architectures_with(each for each in own if not each.startswith(_AUXILIARY)):
+            return renamed
+    return tensors
+
+
+def explained(exc: ModelError, file: WeightsFile) -> ModelError:
+    """Return ``exc``, which says that no network has the tensors of ``file``, or what is the matter with these."""
+    if any(_OF_TRANSFORMERS.search(name) for name in file.tensors):
+        return ModelError(
+            "The tensors are those of a network of transformers, whose configuration the file lacks: store it by"
+            " network.save_pretrained(FOLDER) and give that folder, or give your own class.",
+            Remedy("module"),
+        )
+    for name, kind in file.unread.items():
+        return ModelError(f"{exc} {name} in the file is no plain tensor but a {kind}.", *exc.remedies)
+    return exc
 
 
 def _efficientnet(tensors: Mapping[str, torch.Tensor], prefix: str) -> tuple[Mapping[str, torch.Tensor], str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision import transforms
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given, Note
@@ -17,6 +18,13 @@ from src.stages.input_spec import InputSpec
 
 ARCHITECTURE = "torchvision/squeezenet1_1"
 SPEC = InputSpec(resize=80, crop=(64, 64), interpolation="lanczos", mean=(0, 0, 0), std=(1, 1, 1))
+
+
+class Config:
+    """Options as an object of a class of theirs."""
+
+    def __init__(self) -> None:
+        self.labels = ["bus", "car"]
 
 
 def lightning(folder: Path, network: str = ARCHITECTURE, prefix: str = "network.", **hyper_parameters: Any) -> Path:
@@ -104,6 +112,16 @@ def test_a_name_in_the_file_chooses_among_candidates(
         {"class_to_idx": {"car": "1", "bus": "0"}},
         {"labels": ["image", "target", "id"], "class_names": ["bus", "car"]},
         {"labels": ["", "car"], "class_names": ["bus", "car"]},
+        {"label2id": {"bus": 0, "car": 1}},
+        {"idx2label": {0: "bus", 1: "car"}},
+        {"label_names": ["bus", "car"]},
+        {"labelToIndex": {"bus": 0, "car": 1}},
+        {"categories": np.array(["bus", "car"])},
+        {"data": {"class_path": "data.Images", "init_args": {"root": "x", "classes": ["bus", "car"]}}},
+        {"cfg": argparse.Namespace(data={"class_names": ["bus", "car"]})},
+        {"config": Config()},
+        {"class_weights": [0.5, 0.5], "targets": ["q", "k", "v"], "classnames": ["bus", "car"]},
+        {"teacher": {"classes": ["a", "b", "c"]}, "student": {"classes": ["bus", "car"]}},
     ],
 )
 def test_labels_are_found_under_the_names_that_people_give_them(
@@ -154,6 +172,40 @@ def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:
     """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
     notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
     assert any("'crane' names several classes: explain them by index" in note.sentence for note in notes)
+
+
+def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
+    """What Lightning keeps of a data module's arguments names the classes, and what lies on top of a plain file."""
+    weights = build(ARCHITECTURE, 2).state_dict()
+    data = {"datamodule_hyper_parameters": {"class_names": ["bus", "car"]}}
+    for beside in (data, {"class_to_idx": {"bus": 0, "car": 1}}, {"config": {"data": {"classes": ["bus", "car"]}}}):
+        torch.save({"state_dict": weights, "hyper_parameters": {"lr": 0.1}, **beside}, tmp_path / "file.ckpt")
+        assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
+
+
+def test_a_transform_in_the_file_is_the_input(tmp_path: Path) -> None:
+    """A Compose among the hyper-parameters of the data module says how images are prepared; what is given outweighs."""
+    steps = [transforms.Resize((70, 80)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.25] * 3)]
+    content = {"state_dict": build(ARCHITECTURE, 2).state_dict()}
+    content |= {"datamodule_hyper_parameters": {"val_transform": transforms.Compose(steps)}}
+    torch.save(content, tmp_path / "file.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "file.ckpt", Given(input={"mean": (0, 0, 0)}))
+    assert (checkpoint.input.resize, checkpoint.input.crop) == ((70, 80), (70, 80))
+    assert (checkpoint.input.mean, checkpoint.input.std) == ((0, 0, 0), (0.25, 0.25, 0.25))
+
+
+def test_averaged_weights_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
+    """Both kinds of weights are in the file: its state dict is the default, and the notes offer the average."""
+    raw, mean = (build(ARCHITECTURE, 2).state_dict() for _ in range(2))
+    names = {f"net.{name}": tensor for name, tensor in raw.items()}
+    names |= {f"ema.module.{name}": tensor for name, tensor in mean.items()}
+    torch.save({"state_dict": names}, tmp_path / "file.ckpt")
+    usual, averaged = (read_checkpoint(tmp_path / "file.ckpt", Given(weights=which)) for which in (None, "ema"))
+    assert any(note.remedies == (Remedy("weights", "ema"),) for note in usual.notes)
+    for checkpoint, expected in ((usual, raw), (averaged, mean)):
+        assert all(tensor.equal(expected[name]) for name, tensor in checkpoint.network.state_dict().items())
+    with pytest.raises(ModelError, match="no averaged weights"):
+        read_checkpoint(lightning(tmp_path), Given(weights="ema"))
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:

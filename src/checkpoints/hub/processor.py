@@ -66,7 +66,20 @@ def _processor(folder: Path, config: Any) -> tuple[Any, bool]:  # noqa: ANN401
     try:
         return library.AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True), False
     except OSError:  # there is none in the folder
-        return library.IMAGE_PROCESSOR_MAPPING[type(config)](), True
+        return _usual(library, config), True
+    except ValueError as exc:
+        raise ModelError("The image processor that the folder names is not one of transformers.", *_ALL) from exc
+
+
+def _usual(library: Any, config: Any) -> Any:  # noqa: ANN401
+    """Return the processor that transformers has for ``config``, at the size of images that it states."""
+    classes = library.IMAGE_PROCESSOR_MAPPING.get(type(config), {})
+    if not classes:
+        raise ModelError("The folder has no preprocessor_config.json, and transformers no preparation for it.", *_ALL)
+    cls = next(classes[backend] for backend in ("torchvision", "pil") if backend in classes)
+    usual, side = cls(), getattr(config, "image_size", None)
+    stretches = isinstance(side, int) and usual.size.get("height") and not usual.do_center_crop
+    return cls(size={"height": side, "width": side}) if stretches else usual
 
 
 def _spec(processor: Any) -> InputSpec:  # noqa: ANN401

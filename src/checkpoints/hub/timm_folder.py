@@ -15,7 +15,8 @@ from src.errors import ModelError
 __all__ = ["is_of_timm", "read_timm"]
 
 # What timm itself would take for a file or an address to load, or for another preparation.
-_LOADS: Final = ("pretrained", "checkpoint", "cache", "features_only", "scriptable", "exportable", "num_classes")
+_LOADS: Final = ("pretrained", "checkpoint", "cache", "features_only", "scriptable", "exportable")
+_RGB: Final = 3  # channels
 _PLAIN: Final = (str, int, float, bool, list, type(None))
 
 
@@ -57,12 +58,14 @@ def _num_classes(config: Mapping[str, Any]) -> int:
 
 
 def _build(architecture: str, num_classes: int, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - timm has no types
+    if arguments.get("in_chans", _RGB) != _RGB:
+        raise ModelError(f"config.json says that images have {arguments['in_chans']} channels, not red, green, blue.")
     for name, value in arguments.items():
         if name.startswith(_LOADS) or not isinstance(value, _PLAIN):
             raise ModelError(f"config.json builds the network with {name}={value!r}, which is not taken: remove it.")
     name = architecture.partition("/")[2]
     try:
-        network = timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
+        network = timm.create_model(name, pretrained=False, **{**arguments, "num_classes": num_classes})
     except Exception as exc:
         raise ModelError(f"timm cannot build {name} as config.json says: {exc}.") from exc
     return network.eval().requires_grad_(requires_grad=False)

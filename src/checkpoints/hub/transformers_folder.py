@@ -13,6 +13,7 @@ from src.checkpoints.hub.library import transformers
 from src.checkpoints.hub.processor import read_preparation
 from src.checkpoints.reading.folder import Source
 from src.errors import ModelError, Remedy
+from src.stages.input_spec import InputSpec
 
 __all__ = ["is_of_transformers", "read_transformers"]
 
@@ -62,7 +63,17 @@ def read_transformers(source: Source) -> Described:
     if not all(_UNNAMED.fullmatch(str(name)) for name in labels.values()):
         said["id2label"] = labels
     logits = _Logits(network, swapped=preparation.swapped).eval().requires_grad_(requires_grad=False)
-    return Described(f"transformers/{cls.__name__}", logits, config.num_labels, said, unexpected, preparation.notes)
+    num_classes = _count_classes(logits, preparation.spec)
+    return Described(f"transformers/{cls.__name__}", logits, num_classes, said, unexpected, preparation.notes)
+
+
+def _count_classes(network: nn.Module, spec: InputSpec) -> int:
+    try:
+        with torch.inference_mode():
+            answer: torch.Tensor = network(torch.zeros(1, *spec.shape))
+    except Exception as exc:
+        raise ModelError(f"The network cannot take images as its processor prepares them, {spec.crop}: {exc}.") from exc
+    return answer.shape[1]
 
 
 def _check_output(written: Mapping[str, Any]) -> None:
@@ -83,7 +94,10 @@ def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
         raise ModelError(
             f"transformers has no image classifier of the kind {kind!r}: give your own class.", Remedy("module")
         )
-    config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
+    try:
+        config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
+    except Exception as exc:  # whatever transformers says of values that it does not take
+        raise ModelError(f"transformers cannot take what config.json says: {exc}.") from exc
     mapped = classifiers[type(config)]
     classes = {cls.__name__: cls for cls in (mapped if isinstance(mapped, tuple) else (mapped,))}
     named = written.get("architectures") or [next(iter(classes))]

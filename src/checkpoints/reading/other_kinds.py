@@ -60,12 +60,17 @@ _DISTRIBUTED: Final = (
     " python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} weights.pt: use weights.pt."
 )
 _TENSORFLOW: Final = f"is a TensorFlow or Keras model; {_ONLY_KERAS}"
+_ADAPTER: Final = (
+    "is an adapter of PEFT, which changes a network that is not in it: put them together by"
+    " model.merge_and_unload().save_pretrained(FOLDER), and use that folder."
+)
 # What a folder holds -> what it is.
 _HOLDS: Final[Mapping[str, str]] = {
     "**/*_model_states.pt": _DEEPSPEED,
     "zero_to_fp32.py": _DEEPSPEED,
     "*.distcp": _DISTRIBUTED,
     "*/*.distcp": _DISTRIBUTED,
+    "adapter_config.json": _ADAPTER,
     "saved_model.pb": _TENSORFLOW,
     "model.weights.h5": _TENSORFLOW,
     "tf_model.h5": _TENSORFLOW,

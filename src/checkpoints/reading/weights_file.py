@@ -64,13 +64,13 @@ def _from_content(path: Path, content: object) -> WeightsFile:
     if not isinstance(content, Mapping) and not is_module(content):
         refuse_object(path, content)
     said = fields(content)
-    hyper_parameters: object = next((said[key] for key in _HYPER_PARAMETERS if key in said), {})
+    key = next((key for key in _HYPER_PARAMETERS if key in said), None)
     state = _state_dict(content)
     averaged = averaged_tensors(said, state)
     return WeightsFile(
         _checked(path, state),
-        _by_name(hyper_parameters),
-        {} if is_module(content) else _elsewhere(said),
+        _by_name(said.get(key)),
+        {} if is_module(content) else _elsewhere({name: value for name, value in said.items() if name != key}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
     )
@@ -78,17 +78,18 @@ def _from_content(path: Path, content: object) -> WeightsFile:
 
 def _is_safetensors(path: Path) -> bool:
     """Tell by the content, which is a header in JSON behind its length, and only of what is neither by the name."""
+    return _has_header(path) or (path.suffix == ".safetensors" and not zipfile.is_zipfile(path))
+
+
+def _has_header(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
-    if int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:] == b"{":
-        return True
-    return path.suffix == ".safetensors" and not zipfile.is_zipfile(path)
+    return int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:] == b"{"
 
 
 def _read_safetensors(path: Path) -> Mapping[str, object]:
-    if path.stat().st_size < len("length, "):
-        raise ModelError(f"{path} is no intact safetensors file: it ends within its header.")
-    check_kind(path)
+    if not _has_header(path):
+        check_kind(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as exc:
@@ -117,7 +118,7 @@ def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
     kept = {
         name: value
         for name, value in said.items()
-        if name not in {*_HYPER_PARAMETERS, *_OF_TRAINING, *_NESTED} and not isinstance(value, torch.Tensor)
+        if name not in {*_OF_TRAINING, *_NESTED} and not isinstance(value, torch.Tensor)
     }
     return _by_name(kept)
 

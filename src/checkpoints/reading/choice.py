@@ -1,0 +1,33 @@
+"""Which of the weights in a file are taken: those of its state dict, or the averaged ones."""
+
+from dataclasses import replace
+
+from src.checkpoints.given import Given, Note
+from src.checkpoints.reading.weights_file import WeightsFile
+from src.errors import ModelError, Remedy
+
+__all__ = ["chosen"]
+
+
+def chosen(file: WeightsFile, given: Given) -> tuple[WeightsFile, tuple[Note, ...]]:
+    """Return ``file`` with the tensors that were asked for.
+
+    Raises:
+        ModelError: The averaged ones were asked for, and there are none.
+    """
+    if given.weights == "ema":
+        if not file.averaged:
+            raise ModelError("The file has no averaged weights: leave the choice out.", Remedy("weights"))
+        return replace(file, tensors=file.averaged), (Note("weights: the averaged ones"),)
+    if not file.averaged:
+        return file, ()
+    if _is_averaged(file):
+        return file, (Note("weights: averaged, as Lightning stored them"),)
+    return file, (
+        Note("weights: those of the state dict; the file has averaged ones, too", (Remedy("weights", "ema"),)),
+    )
+
+
+def _is_averaged(file: WeightsFile) -> bool:
+    averaged = {tensor.data_ptr() for tensor in file.averaged.values()}
+    return averaged == {tensor.data_ptr() for tensor in file.tensors.values()}

@@ -1,0 +1,117 @@
+"""Folders as timm puts them on the hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import timm.data
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from src.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from src.checkpoints.given import Given
+from src.errors import ModelError
+from src.stages.decoded_image import DecodedImage
+from src.stages.transform import transform
+
+LABELS = ["cat", "dog", "owl"]
+models: Any = timm.models  # it has no types
+data: Any = timm.data
+
+
+def written(folder: Path, name: str = "test_resnet", **arguments: Any) -> tuple[torch.nn.Module, Path]:
+    """Return a network of timm, and the folder in which timm itself has stored it."""
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=3, **arguments).eval()
+    models.save_for_hf(network, folder, model_config={"label_names": LABELS}, safe_serialization=True)
+    return network, folder
+
+
+def _changed(folder: Path, **config: Any) -> Path:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    return folder
+
+
+def _answers(checkpoint: Checkpoint, network: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits of a sample as the checkpoint and as timm prepare and recognize it."""
+    image = Image.radial_gradient("L").resize((301, 211)).convert("RGB")
+    theirs = data.create_transform(**data.resolve_model_data_config(network), is_training=False)(image)[None]
+    pixels = transform(DecodedImage(image, *image.size), checkpoint.input).pixels
+    ours = torch.from_numpy(checkpoint.input.normalize(pixels))[None]
+    with torch.inference_mode():
+        return checkpoint.network(ours), network(theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("test_resnet", {}),
+        ("test_vit", {"img_size": 192}),
+        ("test_vit2", {"global_pool": "avg"}),
+        ("test_efficientnet", {}),
+        ("test_convnext", {}),
+        ("test_byobnet", {}),
+        ("test_mambaout", {}),
+    ],
+)
+def test_a_folder_of_timm_answers_as_timm(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
+    """Labels, preparation and logits are those that timm has with the same folder, and nothing has to be said."""
+    network, folder = written(tmp_path, name, **arguments)
+    checkpoint = read_checkpoint(folder, Given())
+    assert (checkpoint.architecture, checkpoint.labels) == (f"timm/{name}", tuple(LABELS))
+    torch.testing.assert_close(*_answers(checkpoint, network), rtol=0, atol=1e-4)
+
+
+def test_the_file_in_the_folder_stands_for_the_folder(tmp_path: Path) -> None:
+    """Given model.safetensors, what lies beside it is read as well."""
+    _, folder = written(tmp_path)
+    assert read_checkpoint(folder / "model.safetensors", Given()).labels == tuple(LABELS)
+
+
+def test_what_is_given_outweighs_the_folder(tmp_path: Path) -> None:
+    """Labels and fields of the input are the person's own."""
+    _, folder = written(tmp_path)
+    checkpoint = read_checkpoint(folder, Given(labels="a,b,c", input={"mean": (0, 0, 0)}))
+    assert (checkpoint.labels, checkpoint.input.mean) == (("a", "b", "c"), (0, 0, 0))
+
+
+def test_the_first_form_of_the_configuration_is_read(tmp_path: Path) -> None:
+    """Where everything is in one object, as timm wrote it at first, it is read all the same."""
+    _, folder = written(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    flat = {**config.pop("pretrained_cfg"), **config, "mean": [0.5, 0.5, 0.5]}
+    (folder / "config.json").write_text(json.dumps(flat))
+    checkpoint = read_checkpoint(folder, Given())
+    assert (checkpoint.labels, checkpoint.input.mean) == (tuple(LABELS), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architecture": "their_own"}, "Neither torchvision nor timm has"),
+        ({"architecture": "test_vit"}, r"do not fit timm/test_vit.*They are those of timm/test_resnet"),
+        ({"num_classes": None, "pretrained_cfg": {}}, "how many classes"),
+        ({"num_classes": 4}, r"do not fit"),
+        ({"model_args": {"checkpoint_path": "/etc/passwd"}}, "checkpoint_path='/etc/passwd', which is not taken"),
+        ({"model_args": {"pretrained": True}}, "pretrained=True, which is not taken"),
+        ({"model_args": {"depth": -1, "no_such": 3}}, "cannot build test_resnet"),
+        ({"label_names": ["cat"]}, "3 classes but there are 1 labels"),
+    ],
+)
+def test_a_folder_that_does_not_belong_together_is_explained(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """A configuration that is not that of the weights, or asks for more than a network, is refused."""
+    _, folder = written(tmp_path)
+    with pytest.raises(ModelError, match=message):
+        read_checkpoint(_changed(folder, **config), Given())
+
+
+def test_a_file_without_a_configuration_is_recognized(tmp_path: Path) -> None:
+    """A safetensors file alone is what it was before."""
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "model.safetensors")
+    assert read_checkpoint(tmp_path, Given()).architecture == "timm/test_resnet"

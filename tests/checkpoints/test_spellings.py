@@ -1,0 +1,95 @@
+"""Networks of other libraries that are those of torchvision or timm by other names."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.checkpoints.checkpoint import read_checkpoint
+from src.checkpoints.fingerprints import build_empty
+from src.checkpoints.given import Given
+from src.checkpoints.network import build
+from src.checkpoints.spellings import respelled
+from src.errors import ModelError
+
+# What efficientnet_pytorch 0.7.1 calls the layers of its first block, of its second, and around them, in its own order.
+FIRST_BLOCK = ["_depthwise_conv", "_bn1", "_se_reduce", "_se_expand", "_project_conv", "_bn2"]
+OTHER_BLOCKS = ["_expand_conv", "_bn0", *FIRST_BLOCK]
+
+
+def _as_efficientnet_pytorch(network: torch.nn.Module) -> Mapping[str, torch.Tensor]:
+    """Return the tensors by the other library's names, which go by position: both have the same layers in a row."""
+    layers: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in network.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        layers.setdefault(layer, {})[kind] = tensor
+    starts = [layer for layer in layers if re.fullmatch(r"blocks\.\d+\.\d+\.(conv_dw|conv_pw)", layer)]
+    blocks = list(dict.fromkeys(start.rpartition(".")[0] for start in starts))
+    expanded = {block for block in blocks if f"{block}.conv_pwl" in layers}
+    names = ["_conv_stem", "_bn0"]
+    for index, block in enumerate(blocks):
+        names += [f"_blocks.{index}.{name}" for name in (OTHER_BLOCKS if block in expanded else FIRST_BLOCK)]
+    names += ["_conv_head", "_bn1", "_fc"]
+    return {
+        f"{name}.{kind}": tensor
+        for name, layer in zip(names, layers.values(), strict=True)
+        for kind, tensor in layer.items()
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "model.net."])
+def test_efficientnet_pytorch_is_that_of_tensorflow(prefix: str, tmp_path: Path) -> None:
+    """It is taken without a word as timm's network that pads like it, with the same tensors in every place."""
+    network = build("timm/tf_efficientnet_b0", 3)
+    tensors = {f"{prefix}{name}": tensor for name, tensor in _as_efficientnet_pytorch(network).items()}
+    torch.save({"state_dict": tensors | {"loss.weight": torch.ones(3)}}, tmp_path / "file.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "file.ckpt", Given())
+    assert checkpoint.architecture == "timm/tf_efficientnet_b0"
+    found = checkpoint.network.state_dict()
+    assert all(found[name].equal(tensor) for name, tensor in network.state_dict().items())
+    assert any("left out: loss" in note.sentence for note in checkpoint.notes)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4, 6])
+def test_every_size_of_efficientnet_is_told_from_the_others(number: int) -> None:
+    """The number of blocks and of the last channels shows which of the nine it is, and all names become timm's."""
+    network = build_empty(f"timm/tf_efficientnet_b{number}", 3)
+    tensors, architecture = respelled(_as_efficientnet_pytorch(network))
+    assert architecture == f"timm/tf_efficientnet_b{number}"
+    assert {name: tensor.shape for name, tensor in tensors.items()} == {
+        name: tensor.shape for name, tensor in network.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("architecture", "last"),
+    [
+        ("torchvision/resnet18", "fc"),
+        ("torchvision/densenet121", "classifier"),
+        ("timm/legacy_xception", "fc"),
+        ("timm/legacy_seresnet18", "last_linear"),
+    ],
+)
+def test_the_last_layer_of_pretrainedmodels_is_found(architecture: str, last: str) -> None:
+    """What pretrainedmodels calls last_linear gets the name that the library gives it, and keeps it where it is that."""
+    expected = build_empty(architecture, 3).state_dict()
+    renamed = {f"model.{name}".replace(f".{last}.", ".last_linear."): tensor for name, tensor in expected.items()}
+    tensors, _ = respelled(renamed)
+    assert tensors.keys() == {f"model.{name}" for name in expected}
+
+
+def test_other_names_stay_as_they_are() -> None:
+    """An EfficientNet of another size, or somebody's own last_linear, is left alone."""
+    for names in (["_conv_stem.weight", "_conv_head.weight"], ["head.last_linear.weight", "head.last_linear.bias"]):
+        own = dict.fromkeys(names, torch.ones(7, 2))
+        assert respelled(own) == (own, None)
+
+
+def test_a_tensor_of_an_unknown_kind_is_named_where_it_is_needed(tmp_path: Path) -> None:
+    """A network that lacks a tensor, since it is an object in the file, is refused with that object's class."""
+    tensors = build("torchvision/squeezenet1_1", 2).state_dict()
+    torch.save({**tensors, "classifier.1.bias": Path}, tmp_path / "file.pt")
+    with pytest.raises(ModelError, match=r"classifier\.1\.bias"):
+        read_checkpoint(tmp_path / "file.pt", Given())
