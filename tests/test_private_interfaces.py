@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import bentoml
 import prometheus_client
 import pytest
 import torch
+import torch._weights_only_unpickler as unpickler
 from bentoml.models import BentoModel
 from prometheus_client import values
 from starlette.applications import Starlette
@@ -42,6 +44,7 @@ from uvicorn.server import ServerState
 
 from service import ImageRecognition, OwnApplication
 from src.api.telemetry.logs import _OF_OTHERS
+from src.checkpoints.reading.stand_ins import attribute, stand_in
 from src.conversion.capture import capture
 from src.conversion.decompositions import decompositions
 from src.conversion.gradient import gradient_graph
@@ -267,6 +270,17 @@ def _torch_keeps_no_examples_that_were_taken_away() -> None:
     assert not entries["data/sample_inputs/model.pt"]
 
 
+def _torch_asks_whether_a_class_equals_those_that_may_be_loaded() -> None:
+    known = stand_in("own.Known")
+    for other in (attribute(known, "Inner"), known("x")):
+        assert other in {"own.Known": known}.values()
+        assert other not in [torch.nn.Parameter, torch.Tensor]
+    assert known in [dict, OrderedDict, Counter]
+    source = inspect.getsource(unpickler.Unpickler)
+    assert "not in [dict, OrderedDict, Counter]" in source
+    assert "not in _get_user_allowed_globals().values()" in source
+
+
 def _state_dicts_have_versions() -> None:
     assert torch.nn.BatchNorm2d(1).state_dict()._metadata[""] == {"version": 2}  # type: ignore[attr-defined]
 
@@ -351,6 +365,11 @@ INTERFACES: Final = (
     Interface(
         "torch", "export.ExportedProgram._example_inputs", "src/conversion/convert.py",
         "programs hold something pickled, and no runtime loads them", _torch_keeps_no_examples_that_were_taken_away,
+    ),
+    Interface(
+        "torch", "serialization.safe_globals", "src/checkpoints/reading/pickled.py",
+        "files with dictionaries of their own classes, or classes in classes, are refused",
+        _torch_asks_whether_a_class_equals_those_that_may_be_loaded,
     ),
     Interface(
         "torch", "nn.Module.state_dict._metadata", "src/checkpoints/tensors.py",

@@ -73,7 +73,7 @@ def test_every_size_of_efficientnet_is_told_from_the_others(number: int) -> None
     ],
 )
 def test_the_last_layer_of_pretrainedmodels_is_found(architecture: str, last: str) -> None:
-    """What pretrainedmodels calls last_linear gets the name that the library gives it, and keeps it where it is that."""
+    """What pretrainedmodels calls last_linear gets the name that the library gives it, if it has another one."""
     expected = build_empty(architecture, 3).state_dict()
     renamed = {f"model.{name}".replace(f".{last}.", ".last_linear."): tensor for name, tensor in expected.items()}
     tensors, _ = respelled(renamed)

@@ -59,7 +59,7 @@ class StandIn(metaclass=Kind):
 
 def stand_in(name: str) -> Kind:
     """Return a class of stand-ins for what a file calls ``name``."""
-    return Kind("StandIn", (StandIn,), {"called": name})
+    return Kind("StandIn", (StandIn,), {"called": name if name.isprintable() else ascii(name)})
 
 
 def attribute(owner: object, name: object, *_: object) -> Kind:
