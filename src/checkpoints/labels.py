@@ -7,6 +7,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Final
 
+from src.checkpoints.reading.plain import plain
 from src.checkpoints.reading.said import walk
 from src.errors import ModelError, Remedy
 from src.labelled_folder import class_folders
@@ -68,7 +69,8 @@ def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[
     Raises:
         ModelError: There are names, but for another number of classes.
     """
-    written = [(name, value) for name, value in walk(*said) if isinstance(value, _COLLECTIONS) and _is_of_labels(name)]
+    named = ((name, plain(value)) for name, value in walk(*said) if _is_of_labels(name))
+    written = [(name, value) for name, value in named if isinstance(value, _COLLECTIONS)]
     usable = [(name, labels) for name, value in written if (labels := _labels_in(value)) and all(labels)]
     for name, labels in usable:
         if len(labels) == num_classes:

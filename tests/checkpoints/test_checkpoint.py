@@ -27,6 +27,13 @@ class Config:
         self.labels = ["bus", "car"]
 
 
+class Encoder:
+    """Keeps classes as scikit-learn's LabelEncoder does."""
+
+    def __init__(self) -> None:
+        self.classes_ = np.array(["bus", "car"])
+
+
 def lightning(folder: Path, network: str = ARCHITECTURE, prefix: str = "network.", **hyper_parameters: Any) -> Path:
     """Return a Lightning checkpoint of an untrained network with two classes."""
     weights = {f"{prefix}{name}": tensor for name, tensor in build(network, 2).state_dict().items()}
@@ -120,6 +127,7 @@ def test_a_name_in_the_file_chooses_among_candidates(
         {"data": {"class_path": "data.Images", "init_args": {"root": "x", "classes": ["bus", "car"]}}},
         {"cfg": argparse.Namespace(data={"class_names": ["bus", "car"]})},
         {"config": Config()},
+        {"encoder": Encoder()},
         {"class_weights": [0.5, 0.5], "targets": ["q", "k", "v"], "classnames": ["bus", "car"]},
         {"teacher": {"classes": ["a", "b", "c"]}, "student": {"classes": ["bus", "car"]}},
     ],
