@@ -63,8 +63,11 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     if given.module is not None:
         return _of_module(file, given, given.module)
     if given.architecture is None and (described := read_described(replace(source, file=file))):
-        return _of_folder(described, file, given)
-    found, notes = _network(file, given.architecture)
+        return _of_folder(described, replace(file, hyper_parameters=described.said, elsewhere={}), given, weights_notes)
+    try:
+        found, notes = _network(respelled(file), given.architecture)
+    except ModelError as exc:
+        raise explained(exc, file) from None
     notes += weights_notes
     labels, label_note = _labels(file, given.labels, found.num_classes)
     spec, input_note = _input(file, given, found.architecture)
@@ -75,15 +78,14 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     return Checkpoint(found.architecture, labels, spec, network, given.layer, (*notes, label_note, input_note))
 
 
-def _of_folder(described: Described, file: WeightsFile, given: Given) -> Checkpoint:
-    said = replace(file, hyper_parameters=described.said, elsewhere={})
-    labels, label_note = _labels(said, given.labels, described.num_classes)
-    spec, input_note = _input(said, given, described.architecture)
-    notes = [Note(f"architecture: {described.architecture}, as config.json says"), *described.notes]
+def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tuple[Note, ...]) -> Checkpoint:
+    labels, label_note = _labels(file, given.labels, described.num_classes)
+    spec, input_note = _input(file, given, described.architecture)
+    notes = (Note(f"architecture: {described.architecture}, as config.json says"), *notes)
     if described.left_out:
-        notes.append(Note(f"left out: {_summary(described.left_out)}"))
-    notes += [label_note, input_note]
-    return Checkpoint(described.architecture, labels, spec, described.network, given.layer, tuple(notes))
+        notes += (Note(f"left out: {_summary(described.left_out)}"),)
+    notes += (label_note, described.assumed or input_note)
+    return Checkpoint(described.architecture, labels, spec, described.network, given.layer, notes)
 
 
 def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
@@ -112,16 +114,6 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
 
 
 def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:
-    tensors, architecture = respelled(file.tensors)
-    if architecture is not None and given is None:
-        return fit(tensors, architecture), (Note(f"architecture: {architecture}, as efficientnet_pytorch has it"),)
-    try:
-        return _of_library(replace(file, tensors=tensors), given)
-    except ModelError as exc:
-        raise explained(exc, file) from None
-
-
-def _of_library(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:
     stored = file.hyper_parameters.get("architecture")
     name = given or (stored if isinstance(stored, str) and stored in every_architecture() else None)
     if name is not None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -53,11 +54,17 @@ _OF_TRANSFORMERS: Final = re.compile(
 _STAGE: Final = re.compile(r"(blocks\.\d+\.\d+)\.")
 
 
-def respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str | None]:
-    """Return ``tensors`` under the names of torchvision or timm, and the architecture where these do not tell it.
+def respelled(file: WeightsFile) -> WeightsFile:
+    """Return ``file`` with tensors under the names of torchvision or timm, and with the architecture that they are of.
 
     Names that are of no other library stay as they are.
     """
+    tensors, architecture = _respelled(file.tensors)
+    known = {} if architecture is None else {"architecture": architecture}
+    return replace(file, tensors=tensors, hyper_parameters={**file.hyper_parameters, **known})
+
+
+def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str | None]:
     stem = next((name for name in tensors if name == _STEM or name.endswith(f".{_STEM}")), None)
     if stem is not None:
         return _efficientnet(tensors, stem.removesuffix(_STEM))

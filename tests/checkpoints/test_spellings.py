@@ -11,6 +11,7 @@ from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.fingerprints import build_empty
 from src.checkpoints.given import Given
 from src.checkpoints.network import build
+from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.spellings import respelled
 from src.errors import ModelError
 
@@ -56,9 +57,9 @@ def test_efficientnet_pytorch_is_that_of_tensorflow(prefix: str, tmp_path: Path)
 def test_every_size_of_efficientnet_is_told_from_the_others(number: int) -> None:
     """The number of blocks and of the last channels shows which of the nine it is, and all names become timm's."""
     network = build_empty(f"timm/tf_efficientnet_b{number}", 3)
-    tensors, architecture = respelled(_as_efficientnet_pytorch(network))
-    assert architecture == f"timm/tf_efficientnet_b{number}"
-    assert {name: tensor.shape for name, tensor in tensors.items()} == {
+    file = respelled(WeightsFile(_as_efficientnet_pytorch(network), {}))
+    assert file.hyper_parameters["architecture"] == f"timm/tf_efficientnet_b{number}"
+    assert {name: tensor.shape for name, tensor in file.tensors.items()} == {
         name: tensor.shape for name, tensor in network.state_dict().items()
     }
 
@@ -76,15 +77,14 @@ def test_the_last_layer_of_pretrainedmodels_is_found(architecture: str, last: st
     """What pretrainedmodels calls last_linear gets the name that the library gives it, if it has another one."""
     expected = build_empty(architecture, 3).state_dict()
     renamed = {f"model.{name}".replace(f".{last}.", ".last_linear."): tensor for name, tensor in expected.items()}
-    tensors, _ = respelled(renamed)
-    assert tensors.keys() == {f"model.{name}" for name in expected}
+    assert respelled(WeightsFile(renamed, {})).tensors.keys() == {f"model.{name}" for name in expected}
 
 
 def test_other_names_stay_as_they_are() -> None:
     """An EfficientNet of another size, or somebody's own last_linear, is left alone."""
     for names in (["_conv_stem.weight", "_conv_head.weight"], ["head.last_linear.weight", "head.last_linear.bias"]):
-        own = dict.fromkeys(names, torch.ones(7, 2))
-        assert respelled(own) == (own, None)
+        own = WeightsFile(dict.fromkeys(names, torch.ones(7, 2)), {"lr": 0.1})
+        assert respelled(own) == own
 
 
 def test_a_tensor_of_an_unknown_kind_is_named_where_it_is_needed(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ __all__ = ["Described"]
 class Described:
     """A ``network`` with its weights, in eval mode, and what the folder says of it, by names of hyper-parameters.
 
-    ``left_out`` are the names, as the file has them, of tensors that are not part of the network.
+    ``left_out`` are the names, as the file has them, of tensors that are not part of the network; ``assumed`` says that
+    the folder does not say how images are prepared.
     """
 
     architecture: str
@@ -22,4 +23,4 @@ class Described:
     num_classes: int
     said: Mapping[str, object]
     left_out: tuple[str, ...] = ()
-    notes: tuple[Note, ...] = ()
+    assumed: Note | None = None

@@ -28,11 +28,11 @@ _ALL: Final = tuple(Remedy(name) for name in ("resize", "crop", "interpolation",
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How images are prepared; ``swapped`` where the network takes blue, green, red; ``notes`` say what was assumed."""
+    """How images are prepared; ``swapped``: the network takes blue, green, red; ``assumed``: not said by the folder."""
 
     spec: InputSpec
     swapped: bool
-    notes: tuple[Note, ...]
+    assumed: Note | None
 
 
 def read_preparation(folder: Path, config: Any) -> Preparation:  # noqa: ANN401 - transformers is not always there
@@ -51,7 +51,7 @@ def read_preparation(folder: Path, config: Any) -> Preparation:  # noqa: ANN401 
         ) from exc
     note = Note(f"input: assumed as by the {name}, since the folder has no preprocessor_config.json", _ALL)
     swapped = bool(getattr(processor, "do_flip_channel_order", False))
-    preparation = Preparation(spec, swapped, (note,) if assumed else ())
+    preparation = Preparation(spec, swapped, note if assumed else None)
     if not _alike(processor, preparation):
         raise ModelError(f"The folder's {name} prepares images in a way that is not known here.")
     return preparation

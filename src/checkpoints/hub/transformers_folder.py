@@ -64,7 +64,7 @@ def read_transformers(source: Source) -> Described:
         said["id2label"] = labels
     logits = _Logits(network, swapped=preparation.swapped).eval().requires_grad_(requires_grad=False)
     num_classes = _count_classes(logits, preparation.spec)
-    return Described(f"transformers/{cls.__name__}", logits, num_classes, said, unexpected, preparation.notes)
+    return Described(f"transformers/{cls.__name__}", logits, num_classes, said, unexpected, preparation.assumed)
 
 
 def _count_classes(network: nn.Module, spec: InputSpec) -> int:

@@ -50,7 +50,7 @@ def saved(content: object, folder: Path, *, as_zip: bool = True) -> Path:
 
 
 _rebuild: Any = torch._utils._rebuild_tensor_v2  # by which pickles make tensors of storages
-FLAGS = (False, {})
+FLAGS: tuple[object, ...] = (False, {})
 
 PLACES: dict[str, Callable[[object], object]] = {
     "state dict": lambda evil: {"state_dict": {**WEIGHTS, "evil": evil}},
