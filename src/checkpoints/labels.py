@@ -15,7 +15,7 @@ from src.labelled_folder import class_folders
 __all__ = ["read_labels", "stored_labels"]
 
 # What people call them is made of these words: class_names, idx2label, label_to_index, categories, ...
-_MEANT: Final = {"class", "classes", "label", "labels", "category", "categories", "classnames", "labelnames", "target"}
+_MEANT: Final = {"class", "classes", "label", "labels", "category", "categories", "classnames", "labelnames"}
 _BESIDE: Final = {
     "name",
     "names",
@@ -32,6 +32,7 @@ _BESIDE: Final = {
     "int",
     "str",
 }
+_OF_SCIKIT_LEARN: Final = {"target", "names"}
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d")
 _COLLECTIONS: Final = (list, tuple, set, Mapping)
 
@@ -92,7 +93,7 @@ def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[
 
 def _is_of_labels(name: str) -> bool:
     words = {word.lower() for word in _WORD.findall(name)}
-    return words <= _MEANT | _BESIDE and bool(words & _MEANT)
+    return words == _OF_SCIKIT_LEARN or (words <= _MEANT | _BESIDE and bool(words & _MEANT))
 
 
 def _from_text(path: Path) -> tuple[str, ...]:

@@ -122,6 +122,7 @@ def test_a_name_in_the_file_chooses_among_candidates(
         {"label2id": {"bus": 0, "car": 1}},
         {"idx2label": {0: "bus", 1: "car"}},
         {"label_names": ["bus", "car"]},
+        {"target_names": ["bus", "car"]},
         {"labelToIndex": {"bus": 0, "car": 1}},
         {"categories": np.array(["bus", "car"])},
         {"data": {"class_path": "data.Images", "init_args": {"root": "x", "classes": ["bus", "car"]}}},
