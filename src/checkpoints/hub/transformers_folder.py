@@ -126,13 +126,18 @@ def _with_weights(
             )
         except Exception as exc:  # whatever transformers makes of a file that is not its own
             raise ModelError(f"transformers cannot put the tensors into {cls.__name__}: {exc}.") from exc
-    faults = [f"{name} is missing" for name in sorted(report["missing_keys"])]
-    faults += [f"{fault[0]} has another shape" for fault in sorted(report["mismatched_keys"])]
-    faults += [str(fault) for fault in report["error_msgs"]]
-    if faults:
+    if faults := _faults(report):
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise ModelError(f"The tensors do not fit {cls.__name__}: {'; '.join(faults[:_SHOWN])}{more}.")
     return network, tuple(sorted(report["unexpected_keys"]))
+
+
+def _faults(report: Mapping[str, Any]) -> list[str]:
+    return [
+        *(f"{name} is missing" for name in sorted(report["missing_keys"])),
+        *(f"{fault[0]} has another shape" for fault in sorted(report["mismatched_keys"])),
+        *(str(fault) for fault in report["error_msgs"]),
+    ]
 
 
 @contextmanager
