@@ -1,7 +1,7 @@
 """A file with trained weights, and what a person says of it -> a network with its weights, labels and input."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from src.checkpoints.architecture import Fit, fit, fit_expected, full_name, nearest, recognize
+from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Given, Note
 from src.checkpoints.hub.described import Described
@@ -18,11 +18,12 @@ from src.checkpoints.hub.read import read_described
 from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
-from src.checkpoints.network import build_to_load
 from src.checkpoints.reading.choice import chosen
 from src.checkpoints.reading.composes import stored_transform
 from src.checkpoints.reading.folder import read_source
 from src.checkpoints.reading.weights_file import WeightsFile
+from src.checkpoints.recognition.embeddings import check_that_it_classifies
+from src.checkpoints.recognition.recognize import Asked, Recognized, recognize
 from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
@@ -31,9 +32,8 @@ from src.stages.input_spec import InputSpec
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
-_NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
-_SHOWN: Final = 6
+_FIELDS: Final = frozenset(InputSpec.model_fields)
 _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
 
@@ -65,17 +65,16 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     if given.architecture is None and (described := read_described(replace(source, file=file))):
         return _of_folder(described, replace(file, hyper_parameters=described.said, elsewhere={}), given, weights_notes)
     try:
-        found, notes = _network(respelled(file), given.architecture)
+        found = _network(respelled(file), given)
     except ModelError as exc:
         raise explained(exc, file) from None
-    notes += weights_notes
+    notes = (*found.notes, *weights_notes)
     labels, label_note = _labels(file, given.labels, found.num_classes)
-    spec, input_note = _input(file, given, found.architecture)
+    spec, input_note = _input(file, given, found.architecture, found.normalization)
     if found.left_out:
         notes += (Note(f"left out: {_summary(found.left_out)}"),)
-    network = build_to_load(found.architecture, found.num_classes)
-    load_weights(network, found.weights)
-    return Checkpoint(found.architecture, labels, spec, network, given.layer, (*notes, label_note, input_note))
+    notes = (*notes, label_note, input_note)
+    return Checkpoint(found.architecture, labels, spec, found.network, given.layer, notes)
 
 
 def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tuple[Note, ...]) -> Checkpoint:
@@ -113,49 +112,34 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
     return logits.shape[1]
 
 
-def _network(file: WeightsFile, given: str | None) -> tuple[Fit, tuple[Note, ...]]:
+def _network(file: WeightsFile, given: Given) -> Recognized:
     stored = file.hyper_parameters.get("architecture")
-    name = given or (stored if isinstance(stored, str) and stored in every_architecture() else None)
-    if name is not None:
-        said_by = "you said" if given else "the file says"
-        return fit(file.tensors, full_name(name)), (Note(f"architecture: {name}, as {said_by}"),)
-    fits = recognize(file.tensors)
-    if not fits:
-        some = ", ".join(list(file.tensors)[:3])
-        raise ModelError(
-            f"No network of torchvision or timm has just these tensors ({some}, ...): name the network to see what"
-            f" differs, or give your own class.{nearest(file.tensors)}",
-            Remedy("architecture"),
-            Remedy("module"),
-        )
-    if named := _named(fits, file.hyper_parameters):
-        return named, (Note(f"architecture: {named.architecture}, recognized by its tensors and named in the file"),)
-    others = [candidate.architecture for candidate in fits[1:]]
-    note = f"architecture: {fits[0].architecture}, recognized by its tensors"
-    if not others:
-        return fits[0], (Note(note),)
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    also = f"{', '.join(others[:_SHOWN])}{more} would fit as well"
-    return fits[0], (Note(f"{note}; {also}", (Remedy("architecture"),)),)
-
-
-def _named(fits: Sequence[Fit], hyper_parameters: Mapping[str, object]) -> Fit | None:
-    """Return the first of ``fits`` that a hyper-parameter names: some differ in their padding alone."""
-    for key in _NAMES:
-        for candidate in fits:
-            if _is_called(candidate.architecture, hyper_parameters.get(key)):
-                return candidate
-    return None
-
-
-def _is_called(architecture: str, name: object) -> bool:
-    if not isinstance(name, str):
-        return False
-    library, _, short = architecture.partition("/")
-    plain = name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
-    if library == "timm":  # which puts a tag of the weights behind
-        plain = plain.partition(".")[0]
-    return plain in {architecture, short}
+    name = given.architecture or (stored if isinstance(stored, str) and stored in every_architecture() else None)
+    said = _is_input(file.hyper_parameters.get("input")) or stored_transform(file.hyper_parameters, file.elsewhere)
+    settled = _FIELDS if given.tutorial or said else (given.input or {}).keys()
+    asked = Asked(
+        architecture=name and full_name(name),
+        network=given.network,
+        activation=given.activation,
+        stem=given.stem,
+        hyper_parameters=file.hyper_parameters,
+        said_by="you said" if given.architecture else "the file says",
+        settled=settled,
+    )
+    found = recognize(file.tensors, asked)
+    if found is not None:
+        if given.labels is None:
+            check_that_it_classifies(file.hyper_parameters, found.num_classes)
+        return found
+    if asked.architecture is not None:
+        raise explain_misfit(file.tensors, asked.architecture)
+    some = ", ".join(list(file.tensors)[:3])
+    raise ModelError(
+        f"No network of torchvision or timm has just these tensors ({some}, ...): name the network to see what"
+        f" differs, or give your own class.{nearest(file.tensors)}",
+        Remedy("architecture"),
+        Remedy("module"),
+    )
 
 
 def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], Note]:
@@ -176,12 +160,18 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
     return labels, Note(f"labels: {source}", (Remedy("labels"),) if source.startswith("made up") else ())
 
 
-def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, Note]:
+def _is_input(stored: object) -> bool:
+    return isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys()  # others may mean other things by it
+
+
+def _input(
+    file: WeightsFile, given: Given, architecture: str, normalization: Mapping[str, Any] | None = None
+) -> tuple[InputSpec, Note]:
     stored = file.hyper_parameters.get("input")
     remedies: tuple[Remedy, ...] = ()
     if given.tutorial:
         spec, source = TUTORIAL, "the tutorial's"
-    elif isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys():  # others may mean other things by input
+    elif isinstance(stored, Mapping) and _is_input(stored):
         spec, source = _checked_input(dict(stored)), "from the file"
     elif found := stored_transform(file.hyper_parameters, file.elsewhere):
         spec, source = found[1], f"from {found[0]} in the file"
@@ -193,6 +183,9 @@ def _input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpe
         remedies = (Remedy("resize", "256"),)
     else:
         spec, source = published_input(architecture), f"as published for {architecture}"
+    if normalization:
+        spec = _checked_input(spec.model_dump() | dict(normalization))
+        source += ", with the mean and std that the file has as buffers"
     if given.input:
         spec, source = _checked_input(spec.model_dump() | dict(given.input)), f"{source}, but for what you gave"
     return spec, Note(f"input: {source}", remedies)

@@ -1,4 +1,4 @@
-"""Which networks have tensors of which names: an index, so that a checkpoint's network is found without building 1,400.
+"""Which networks have which tensors: an index, so that a checkpoint's network is found without building 1,400.
 
 ``python -m src.checkpoints.fingerprints`` makes the index anew, after an update of torchvision or timm.
 """
@@ -6,7 +6,9 @@
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,54 +19,85 @@ from torchvision import models
 from tqdm import tqdm
 
 from src.checkpoints.network import build
+from src.checkpoints.recognition.trunks import TRUNKS, Trunk, trunk_tensors
 
-__all__ = ["architectures_with", "build_empty", "every_architecture", "fingerprint", "similar_architectures"]
+__all__ = ["Entry", "build_empty", "entries_of", "every_architecture", "index", "keys", "similar_architectures"]
 
 _INDEX: Final = Path(__file__).with_suffix(".txt")
 _COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old versions of torch
 _SKETCH: Final = 16
+_SHORT_SKETCH: Final = 6  # of trunks that are rarer
 _ALIKE: Final = 0.4  # of all names; less is another kind of network
+_COLORS: Final = 3
+_OF_A_CONVOLUTION: Final = 4  # dimensions
 
 
-def fingerprint(names: Iterable[str]) -> str:
-    """Return 16 hexadecimal digits that stand for a set of tensor names."""
-    return hashlib.sha256("\n".join(sorted(_kept(names))).encode()).hexdigest()[:16]
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Tensors that ``architectures`` have in common, without their last layer: how many, and a sketch of them.
 
-
-def architectures_with(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the architectures that have tensors of just these names: torchvision's first, then timm's, by name."""
-    wanted = fingerprint(names)
-    return tuple(architecture for found, _, architecture in _index() if found == wanted)
-
-
-def similar_architectures(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the architectures that share many of these names, the most similar first.
-
-    Compared are sketches: of each set of names the smallest hashes, of which two sets share about the part that they
-    share of all their names. Broder, On the resemblance and containment of documents, 1997.
+    A sketch has, of the hashes of all names and shapes, the smallest ones.
     """
-    ours = _sketch(names)
 
-    def shared(sketch: frozenset[str]) -> float:
-        smallest = sorted(ours | sketch)[:_SKETCH]
-        return len(ours.intersection(smallest) & sketch) / max(1, len(smallest))
-
-    alike = [(shared(frozenset(sketch.split(","))), architecture) for _, sketch, architecture in _index()]
-    return tuple(architecture for share, architecture in sorted(alike, key=lambda each: -each[0]) if share >= _ALIKE)
+    trunk: Trunk
+    count: int
+    sketch: tuple[str, ...]
+    architectures: tuple[str, ...]
 
 
-def _index() -> list[tuple[str, str, str]]:
-    """Return fingerprint, sketch and name of every architecture."""
-    lines = _INDEX.read_text(encoding="utf-8").splitlines()
-    return [(found, sketch, name) for found, sketch, name in (line.split(" ") for line in lines)]
+@cache
+def index() -> tuple[Entry, ...]:
+    """Return what all architectures have in common: the largest first, torchvision's before timm's."""
+    entries = []
+    for line in _INDEX.read_text(encoding="utf-8").splitlines():
+        trunk, count, sketch, names = line.split(" ")
+        entries.append(Entry(TRUNKS[int(trunk)], int(count), tuple(sketch.split(",")), tuple(names.split(","))))
+    return tuple(sorted(entries, key=lambda entry: -entry.count))
 
 
-def _sketch(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(sorted(hashlib.sha256(name.encode()).hexdigest()[:8] for name in _kept(names))[:_SKETCH])
+def keys(tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
+    """Return the hashes of the names and shapes of ``tensors``, by which entries of the index are found."""
+    exact = {_hash(name, tensor.shape) for name, tensor in tensors.items()}
+    return frozenset(exact | {_stem(name, tensor.shape) for name, tensor in tensors.items() if _is_convolution(tensor)})
 
 
-def _kept(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.endswith(_COUNTER)]
+def similar_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """Return the architectures that share many of these tensors, the most similar first.
+
+    Compared are sketches, of which two share about the part that they share of everything.
+    Broder, On the resemblance and containment of documents, 1997.
+    """
+    ours = frozenset(_sketch(tensors, _SKETCH))
+
+    def shared(sketch: tuple[str, ...]) -> float:
+        smallest = sorted(ours.union(sketch))[:_SKETCH]
+        return len(ours.intersection(smallest, sketch)) / max(1, len(smallest))
+
+    alike = [(shared(entry.sketch), entry.architectures) for entry in index() if entry.trunk == "layer"]
+    likest = sorted(alike, key=lambda each: -each[0])
+    return tuple(name for share, architectures in likest if share >= _ALIKE for name in architectures)
+
+
+def _sketch(tensors: Mapping[str, torch.Tensor], length: int) -> tuple[str, ...]:
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
+    hashes = (
+        (_stem if _is_convolution(tensor) and tensor.shape[1] == _COLORS else _hash)(name, tensor.shape)
+        for name, tensor in kept.items()
+    )
+    return tuple(sorted(hashes)[:length])
+
+
+def _is_convolution(tensor: torch.Tensor) -> bool:
+    return tensor.ndim == _OF_A_CONVOLUTION
+
+
+def _stem(name: str, shape: torch.Size) -> str:
+    """Return the hash of a first convolution, whatever its channels and its kernel."""
+    return _hash(name, shape[:1])
+
+
+def _hash(name: str, shape: Iterable[int]) -> str:
+    return hashlib.sha256(f"{name} {tuple(shape)}".encode()).hexdigest()[:8]
 
 
 def every_architecture() -> list[str]:
@@ -82,14 +115,28 @@ def build_empty(architecture: str, num_classes: int) -> nn.Module:
         return build(architecture, num_classes)
 
 
+def entries_of(architecture: str) -> dict[str, str]:
+    """Return what the index says of one architecture: a line without its name, by what only equal tensors share."""
+    lines = {}
+    for trunk, tensors in trunk_tensors(architecture, build_empty).items():
+        kept = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
+        sketch = _sketch(tensors, _SKETCH if trunk == "layer" else _SHORT_SKETCH)
+        digest = hashlib.sha256(repr((trunk, sorted(kept.items()))).encode()).hexdigest()
+        lines[digest] = f"{TRUNKS.index(trunk)} {len(kept)} {','.join(sketch)}"
+    return lines
+
+
 def main() -> int:
     """Write the index."""
     warnings.simplefilter("ignore")  # of timm, about names that are old
-    lines = []
+    lines: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for architecture in tqdm(every_architecture(), unit="network"):
-        names = build_empty(architecture, 2).state_dict()
-        lines.append(f"{fingerprint(names)} {','.join(sorted(_sketch(names)))} {architecture}")
-    _INDEX.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for digest, line in entries_of(architecture).items():
+            lines[digest] = line
+            names.setdefault(digest, []).append(architecture)
+    text = "".join(f"{line} {','.join(names[digest])}\n" for digest, line in lines.items())
+    _INDEX.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -13,8 +13,9 @@ __all__ = ["Given", "Note"]
 class Given:
     """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
 
-    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images; ``weights``
-    is "ema" for the averaged ones.
+    ``network`` is the prefix of the tensors of the network that answers, ``activation`` what lies between the layers of
+    its head, ``stem`` "cifar" for a first convolution for small images, ``weights`` "ema" for the averaged ones.
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images.
     """
 
     architecture: str | None = None
@@ -24,6 +25,9 @@ class Given:
     layer: str | None = None
     module: str | None = None
     weights: Literal["ema"] | None = None
+    network: str | None = None
+    activation: str | None = None
+    stem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,12 @@ from typing import Final
 
 import torch
 
-from src.checkpoints.fingerprints import architectures_with, build_empty
+from src.checkpoints.fingerprints import build_empty
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 
 __all__ = ["explained", "respelled"]
 
-# pretrainedmodels calls every last layer so, torchvision and timm otherwise.
-_CADENES: Final = "last_linear.weight"
-_AUXILIARY: Final = "AuxLogits."  # of Inception, which is left out
-_LAST: Final = ("fc", "classifier", "classif")
 # efficientnet_pytorch, which pads as TensorFlow does: by the number of its blocks and of its last channels.
 _STEM: Final = "_conv_stem.weight"
 _EFFICIENTNETS: Final[Mapping[tuple[int, int], str]] = {
@@ -66,20 +62,7 @@ def respelled(file: WeightsFile) -> WeightsFile:
 
 def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str | None]:
     stem = next((name for name in tensors if name == _STEM or name.endswith(f".{_STEM}")), None)
-    if stem is not None:
-        return _efficientnet(tensors, stem.removesuffix(_STEM))
-    last = next((name for name in tensors if name == _CADENES or name.endswith(f".{_CADENES}")), None)
-    return (tensors if last is None else _cadenes(tensors, last.removesuffix(_CADENES))), None
-
-
-def _cadenes(tensors: Mapping[str, torch.Tensor], prefix: str) -> Mapping[str, torch.Tensor]:
-    last = f"{prefix}last_linear."
-    for name in _LAST:
-        renamed = {each.replace(last, f"{prefix}{name}."): tensor for each, tensor in tensors.items()}
-        own = [each.removeprefix(prefix) for each in renamed if each.startswith(prefix)]
-        if architectures_with(each for each in own if not each.startswith(_AUXILIARY)):
-            return renamed
-    return tensors
+    return (tensors, None) if stem is None else _efficientnet(tensors, stem.removesuffix(_STEM))
 
 
 def explained(exc: ModelError, file: WeightsFile) -> ModelError:

@@ -11,7 +11,13 @@ from src.errors import ModelError, Remedy
 __all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
 
 _INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
-_OF_A_CHECKPOINT: Final = ("arch", "labels", "module", "layer", "weights", "input", *_INPUT)
+_OF_A_CHECKPOINT: Final = (
+    *("arch", "labels", "module", "network", "activation", "stem", "layer", "weights", "input"),
+    *_INPUT,
+)
+_ACTIVATIONS: Final = (
+    *("none", "relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "mish", "hardswish"),
+)
 _EPILOG: Final = """\
 examples:
   save_model.py                                         the default network, 1,000 classes of ImageNet
@@ -59,6 +65,11 @@ def _add_network(options: argparse.ArgumentParser) -> None:
         metavar="FILE.py:CLASS",
         help="a network class of your own; this RUNS the code of that file, once, here",
     )
+    network.add_argument(
+        "--network", metavar="PREFIX", help="where the file holds several: names of its tensors begin so"
+    )
+    network.add_argument("--activation", choices=_ACTIVATIONS, help="what lies between the layers of its head")
+    network.add_argument("--stem", choices=["cifar"], help="first convolution 3 x 3 of stride 1, without a max-pool")
     network.add_argument("--weights", choices=["ema"], help="the averaged weights, where the file has them")
     network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
 

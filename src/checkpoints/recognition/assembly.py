@@ -1,0 +1,109 @@
+"""A network of a library, or its trunk with a head behind it, made and loaded."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import nn
+
+from src.checkpoints.inputs import published_input
+from src.checkpoints.network import build_to_load
+from src.checkpoints.recognition.bodies import Body
+from src.checkpoints.recognition.heads import Head
+from src.checkpoints.recognition.stems import put_stem
+from src.checkpoints.recognition.trunks import build_trunk
+from src.checkpoints.tensors import load_weights
+from src.errors import ModelError, Remedy
+
+__all__ = ["Features", "assemble", "make_body", "measure", "random_image"]
+
+_SEED: Final = 0
+_MODULE: Final = Remedy("module")
+_MAP: Final = 4  # dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a trunk gives: ``width`` values, or a map of so many channels, of ``flat`` values in all.
+
+    ``pools`` tells whether the library, behind this trunk, takes the mean of the map.
+    """
+
+    width: int
+    flat: int
+    is_map: bool
+    pools: bool
+
+
+def random_image(architecture: str) -> torch.Tensor:
+    """Return noise (1, 3, H, W) of the size that ``architecture`` is published with."""
+    size = published_input(architecture).crop
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(_SEED))
+
+
+def make_body(body: Body, architecture: str) -> nn.Module:
+    """Return the network of ``body``, or its trunk, with its weights, in eval mode."""
+    if body.num_classes is not None:
+        network = build_to_load(architecture, body.num_classes)
+    else:
+        network = build_trunk(architecture, body.trunk, build_to_load).eval()
+    put_stem(network, body.stem)
+    load_weights(network, body.weights)
+    return network
+
+
+def measure(body: Body) -> Features:
+    """Run the trunk of ``body`` on noise.
+
+    Raises:
+        ModelError: It gives something else than one vector or map of an image.
+    """
+    architecture = body.architectures[0]
+    network, image = make_body(body, architecture), random_image(architecture)
+    found = _run(network, image)
+    if found.ndim not in {2, _MAP}:
+        raise ModelError(f"What is left of {architecture} gives no vector of features: give your own class.", _MODULE)
+    is_map = found.ndim == _MAP and found.shape[2:] != (1, 1)
+    pools = not is_map or _is_pooled_by_the_library(body, architecture, image, found)
+    return Features(found.shape[1], found.flatten(1).shape[1], is_map, pools)
+
+
+def _run(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
+    try:
+        with torch.inference_mode():
+            found = network(image)
+    except Exception as exc:
+        raise ModelError("What is left of the network takes no images alone: give your own class.", _MODULE) from exc
+    if not isinstance(found, torch.Tensor):
+        raise ModelError("What is left of the network gives several things: give your own class.", _MODULE)
+    return found
+
+
+def _is_pooled_by_the_library(body: Body, architecture: str, image: torch.Tensor, found: torch.Tensor) -> bool:
+    """Tell whether ``found``, a map, has as its mean what the library's own features are.
+
+    Where a trunk holds its tensors under other names they are in the same order.
+    """
+    if body.stem is not None:
+        return False
+    whole = build_trunk(architecture, "layer", build_to_load).eval()
+    expected = whole.state_dict()
+    if [tensor.shape for tensor in expected.values()] != [tensor.shape for tensor in body.weights.values()]:
+        return False
+    load_weights(whole, dict(zip(expected, body.weights.values(), strict=True)))
+    features = _run(whole, image)
+    return features.shape == found.shape[:2] and torch.allclose(features, found.mean((2, 3)), rtol=1e-3, atol=1e-4)
+
+
+def assemble(body: Body, architecture: str, head: Head | None, features: Features | None) -> nn.Module:
+    """Return the network of ``architecture`` with the weights of ``body`` and of ``head``, in eval mode."""
+    network = make_body(body, architecture)
+    if head is None:
+        return network
+    layers = head.network()
+    load_weights(layers, head.weights())
+    is_pooled = features is not None and features.is_map and head.layers[0].inputs == features.width
+    pooling: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)] if is_pooled else []
+    parts = OrderedDict(network=network, head=nn.Sequential(*pooling, nn.Flatten(), layers))
+    return nn.Sequential(parts).eval().requires_grad_(requires_grad=False)

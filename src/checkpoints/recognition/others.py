@@ -1,0 +1,160 @@
+"""What a file holds beside a network: what cannot matter for its answers, and what could."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from src.checkpoints.recognition.bodies import Body
+
+__all__ = ["Others", "is_averaged_copy", "is_of_training", "sort_others"]
+
+_STEPS: Final = re.compile(r"[._]|(?<=[a-z])(?=[A-Z])")
+_AVERAGES: Final = frozenset({"ema", "swa", "average", "averaged"})
+_WRAPPED: Final = ("module", "_orig_mod", "model", "ema_model", "averaged_model", "average_model")
+_LOSSES: Final = frozenset({"loss", "losses", "criterion", "criterions", "criteria", "objective", "metric", "metrics"})
+_MEASURES: Final = frozenset(
+    {"acc", "accuracy", "auc", "auroc", "best", "confmat", "confusion", "f1", "fid", "kappa", "mae", "meter", "mse"}
+    | {"precision", "recall", "specificity", "aug", "augment", "augmentation", "augmentations", "cutmix", "mixup"}
+)
+_WEIGHTS: Final = frozenset({"weight", "weights"})
+_OF_CLASSES: Final = frozenset({"class", "classes", "cls", "loss", "pos"})
+_AUXILIARY: Final = {"inception_v3": ("AuxLogits",), "googlenet": ("aux1", "aux2")}
+_MEANS: Final = re.compile(r"(?:.*\.)?(?:(?:pixel|image|img|imagenet|input|data|channel|norm)_|_)?mean")
+_COLORS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Tensors beside a network, by the names that the file has for them.
+
+    ``left_out`` cannot matter for an answer; ``open`` could. ``normalization`` has the mean and std of buffers that
+    normalize images.
+    """
+
+    left_out: tuple[str, ...]
+    open: Mapping[str, torch.Tensor]
+    normalization: Mapping[str, tuple[float, ...]]
+    has_auxiliary_heads: bool
+
+
+def sort_others(tensors: Mapping[str, torch.Tensor], body: Body) -> Others:
+    """Tell what of ``tensors`` beside ``body`` could matter for its answers."""
+    used = {name: tensors[name] for name in body.names.values()}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in used}
+    normalization, of_input = _normalization(rest)
+    same = {_memory(tensor) for tensor in used.values()}
+    matters = {
+        name: tensor
+        for name, tensor in rest.items()
+        if name not in of_input
+        and tensor.is_floating_point()
+        and tensor.numel()
+        and _memory(tensor) not in same
+        and not is_averaged_copy(name, tensor, tensors)
+        and not _is_auxiliary(name, body)
+        and not is_of_training(name, tensor, body)
+    }
+    left_out = tuple(name for name in rest if name not in matters and name not in of_input)
+    return Others(left_out, matters, normalization, any(_is_auxiliary(name, body) for name in rest))
+
+
+def _memory(tensor: torch.Tensor) -> tuple[int, torch.Size]:
+    return tensor.data_ptr(), tensor.shape
+
+
+def _words(name: str) -> set[str]:
+    return {word.lower().rstrip("0123456789") or word for word in _STEPS.split(name)} | set(_STEPS.split(name.lower()))
+
+
+def is_averaged_copy(name: str, tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Tell whether a tensor is an average over training of another one, by its name and its shape."""
+    steps = name.split(".")
+    for place, step in enumerate(steps):
+        if _AVERAGES & _words(step):
+            behind = steps[place + 1 :]
+            while behind and behind[0] in _WRAPPED:
+                behind = behind[1:]
+            return _is_called(behind, steps[: place + 1], tensor, tensors) or (
+                tensor.ndim <= 1 and step in _AVERAGES and len(behind) <= 1
+            )
+    return False
+
+
+def _is_called(
+    behind: list[str], averaged: list[str], tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]
+) -> bool:
+    """Tell whether a tensor of this shape and end of the name is elsewhere; some averages leave out the dots."""
+    end, start = "".join(behind), ".".join(averaged) + "."
+    return bool(end) and any(
+        other.shape == tensor.shape and not name.startswith(start) and _ends_with(name, end)
+        for name, other in tensors.items()
+    )
+
+
+def _ends_with(name: str, end: str) -> bool:
+    steps = name.split(".")
+    joined = "".join(steps)
+    if not joined.endswith(end):
+        return False
+    lengths = {sum(len(step) for step in steps[place:]) for place in range(len(steps))}
+    return len(end) in lengths
+
+
+def _is_auxiliary(name: str, body: Body) -> bool:
+    """Tell whether a tensor is of a head that only training needs."""
+    heads = next((of for short, of in _AUXILIARY.items() if body.architectures[0].endswith(short)), ())
+    start = f"{body.prefix}." if body.prefix else ""
+    return any(name.startswith(f"{start}{head}.") for head in heads)
+
+
+def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
+    """Tell whether a tensor is of a loss or a metric, by its name, and can be of no layer behind ``body``."""
+    words = _words(name)
+    if tensor.ndim <= 1:
+        weighs = bool(words & _WEIGHTS) and ("." not in name or bool(words & _OF_CLASSES))
+        of_classes = tensor.numel() in {1, body.num_classes} or bool(words & _OF_CLASSES)
+        return bool(words & (_LOSSES | _MEASURES)) or (weighs and of_classes and "." not in name)
+    return bool(words & _LOSSES) and not _takes_logits(tensor, body)
+
+
+def _takes_logits(tensor: torch.Tensor, body: Body) -> bool:
+    """Tell whether a matrix may turn what ``body`` gives into the scores of other classes, as a margin loss has it."""
+    if body.num_classes is None or tensor.ndim != 2:  # noqa: PLR2004 - a matrix
+        return False
+    features = {weight.shape[1] for name, weight in body.weights.items() if _is_last(weight, body)}
+    classes = body.num_classes
+    allowed = {(classes, classes), *((classes, width) for width in features)}
+    return classes in tensor.shape and tuple(tensor.shape) not in allowed
+
+
+def _is_last(weight: torch.Tensor, body: Body) -> bool:
+    return weight.ndim == 2 and weight.shape[0] == body.num_classes  # noqa: PLR2004 - a matrix
+
+
+def _normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[float, ...]], frozenset[str]]:
+    """Return mean and deviation that buffers in front of a network normalize by, and their names."""
+    found = {}
+    for name, tensor in rest.items():
+        partner = f"{name.removesuffix('mean')}std"
+        if _MEANS.fullmatch(name) and partner in rest and not _words(name) & (_LOSSES | _MEASURES):
+            mean, std = _of_colors(tensor), _of_colors(rest[partner])
+            if mean and std and _are_plausible(mean, std):
+                found[name, partner] = (mean, std)
+    values = set(found.values())
+    if len(values) != 1:
+        return {}, frozenset()
+    mean, std = values.pop()
+    return {"mean": mean, "std": std}, frozenset(name for pair in found for name in pair)
+
+
+def _of_colors(tensor: torch.Tensor) -> tuple[float, ...]:
+    if tensor.numel() != _COLORS or not tensor.is_floating_point() or _COLORS not in tensor.shape:
+        return ()
+    return tuple(round(value, 6) for value in tensor.double().flatten().tolist())
+
+
+def _are_plausible(mean: Iterable[float], std: Iterable[float]) -> bool:
+    return all(0 <= value <= 1 for value in mean) and all(0 < value <= 1 for value in std)

@@ -1,0 +1,35 @@
+"""Tensors behind each prefix that their names have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+__all__ = ["Part", "parts"]
+
+_WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParallel and DDP
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The tensors of a file behind ``prefix``, by the rest of their names, and the names that the file has for them."""
+
+    prefix: str
+    tensors: Mapping[str, torch.Tensor]
+    names: Mapping[str, str]
+
+
+def parts(tensors: Mapping[str, torch.Tensor]) -> Sequence[Part]:
+    """Return ``tensors`` behind each of their prefixes, most tensors first."""
+    plain: dict[str, str] = {}
+    for name in tensors:
+        unwrapped = ".".join(step for step in name.split(".") if step not in _WRAPPERS)
+        plain[name if unwrapped in plain else unwrapped] = name
+    behind: dict[str, dict[str, str]] = {}
+    for name, stored in plain.items():
+        steps = name.split(".")
+        for depth in range(len(steps)):
+            behind.setdefault(".".join(steps[:depth]), {})[".".join(steps[depth:])] = stored
+    found = (Part(prefix, {name: tensors[of] for name, of in names.items()}, names) for prefix, names in behind.items())
+    return sorted(found, key=lambda part: (-len(part.names), part.prefix))

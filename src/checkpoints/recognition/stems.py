@@ -1,0 +1,51 @@
+"""A first convolution that is not the architecture's: as people change it for small images."""
+
+from typing import Final
+
+from torch import nn
+
+from src.checkpoints.recognition.bodies import Stem
+from src.errors import ModelError, Remedy
+
+__all__ = ["check_stem", "put_stem"]
+
+_LARGE: Final = (7, 7)
+_SMALL: Final = (3, 3)
+_COLORS: Final = 3
+
+
+def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
+    """Refuse a first convolution that no file explains.
+
+    Raises:
+        ModelError: It is not the one of ``architecture``, or not what was ``given``; the message says what to do.
+    """
+    if stem is None:
+        if given is not None:
+            raise ModelError(f"The first convolution is the one of {architecture}: leave the stem out.")
+        return
+    is_small = (stem.expected[2:], stem.shape[2:]) == (_LARGE, _SMALL) and stem.shape[1] == _COLORS
+    if given is not None and is_small:
+        return
+    what = f"{architecture} fits, but {stem.name} has the shape {stem.shape} instead of {stem.expected}"
+    if is_small:
+        raise ModelError(
+            f"{what}: as for CIFAR, whose small images people give a 3 x 3 convolution of stride 1 without a max-pool"
+            " behind it? No file shows that: say so, or give your own class:",
+            Remedy("stem", "cifar"),
+            Remedy("module"),
+        )
+    raise ModelError(f"{what}: give your own class.", Remedy("module"))
+
+
+def put_stem(network: nn.Module, stem: Stem | None) -> None:
+    """Make the first convolution of ``network`` one for CIFAR: 3 x 3, stride 1, padding 1, and no max-pool."""
+    if stem is None:
+        return
+    place = stem.name.removesuffix(".weight")
+    has_bias = network.get_submodule(place).bias is not None
+    network.set_submodule(place, nn.Conv2d(_COLORS, stem.shape[0], _SMALL, stride=1, padding=1, bias=has_bias))
+    parent = place.rpartition(".")[0]
+    for name, module in list(network.get_submodule(parent).named_children()):
+        if isinstance(module, nn.MaxPool2d):
+            network.get_submodule(parent).set_submodule(name, nn.Identity())

@@ -1,0 +1,344 @@
+"""Recognizing the network that tensors make up, with whatever head, or asking."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from src.checkpoints.network import build
+from src.checkpoints.recognition.bodies import find_bodies
+from src.checkpoints.recognition.recognize import Asked, Recognized, recognize
+from src.errors import ModelError, Remedy
+
+CLASSES = 7
+torch.manual_seed(0)
+RESNET = {name: tensor.clone() for name, tensor in build("torchvision/resnet18", CLASSES).state_dict().items()}
+BODY = {name: tensor for name, tensor in RESNET.items() if not name.startswith("fc.")}
+EXTRAS = {
+    "loss.weight": torch.ones(CLASSES),
+    "accuracy.total": torch.tensor(3),
+    "step": torch.tensor(1),
+    "class_weights": torch.ones(CLASSES),
+    "criterion.pos_weight": torch.ones(CLASSES),
+    "center_loss.centers": torch.ones(CLASSES, 512),
+}
+IMAGES = torch.randn(2, 3, 64, 64)
+
+
+def found(tensors: dict[str, torch.Tensor], **asked: str) -> Recognized:
+    """Return what is recognized."""
+    recognized = recognize(tensors, Asked(**asked))  # type: ignore[arg-type] # only names are given
+    assert recognized is not None
+    return recognized
+
+
+def refused(tensors: dict[str, torch.Tensor], **asked: str) -> ModelError:
+    """Return the error by which a network is refused."""
+    with pytest.raises(ModelError) as error:
+        found(tensors, **asked)
+    return error.value
+
+
+def behind(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors under longer names."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def linear(name: str, width: int, classes: int, *, bias: bool = True) -> dict[str, torch.Tensor]:
+    """Return the tensors of a linear layer."""
+    return behind(name, dict(nn.Linear(width, classes, bias=bias).state_dict()))
+
+
+def answers(network: nn.Module) -> torch.Tensor:
+    """Return what a network says of some noise."""
+    with torch.inference_mode():
+        return network.eval()(IMAGES)  # type: ignore[no-any-return] # every network gives tensors
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": lambda name: name,
+    "model": lambda name: f"model.{name}",
+    "net": lambda name: f"net.{name}",
+    "backbone": lambda name: f"backbone.{name}",
+    "DDP": lambda name: f"module.{name}",
+    "compiled": lambda name: f"_orig_mod.{name}",
+    "nested": lambda name: f"model.net.{name}",
+    "compiled in DDP in Lightning": lambda name: f"model.module._orig_mod.{name}",
+    "compiled inside": lambda name: name.replace("layer1.", "layer1._orig_mod."),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("extras", [{}, EXTRAS], ids=["alone", "with extras"])
+def test_a_network_is_found_under_any_prefix(spelling: Callable[[str], str], extras: dict[str, torch.Tensor]) -> None:
+    """Architecture, classes and tensors are found under every usual prefix; what does not belong to it is left out."""
+    recognized = found({spelling(name): tensor for name, tensor in RESNET.items()} | extras)
+    assert recognized.architecture == "torchvision/resnet18"
+    assert "timm/resnet18" in recognized.notes[0].sentence
+    assert recognized.num_classes == CLASSES
+    assert set(recognized.left_out) == set(extras)
+    loaded = recognized.network.state_dict()
+    assert loaded.keys() == RESNET.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in RESNET.items())
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "torchvision/squeezenet1_1",
+        "torchvision/mobilenet_v3_small",
+        "torchvision/densenet121",
+        "torchvision/swin_t",
+        "torchvision/regnet_y_400mf",
+        "timm/convnext_atto",
+        "timm/deit_tiny_patch16_224",
+        "timm/mixer_s32_224",
+        "timm/mobilenetv4_conv_small",
+    ],
+)
+def test_networks_of_every_kind_are_recognized(architecture: str) -> None:
+    """The network that made the tensors is among those that are found, with its number of classes."""
+    recognized = found(build(architecture, CLASSES).state_dict(), architecture=architecture)
+    assert recognized.num_classes == CLASSES
+    (body,) = find_bodies(build(architecture, CLASSES).state_dict())
+    assert architecture in body.architectures
+    assert body.is_complete
+
+
+@pytest.mark.parametrize("copy", ["ema_model", "ema.module", "averaged_model.module", "model_ema"])
+def test_an_average_is_not_taken_for_the_network(copy: str) -> None:
+    """Of the network and a moving average of it the network is taken, whichever comes first."""
+    average = {f"{copy}.{name}": torch.zeros_like(tensor) for name, tensor in RESNET.items()}
+    for tensors in (average | behind("model", RESNET), average | RESNET):
+        recognized = found(tensors)
+        assert torch.equal(recognized.network.state_dict()["conv1.weight"], RESNET["conv1.weight"])
+        assert set(recognized.left_out) == set(average)
+
+
+@pytest.mark.parametrize("other", ["teacher", "momentum_encoder", "semantic_model", "b"])
+def test_a_second_network_is_asked_about(other: str) -> None:
+    """Of two networks none is taken unless it is named; the error names both."""
+    tensors = behind("model", RESNET) | behind(other, {name: tensor.clone() for name, tensor in RESNET.items()})
+    assert {Remedy("network", "model"), Remedy("network", other), Remedy("module")} == set(refused(tensors).remedies)
+    assert set(found(tensors, network="model").left_out) == {name for name in tensors if name.startswith(other)}
+
+
+def test_another_name_for_the_same_memory_is_no_second_network() -> None:
+    """A network that is registered twice, or as its children too, is one network."""
+    network = build("torchvision/resnet18", CLASSES)
+    children = nn.Sequential(*list(network.children())[:-2])
+    tensors = behind("model", dict(network.state_dict())) | behind("feature_map", dict(children.state_dict()))
+    assert found(tensors).num_classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        linear("fc2", 512, 3),
+        {"gem.p": torch.ones(1)},
+        {"avg_pool.p": torch.ones(1)},
+        {"temperature": torch.ones(1)},
+        behind("norm", dict(nn.LayerNorm(512).state_dict())),
+        {"layer1.0.ca.fc.weight": torch.ones(4, 64, 1, 1)},
+        {"arcface_loss.W": torch.ones(CLASSES, 90)},
+    ],
+    ids=lambda extra: next(iter(extra)),
+)
+def test_what_could_be_on_the_way_to_the_answer_is_refused(extra: dict[str, torch.Tensor]) -> None:
+    """A complete network beside tensors that could change its answers is not taken; the error names them."""
+    error = refused(behind("model", RESNET) | extra)
+    assert next(iter(extra)).rpartition(".")[0] in str(error)
+    assert error.remedies == (Remedy("network", "model"), Remedy("module"))
+
+
+def test_a_layer_behind_the_logits_is_asked_about() -> None:
+    """A layer that takes the network's own outputs is part of it once the activation between is known."""
+    network = nn.Sequential(models.resnet18(num_classes=20), nn.LeakyReLU(), nn.Linear(20, 3))
+    tensors = dict(network.state_dict())
+    assert refused(tensors).remedies == (Remedy("activation", "relu"), Remedy("module"))
+    assert torch.equal(answers(found(tensors, activation="leaky_relu").network), answers(network))
+
+
+class Extractor(nn.Module):
+    """Children of a ResNet and a layer beside them, as Lightning's own pages have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feature_extractor = nn.Sequential(*list(models.resnet18().children())[:-1])
+        self.classifier = nn.Linear(512, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        return self.classifier(self.feature_extractor(images).flatten(1))  # type: ignore[no-any-return]
+
+
+class Beside(nn.Module):
+    """A network whose own last layer was taken out, and a head beside it."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        return self.head(self.backbone(images))  # type: ignore[no-any-return] # every head gives tensors
+
+
+def _replaced(name: str, layer: str, by: nn.Module) -> nn.Module:
+    network: nn.Module = models.get_model(name, weights=None)
+    network.set_submodule(layer, by)
+    return network
+
+
+FEATURES: dict[str, Callable[[], nn.Module]] = {
+    "children": Extractor,
+    "fc = Identity": lambda: Beside(_replaced("resnet18", "fc", nn.Identity()), nn.Linear(512, 3)),
+    "num_classes=0": lambda: Beside(build("timm/test_resnet", 0), nn.Sequential(nn.Dropout(), nn.Linear(96, 3))),
+    "vit": lambda: Beside(build("timm/convnext_atto", 0), nn.Linear(320, 3)),
+    "dropout inside": lambda: _replaced("resnet18", "fc", nn.Sequential(nn.Dropout(), nn.Linear(512, 3))),
+    "whole classifier": lambda: _replaced("mobilenet_v3_small", "classifier", nn.Linear(576, 3)),
+    "its last layer": lambda: _replaced("mobilenet_v3_small", "classifier.3", nn.Sequential(nn.Linear(1024, 3))),
+    "flattened": lambda: Beside(
+        nn.Sequential(*list(models.alexnet().children())[:-1], nn.Flatten()), nn.Linear(9216, 3)
+    ),
+}
+
+
+@pytest.mark.parametrize("make", FEATURES.values(), ids=FEATURES)
+def test_one_layer_on_the_features_is_taken(make: Callable[[], nn.Module]) -> None:
+    """One linear layer on pooled features is the head, wherever it stands: the answers are those of the module."""
+    network = make()
+    tensors = behind("net", dict(network.state_dict()))
+    recognized = found(tensors)
+    assert torch.allclose(answers(recognized.network), answers(network), atol=1e-6)
+    assert recognized.notes[1].sentence.startswith("read as: ")
+    assert recognized.left_out == ()
+
+
+MLPS: dict[str, nn.Module] = {
+    "plain": nn.Sequential(nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 3)),
+    "dropout": nn.Sequential(nn.Dropout(), nn.Linear(512, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 3)),
+    "norm first": nn.Sequential(nn.Linear(512, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3)),
+    "norm last": nn.Sequential(nn.Linear(512, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Linear(32, 3)),
+    "no bias": nn.Sequential(nn.Linear(512, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3)),
+}
+
+
+@pytest.mark.parametrize("head", MLPS.values(), ids=MLPS)
+def test_several_layers_ask_for_the_activation(head: nn.Module) -> None:
+    """Of a head of several layers the activation is asked for, and then it answers as the module does."""
+    network = _replaced("resnet18", "fc", head)
+    assert refused(dict(network.state_dict())).remedies == (Remedy("activation", "relu"), Remedy("module"))
+    recognized = found(dict(network.state_dict()), activation="relu")
+    assert torch.allclose(answers(recognized.network), answers(network), atol=1e-6)
+
+
+UNCERTAIN: dict[str, nn.Module] = {
+    "two gaps around a norm": nn.Sequential(
+        nn.Linear(512, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Dropout(), nn.Linear(32, 3)
+    ),
+    "two heads": nn.ModuleDict({"age": nn.Linear(512, 5), "gender": nn.Linear(512, 2)}),
+    "twice the features": nn.Linear(1024, 3),
+    "a layer norm": nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 3)),
+    "another width": nn.Linear(100, 3),
+    "nothing": nn.Identity(),
+}
+
+
+@pytest.mark.parametrize("head", UNCERTAIN.values(), ids=UNCERTAIN)
+def test_heads_that_no_file_shows_are_left_to_the_class(head: nn.Module) -> None:
+    """A head that could be read in several ways is refused, with or without an activation."""
+    tensors = BODY | behind("head", dict(head.state_dict()))
+    assert refused(tensors).remedies == (Remedy("module"),)
+    assert refused(tensors, activation="relu").remedies == (Remedy("module"),)
+
+
+def test_layers_that_follow_at_once_have_nothing_between() -> None:
+    """Two linear layers that are neighbors in a Sequential need no word."""
+    network = _replaced("resnet18", "fc", nn.Sequential(nn.Linear(512, 32), nn.Linear(32, 3)))
+    assert torch.allclose(answers(found(dict(network.state_dict())).network), answers(network), atol=1e-6)
+
+
+def test_a_layer_without_a_bias_is_asked_about() -> None:
+    """A matrix may be a cosine head: it is a plain product only if a person says so."""
+    tensors = BODY | linear("head", 512, 3, bias=False)
+    assert refused(tensors).remedies == (Remedy("activation", "none"), Remedy("module"))
+    refused(tensors, activation="relu")
+    assert found(tensors, activation="none").num_classes == 3
+
+
+def test_children_that_the_library_goes_on_behind_are_refused() -> None:
+    """Of a DenseNet's children the last activation is missing: what follows them is the person's own."""
+    children = nn.Sequential(*list(models.densenet121().children())[:-1])
+    tensors = behind("extractor", dict(children.state_dict())) | linear("head", 1024, 3)
+    assert refused(tensors).remedies == (Remedy("module"),)
+
+
+def test_an_activation_that_has_no_place_is_refused() -> None:
+    """An activation for a complete network, or for one layer, would be ignored."""
+    assert "no place for an activation" in str(refused(RESNET, activation="relu"))
+    assert "no place for an activation" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
+
+
+@pytest.mark.parametrize("shortcut", ["downsample", "shortcut"])
+def test_a_stem_for_small_images_is_asked_about(shortcut: str) -> None:
+    """A 3 x 3 first convolution is that of CIFAR, without a max-pool, only if a person says so."""
+    network = _replaced("resnet18", "conv1", nn.Conv2d(3, 64, 3, 1, 1, bias=False))
+    network.set_submodule("maxpool", nn.Identity())
+    tensors = {name.replace("downsample", shortcut): tensor for name, tensor in network.state_dict().items()}
+    assert refused(tensors).remedies == (Remedy("stem", "cifar"), Remedy("module"))
+    assert torch.allclose(answers(found(tensors, stem="cifar").network), answers(network), atol=1e-6)
+    assert "leave the stem out" in str(refused(RESNET, stem="cifar"))
+
+
+def test_buffers_that_normalize_are_the_input() -> None:
+    """Mean and deviation in front of a network are what its images are prepared with."""
+    mean, std = torch.tensor([0.1, 0.2, 0.3]).reshape(1, 3, 1, 1), torch.tensor([0.4, 0.5, 0.6]).reshape(1, 3, 1, 1)
+    recognized = found(behind("net", RESNET) | {"norm.mean": mean, "norm.std": std})
+    assert recognized.normalization == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    assert recognized.left_out == ()
+    refused(behind("net", RESNET) | {"norm.mean": mean * 255, "norm.std": std})
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_auxiliary_heads_are_left_out(name: str, classes: int) -> None:
+    """Heads that only training needs may have other classes, as where only the last layer was replaced."""
+    network = models.get_model(name, weights=None, init_weights=False, aux_logits=True)
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    recognized = found(behind("model", dict(network.state_dict())))
+    assert (recognized.architecture, recognized.num_classes) == (f"torchvision/{name}", classes)
+    assert {key.split(".")[1].rstrip("12") for key in recognized.left_out} <= {"AuxLogits", "aux"} != set()
+    assert "transform_input" in recognized.notes[1].sentence
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"fc.weight": torch.zeros(3, 512), "fc.bias": torch.zeros(2)},
+        {"fc.weight": torch.zeros(2, 512), "fc.bias": torch.zeros(9)},
+    ],
+)
+def test_a_head_that_contradicts_itself_is_refused(head: dict[str, torch.Tensor]) -> None:
+    """A last layer of which the parts differ is an error that shows them."""
+    assert "fc.bias" in str(refused(BODY | head))
+
+
+def test_half_precision_fits() -> None:
+    """Tensors in fp16 and bf16 are those of the network all the same."""
+    for dtype in (torch.float16, torch.bfloat16):
+        half = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in RESNET.items()}
+        assert found(half).num_classes == CLASSES
+
+
+def test_counters_of_batches_may_be_missing() -> None:
+    """Old versions of torch did not count batches: those counters are no fault."""
+    old = {name: tensor for name, tensor in RESNET.items() if not name.endswith("num_batches_tracked")}
+    assert found(old).network.state_dict().keys() == RESNET.keys()
+
+
+def test_unknown_tensors_are_recognized_as_nothing() -> None:
+    """Tensors of no known network fit none."""
+    assert recognize({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}) is None
