@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest
+from src.checkpoints.embeddings import check_that_it_classifies
 from src.checkpoints.fingerprints import every_architecture
-from src.checkpoints.given import Given, Note
+from src.checkpoints.given import Asked, Given, Note
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.read import read_described
 from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
@@ -22,8 +23,7 @@ from src.checkpoints.reading.choice import chosen
 from src.checkpoints.reading.composes import stored_transform
 from src.checkpoints.reading.folder import read_source
 from src.checkpoints.reading.weights_file import WeightsFile
-from src.checkpoints.recognition.embeddings import check_that_it_classifies
-from src.checkpoints.recognition.recognize import Asked, Recognized, recognize
+from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy

@@ -1,12 +1,12 @@
 """What a person says of a checkpoint, and what the reading of it says to the person."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from src.errors import Remedy
 
-__all__ = ["Given", "Note"]
+__all__ = ["Asked", "Given", "Note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +36,19 @@ class Note:
 
     sentence: str
     remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person, or the file, says of the network: see :class:`Given`.
+
+    ``said_by`` tells who named the architecture; ``settled`` are the fields of the input that are known without it.
+    """
+
+    architecture: str | None = None
+    network: str | None = None
+    activation: str | None = None
+    stem: str | None = None
+    hyper_parameters: Mapping[str, object] = field(default_factory=dict)
+    said_by: str = "you said"
+    settled: Collection[str] = ()

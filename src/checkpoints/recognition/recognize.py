@@ -1,18 +1,18 @@
 """The tensors of a file, and what was said of them -> a network with its weights, or a question."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import torch
 from torch import nn
 
-from src.checkpoints.given import Note
-from src.checkpoints.recognition.assembly import Features, assemble, measure
+from src.checkpoints.given import Asked, Note
+from src.checkpoints.recognition.assembly import assemble
+from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
 from src.checkpoints.recognition.choice import choose_body
-from src.checkpoints.recognition.heads import Head, layers_of, read_head
 from src.checkpoints.recognition.others import Others, sort_others
 from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
@@ -31,22 +31,6 @@ _NORMALIZING: Final = ("torchvision/googlenet", "torchvision/inception_v3")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a person, or the file, says of the network: see :class:`src.checkpoints.given.Given`.
-
-    ``said_by`` tells who named the architecture; ``settled`` are the fields of the input that are known without it.
-    """
-
-    architecture: str | None = None
-    network: str | None = None
-    activation: str | None = None
-    stem: str | None = None
-    hyper_parameters: Mapping[str, object] = field(default_factory=dict)
-    said_by: str = "you said"
-    settled: Collection[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Recognized:
     """A network with the weights of a file, in eval mode.
 
@@ -60,21 +44,6 @@ class Recognized:
     left_out: tuple[str, ...]
     notes: tuple[Note, ...]
     normalization: Mapping[str, tuple[float, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Behind:
-    """What lies behind a body: a head, if it is not the body's own, and what the body gives to it."""
-
-    head: Head | None = None
-    features: Features | None = None
-    notes: tuple[Note, ...] = ()
-
-    @property
-    def names(self) -> set[str]:
-        """The names that the file has for the head's tensors."""
-        layers = self.head.layers if self.head else ()
-        return {f"{layer.name}.{kind}" if layer.name else kind for layer in layers for kind in layer.tensors}
 
 
 def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -> Recognized | None:
@@ -92,7 +61,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     body = choose_body(bodies, tensors, asked.network)
     others = sort_others(tensors, body)
     check_stem(body.stem, asked.stem, body.architectures[0])
-    behind = _behind_complete(body, others, asked) if body.is_complete else _behind_trunk(body, bodies, others, asked)
+    behind = find_behind(body, bodies, others, asked)
 
     @cache
     def made(architecture: str) -> nn.Module:
@@ -138,80 +107,6 @@ def _of_pretrained(architecture: str, settled: Collection[str]) -> tuple[Note, .
     )
     half = "0.5,0.5,0.5"
     return (Note(sentence, (Remedy("mean", half), Remedy("std", half))),)
-
-
-def _behind_complete(body: Body, others: Others, asked: Asked) -> _Behind:
-    layers = layers_of(others.open)
-    if layers and any(layer.inputs == body.num_classes for layer in layers):
-        taken = f"the {body.num_classes} values of {body.place} ({body.architectures[0]})"
-        head = read_head(layers, body.num_classes or 0, taken, asked.activation, of_logits=True)
-        return _Behind(head, None, (Note(f"read as: {_said(body)}, then {_listed(head)}"),))
-    if asked.activation is not None:
-        raise ModelError(f"Behind {_said(body)} there is no place for an activation: leave it out.")
-    if others.open and asked.network is None:
-        raise ModelError(
-            f"{_some(others.open)} could be part of the way from image to answer beside {_said(body)}. Say that"
-            " this network alone answers, or give your own class:",
-            Remedy("network", body.place),
-            _MODULE,
-        )
-    return _Behind()
-
-
-def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> _Behind:
-    rest = _of_the_head(bodies, others, asked)
-    if not rest:
-        raise ModelError(
-            f"The file has {_said(body)}, but no layer that tells classes apart: give the class that does.", _MODULE
-        )
-    layers = layers_of(rest)
-    if layers is None:
-        raise ModelError(
-            f"Behind {_said(body)} the file has {_some(rest)}, and does not show how they belong together: give your"
-            " own class.",
-            _MODULE,
-        )
-    features = measure(body)
-    is_flat = features.flat != features.width and any(layer.inputs == features.flat for layer in layers)
-    if not is_flat and not features.pools:
-        raise ModelError(
-            f"The file has {_said(body)} up to its last map, and no file shows how your class goes on from there: give it.",
-            _MODULE,
-        )
-    width = features.flat if is_flat else features.width
-    head = read_head(layers, width, f"the features of {_said(body)}", asked.activation, of_logits=False)
-    pooled = "flattened" if is_flat else "pooled"
-    sentence = (
-        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward normalizes or activates"
-        " between, give your own class"
-    )
-    return _Behind(head, features, (Note(sentence, (_MODULE,)),))
-
-
-def _of_the_head(bodies: Sequence[Body], others: Others, asked: Asked) -> Mapping[str, torch.Tensor]:
-    """Return what may be the head: where a person chose the network, what lies beneath it, or beside all networks."""
-    if asked.network is None:
-        return others.open
-    beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{asked.network}.")}
-    in_networks = {name for each in bodies for name in each.names.values()}
-    return beneath or {name: tensor for name, tensor in others.open.items() if name not in in_networks}
-
-
-def _listed(head: Head) -> str:
-    steps = []
-    for layer, activation in zip(head.layers, head.activations, strict=True):
-        steps += [*([] if activation == "none" else [activation]), layer.described]
-    return ", ".join(steps)
-
-
-def _said(body: Body) -> str:
-    return f"{body.place} ({body.architectures[0]}{'' if body.is_complete else ' without its last layer'})"
-
-
-def _some(tensors: Mapping[str, torch.Tensor]) -> str:
-    shown = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:_SHOWN])
-    more = f" and {len(tensors) - _SHOWN} more" if len(tensors) > _SHOWN else ""
-    return f"{shown}{more}"
 
 
 def _note(choice: Choice, asked: Asked) -> Note:

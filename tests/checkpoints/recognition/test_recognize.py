@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torchvision import models
 
+from src.checkpoints.given import Asked
 from src.checkpoints.network import build
 from src.checkpoints.recognition.bodies import find_bodies
-from src.checkpoints.recognition.recognize import Asked, Recognized, recognize
+from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.errors import ModelError, Remedy
 
 CLASSES = 7

@@ -1,0 +1,119 @@
+"""What lies between a network of a library, or its trunk, and the answer: nothing, a head, or a question."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from src.checkpoints.given import Asked, Note
+from src.checkpoints.recognition.assembly import Features, measure
+from src.checkpoints.recognition.bodies import Body
+from src.checkpoints.recognition.heads import Head, read_head
+from src.checkpoints.recognition.layers import layers_of
+from src.checkpoints.recognition.others import Others
+from src.errors import ModelError, Remedy
+
+__all__ = ["Behind", "find_behind"]
+
+_MODULE: Final = Remedy("module")
+_SHOWN: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What lies behind a body: a head, if it is not the body's own, and what the body gives to it."""
+
+    head: Head | None = None
+    features: Features | None = None
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """The names that the file has for the head's tensors."""
+        layers = self.head.layers if self.head else ()
+        return {f"{layer.name}.{kind}" if layer.name else kind for layer in layers for kind in layer.tensors}
+
+
+def find_behind(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
+    """Return what lies behind ``body``, one of ``bodies``, among the ``others`` tensors of the file.
+
+    Raises:
+        ModelError: No file shows it; the message says what to say.
+    """
+    return _behind_complete(body, others, asked) if body.is_complete else _behind_trunk(body, bodies, others, asked)
+
+
+def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
+    layers = layers_of(others.open)
+    if layers and any(layer.inputs == body.num_classes for layer in layers):
+        taken = f"the {body.num_classes} values of {body.place} ({body.architectures[0]})"
+        head = read_head(layers, body.num_classes or 0, taken, asked.activation, of_logits=True)
+        return Behind(head, None, (Note(f"read as: {_said(body)}, then {_listed(head)}"),))
+    if asked.activation is not None:
+        raise ModelError(f"Behind {_said(body)} there is no place for an activation: leave it out.")
+    if others.open and asked.network is None:
+        raise ModelError(
+            f"{_some(others.open)} could be part of the way from image to answer beside {_said(body)}. Say that"
+            " this network alone answers, or give your own class:",
+            Remedy("network", body.place),
+            _MODULE,
+        )
+    return Behind()
+
+
+def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
+    rest = _of_the_head(bodies, others, asked)
+    if not rest:
+        raise ModelError(
+            f"The file has {_said(body)}, but no layer that tells classes apart: give the class that does.", _MODULE
+        )
+    layers = layers_of(rest)
+    if layers is None:
+        raise ModelError(
+            f"Behind {_said(body)} the file has {_some(rest)}, and does not show how they belong together: give your"
+            " own class.",
+            _MODULE,
+        )
+    features = measure(body)
+    is_flat = features.flat != features.width and any(layer.inputs == features.flat for layer in layers)
+    if not is_flat and not features.pools:
+        raise ModelError(
+            f"The file has {_said(body)} up to its last map, and no file shows how your class goes on from there: give"
+            " it.",
+            _MODULE,
+        )
+    width = features.flat if is_flat else features.width
+    head = read_head(layers, width, f"the features of {_said(body)}", asked.activation, of_logits=False)
+    pooled = "flattened" if is_flat else "pooled"
+    sentence = (
+        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward normalizes or activates"
+        " between, give your own class"
+    )
+    return Behind(head, features, (Note(sentence, (_MODULE,)),))
+
+
+def _of_the_head(bodies: Sequence[Body], others: Others, asked: Asked) -> Mapping[str, torch.Tensor]:
+    """Return what may be the head: where a person chose the network, what lies beneath it, or beside all networks."""
+    if asked.network is None:
+        return others.open
+    beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{asked.network}.")}
+    in_networks = {name for each in bodies for name in each.names.values()}
+    return beneath or {name: tensor for name, tensor in others.open.items() if name not in in_networks}
+
+
+def _listed(head: Head) -> str:
+    steps = []
+    for layer, activation in zip(head.layers, head.activations, strict=True):
+        steps += [*([] if activation == "none" else [activation]), layer.described]
+    return ", ".join(steps)
+
+
+def _said(body: Body) -> str:
+    return f"{body.place} ({body.architectures[0]}{'' if body.is_complete else ' without its last layer'})"
+
+
+def _some(tensors: Mapping[str, torch.Tensor]) -> str:
+    shown = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:_SHOWN])
+    more = f" and {len(tensors) - _SHOWN} more" if len(tensors) > _SHOWN else ""
+    return f"{shown}{more}"

@@ -1,0 +1,74 @@
+"""The layers of a head, among tensors under any names: linear ones, and batch norms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+__all__ = ["Layer", "layers_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that the file calls ``name``, with its tensors: a linear one (out, in), or a batch norm (in)."""
+
+    name: str
+    kind: Literal["linear", "norm"]
+    tensors: Mapping[str, torch.Tensor]
+
+    @property
+    def inputs(self) -> int:
+        """How many values it takes."""
+        return self.tensors["weight"].shape[-1]
+
+    @property
+    def outputs(self) -> int:
+        """How many values it gives."""
+        return self.tensors["weight"].shape[0]
+
+    @property
+    def has_bias(self) -> bool:
+        """Tell whether it adds a bias."""
+        return "bias" in self.tensors
+
+    @property
+    def described(self) -> str:
+        """Its name and what it takes and gives."""
+        return f"{self.name} ({self.inputs} -> {self.outputs})"
+
+    def follows(self, other: "Layer") -> int | None:
+        """Return how many places lie between ``other`` and this one in one Sequential; None if they are in none."""
+        (ours, _, here), (theirs, _, there) = self.name.rpartition("."), other.name.rpartition(".")
+        if ours != theirs or not (here.isdecimal() and there.isdecimal()) or int(here) <= int(there):
+            return None
+        return int(here) - int(there) - 1
+
+    def module(self) -> nn.Module:
+        """Return an empty layer of this kind."""
+        if self.kind == "norm":
+            return nn.BatchNorm1d(self.inputs)
+        return nn.Linear(self.inputs, self.outputs, bias=self.has_bias)
+
+
+def layers_of(tensors: Mapping[str, torch.Tensor]) -> list[Layer] | None:
+    """Return the layers that ``tensors`` make up, in their order; None if some are of no linear layer or batch norm."""
+    groups: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        groups.setdefault(layer, {})[kind] = tensor
+    layers = [_layer(name, group) for name, group in groups.items()]
+    return [layer for layer in layers if layer is not None] if all(layers) else None
+
+
+def _layer(name: str, group: Mapping[str, torch.Tensor]) -> Layer | None:
+    weight, bias = group.get("weight"), group.get("bias")
+    if weight is None or (bias is not None and tuple(bias.shape) != (weight.shape[0],)):
+        return None
+    if group.keys() <= {"weight", "bias"} and weight.ndim == 2:  # noqa: PLR2004 - a matrix
+        return Layer(name, "linear", dict(group))
+    of_norm = {"weight", "bias", "running_mean", "running_var"}
+    if group.keys() == of_norm and all(tensor.shape == weight.shape for tensor in group.values()) and weight.ndim == 1:
+        return Layer(name, "norm", dict(group))
+    return None
