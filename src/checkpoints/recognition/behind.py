@@ -52,6 +52,11 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
         return Behind(head, None, (Note(f"read as: {_said(body)}, then {_listed(head)}"),))
     if asked.activation is not None:
         raise ModelError(f"Behind {_said(body)} there is no place for an activation: leave it out.")
+    inside = {name: tensor for name, tensor in others.open.items() if body.surrounds(name)}
+    if inside:
+        raise ModelError(
+            f"{_some(inside)} is no part of {_said(body)}, but lies within it: give your own class.", _MODULE
+        )
     if others.open and asked.network is None:
         raise ModelError(
             f"{_some(others.open)} could be part of the way from image to answer beside {_said(body)}. Say that"

@@ -54,6 +54,12 @@ class Body:
         """Where it is, as a person says it."""
         return self.prefix or "."
 
+    def surrounds(self, name: str) -> bool:
+        """Tell whether a tensor of this name in the file lies within the network."""
+        if self.prefix:
+            return name.startswith(f"{self.prefix}.")
+        return name.partition(".")[0] in {own.partition(".")[0] for own in self.weights}
+
 
 def find_bodies(tensors: Mapping[str, torch.Tensor], architecture: str | None = None) -> list[Body]:
     """Return the networks among ``tensors``, of ``architecture`` if it is given, the largest first."""

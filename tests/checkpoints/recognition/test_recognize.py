@@ -154,6 +154,20 @@ def test_what_could_be_on_the_way_to_the_answer_is_refused(extra: dict[str, torc
     assert error.remedies == (Remedy("network", "model"), Remedy("module"))
 
 
+@pytest.mark.parametrize("extra", ["model.layer1.0.ca.fc.weight", "model.avgpool.p"])
+def test_what_lies_within_a_network_is_left_to_the_class(extra: str) -> None:
+    """Tensors within a complete network that are none of its own change it, whatever a person says."""
+    tensors = behind("model", RESNET) | {extra: torch.ones(1)}
+    for asked in ({}, {"network": "model"}, {"architecture": "torchvision/resnet18"}):
+        assert refused(tensors, **asked).remedies == (Remedy("module"),)
+
+
+def test_a_larger_network_is_not_cut_down() -> None:
+    """The tensors of resnet34 hold all of resnet18 and more: they are not taken for resnet18, even if it is named."""
+    tensors = behind("model", dict(build("torchvision/resnet34", CLASSES).state_dict()))
+    refused(tensors, architecture="torchvision/resnet18", network="model")
+
+
 def test_a_layer_behind_the_logits_is_asked_about() -> None:
     """A layer that takes the network's own outputs is part of it once the activation between is known."""
     network = nn.Sequential(models.resnet18(num_classes=20), nn.LeakyReLU(), nn.Linear(20, 3))
