@@ -35,7 +35,7 @@ def read_timm(source: Source) -> Described:
     architecture = f"timm/{full_name('timm/' + config['architecture']).partition('/')[2]}"
     num_classes = _num_classes(config)
     network = _build(architecture, num_classes, config.get("model_args") or {})
-    found = fit_expected(source.file.tensors, architecture, network.state_dict(), num_classes)
+    found = fit_expected(source.file.tensors, architecture, network.state_dict())
     load_weights(network, found.weights)
     said: dict[str, object] = {"input": timm_input(_published(config)).model_dump()}
     if names := config.get("label_names", _published(config).get("label_names")):
