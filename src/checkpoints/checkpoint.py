@@ -27,6 +27,7 @@ from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
+from src.stages.output_spec import OutputSpec
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
@@ -34,6 +35,7 @@ _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 _SHOWN: Final = 6
+_SOFTMAX: Final = OutputSpec()
 _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
 
@@ -50,6 +52,7 @@ class Checkpoint:
     network: nn.Module
     layer: str | None = None
     notes: tuple[Note, ...] = ()
+    output: OutputSpec = _SOFTMAX
 
 
 def read_checkpoint(path: Path, given: Given) -> Checkpoint:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from src.errors import Remedy
+from src.stages.output_spec import OutputKind
 
 __all__ = ["Given", "Note"]
 
@@ -24,6 +25,8 @@ class Given:
     layer: str | None = None
     module: str | None = None
     weights: Literal["ema"] | None = None
+    channels: int | None = None
+    output: OutputKind | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
         architecture=checkpoint.architecture,
         labels=checkpoint.labels,
         input=spec,
+        output=checkpoint.output,
         layer=parts.layer,
         features=parts.layout,
         runtime="torch" if note else "openvino",

@@ -3,15 +3,16 @@
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from src.checkpoints.given import Given
 from src.errors import ModelError, Remedy
+from src.stages.output_spec import OutputKind
 
 __all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
 
 _INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
-_OF_A_CHECKPOINT: Final = ("arch", "labels", "module", "layer", "weights", "input", *_INPUT)
+_OF_A_CHECKPOINT: Final = ("arch", "labels", "module", "layer", "weights", "input", "output", "channels", *_INPUT)
 _EPILOG: Final = """\
 examples:
   save_model.py                                         the default network, 1,000 classes of ImageNet
@@ -60,12 +61,18 @@ def _add_network(options: argparse.ArgumentParser) -> None:
         help="a network class of your own; this RUNS the code of that file, once, here",
     )
     network.add_argument("--weights", choices=["ema"], help="the averaged weights, where the file has them")
+    network.add_argument(
+        "--output",
+        choices=get_args(OutputKind),
+        help="what the outputs mean: one of the classes, one of two by a sigmoid, any number of them",
+    )
     network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
 
 
 def _add_input(options: argparse.ArgumentParser) -> None:
     images = options.add_argument_group("how images are prepared (default: as the file says or was published)")
     images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, centre 224 x 224, ImageNet mean")
+    images.add_argument("--channels", type=int, choices=[1, 3], help="1: the network takes gray images")
     images.add_argument("--resize", type=_size, help="pixels of the shorter side, or HEIGHTxWIDTH to stretch to")
     images.add_argument("--crop", type=_size, help="pixels of the square in the centre, or HEIGHTxWIDTH")
     images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
