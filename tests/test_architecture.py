@@ -17,7 +17,7 @@ ROOMS = {
     "api": {"errors", "options", "pipeline", "priority", "progress", "runtimes", "settings", "stages", "store"},
     "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "errors", "runtimes", "stages", "store"},
-    "evaluation": {"errors", "labelled_folder", "options", "pipeline"},
+    "evaluation": {"errors", "labelled_folder", "options", "pipeline", "stages", "store"},
     "saving": {"checkpoints", "conversion", "errors", "stages"},
     "training": {"checkpoints", "cores", "errors", "labelled_folder", "stages"},
 }

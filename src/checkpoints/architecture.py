@@ -3,15 +3,16 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
 import torch
 
 from src.checkpoints.fingerprints import architectures_with, build_empty, every_architecture, similar_architectures
+from src.checkpoints.network import RGB
 from src.checkpoints.tensors import describe_faults
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 
 __all__ = ["Fit", "fit", "fit_expected", "full_name", "nearest", "recognize"]
 
@@ -22,6 +23,7 @@ _MAX_SURPLUS_CHILDREN: Final = 3
 _PROBE_CLASSES: Final = 4_099  # a size that no other layer has
 _MAX_PREFIXES: Final = 4
 _MAX_SIMILAR: Final = 12
+_CONVOLUTION: Final = 4  # dimensions of its weight: (outputs, inputs, height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Fit:
     num_classes: int
     weights: Mapping[str, torch.Tensor]
     left_out: tuple[str, ...]
+    channels: int = RGB
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,11 @@ def fit(tensors: Mapping[str, torch.Tensor], architecture: str) -> Fit:
     Raises:
         ModelError: Some are missing or have other shapes; the message names them, and the network that would fit.
     """
-    probe = build_empty(architecture, _PROBE_CLASSES).state_dict()
-    part = _likeliest(tensors, probe)
+    part = _likeliest(tensors, build_empty(architecture, _PROBE_CLASSES).state_dict())
+    channels, probe = _probe(part, architecture)
     num_classes = _num_classes(part, probe) or _num_classes_of(part, architecture)
-    return fit_expected(tensors, architecture, build_empty(architecture, num_classes).state_dict(), num_classes)
+    expected = build_empty(architecture, num_classes, channels).state_dict()
+    return replace(fit_expected(tensors, architecture, expected, num_classes), channels=channels)
 
 
 def fit_expected(
@@ -120,11 +124,32 @@ def recognize(tensors: Mapping[str, torch.Tensor]) -> tuple[Fit, ...]:
 def _exact_fits(part: _Part, tensors: Mapping[str, torch.Tensor]) -> Iterator[Fit]:
     named = {part.names[name]: tensor for name, tensor in part.tensors.items()} | dict(tensors)
     for architecture in architectures_with(part.tensors):
-        num_classes = _num_classes(part, build_empty(architecture, _PROBE_CLASSES).state_dict())
+        channels, probe = _probe(part, architecture)
+        num_classes = _num_classes(part, probe)
         if num_classes is not None:
-            expected = build_empty(architecture, num_classes).state_dict()
+            expected = build_empty(architecture, num_classes, channels).state_dict()
             with suppress(ModelError):
-                yield _select(named, architecture, expected, num_classes)
+                yield replace(_select(named, architecture, expected, num_classes), channels=channels)
+
+
+def _probe(part: _Part, architecture: str) -> tuple[int, Mapping[str, torch.Tensor]]:
+    """Return how many channels the first convolution in ``part`` takes, and the tensors of such a network.
+
+    Raises:
+        ModelError: Images have not so many.
+    """
+    probe = build_empty(architecture, _PROBE_CLASSES).state_dict()
+    first = next((name for name, tensor in probe.items() if tensor.ndim == _CONVOLUTION and tensor.shape[1] == RGB), "")
+    stored = part.tensors.get(first)
+    if stored is None or stored.ndim != _CONVOLUTION or stored.shape[1] == RGB:
+        return RGB, probe
+    if stored.shape[1] != 1:
+        raise ModelError(
+            f"The first convolution, {part.names[first]}, takes {stored.shape[1]} channels, but images have 3 (red,"
+            " green and blue) or 1 (gray): serve a class of your own that makes its channels of these.",
+            Remedy("module"),
+        )
+    return 1, build_empty(architecture, _PROBE_CLASSES, 1).state_dict()
 
 
 def _better(tensors: Mapping[str, torch.Tensor]) -> str:

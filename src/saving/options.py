@@ -45,7 +45,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add("--version", help="version in the model store (default: a new one)")
     add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
     add("--list", action="store_true", help="show the models in the store and end")
-    add("--check", metavar="FOLDER", type=Path, help="try it on a folder of images per class; keep the figures")
+    add(
+        "--check",
+        metavar="FOLDER",
+        type=Path,
+        help="try it on a folder of images per class, or a CSV of labels; keep the figures",
+    )
     _add_network(options)
     _add_input(options)
     return options
@@ -87,8 +92,10 @@ def _size(text: str) -> int | tuple[int, int]:
 
 def _numbers(text: str) -> tuple[float, ...]:
     numbers = tuple(float(number) for number in text.split(","))
-    if len(numbers) != len("RGB") or not all(0 <= number <= 1 for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be three numbers from 0 to 1, such as 0.485,0.456,0.406, not {text!r}")
+    if len(numbers) not in {1, len("RGB")} or not all(0 <= number <= 1 for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"must be one number or three from 0 to 1, such as 0.5 or 0.485,0.456,0.406, not {text!r}"
+        )
     return numbers
 
 
@@ -101,7 +108,7 @@ def check_that_all_is_used(options: argparse.Namespace) -> None:
     said = [name for name in _OF_A_CHECKPOINT if getattr(options, name) is not None]
     if options.checkpoint is None and said:
         raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: name its file first.")
-    if options.check and not options.check.is_dir():
+    if options.check and not options.check.exists():
         raise ModelError(f"There is no folder {options.check} to check it on.")
     if options.module and options.arch:
         raise ModelError("--module and --arch both say which network it is: give only one of them.")
