@@ -125,7 +125,7 @@ def test_an_unknown_option_is_refused() -> None:
 
 @pytest.mark.parametrize("numbers", ["0.5,0.5", "123,117,104", "0.5,0.5,0.5,0.5", "red"])
 def test_means_are_one_share_or_three(numbers: str) -> None:
-    """All but one number or three from 0 to 1 is refused before any work: 0 to 255 would give wrong answers silently."""
+    """All but one number or three from 0 to 1 is refused before any work: 0 to 255 would be wrong without a word."""
     refused = _run("x.ckpt", "--mean", numbers)
     assert refused.returncode == 2
     assert "argument --mean" in refused.stderr
