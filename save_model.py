@@ -135,10 +135,12 @@ def _check_folder(draft: Draft, folder: Path) -> dict[str, Any]:
 def _try_preparations(draft: Draft, source: Path) -> None:
     from src.evaluation.preparations import cases, compare_preparations
 
-    def prepared(spec: InputSpec) -> Pipeline:  # in torch, whose program has no mean and deviation in it
-        return _pipeline(draft, spec, runtime="torch")
-
     manifest = draft.manifest
+
+    def prepared(spec: InputSpec) -> Pipeline:
+        inside = (spec.mean, spec.std) == (manifest.input.mean, manifest.input.std)
+        return _pipeline(draft, spec, runtime="auto" if inside else "torch")  # whose program has neither in it
+
     found = compare_preparations(prepared, manifest.input, cases(manifest, source))
     print(f"preparation   {with_flags(str(found), found.best.remedies if found.best and found.beyond_chance else ())}")
 
