@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     file = tmp_path_factory.mktemp("checkpoints") / "x.pt"
     torch.save(trained.state_dict(), file)
     with ExitStack() as stack:
-        checkpoint = read_checkpoint(file, given)
+        checkpoint = read_checkpoint(file, replace(given, architecture=TINY))
         yield Stored(request.param, trained, checkpoint, stack.enter_context(draft(checkpoint)))
 
 
