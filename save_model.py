@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from src.checkpoints.checkpoint import Checkpoint
     from src.conversion.draft import Draft
-    from src.evaluation.accuracy import Evaluation
+    from src.pipeline import Pipeline
+    from src.runtimes.base import Precision
+    from src.runtimes.select import RuntimeChoice
+    from src.stages.input_spec import InputSpec
 
 _EXIT_REFUSED: Final = 2
 
@@ -85,7 +88,7 @@ def _save(options: argparse.Namespace) -> None:
         print(report(notes, draft))
         figures: dict[str, object] = {**draft.figures()}
         if options.check:
-            figures["check"] = _check(draft, options.check).figures()
+            figures["check"] = _check(draft, options.check)
         tag = bundle.store(draft.folder, draft.manifest, options.name, options.version, figures)
     print(f"stored        {tag}")
 
@@ -100,21 +103,25 @@ def _checkpoint(options: argparse.Namespace) -> Checkpoint:
     return read_checkpoint(options.checkpoint, given(options))
 
 
-def _check(draft: Draft, folder: Path) -> Evaluation:
+def _check(draft: Draft, source: Path) -> dict[str, Any]:
+    """Try the model on labelled images; return the figures that the store keeps."""
+    if draft.manifest.output.exclusive:
+        figures = _check_folder(draft, source)
+    else:
+        from src.evaluation.multilabel import evaluate_table
+
+        evaluation = evaluate_table(_pipeline(draft), source)
+        print(evaluation.table())
+        figures = evaluation.figures()
+    _try_preparations(draft, source)
+    return figures
+
+
+def _check_folder(draft: Draft, folder: Path) -> dict[str, Any]:
     from src.evaluation.accuracy import evaluate, save_plot
     from src.evaluation.precision import measure_change
-    from src.pipeline import Pipeline
-    from src.runtimes.select import start
-    from src.stages.decode import DecodeLimits
 
-    exact, fast = (
-        Pipeline(
-            draft.manifest,
-            start(draft.folder, draft.manifest, threads=1, precision=precision),
-            DecodeLimits(),
-        )
-        for precision in ("fp32", "bf16")
-    )
+    exact, fast = _pipeline(draft), _pipeline(draft, precision="bf16")
     evaluation = evaluate(exact, folder)
     print(evaluation.table())
     if fast.runtime.precision == "bf16":  # not every CPU has it
@@ -122,7 +129,33 @@ def _check(draft: Draft, folder: Path) -> Evaluation:
     plot = Path(f"{folder.resolve().name}-confusion.png")
     save_plot(evaluation, plot)
     print(f"plotted       {plot}")
-    return evaluation
+    return evaluation.figures()
+
+
+def _try_preparations(draft: Draft, source: Path) -> None:
+    from src.evaluation.preparations import cases, compare_preparations
+
+    manifest = draft.manifest
+
+    def prepared(spec: InputSpec) -> Pipeline:
+        inside = (spec.mean, spec.std) == (manifest.input.mean, manifest.input.std)
+        return _pipeline(draft, spec, runtime="auto" if inside else "torch")  # whose program has neither in it
+
+    found = compare_preparations(prepared, manifest.input, cases(manifest, source))
+    print(f"preparation   {with_flags(str(found), found.best.remedies if found.best and found.beyond_chance else ())}")
+
+
+def _pipeline(
+    draft: Draft, prepared: InputSpec | None = None, runtime: RuntimeChoice = "auto", precision: Precision = "fp32"
+) -> Pipeline:
+    from src.pipeline import Pipeline
+    from src.runtimes.select import start
+    from src.stages.decode import DecodeLimits
+
+    manifest = draft.manifest.model_copy(update={"input": prepared or draft.manifest.input})
+    return Pipeline(
+        manifest, start(draft.folder, manifest, threads=1, runtime=runtime, precision=precision), DecodeLimits()
+    )
 
 
 if __name__ == "__main__":

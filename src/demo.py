@@ -26,7 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     for score in answer["detail"]:
         bar = "#" * round(score["prob"] / 100 * _BAR)
         print(f"{score['class']:<24} {score['prob']:7.3f} %  {bar}")
-    print(f"{'all others':<24} {answer['other']:7.3f} %")
+    if answer["other"] is not None:
+        print(f"{'all others':<24} {answer['other']:7.3f} %")
+    if "results" in answer:
+        print(f"\nAbove their thresholds: {', '.join(answer['results']) or 'none'}")
     print(f"\nThe pixels that spoke for {answer['explained']['class']!r}: {options.out}")
     return 0
 

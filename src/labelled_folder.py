@@ -1,11 +1,16 @@
-"""A labelled folder: in it a folder for each class, named like the class, with its image files in any depth."""
+"""Labelled images: a folder for each class, with its files in any depth, or a CSV with a 0 or 1 for each class."""
 
+import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from src.errors import ModelError
 
-__all__ = ["class_folders", "image_files"]
+__all__ = ["LabelTable", "class_folders", "image_files", "read_table"]
+
+_FORM: Final = "its first line is image,<class>,<class>,..., each other one is a file and a 0 or 1 for each class"
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -24,3 +29,33 @@ def image_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Images that may be of several classes: of each the file and whether it is of each of the ``labels``."""
+
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Path, tuple[bool, ...]], ...]
+
+
+def read_table(file: Path) -> LabelTable:
+    """Read a CSV of labels: a line ``image,<class>,<class>,...``, then for each image its file and a 0 or 1 per class.
+
+    Files are beside the CSV, or below.
+
+    Raises:
+        ModelError: It is no such table; the message names the line.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            (_, *labels), *rows = (row for row in csv.reader(lines) if row)
+    except (OSError, ValueError, csv.Error) as exc:
+        raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
+    if not rows or len(set(labels)) != len(labels) or not all(labels):
+        raise ModelError(f"{file} names no images, or no classes, or one of them twice: {_FORM}.")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(labels) + 1 or not {cell.strip() for cell in row[1:]} <= {"0", "1"}:
+            raise ModelError(f"{file}: image {number - 1}, {row[0]!r}, has not a 0 or 1 for each class: {_FORM}.")
+    marked = ((file.parent / row[0], tuple(cell.strip() == "1" for cell in row[1:])) for row in rows)
+    return LabelTable(tuple(labels), tuple(marked))

@@ -79,7 +79,7 @@ class Pipeline:
         with progress.stage(Stage.NETWORK):
             evaluation = self.runtime.evaluate(seen.pixels)
         with progress.stage(Stage.PREDICT):
-            prediction = predict(evaluation.logits, labels, top_k)
+            prediction = predict(evaluation.logits, labels, top_k, self.manifest.output)
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
         if options.gradcam:

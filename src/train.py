@@ -1,4 +1,4 @@
-"""Train a classifier on a folder of images per class: FOLDER/<class>/<image>."""
+"""Train a classifier on a folder of images per class, FOLDER/<class>/<image>, or on a CSV of labels."""
 
 # Torch and Lightning take seconds to import and --help and mistakes in the options must not wait for them.
 # ruff: noqa: PLC0415
@@ -79,7 +79,7 @@ def _train(options: argparse.Namespace) -> int:
     chosen = recipe(options, earlier)
     dataset = read_dataset(options.folder, chosen.input)
     parts = split(dataset, chosen.validation, chosen.seed)
-    out = _made(options.out or Path("runs") / options.folder.resolve().name)
+    out = _made(options.out or Path("runs") / _name(options.folder))
     pl.seed_everything(chosen.seed, verbose=False)
     classifier = new_classifier(chosen, dataset)
     if earlier:
@@ -91,6 +91,10 @@ def _train(options: argparse.Namespace) -> int:
         training = feed.training(parts.training, steps.batch_size, chosen.seed, earlier.epochs if earlier else 0)
         run = _Run(classifier, training, feed.validation(parts.validation), steps.epochs, earlier, out)
         return _finish(run, interrupted=_fit(run))
+
+
+def _name(source: Path) -> str:
+    return source.stem if source.is_file() else source.resolve().name
 
 
 def _made(folder: Path) -> Path:
@@ -106,7 +110,7 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
         print(f"{len(dataset.skipped)} unreadable file{'s' * (len(dataset.skipped) > 1)} skipped:")
         for skipped in dataset.skipped[:_SKIPPED_SHOWN]:
             print(f"  {skipped.path}: {skipped.reason}")
-    counts = [sum(image.label == label for image in dataset.images) for label in range(len(dataset.labels))]
+    counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
     print(f"images        {len(parts.training)} to learn from, {len(parts.validation)} to judge by")
     weights = "ImageNet weights" if recipe.pretrained else "random weights: it needs many images and epochs"
@@ -185,7 +189,7 @@ def _count_right(run: _Run, best: Path) -> tuple[int, int]:
     run.classifier.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
     learning = run.classifier.cpu().eval().learning_layers()
     with torch.inference_mode():
-        right = [learning(features.cpu()).argmax(1) == targets.cpu() for features, targets in run.validation]
+        right = [run.classifier.right(learning(features.cpu()), targets.cpu()) for features, targets in run.validation]
     return sum(int(part.sum()) for part in right), sum(map(len, right))
 
 

@@ -17,13 +17,13 @@ ROOMS = {
     "api": {"errors", "options", "pipeline", "priority", "progress", "runtimes", "settings", "stages", "store"},
     "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "errors", "runtimes", "stages", "store"},
-    "evaluation": {"errors", "labelled_folder", "options", "pipeline"},
-    "saving": {"checkpoints", "conversion", "errors"},
+    "evaluation": {"errors", "labelled_folder", "options", "pipeline", "stages", "store"},
+    "saving": {"checkpoints", "conversion", "errors", "stages"},
     "training": {"checkpoints", "cores", "errors", "labelled_folder", "stages"},
 }
 NOT_IN_A_BENTO = {"checkpoints", "conversion", "demo", "evaluation", "labelled_folder", "saving", "train", "training"}
 # What the stages hand on, which all of them may import.
-HANDED_ON = {"src.stages.features", "src.stages.input_spec", "src.stages.decoded_image"}
+HANDED_ON = {"src.stages.features", "src.stages.input_spec", "src.stages.output_spec", "src.stages.decoded_image"}
 MAX_FILES = 13
 
 

@@ -124,8 +124,8 @@ def test_an_unknown_option_is_refused() -> None:
 
 
 @pytest.mark.parametrize("numbers", ["0.5,0.5", "123,117,104", "0.5,0.5,0.5,0.5", "red"])
-def test_means_are_three_shares(numbers: str) -> None:
-    """Anything but three numbers from 0 to 1 is refused before any work, as 0 to 255 gives wrong answers silently."""
+def test_means_are_one_share_or_three(numbers: str) -> None:
+    """All but one number or three from 0 to 1 is refused before any work: 0 to 255 would be wrong without a word."""
     refused = _run("x.ckpt", "--mean", numbers)
     assert refused.returncode == 2
     assert "argument --mean" in refused.stderr

@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 
 from src import train
+from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.default import default_checkpoint
+from src.checkpoints.given import Given
 from src.stages.input_spec import InputSpec
 from tests.places import ROOT
 
@@ -76,6 +78,34 @@ def test_a_checkpoint_says_by_itself_what_it_is(trained: Path, name: str) -> Non
     assert stored["labels"] == ["blue", "green", "red"]
     assert InputSpec.model_validate(stored["input"]).crop == (160, 160)
     assert all(tensor.startswith("network.") for tensor in content["state_dict"])
+
+
+@pytest.fixture(scope="module")
+def marked(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV that marks the images of the colors as warm, as cold, or as neither."""
+    folder = tmp_path_factory.mktemp("marked")
+    lines = ["image,warm,cold"]
+    for file in sorted(photos.rglob("*.png")):
+        name = file.parent.name
+        (folder / f"{name}{file.name}").write_bytes(file.read_bytes())
+        lines.append(f"{name}{file.name},{int(name == 'red')},{int(name == 'blue')}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder / "labels.csv"
+
+
+def test_a_table_of_labels_and_gray_images_are_learned(
+    marked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CSV gives a multi-label network, --channels 1 one of gray images, and the checkpoint says both by itself."""
+    assert train.main([str(marked), *TINY, "--channels", "1", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert "warm (10), cold (10)" in capsys.readouterr().out
+    stored = checkpoint(tmp_path / "best.ckpt")["hyper_parameters"]
+    assert stored["output"]["kind"] == "multilabel"
+    assert stored["input"]["channels"] == 1
+    read = read_checkpoint(tmp_path / "best.ckpt", Given())
+    assert (read.output.kind, read.input.channels, read.labels) == ("multilabel", 1, ("warm", "cold"))
+    assert train.main([str(marked), "--channels", "3", "--resume", str(tmp_path / "last.ckpt")]) == 2
+    assert "other channels (1, now 3)" in capsys.readouterr().err
 
 
 def test_the_default_network_keeps_what_it_knows(

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from src.options import ImageFormat, Method, Options
 from src.stages.input_spec import InputSpec
+from src.stages.output_spec import OutputSpec
 
 if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
     from src.pipeline import Recognition
@@ -57,7 +58,9 @@ class ClassResponse(_Response):
 
     label: str = Field(alias="class", description="Name of the class.")
     index: int = Field(description="Number of the class, from 0.")
-    prob: float = Field(description="Percent; the listed classes and other sum to 100.")
+    prob: float = Field(
+        description="Percent; the listed classes and other sum to 100, but in a multi-label model each is on its own."
+    )
     heatmap: list[list[float]] | None = Field(
         default=None,
         exclude_if=lambda heatmap: heatmap is None,
@@ -91,7 +94,14 @@ class RecognitionResponse(_Response):
     success: Literal[True] = True
     result: str = Field(description="The most likely class.")
     detail: list[ClassResponse] = Field(description="The most likely classes, most likely first.")
-    other: float = Field(description="Percent of all classes that are not listed; 0 where all are.")
+    other: float | None = Field(
+        description="Percent of all classes that are not listed; 0 where all are; null in a multi-label model."
+    )
+    results: list[str] | None = Field(
+        default=None,
+        exclude_if=lambda results: results is None,
+        description="Multi-label models only: the classes above their thresholds, most likely first.",
+    )
     gradcam: str | None = Field(description="The image with the heat on it, base64; null if not asked for.")
     explained: ExplainedResponse | None = Field(description="What the image in gradcam shows; null if there is none.")
     image: ImageResponse
@@ -109,6 +119,7 @@ class RecognitionResponse(_Response):
                 for score, heatmap in zip(top, heatmaps, strict=True)
             ],
             other=recognition.prediction.other,
+            results=None if (seen := recognition.prediction.seen) is None else list(seen),
             gradcam=explanation and pybase64.b64encode_as_string(explanation.image),
             explained=explanation
             and ExplainedResponse(
@@ -150,8 +161,20 @@ class CheckResponse(_Response):
     """What a check on labelled images found before the model was stored."""
 
     images: int = Field(validation_alias=AliasChoices("images", "pictures"))  # the earlier name, in stored models
-    accuracy: float = Field(description="Share of the images that got their class, 0 to 1.")
-    recall: dict[str, float] = Field(description="The same for each class.")
+    accuracy: float = Field(
+        description="Share of the images that got their class, 0 to 1; in a multi-label model just their classes."
+    )
+    recall: dict[str, float] = Field(description="The same for each class: share of its images that got it.")
+    precision: dict[str, float] | None = Field(
+        default=None,
+        exclude_if=lambda precision: precision is None,
+        description="Multi-label models only: for each class the share of the images that got it and are of it.",
+    )
+    average_precision: dict[str, float] | None = Field(
+        default=None,
+        exclude_if=lambda precision: precision is None,
+        description="Multi-label models only: for each class the area under its precision over recall.",
+    )
 
 
 class ModelResponse(_Response):
@@ -162,6 +185,7 @@ class ModelResponse(_Response):
     architecture: str
     labels: tuple[str, ...]
     input: InputSpec
+    output: OutputSpec = OutputSpec()
     layer: str = Field(description="The Grad-CAM layer.")
     runtime: str
     precision: str
@@ -177,6 +201,7 @@ class ModelResponse(_Response):
             architecture=manifest.architecture,
             labels=manifest.labels,
             input=manifest.input,
+            output=manifest.output,
             layer=manifest.layer,
             runtime=runtime.name,
             precision=runtime.precision,

@@ -16,9 +16,11 @@ from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.read import read_described
-from src.checkpoints.inputs import TUTORIAL, USUAL, published_input
+from src.checkpoints.inputs import TUTORIAL, USUAL, USUAL_OF_GRAY, for_channels, per_channel, published_input
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
+from src.checkpoints.network import RGB
+from src.checkpoints.outputs import TwoClasses, read_output
 from src.checkpoints.reading.choice import chosen
 from src.checkpoints.reading.composes import stored_transform
 from src.checkpoints.reading.folder import read_source
@@ -28,12 +30,14 @@ from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
+from src.stages.output_spec import OutputSpec
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 _FIELDS: Final = frozenset(InputSpec.model_fields)
+_SOFTMAX: Final = OutputSpec()
 _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
 
@@ -50,6 +54,7 @@ class Checkpoint:
     network: nn.Module
     layer: str | None = None
     notes: tuple[Note, ...] = ()
+    output: OutputSpec = _SOFTMAX
 
 
 def read_checkpoint(path: Path, given: Given) -> Checkpoint:
@@ -68,23 +73,28 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
         found = _network(respelled(file), given)
     except ModelError as exc:
         raise explained(exc, file) from None
+    if given.channels not in {None, found.channels}:
+        raise ModelError(f"The first convolution takes {found.channels} channels, not {given.channels}.")
     notes = (*found.notes, *weights_notes)
-    labels, label_note = _labels(file, given.labels, found.num_classes)
-    spec, input_note = _input(file, given, found.architecture, found.normalization)
+    output, classes = read_output(file, given, found.num_classes)
+    labels, label_note = _labels(file, given.labels, classes)
+    spec, input_note = _input(file, given, found.architecture, found.channels, found.normalization)
     if found.left_out:
         notes += (Note(f"left out: {_summary(found.left_out)}"),)
-    notes = (*notes, label_note, input_note)
-    return Checkpoint(found.architecture, labels, spec, found.network, given.layer, notes)
+    network, layer = _explained(found.network, given.layer, output)
+    return Checkpoint(found.architecture, labels, spec, network, layer, (*notes, label_note, input_note), output)
 
 
 def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tuple[Note, ...]) -> Checkpoint:
-    labels, label_note = _labels(file, given.labels, described.num_classes)
-    spec, input_note = _input(file, given, described.architecture)
+    output, classes = read_output(file, given, described.num_classes)
+    labels, label_note = _labels(file, given.labels, classes)
+    spec, input_note = _input(file, given, described.architecture, given.channels)
     notes = (Note(f"architecture: {described.architecture}, as config.json says"), *notes)
     if described.left_out:
         notes += (Note(f"left out: {_summary(described.left_out)}"),)
     notes += (label_note, described.assumed or input_note)
-    return Checkpoint(described.architecture, labels, spec, described.network, given.layer, notes)
+    network, layer = _explained(described.network, given.layer, output)
+    return Checkpoint(described.architecture, labels, spec, network, layer, notes, output)
 
 
 def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
@@ -93,20 +103,44 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     arguments = {key: value for key, value in file.hyper_parameters.items() if isinstance(value, _PLAIN)}
     network = instantiate(module, name, arguments)
     architecture = f"{ARCHITECTURE_PREFIX}{name}"
-    spec, input_note = _input(file, given, architecture)
+    spec, input_note, outputs = _taken(network, file, given, architecture)
     found = fit_expected(file.tensors, architecture, network.state_dict())
     load_weights(network, found.weights)
-    labels, label_note = _labels(file, given.labels, _count_classes(network, spec))
+    output, classes = read_output(file, given, outputs)
+    labels, label_note = _labels(file, given.labels, classes)
+    network, layer = _explained(network, given.layer, output)
     notes = (Note(f"architecture: the class {name}, made by running {module}"), label_note, input_note)
-    return Checkpoint(architecture, labels, spec, network, given.layer, notes)
+    return Checkpoint(architecture, labels, spec, network, layer, notes, output)
 
 
-def _count_classes(network: nn.Module, spec: InputSpec) -> int:
+def _explained(network: nn.Module, layer: str | None, output: OutputSpec) -> tuple[nn.Module, str | None]:
+    """Return ``network`` with an output for each class, and what its ``layer`` is called then."""
+    if output.kind != "binary":
+        return network, layer
+    two = TwoClasses(network)
+    return two, layer and two.layer(layer)
+
+
+def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, Note, int]:
+    """Return the images that ``network`` takes, of three channels or else of one, and how many outputs it gives."""
+    refusals = []
+    for channels in (given.channels,) if given.channels else (RGB, 1):
+        try:
+            spec, note = _input(file, given, architecture, channels)
+            return spec, note, _count_outputs(network, spec)
+        except ModelError as exc:
+            refusals.append(exc)
+    raise refusals[0]
+
+
+def _count_outputs(network: nn.Module, spec: InputSpec) -> int:
     try:
         with torch.inference_mode():
             logits = network(torch.zeros(1, *spec.shape))
     except Exception as exc:
         raise ModelError(f"The class cannot take images {(1, *spec.shape)}: {exc}.") from exc
+    if isinstance(logits, torch.Tensor) and logits.ndim < len("NC"):  # one output, without a dimension of its own
+        return 1
     if not isinstance(logits, torch.Tensor) or logits.ndim != len("NC"):
         raise ModelError("The class gives something else than logits (N, C): serve a class that gives just these.")
     return logits.shape[1]
@@ -143,11 +177,6 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
 
 
 def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], Note]:
-    if num_classes == 1:
-        raise ModelError(
-            "The network has one output, but percentages need two classes: of a sigmoid's w and b make a last layer"
-            " with the weights (0, w) and the biases (0, b), whose softmax is the same."
-        )
     if given is not None:
         labels, source = read_labels(given), "given"
     else:
@@ -165,7 +194,11 @@ def _is_input(stored: object) -> bool:
 
 
 def _input(
-    file: WeightsFile, given: Given, architecture: str, normalization: Mapping[str, Any] | None = None
+    file: WeightsFile,
+    given: Given,
+    architecture: str,
+    channels: int | None,
+    normalization: Mapping[str, Any] | None = None,
 ) -> tuple[InputSpec, Note]:
     stored = file.hyper_parameters.get("input")
     remedies: tuple[Remedy, ...] = ()
@@ -186,8 +219,14 @@ def _input(
     if normalization:
         spec = _checked_input(spec.model_dump() | dict(normalization))
         source += ", with the mean and std that the file has as buffers"
+    channels = channels or spec.channels
+    spec, guessed = for_channels(spec, channels, published=not source.startswith("from "))
+    if guessed and not {"mean", "std"} <= (given.input or {}).keys():
+        source += f"; for gray images, of which nothing is known, mean and std {USUAL_OF_GRAY:g}"
+        remedies += (Remedy("mean"), Remedy("std"))
     if given.input:
-        spec, source = _checked_input(spec.model_dump() | dict(given.input)), f"{source}, but for what you gave"
+        said = per_channel(given.input, channels)
+        spec, source = _checked_input(spec.model_dump() | said), f"{source}, but for what you gave"
     return spec, Note(f"input: {source}", remedies)
 
 

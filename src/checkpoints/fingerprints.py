@@ -18,7 +18,7 @@ from torch import nn
 from torchvision import models
 from tqdm import tqdm
 
-from src.checkpoints.network import build
+from src.checkpoints.network import RGB, build
 from src.checkpoints.recognition.trunks import TRUNKS, Trunk, trunk_tensors
 
 __all__ = ["Entry", "build_empty", "entries_of", "every_architecture", "index", "keys", "similar_architectures"]
@@ -106,13 +106,13 @@ def every_architecture() -> list[str]:
     return torchvision + [f"timm/{name}" for name in timm.list_models()]
 
 
-def build_empty(architecture: str, num_classes: int) -> nn.Module:
+def build_empty(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
     """Return the network with tensors that have shapes but no values, where its library can make such."""
     try:
         with torch.device("meta"):
-            return build(architecture, num_classes)
+            return build(architecture, num_classes, channels)
     except NotImplementedError:  # torchvision's regnets initialize by copying
-        return build(architecture, num_classes)
+        return build(architecture, num_classes, channels)
 
 
 def entries_of(architecture: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from src.errors import Remedy
+from src.stages.output_spec import OutputKind
 
 __all__ = ["Asked", "Given", "Note"]
 
@@ -28,6 +29,8 @@ class Given:
     network: str | None = None
     activation: str | None = None
     stem: str | None = None
+    channels: int | None = None
+    output: OutputKind | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from torchvision.transforms import InterpolationMode
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec, Interpolation
 
-__all__ = ["TUTORIAL", "USUAL", "published_input", "timm_input"]
+__all__ = ["TUTORIAL", "USUAL", "USUAL_OF_GRAY", "for_channels", "per_channel", "published_input", "timm_input"]
 
 _IMAGENET: Final[dict[str, Any]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+USUAL_OF_GRAY: Final = 0.5  # mean and deviation: [0, 1] becomes [-1, 1]
+_PER_CHANNEL: Final = ("mean", "std")
 # What timm does where a configuration does not say.
 _TIMMS: Final[dict[str, Any]] = {
     "input_size": (3, 224, 224),
@@ -86,3 +88,41 @@ def _interpolation(published: str | InterpolationMode) -> Interpolation:
         if known == name:
             return known  # type: ignore[no-any-return] # it is one of the literals
     raise ModelError(f"Images cannot be resized by {name!r}: say by which filter instead.", Remedy("interpolation"))
+
+
+def for_channels(spec: InputSpec, channels: int, *, published: bool) -> tuple[InputSpec, bool]:
+    """Return ``spec`` for a network of so many ``channels``, and whether mean and deviation had to be guessed.
+
+    What a library ``published`` is for colors: a gray network gets the usual ones. Where the file says it, three equal
+    numbers mean one, and the other way round.
+
+    Raises:
+        ModelError: The file has different ones for one channel.
+    """
+    if spec.channels == channels:
+        return spec, False
+    fields = spec.model_dump() | {"channels": channels}
+    guessed = published and channels == 1
+    if guessed:
+        fields |= dict.fromkeys(_PER_CHANNEL, (USUAL_OF_GRAY,))
+    return InputSpec.model_validate(per_channel(fields, channels)), guessed
+
+
+def per_channel(fields: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """Return ``fields`` of an InputSpec with a mean and a deviation for each channel: equal ones stand for one.
+
+    Raises:
+        ModelError: There are several for one channel, and they differ.
+    """
+    fitting = dict(fields)
+    for name in _PER_CHANNEL:
+        values = tuple(fields.get(name) or ())
+        if values and len(values) != channels:
+            if len(set(values)) > 1:
+                given = ",".join(f"{value:g}" for value in values)
+                raise ModelError(
+                    f"The network takes gray images, of one channel, but {name} has several values, {given}: give one.",
+                    Remedy(name),
+                )
+            fitting[name] = values[:1] * channels
+    return fitting

@@ -10,7 +10,10 @@ from torchvision import models
 
 from src.errors import ModelError
 
-__all__ = ["build", "build_to_load"]
+__all__ = ["RGB", "build", "build_to_load"]
+
+RGB: Final = 3  # channels
+_OF_A_CONVOLUTION: Final = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
 
 # Their auxiliary heads serve training alone, and often keep other classes; drawing their weights takes minutes.
 _WITH_AUXILIARY_HEADS: Final = ("googlenet", "inception_v3")
@@ -18,31 +21,46 @@ _WITH_AUXILIARY_HEADS: Final = ("googlenet", "inception_v3")
 _RANDOM: Final = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 
 
-def build(architecture: str, num_classes: int) -> nn.Module:
+def build(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
     """Return the network ``torchvision/<name>`` or ``timm/<name>`` with random weights, in eval mode.
+
+    It takes images of so many ``channels``: a network of torchvision then gets another first convolution.
 
     Raises:
         ModelError: There is no such network.
     """
     library, _, name = architecture.partition("/")
+    stem: dict[str, Any] = {} if channels == RGB else {"in_chans": channels}  # not all of timm take it
     if library == "timm" and timm.is_model(name):
-        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
+        network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **stem)
     elif library == "torchvision" and name in models.list_models(module=models):
         options = {"init_weights": False, "aux_logits": False} if name in _WITH_AUXILIARY_HEADS else {}
         network = models.get_model(name, weights=None, num_classes=num_classes, **options)
+        if channels != RGB:
+            _replace_first_convolution(network, channels)
     else:
         raise ModelError(f"There is no network {architecture!r}: name one as torchvision/<name> or timm/<name>.")
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def build_to_load(architecture: str, num_classes: int) -> nn.Module:
+def build_to_load(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
     """Return the same network with zeros where :func:`build` draws random numbers, which takes most of its time.
 
     Raises:
         ModelError: There is no such network.
     """
     with _NothingRandom():
-        return build(architecture, num_classes)
+        return build(architecture, num_classes, channels)
+
+
+def _replace_first_convolution(network: nn.Module, channels: int) -> None:
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == RGB:
+            owner, _, name = path.rpartition(".")
+            options = {option: getattr(module, option) for option in _OF_A_CONVOLUTION}
+            made = nn.Conv2d(channels, module.out_channels, bias=module.bias is not None, **options)
+            setattr(network.get_submodule(owner), name, made)
+            return
 
 
 class _NothingRandom(TorchFunctionMode):

@@ -86,6 +86,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
         architecture=checkpoint.architecture,
         labels=checkpoint.labels,
         input=spec,
+        output=checkpoint.output,
         layer=parts.layer,
         features=parts.layout,
         runtime="torch" if note else "openvino",
@@ -113,12 +114,11 @@ def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured,
 
 def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> tuple[Manifest, Agreement]:
     """Read back what was written, run it in each runtime, and return the manifest that says which one serves it."""
-    spec = manifest.input
-    agreement = compare(start(folder, manifest, threads=1, device="cpu", runtime="torch"), expected, spec)
+    agreement = compare(start(folder, manifest, threads=1, device="cpu", runtime="torch"), expected, manifest)
     if manifest.runtime == "openvino":
         gc.collect()
         try:
-            agreement = compare(start(folder, manifest, threads=1, device="cpu"), expected, spec)
+            agreement = compare(start(folder, manifest, threads=1, device="cpu"), expected, manifest)
         except ModelError as exc:
             manifest = manifest.model_copy(update={"runtime": "torch", "note": str(exc)})
     if manifest.runtime == "torch":

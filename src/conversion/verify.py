@@ -16,6 +16,7 @@ from src.errors import ModelError
 from src.runtimes.base import Runtime
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
+from src.store.manifest import Manifest
 
 __all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "verify"]
 
@@ -88,7 +89,7 @@ def _answer(cut: Cut, image: torch.Tensor) -> Answer:
     return Answer(index, scores.detach().numpy(), gradcam(maps.numpy(), weights.numpy()).values)
 
 
-def compare(runtime: Runtime, expected: tuple[Answer, ...], spec: InputSpec) -> Agreement:
+def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) -> Agreement:
     """Compare what ``runtime`` makes of the images of :func:`answers` to what torch makes of them.
 
     The heatmaps are compared by each way that the runtime has: its closed form, and the gradient.
@@ -96,7 +97,8 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], spec: InputSpec) -> 
     Raises:
         ModelError: They differ by more than 1e-4 in a probability or by more than 1e-3 in a heatmap.
     """
-    agreements = [_agreement(runtime, pixels, one) for pixels, one in zip(_images(spec), expected, strict=True)]
+    images = _images(manifest.input)
+    agreements = [_agreement(runtime, pixels, one, manifest) for pixels, one in zip(images, expected, strict=True)]
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
     if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
         raise ModelError(
@@ -106,15 +108,15 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], spec: InputSpec) -> 
     return Agreement(probability, heat)
 
 
-def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer) -> Agreement:
+def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer, manifest: Manifest) -> Agreement:
     found = runtime.evaluate(pixels)
-    likely, expected = (torch.from_numpy(one).double().softmax(0) for one in (found.logits, wanted.logits))
+    likely, expected = (manifest.output.percents(one) / 100 for one in (found.logits, wanted.logits))
     ways = found.weights(wanted.class_index), found.gradient(wanted.class_index).mean(axis=(1, 2))
     heats = [gradcam(found.features, weights).values for weights in ways]
     if any(heat.shape != wanted.heat.shape for heat in heats):
         return Agreement(math.inf, math.inf)
     heat = max(float(np.abs(heat - wanted.heat).max()) for heat in heats)
-    return Agreement(float((likely - expected).abs().max()), heat)
+    return Agreement(float(np.abs(likely - expected).max()), heat)
 
 
 def _images(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:

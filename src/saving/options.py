@@ -3,16 +3,18 @@
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from src.checkpoints.given import Given
 from src.errors import ModelError, Remedy
+from src.stages.output_spec import OutputKind
 
 __all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
 
 _INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
 _OF_A_CHECKPOINT: Final = (
-    *("arch", "labels", "module", "network", "activation", "stem", "layer", "weights", "input"),
+    *("arch", "labels", "module", "network", "activation", "stem", "layer", "weights", "input", "output"),
+    "channels",
     *_INPUT,
 )
 _ACTIVATIONS: Final = (
@@ -50,7 +52,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add("--version", help="version in the model store (default: a new one)")
     add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
     add("--list", action="store_true", help="show the models in the store and end")
-    add("--check", metavar="FOLDER", type=Path, help="try it on a folder of images per class; keep the figures")
+    add(
+        "--check",
+        metavar="FOLDER",
+        type=Path,
+        help="try it on a folder of images per class, or a CSV of labels; keep the figures",
+    )
     _add_network(options)
     _add_input(options)
     return options
@@ -71,12 +78,18 @@ def _add_network(options: argparse.ArgumentParser) -> None:
     network.add_argument("--activation", choices=_ACTIVATIONS, help="what lies between the layers of its head")
     network.add_argument("--stem", choices=["cifar"], help="first convolution 3 x 3 of stride 1, without a max-pool")
     network.add_argument("--weights", choices=["ema"], help="the averaged weights, where the file has them")
+    network.add_argument(
+        "--output",
+        choices=get_args(OutputKind),
+        help="what the outputs mean: one of the classes, one of two by a sigmoid, any number of them",
+    )
     network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
 
 
 def _add_input(options: argparse.ArgumentParser) -> None:
     images = options.add_argument_group("how images are prepared (default: as the file says or was published)")
     images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, centre 224 x 224, ImageNet mean")
+    images.add_argument("--channels", type=int, choices=[1, 3], help="1: the network takes gray images")
     images.add_argument("--resize", type=_size, help="pixels of the shorter side, or HEIGHTxWIDTH to stretch to")
     images.add_argument("--crop", type=_size, help="pixels of the square in the centre, or HEIGHTxWIDTH")
     images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
@@ -91,8 +104,10 @@ def _size(text: str) -> int | tuple[int, int]:
 
 def _numbers(text: str) -> tuple[float, ...]:
     numbers = tuple(float(number) for number in text.split(","))
-    if len(numbers) != len("RGB") or not all(0 <= number <= 1 for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be three numbers from 0 to 1, such as 0.485,0.456,0.406, not {text!r}")
+    if len(numbers) not in {1, len("RGB")} or not all(0 <= number <= 1 for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"must be one number or three from 0 to 1, such as 0.5 or 0.485,0.456,0.406, not {text!r}"
+        )
     return numbers
 
 
@@ -105,7 +120,7 @@ def check_that_all_is_used(options: argparse.Namespace) -> None:
     said = [name for name in _OF_A_CHECKPOINT if getattr(options, name) is not None]
     if options.checkpoint is None and said:
         raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: name its file first.")
-    if options.check and not options.check.is_dir():
+    if options.check and not options.check.exists():
         raise ModelError(f"There is no folder {options.check} to check it on.")
     if options.module and options.arch:
         raise ModelError("--module and --arch both say which network it is: give only one of them.")

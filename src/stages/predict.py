@@ -1,4 +1,4 @@
-"""Features -> logits -> percentages that sum to 100."""
+"""Logits -> percentages: of classes that exclude each other they sum to 100."""
 
 import difflib
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ from iteround import saferound
 from numpy.typing import NDArray
 
 from src.errors import InvalidRequest, UnknownClass
+from src.stages.output_spec import OutputSpec
 
 __all__ = ["ClassScore", "Prediction", "find_class", "listed_classes", "predict"]
 
 _PLACES: Final = 3  # decimals of a percentage
 _DEFAULT_TOP_K: Final = 5
 _MAX_LABEL: Final = 100
+_SOFTMAX: Final = OutputSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +30,35 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most likely classes, most likely first, and the percentage of all others; together exactly 100."""
+    """The most likely classes, most likely first, and the percentage of all others; together exactly 100.
+
+    Of a multi-label network each percentage is on its own: ``other`` is None, and ``seen`` names the classes above
+    their thresholds, most likely first, whether they are listed or not.
+    """
 
     top: tuple[ClassScore, ...]
-    other: float
+    other: float | None
+    seen: tuple[str, ...] | None = None
 
 
-def predict(logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int) -> Prediction:
-    """Turn ``logits`` (C,) into the ``top_k`` largest of ``100 * softmax(logits)`` and the sum of the others.
+def predict(
+    logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int, output: OutputSpec = _SOFTMAX
+) -> Prediction:
+    """Turn ``logits`` (C,) into the ``top_k`` largest percentages, as ``output`` says, and the sum of the others.
 
-    They are rounded together, by ``iteround.saferound``, so that their sum stays 100: a percentage may differ by 0.001
-    between two values of ``top_k``.
+    Those that sum to 100 are rounded together, by ``iteround.saferound``, so that their sum stays 100: a percentage may
+    differ by 0.001 between two values of ``top_k``.
 
     Raises:
         FloatingPointError: A logit is infinite or not a number.
     """
-    scores = logits.astype(np.float64)
-    if not np.isfinite(scores).all():
+    if not np.isfinite(logits).all():
         raise FloatingPointError("the network gave logits that are not finite")
-    likelihoods = np.exp(scores - scores.max())
-    percents = 100 * likelihoods / likelihoods.sum()
-    indices = np.argsort(-scores, kind="stable")[:top_k].tolist()
+    percents = output.percents(logits)
+    order = np.argsort(-logits, kind="stable")
+    if not output.exclusive:
+        return _multilabel(percents, order, labels, top_k, output)
+    indices = order[:top_k].tolist()
     listed = percents[indices].tolist()
     others = [max(0.0, 100 - sum(listed))] if top_k < len(labels) else []
     rounded = saferound([*listed, *others], _PLACES, topline=100.0)
@@ -56,6 +66,18 @@ def predict(logits: NDArray[np.float32], labels: tuple[str, ...], top_k: int) ->
     # Rounding may lower the first of two equal classes: sorting puts that right.
     top = zip(indices, sorted(rounded, reverse=True), strict=True)
     return Prediction(tuple(ClassScore(labels[index], index, percent) for index, percent in top), other)
+
+
+def _multilabel(
+    percents: NDArray[np.float64],
+    order: NDArray[np.int64],
+    labels: tuple[str, ...],
+    top_k: int,
+    output: OutputSpec,
+) -> Prediction:
+    top = (ClassScore(labels[index], index, round(float(percents[index]), _PLACES)) for index in order[:top_k].tolist())
+    seen = output.seen(percents)
+    return Prediction(tuple(top), None, tuple(labels[index] for index in order.tolist() if seen[index]))
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
+from src.stages.output_spec import OutputSpec
 
 __all__ = ["SCHEMA_VERSION", "Head", "Manifest", "OutputSpec", "RuntimeName"]
 
@@ -13,14 +14,6 @@ SCHEMA_VERSION: Final = 3
 
 RuntimeName = Literal["openvino", "torch"]
 Head = Literal["closed_form", "gradient"]
-
-
-class OutputSpec(BaseModel):
-    """What the logits mean; stored with the model because it belongs to its training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["softmax"] = Field(default="softmax", description="softmax: an image is of one of the classes.")
 
 
 class Manifest(BaseModel):

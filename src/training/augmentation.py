@@ -15,7 +15,7 @@ _LIGHT = 0.2  # up to this much more or less brightness, contrast and colour
 
 
 def vary(image: Image.Image, spec: InputSpec, rng: np.random.Generator) -> Image.Image:
-    """Return a part of ``image`` (RGB), resized to the crop of ``spec``, in another light, every other time mirrored.
+    """Return a part of ``image``, resized to the crop of ``spec``, in another light, every other time mirrored.
 
     The same state of ``rng`` gives the same pixels.
     """

@@ -34,7 +34,7 @@ class Source:
         images: What the batches consist of.
         spec: How images are prepared.
         size: Images in a batch.
-        front: Images float32 (N, 3, H, W) -> what a batch holds of them; called by several threads.
+        front: Images float32 (N, C, H, W) -> what a batch holds of them; called by several threads.
         pool: The threads that prepare batches.
     """
 
@@ -46,7 +46,7 @@ class Source:
 
 
 class SeenBatches:
-    """The images in their order, as the service sees them, and their classes int64 (N,).
+    """The images in their order, as the service sees them, and their labels, int64 (N,) or float32 (N, C).
 
     They are the same each time, so they are computed once and kept.
     """
@@ -67,7 +67,7 @@ class SeenBatches:
 
 
 class VariedBatches:
-    """The images shuffled and varied at random, each time otherwise, and their classes int64 (N,).
+    """The images shuffled and varied at random, each time otherwise, and their labels, int64 (N,) or float32 (N, C).
 
     A last batch that is not whole is left out, for a batch norm cannot learn from a single image.
     """
@@ -116,4 +116,5 @@ def _pixels(source: Source, member: int, chance: tuple[int, int] | None) -> NDAr
     if chance is None:
         return transform(DecodedImage(raster, *raster.size), source.spec).pixels
     # Of the image's own number, so that it does not matter which thread is the first.
-    return np.asarray(vary(raster, source.spec, np.random.default_rng((*chance, member))))
+    varied = np.asarray(vary(raster, source.spec, np.random.default_rng((*chance, member))))
+    return varied.reshape(*varied.shape[:2], source.spec.channels)

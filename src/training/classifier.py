@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from src.checkpoints.network import build
+from src.checkpoints.network import RGB, build
 
 __all__ = ["Classifier"]
 
@@ -26,6 +26,8 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class Classifier(pl.LightningModule):
     """Learns with cross-entropy, AdamW and a cosine schedule; every hyper-parameter is of a plain type.
 
+    Where an image may be of several classes the cross-entropy is a binary one for each of them.
+
     So a checkpoint can be read with ``torch.load(weights_only=True)``, and it says by itself what it is: its
     ``hyper_parameters`` hold all arguments below, its tensors are those of the network behind the prefix ``network.``.
 
@@ -33,6 +35,7 @@ class Classifier(pl.LightningModule):
         architecture: ``torchvision/<name>`` or ``timm/<name>``.
         labels: Name of each class, by index.
         input: How images are prepared, ``InputSpec.model_dump(mode="json")``.
+        output: What its outputs mean, ``OutputSpec.model_dump(mode="json")``; softmax if not given.
         learning_rate: Highest learning rate of the head.
         backbone_rate: The same of all other layers, as a share of the head's.
         weight_decay: AdamW's, for weights of two and more dimensions.
@@ -52,6 +55,7 @@ class Classifier(pl.LightningModule):
         architecture: str,
         labels: Sequence[str],
         input: Mapping[str, Any],  # noqa: A002 - the name that it has in a checkpoint and in the manifest
+        output: Mapping[str, Any] | None = None,
         learning_rate: float = 1e-3,
         backbone_rate: float = 1.0,
         weight_decay: float = 0.02,
@@ -66,6 +70,7 @@ class Classifier(pl.LightningModule):
                 "architecture": architecture,
                 "labels": list(labels),
                 "input": dict(input),
+                "output": dict(output or {"kind": "softmax"}),
                 "learning_rate": learning_rate,
                 "backbone_rate": backbone_rate,
                 "weight_decay": weight_decay,
@@ -76,7 +81,9 @@ class Classifier(pl.LightningModule):
             }
         )
         # The layout in which convolutions are fastest: on a CPU three times as fast as the usual one.
-        self.network = build(architecture, len(labels)).to(memory_format=torch.channels_last)
+        self.network = build(architecture, len(labels), input.get("channels", RGB)).to(
+            memory_format=torch.channels_last
+        )
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name.partition(".")[0] not in frozen)
 
@@ -92,7 +99,7 @@ class Classifier(pl.LightningModule):
         return part
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits (N, C) of ``images`` (N, 3, H, W), prepared as ``input`` says."""
+        """Return the logits (N, C) of ``images`` (N, channels, H, W), prepared as ``input`` says."""
         logits: torch.Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return logits
 
@@ -106,7 +113,7 @@ class Classifier(pl.LightningModule):
         return self
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the loss of ``batch``: what the frozen layers make of N images, and class indices (N,)."""
+        """Return the loss of ``batch``: what the frozen layers make of N images, and their classes."""
         return self._step("train", batch, self.hparams["label_smoothing"])
 
     def validation_step(self, batch: Batch, _: int) -> None:
@@ -124,11 +131,26 @@ class Classifier(pl.LightningModule):
     def _step(self, part: str, batch: Batch, smoothing: float) -> torch.Tensor:
         features, targets = batch
         logits = self.learning_layers()(features.contiguous(memory_format=torch.channels_last))
-        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
-        right = (logits.argmax(1) == targets).float().mean()
-        logged = {f"{part}_loss": loss, f"{part}_accuracy": right}
+        loss = self._loss(logits.float(), targets, smoothing)
+        logged = {f"{part}_loss": loss, f"{part}_accuracy": self.right(logits, targets).float().mean()}
         self.log_dict(logged, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets))
         return loss
+
+    def right(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Tell of each of N images whether its class, or just the classes that it is of, are found."""
+        if self._is_multilabel:
+            return ((logits > 0) == (targets > 0)).all(dim=1)
+        return logits.argmax(1) == targets
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return bool(self.hparams["output"]["kind"] == "multilabel")
+
+    def _loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
+        if self._is_multilabel:
+            smoothed = targets * (1 - smoothing) + smoothing / 2
+            return functional.binary_cross_entropy_with_logits(logits, smoothed)
+        return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Group what learns by its rate, the head's or the others', and by whether it decays."""

@@ -1,11 +1,11 @@
-"""A folder per class -> its images, decoded once, and their split into a training and a validation part."""
+"""A folder per class, or a CSV of labels -> its images, decoded once, and their training and validation part."""
 
 import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,28 +15,33 @@ from tqdm import tqdm
 
 from src.cores import usable_cores
 from src.errors import ModelError, RequestError
-from src.labelled_folder import class_folders, image_files
+from src.labelled_folder import class_folders, image_files, read_table
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
+from src.stages.output_spec import OutputKind
 
-__all__ = ["Dataset", "LabelledImage", "Skipped", "Split", "read_dataset", "split"]
+__all__ = ["Dataset", "Label", "LabelledImage", "Skipped", "Split", "read_dataset", "split"]
 
 _LIMITS: Final = DecodeLimits()
 _LONGEST: Final = 8  # of the longer side over the shorter one; a strip of 10 x 20,000 pixels would take 400 MB
 _MIN_CLASSES: Final = 2
 
 
+Label = int | tuple[float, ...]
+"""The index of a class or, where an image may be of several, a 1 or 0 for each class."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An upright RGB image of class ``label``, resized already; equal images have equal ``digest``.
+    """An upright image, RGB or gray, resized already; equal images have equal ``digest``.
 
     ``digest`` is the SHA-256 of all decoded pixels, so it is the same for files of the same bytes, too. A large
     JPEG file is decoded at half, a quarter or an eighth of its size.
     """
 
     path: Path
-    label: int
+    label: Label
     raster: Image.Image
     digest: str
 
@@ -51,17 +56,25 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The images of a folder per class; ``labels`` are the names of the folders, sorted."""
+    """Labelled images; ``labels`` are the names of the folders, sorted, or of the CSV's columns."""
 
     labels: tuple[str, ...]
     images: tuple[LabelledImage, ...]
     skipped: tuple[Skipped, ...]
+    output: OutputKind = "softmax"
+
+    def count(self, label: int) -> int:
+        """Return how many images are of a class."""
+        return sum(bool(of[label]) if isinstance(of := image.label, tuple) else of == label for image in self.images)
 
     @property
     def digest(self) -> str:
         """SHA-256 of all labels, paths and pixels: the same for the same dataset wherever it lies."""
-        lines = [f"{self.labels[image.label]}/{image.path.name} {image.digest}" for image in self.images]
+        lines = [f"{self._named(image.label)}/{image.path.name} {image.digest}" for image in self.images]
         return hashlib.sha256("\n".join([*self.labels, *lines]).encode()).hexdigest()
+
+    def _named(self, label: Label) -> str:
+        return self.labels[label] if isinstance(label, int) else "".join(f"{mark:g}" for mark in label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +85,31 @@ class Split:
     validation: tuple[LabelledImage, ...]
 
 
-def read_dataset(folder: Path, spec: InputSpec) -> Dataset:
-    """Read all images in ``folder``/<class>/, in any depth, and resize them as ``spec`` says, without its crop.
+def read_dataset(source: Path, spec: InputSpec) -> Dataset:
+    """Read the images of a folder per class or of a CSV of labels, and resize them as ``spec`` says, without its crop.
 
     Hidden files and folders are passed over; files that are no images are listed as skipped.
+
+    Raises:
+        ModelError: There is no such folder or CSV, it has too few classes, or a class has no images.
+    """
+    return _read_table(source, spec) if source.is_file() else _read_folder(source, spec)
+
+
+def _read_table(file: Path, spec: InputSpec) -> Dataset:
+    table = read_table(file)
+    outcomes = _read_all([(path, tuple(map(float, marks))) for path, marks in table.rows], spec)
+    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
+    skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
+    dataset = Dataset(table.labels, images, skipped, "multilabel")
+    counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
+    if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
+        raise ModelError(f"In {file} no image or every one is of {', '.join(alike)}: there is nothing to tell.")
+    return dataset
+
+
+def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
+    """Read all images in ``folder``/<class>/, in any depth.
 
     Raises:
         ModelError: There is no such folder, it has fewer than two classes, or a class has no images.
@@ -97,11 +131,14 @@ def read_dataset(folder: Path, spec: InputSpec) -> Dataset:
 def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     """Set ``fraction`` of each class aside for validation, at random by ``seed``; equal images stay together.
 
+    Where images may be of several classes it is a fraction of all images.
+
     Raises:
         ModelError: A class has only one image, or too few to have one on each side.
     """
     aside: set[str] = set()
-    for label, name in enumerate(dataset.labels):
+    classes = dict(enumerate(dataset.labels)) if dataset.output == "softmax" else {None: "of all labels"}
+    for label, name in classes.items():
         groups = _groups(dataset.images, label)
         if len(groups) < _MIN_CLASSES:
             raise ModelError(f"The class {name} needs at least two different images: one to learn, one to judge by.")
@@ -113,7 +150,7 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     )
 
 
-def _read_all(files: Sequence[tuple[Path, int]], spec: InputSpec) -> list[LabelledImage | Skipped]:
+def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabelledImage | Skipped]:
     """Read ``files`` with their labels, in their order; decoders and resizing let other threads run."""
     pool = ThreadPoolExecutor(usable_cores(), "reading")
     try:
@@ -123,7 +160,7 @@ def _read_all(files: Sequence[tuple[Path, int]], spec: InputSpec) -> list[Labell
         pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for all of them
 
 
-def _read(file: Path, label: int, spec: InputSpec) -> LabelledImage | Skipped:
+def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
     try:
         image = decode_image(file.read_bytes(), _LIMITS, Enough(spec.enough, spec.enough))
     except RequestError as exc:
@@ -131,6 +168,8 @@ def _read(file: Path, label: int, spec: InputSpec) -> LabelledImage | Skipped:
     except OSError as exc:
         return Skipped(file, exc.strerror or str(exc))
     digest = hashlib.sha256(f"{image.raster.size} ".encode() + image.raster.tobytes()).hexdigest()
+    if spec.channels == 1:
+        image = replace(image, raster=image.srgb(image.raster).convert("L"), conversion=None)
     return LabelledImage(file, label, image.srgb(_resized(image, spec)), digest)
 
 
@@ -152,12 +191,12 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + min(width, reach), top + min(height, reach)))
 
 
-def _groups(images: Sequence[LabelledImage], label: int) -> list[list[LabelledImage]]:
-    """Group equal images; a group that is in several classes counts for that of its first image."""
+def _groups(images: Sequence[LabelledImage], label: int | None) -> list[list[LabelledImage]]:
+    """Group equal images of a class, or of all; a group in several classes counts for that of its first image."""
     groups: defaultdict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
         groups[image.digest].append(image)
-    return [group for group in groups.values() if group[0].label == label]
+    return [group for group in groups.values() if label is None or group[0].label == label]
 
 
 def _about(groups: Sequence[Sequence[LabelledImage]], fraction: float) -> Iterator[str]:

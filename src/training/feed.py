@@ -23,7 +23,7 @@ _FAST_BFLOAT16: Final = ("amx_bf16", "avx512_bf16")
 
 
 class Front:
-    """Images (N, 3, H, W) -> what the first layers make of them; without layers, the images themselves.
+    """Images (N, C, H, W) -> what the first layers make of them; without layers, the images themselves.
 
     It has a copy of the layers, in evaluation mode: whatever becomes of the network, a thread never sees it change.
 

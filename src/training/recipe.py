@@ -2,6 +2,7 @@
 
 import math
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,9 +11,11 @@ import torch
 
 from src.checkpoints.architecture import full_name
 from src.checkpoints.default import ARCHITECTURE, default_checkpoint
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs import for_channels, published_input
+from src.checkpoints.network import RGB
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
+from src.stages.output_spec import OutputSpec
 from src.training.classifier import Classifier
 from src.training.dataset import Dataset
 
@@ -20,6 +23,7 @@ __all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classi
 
 # What images consist of it knows already; only its last convolution and the head learn. The backward pass through the
 # depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
+_STEM: Final = "conv_stem.weight"
 _FROZEN: Final = ("conv_stem", "bn1", "blocks")
 _LEARNING_RATE: Final = 1e-3
 # The share of it for what was learned on a million images already: small, so as not to destroy it.
@@ -86,12 +90,18 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
     stored = earlier.hyper_parameters if earlier else {}
     origin = stored.get("origin") or {}
     architecture = full_name(options.arch or stored.get("architecture", ARCHITECTURE))
+    published = default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture)
     return Recipe(
         architecture=architecture,
         seed=options.seed if options.seed is not None else int(origin.get("seed", 0)),
         validation=options.validation or float(origin.get("validation", 0.15)),
-        input=default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture),
+        input=for_channels(published, _channels(options, stored), published=True)[0],
     )
+
+
+def _channels(options: Namespace, stored: Mapping[str, Any]) -> int:
+    earlier = stored.get("input") or {}
+    return int(options.channels or earlier.get("channels", RGB))
 
 
 def pace(options: Namespace, images: int) -> Pace:
@@ -106,6 +116,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
         architecture=recipe.architecture,
         labels=dataset.labels,
         input=recipe.input.model_dump(mode="json"),
+        output=OutputSpec(kind=dataset.output).model_dump(mode="json"),
         learning_rate=_LEARNING_RATE,
         backbone_rate=_PRETRAINED_SHARE if recipe.pretrained else 1.0,
         frozen=_FROZEN if recipe.pretrained else (),
@@ -114,6 +125,8 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
     )
     if recipe.pretrained:
         known = default_checkpoint().network.state_dict()
+        if recipe.input.channels == 1:  # what it made of a gray image of three equal channels
+            known[_STEM] = known[_STEM].sum(dim=1, keepdim=True)
         # A head of zeros starts with no opinion; a random one would first have to be unlearned.
         own = {name: torch.zeros_like(tensor) for name, tensor in classifier.network.state_dict().items()}
         kept = {name: tensor for name, tensor in known.items() if not name.startswith("classifier.")}
@@ -128,9 +141,9 @@ def check_same(earlier: Earlier, classifier: Classifier) -> None:
         ModelError: It is of other labels or images, or of another architecture, seed or validation share.
     """
     stored = earlier.hyper_parameters
-    now = {**classifier.hparams, **classifier.hparams["origin"]}
-    then = {**stored, **stored.get("origin", {})}
-    for name in ("labels", "architecture", "dataset", "seed", "validation"):
+    now = {**classifier.hparams, **classifier.hparams["origin"], "channels": classifier.hparams["input"]["channels"]}
+    then = {**stored, **stored.get("origin", {}), "channels": (stored.get("input") or {}).get("channels", RGB)}
+    for name in ("labels", "architecture", "channels", "dataset", "seed", "validation"):
         if then.get(name) != now[name]:
             detail = "" if name == "dataset" else f" ({then.get(name)}, now {now[name]})"
             raise ModelError(f"{earlier.file} is of a run with other {name}{detail}: start anew without --resume.")

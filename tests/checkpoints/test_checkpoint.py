@@ -248,10 +248,3 @@ def test_tensors_of_no_known_network_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"my\.weight") as refused:
         read_checkpoint(tmp_path / "own.pt", Given())
     assert refused.value.remedies == (Remedy("architecture"), Remedy("module"))
-
-
-def test_one_output_is_refused(tmp_path: Path) -> None:
-    """A network with one output, as for a sigmoid, has no percentages; the error says how to give it two."""
-    torch.save(build("torchvision/resnet18", 1).state_dict(), tmp_path / "one.pt")
-    with pytest.raises(ModelError, match=r"one output, but percentages need two classes: .* whose softmax is the same"):
-        read_checkpoint(tmp_path / "one.pt", Given())

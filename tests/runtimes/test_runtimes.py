@@ -246,7 +246,7 @@ def test_comparing_finds_a_difference(drafted: Draft) -> None:
     """Two different networks are told apart."""
     other = cut(capture(_own(nn.ReLU()), SPEC), SPEC)
     with pytest.raises(ModelError, match="answers otherwise"):
-        compare(_start(drafted), answers(other, SPEC), SPEC)
+        compare(_start(drafted), answers(other, SPEC), drafted.manifest)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 64])

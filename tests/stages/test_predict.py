@@ -19,8 +19,9 @@ def _labels(count: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(count))
 
 
-def _exact(value: float) -> Decimal:
+def _exact(value: float | None) -> Decimal:
     """Return ``value`` as it is written in an answer; a sign before a zero is none that anybody wants to read."""
+    assert value is not None
     assert math.copysign(1, value) == 1
     return Decimal(str(value))
 

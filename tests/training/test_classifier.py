@@ -111,3 +111,14 @@ def test_an_unknown_architecture_is_refused() -> None:
     """The error is that of building networks."""
     with pytest.raises(ModelError, match="There is no network"):
         Classifier(architecture="timm/nothing", labels=("a", "b"), input={})
+
+
+def test_several_classes_of_an_image_are_learned_by_themselves() -> None:
+    """The loss of a multi-label network is the binary cross-entropy, and an image is right if all its labels are."""
+    module = classifier(output={"kind": "multilabel"})
+    logits = torch.tensor([[2.0, -1.0, 0.5], [-1.0, -1.0, 3.0]])
+    targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    likely = logits.double().sigmoid()
+    expected = -(targets * likely.log() + (1 - targets) * (1 - likely).log()).mean()
+    torch.testing.assert_close(module._loss(logits, targets, 0.0).double(), expected, atol=1e-6, rtol=1e-6)
+    assert module.right(logits, targets).tolist() == [True, False]

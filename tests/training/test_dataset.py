@@ -44,7 +44,7 @@ def test_labels_are_the_names_of_the_folders(folder: Path) -> None:
     """Labels are sorted, and each photo has the index of its folder."""
     dataset = read_dataset(folder, SPEC)
     assert dataset.labels == ("a", "b")
-    assert all(dataset.labels[photo.label] == photo.path.parent.name for photo in dataset.images)
+    assert all(dataset.labels.index(photo.path.parent.name) == photo.label for photo in dataset.images)
     assert len(dataset.images) == 30
 
 
@@ -178,3 +178,30 @@ def test_a_class_needs_two_different_pictures(folder: Path) -> None:
         (folder / "a" / f"{index}.png").write_bytes((folder / "a" / "0.png").read_bytes())
     with pytest.raises(ModelError, match="class a needs at least two"):
         split(read_dataset(folder, SPEC), 0.2, seed=0)
+
+
+def test_gray_images_are_kept_as_the_service_sees_them(tmp_path: Path, rng: np.random.Generator) -> None:
+    """What a gray network gets in training is, bit for bit, what it gets in the service: gray before the resize."""
+    spec = InputSpec.model_validate({**SPEC.model_dump(), "channels": 1, "mean": (0.5,), "std": (0.5,)})
+    for label in "ab":
+        save_noise(tmp_path / label / "x.png", rng, 91, 47)
+    photo = read_dataset(tmp_path, spec).images[0]
+    served = decode_image(photo.path.read_bytes(), DecodeLimits())
+    kept = DecodedImage(photo.raster, *photo.raster.size)
+    assert np.array_equal(transform(kept, spec).pixels, transform(served, spec).pixels)
+
+
+def test_a_table_marks_each_class(folder: Path) -> None:
+    """A CSV gives a 1 or 0 for each class, and equal images stay on one side of its split, too."""
+    marks = "".join(f"a/{index}.png,1,{index % 2}\n" for index in range(10))
+    (folder / "labels.csv").write_text(f"image,a,odd\n{marks}b/0.png,0,0\n")
+    dataset = read_dataset(folder / "labels.csv", SPEC)
+    assert (dataset.labels, dataset.output) == (("a", "odd"), "multilabel")
+    assert dataset.images[1].label == (1.0, 1.0)
+    assert (dataset.count(0), dataset.count(1)) == (10, 5)
+    training, validation = names(dataset, seed=0)
+    assert len(validation) == 2
+    assert not training & validation
+    (folder / "labels.csv").write_text("image,a,odd\na/1.png,1,1\na/2.png,1,0\n")
+    with pytest.raises(ModelError, match="no image or every one is of a:"):
+        read_dataset(folder / "labels.csv", SPEC)

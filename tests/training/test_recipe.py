@@ -10,7 +10,7 @@ from src.errors import ModelError
 from src.training.dataset import Dataset
 from src.training.recipe import Earlier, Pace, check_same, earlier_run, new_classifier, pace, recipe
 
-NOTHING = Namespace(arch=None, seed=None, validation=None, batch_size=None, epochs=None)
+NOTHING = Namespace(arch=None, channels=None, seed=None, validation=None, batch_size=None, epochs=None)
 DATASET = Dataset(("a", "b"), (), ())
 
 
@@ -32,7 +32,7 @@ def test_few_photos_are_seen_more_often_in_small_batches(photos: int, expected: 
 
 def test_what_was_given_is_kept() -> None:
     """Options are stronger than what would be chosen."""
-    given = Namespace(arch="test_vit", seed=0, validation=0.5, batch_size=3, epochs=1)
+    given = Namespace(arch="test_vit", channels=None, seed=0, validation=0.5, batch_size=3, epochs=1)
     assert pace(given, 1000) == Pace(3, 1)
     chosen = recipe(given, earlier())
     assert (chosen.architecture, chosen.seed, chosen.validation) == ("timm/test_vit", 0, 0.5)
@@ -59,3 +59,14 @@ def test_only_the_same_run_goes_on() -> None:
     check_same(earlier(), classifier)
     with pytest.raises(ModelError, match="other labels"):
         check_same(earlier(labels=["a", "c"]), classifier)
+
+
+def test_the_default_network_knows_gray_images_too() -> None:
+    """With one channel it answers to a gray image as it did to its three equal channels."""
+    gray = new_classifier(recipe(Namespace(**{**vars(NOTHING), "channels": 1}), None), DATASET).network
+    color = new_classifier(recipe(NOTHING, None), DATASET).network
+    for network in (gray, color):
+        torch.nn.init.normal_(network.get_submodule("classifier").weight, generator=torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(gray(image), color(image.repeat(1, 3, 1, 1)), atol=1e-3, rtol=1e-3)

@@ -106,7 +106,7 @@ class Metrics:
         """Say which model answers, and how it runs."""
         fields = ("model", "architecture", "runtime", "precision", "device")
         info = Info("image_recognition_model", "The model that answers, and how it runs.", registry=self._registry)
-        info.info({name: str(getattr(model, name)) for name in fields})
+        info.info({name: str(getattr(model, name)) for name in fields} | {"output": model.output.kind})
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count an answer with ``status`` to a request for ``path``, ``seconds`` after its head came."""

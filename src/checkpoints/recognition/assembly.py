@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -36,18 +37,19 @@ class Features:
     pools: bool
 
 
-def random_image(architecture: str) -> torch.Tensor:
-    """Return noise (1, 3, H, W) of the size that ``architecture`` is published with."""
+def random_image(architecture: str, channels: int) -> torch.Tensor:
+    """Return noise (1, C, H, W) of the size that ``architecture`` is published with."""
     size = published_input(architecture).crop
-    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(_SEED))
+    return torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(_SEED))
 
 
 def make_body(body: Body, architecture: str) -> nn.Module:
     """Return the network of ``body``, or its trunk, with its weights, in eval mode."""
+    build = partial(build_to_load, channels=body.channels)
     if body.num_classes is not None:
-        network = build_to_load(architecture, body.num_classes)
+        network = build(architecture, body.num_classes)
     else:
-        network = build_trunk(architecture, body.trunk, build_to_load).eval()
+        network = build_trunk(architecture, body.trunk, build).eval()
     put_stem(network, body.stem)
     load_weights(network, body.weights)
     return network
@@ -60,7 +62,7 @@ def measure(body: Body) -> Features:
         ModelError: It gives something else than one vector or map of an image.
     """
     architecture = body.architectures[0]
-    network, image = make_body(body, architecture), random_image(architecture)
+    network, image = make_body(body, architecture), random_image(architecture, body.channels)
     found = _run(network, image)
     if found.ndim not in {2, _MAP}:
         raise ModelError(f"What is left of {architecture} gives no vector of features: give your own class.", _MODULE)
@@ -85,9 +87,9 @@ def _is_pooled_by_the_library(body: Body, architecture: str, image: torch.Tensor
 
     Where a trunk holds its tensors under other names they are in the same order.
     """
-    if body.stem is not None:
+    if body.stem is not None and not body.stem.is_own:
         return False
-    whole = build_trunk(architecture, "layer", build_to_load).eval()
+    whole = build_trunk(architecture, "layer", partial(build_to_load, channels=body.channels)).eval()
     expected = whole.state_dict()
     if [tensor.shape for tensor in expected.values()] != [tensor.shape for tensor in body.weights.values()]:
         return False

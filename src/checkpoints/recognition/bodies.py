@@ -8,6 +8,7 @@ from typing import Final
 import torch
 
 from src.checkpoints.fingerprints import Entry, build_empty, index, keys
+from src.checkpoints.network import RGB
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES, Trunk, build_trunk, of_classes
 
@@ -15,7 +16,6 @@ __all__ = ["Body", "Stem", "find_bodies"]
 
 _COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old versions of torch
 _FEWEST: Final = 8  # tensors of a network
-_COLORS: Final = 3
 _OF_A_CONVOLUTION: Final = 4  # dimensions
 
 
@@ -26,6 +26,11 @@ class Stem:
     name: str
     shape: tuple[int, ...]
     expected: tuple[int, ...]
+
+    @property
+    def is_own(self) -> bool:
+        """Tell whether it differs in the number of channels alone."""
+        return self.shape[2:] == self.expected[2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ class Body:
     def is_complete(self) -> bool:
         """Tell whether the architecture's own last layer is there."""
         return self.num_classes is not None
+
+    @property
+    def channels(self) -> int:
+        """How many channels its images have."""
+        return self.stem.shape[1] if self.stem else RGB
 
     @property
     def place(self) -> str:
@@ -122,7 +132,7 @@ def _fitted(part: Part, entry: Entry, architecture: str | None) -> Body | None:
 
 def _is_stem(expected: Sequence[int], stored: Sequence[int]) -> bool:
     both = len(expected) == len(stored) == _OF_A_CONVOLUTION
-    return both and expected[1] == _COLORS and expected[0] == stored[0] and (expected[2] >= stored[2])
+    return both and expected[1] == RGB and expected[0] == stored[0] and (expected[2] >= stored[2])
 
 
 def _last_layer(part: Part, architecture: str) -> tuple[dict[str, torch.Tensor], int | None]:

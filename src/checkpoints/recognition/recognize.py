@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from src.checkpoints.given import Asked, Note
+from src.checkpoints.network import RGB
 from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
@@ -40,6 +41,7 @@ class Recognized:
 
     architecture: str
     num_classes: int
+    channels: int
     network: nn.Module
     left_out: tuple[str, ...]
     notes: tuple[Note, ...]
@@ -67,12 +69,14 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     def made(architecture: str) -> nn.Module:
         return assemble(body, architecture, behind.head, behind.features)
 
-    settled = {*asked.settled, *others.normalization}
-    choice = choose(_able(body, others), asked.hyper_parameters, settled, made)
+    # What was published is for colors: for gray images a mean and a deviation are asked for anyway.
+    settled = {*asked.settled, *others.normalization, *(() if body.channels == RGB else ("mean", "std"))}
+    choice = choose(_able(body, others), asked.hyper_parameters, settled, made, body.channels)
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
     return Recognized(
         choice.architecture,
         behind.head.num_classes if behind.head else body.num_classes or 0,
+        body.channels,
         made(choice.architecture),
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),

@@ -4,6 +4,7 @@ from typing import Final
 
 from torch import nn
 
+from src.checkpoints.network import RGB
 from src.checkpoints.recognition.bodies import Stem
 from src.errors import ModelError, Remedy
 
@@ -11,7 +12,6 @@ __all__ = ["check_stem", "put_stem"]
 
 _LARGE: Final = (7, 7)
 _SMALL: Final = (3, 3)
-_COLORS: Final = 3
 
 
 def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
@@ -24,7 +24,15 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
         if given is not None:
             raise ModelError(f"The first convolution is the one of {architecture}: leave the stem out.")
         return
-    is_small = (stem.expected[2:], stem.shape[2:]) == (_LARGE, _SMALL) and stem.shape[1] == _COLORS
+    if stem.shape[1] not in {1, RGB}:
+        raise ModelError(
+            f"The first convolution, {stem.name}, takes {stem.shape[1]} channels, but images have 3 (red, green and"
+            " blue) or 1 (gray): serve a class of your own that makes its channels of these.",
+            Remedy("module"),
+        )
+    if stem.is_own and given is None:
+        return
+    is_small = (stem.expected[2:], stem.shape[2:]) == (_LARGE, _SMALL)
     if given is not None and is_small:
         return
     what = f"{architecture} fits, but {stem.name} has the shape {stem.shape} instead of {stem.expected}"
@@ -40,11 +48,11 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
 
 def put_stem(network: nn.Module, stem: Stem | None) -> None:
     """Make the first convolution of ``network`` one for CIFAR: 3 x 3, stride 1, padding 1, and no max-pool."""
-    if stem is None:
+    if stem is None or stem.is_own:
         return
     place = stem.name.removesuffix(".weight")
     has_bias = network.get_submodule(place).bias is not None
-    network.set_submodule(place, nn.Conv2d(_COLORS, stem.shape[0], _SMALL, stride=1, padding=1, bias=has_bias))
+    network.set_submodule(place, nn.Conv2d(stem.shape[1], stem.shape[0], _SMALL, stride=1, padding=1, bias=has_bias))
     parent = place.rpartition(".")[0]
     for name, module in list(network.get_submodule(parent).named_children()):
         if isinstance(module, nn.MaxPool2d):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from src.checkpoints.inputs import published_input
+from src.checkpoints.network import RGB
 from src.checkpoints.recognition.assembly import random_image
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
@@ -35,6 +36,7 @@ def choose(
     hyper_parameters: Mapping[str, object],
     settled: Collection[str],
     assemble: Callable[[str], nn.Module],
+    channels: int = RGB,
 ) -> Choice:
     """Choose among ``architectures``, by a name in the file or because they are all the same.
 
@@ -43,6 +45,7 @@ def choose(
         hyper_parameters: Of the file.
         settled: The fields of the input that are known otherwise.
         assemble: Gives the network of one of them, with its weights.
+        channels: Of its images.
 
     Raises:
         ModelError: They prepare images differently, or answer differently.
@@ -55,7 +58,7 @@ def choose(
         return Choice(named, "recognized by its tensors and named in the file", ())
     likely = [first, *(other for other in rest if not _is_variant(other, architectures))]
     _check_alike(likely, settled)
-    _check_equal(likely, assemble)
+    _check_equal(likely, assemble, channels)
     return Choice(first, "recognized by its tensors", tuple(rest))
 
 
@@ -87,10 +90,10 @@ def _described(spec: InputSpec) -> str:
     return f"resize {spec.resize}, crop {height}x{width}, mean {mean}, std {std}"
 
 
-def _check_equal(architectures: Sequence[str], assemble: Callable[[str], nn.Module]) -> None:
+def _check_equal(architectures: Sequence[str], assemble: Callable[[str], nn.Module], channels: int) -> None:
     if len(architectures) == 1:
         return
-    image = random_image(architectures[0])
+    image = random_image(architectures[0], channels)
     with torch.inference_mode():
         answers = [assemble(architecture)(image) for architecture in architectures]
     scale = float(answers[0].abs().max())

@@ -1,0 +1,109 @@
+"""Images that may be of several classes, through the whole path -> how right the answers are, class by class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from src.errors import ModelError, RequestError
+from src.labelled_folder import LabelTable, read_table
+from src.options import Options
+from src.pipeline import Pipeline
+
+__all__ = ["MultilabelEvaluation", "average_precision", "evaluate_table", "matching_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class MultilabelEvaluation:
+    """What became of N labelled images: of which of the C ``classes`` they are, what was found, and its percentages.
+
+    ``targets`` and ``seen`` are bool (N, C), ``percents`` (N, C); ``skipped`` names what could not be decoded.
+    """
+
+    classes: tuple[str, ...]
+    targets: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+    percents: NDArray[np.float64]
+    skipped: tuple[str, ...]
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the model store keeps; no recall of classes without images, no precision of those never seen."""
+        both, columns = (self.targets & self.seen).sum(axis=0), range(len(self.classes))
+        actual, found = self.targets.sum(axis=0), self.seen.sum(axis=0)
+        ranked = {i: average_precision(self.targets[:, i], self.percents[:, i]) for i in columns if actual[i]}
+        return {
+            "images": len(self.targets),
+            "accuracy": float((self.targets == self.seen).all(axis=1).mean()),
+            "recall": {self.classes[i]: float(both[i] / actual[i]) for i in columns if actual[i]},
+            "precision": {self.classes[i]: float(both[i] / found[i]) for i in columns if found[i]},
+            "average_precision": {self.classes[i]: value for i, value in ranked.items()},
+        }
+
+    def table(self) -> str:
+        """Return the figures as text, a class a line."""
+        figures = self.figures()
+        shown = ("precision", "recall", "average_precision")
+        lines = [f"{figures['accuracy']:.2%} of {figures['images']} images have just their classes"]
+        lines.append(" " * 22 + "".join(f"{name.replace('_', ' '):>19}" for name in shown))
+        for name in self.classes:
+            cells = [f"{figures[key][name]:.2%}" if name in figures[key] else "-" for key in shown]
+            lines.append(f"  {name:<20}" + "".join(f"{cell:>19}" for cell in cells))
+        return "\n".join(lines + [f"  skipped, not a readable image: {name}" for name in self.skipped])
+
+
+def evaluate_table(pipeline: Pipeline, file: Path) -> MultilabelEvaluation:
+    """Recognize every image of the CSV of labels ``file``.
+
+    Raises:
+        ModelError: It is no CSV of labels, names other classes than the model, or none of its images can be decoded.
+    """
+    labels = pipeline.manifest.labels
+    everything = Options(gradcam=False, top_k=len(labels))
+    targets, percents, skipped = [], [], []
+    for image, marks in tqdm(matching_table(file, labels).rows, unit="image", desc="checking"):
+        try:
+            top = pipeline.recognize(image.read_bytes(), everything).prediction.top
+        except (RequestError, OSError):
+            skipped.append(str(image.relative_to(file.parent)))
+            continue
+        targets.append(marks)
+        percents.append([score.percent for score in sorted(top, key=lambda score: score.index)])
+    if not targets:
+        raise ModelError(f"{file} cannot be checked: none of its images can be decoded.")
+    found = np.array(percents)
+    return MultilabelEvaluation(
+        labels, np.array(targets, bool), pipeline.manifest.output.seen(found), found, tuple(skipped)
+    )
+
+
+def matching_table(file: Path, labels: tuple[str, ...]) -> LabelTable:
+    """Read a CSV of labels, its columns in the order of the model's ``labels``.
+
+    Raises:
+        ModelError: It is none, or its classes are not the model's.
+    """
+    if file.is_dir():
+        raise ModelError(
+            f"{file} is a folder, but an image may be of several classes of this model: give a CSV whose first line is"
+            f" image,{','.join(labels)} and each other one a file and a 0 or 1 for each class."
+        )
+    table = read_table(file)
+    if set(table.labels) != set(labels) or len(set(labels)) != len(labels):
+        raise ModelError(f"{file} has the classes {', '.join(table.labels)}, but the model {', '.join(labels)}.")
+    order = [table.labels.index(label) for label in labels]
+    return LabelTable(labels, tuple((image, tuple(marks[place] for place in order)) for image, marks in table.rows))
+
+
+def average_precision(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the sum over all thresholds of the gain in recall times the precision; NaN without a target.
+
+    Images of equal ``scores`` come in together. It is what scikit-learn calls by this name.
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(targets[order])
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
+    return float(np.sum(np.diff(recall, prepend=0) * precision))

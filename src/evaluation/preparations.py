@@ -1,0 +1,142 @@
+"""The usual ways to prepare images, tried on a sample: whether one of them suits a model better than its own."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from src.errors import Remedy, RequestError
+from src.evaluation.accuracy import images
+from src.evaluation.multilabel import matching_table
+from src.options import Options
+from src.pipeline import Pipeline, Recognition
+from src.stages.input_spec import InputSpec
+from src.store.manifest import Manifest
+
+__all__ = ["Case", "Comparison", "Preparation", "cases", "compare_preparations", "usual_preparations"]
+
+_SAMPLE: Final = 100  # images
+_CHANCE: Final = 0.05
+_ONLY_LABEL: Final = Options(gradcam=False, top_k=1)
+_IMAGENET: Final = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+Case = tuple[Path, Callable[[Recognition], bool]]
+"""An image, and what tells whether an answer to it is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A usual way to prepare images, in words, and what a person says to have it."""
+
+    words: str
+    input: InputSpec
+    remedies: tuple[Remedy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the usual preparations make of ``images`` images: the best one, and how many points more of them are right.
+
+    ``beyond_chance`` tells whether that can hardly be chance.
+    """
+
+    images: int
+    best: Preparation | None
+    points: float
+    beyond_chance: bool
+
+    def __str__(self) -> str:
+        if self.best is None or not self.beyond_chance:
+            return f"on {self.images} images none of the usual ones is better than this one, beyond chance"
+        return f"on {self.images} images it is right {self.points:.0f} points more often if they are {self.best.words}"
+
+
+def usual_preparations(spec: InputSpec) -> tuple[Preparation, ...]:
+    """Return the usual ways to prepare images of the size that ``spec`` crops, but for the one that it is."""
+    height, width = spec.crop
+    size = f"{height}x{width}"
+    shorter = round(max(spec.crop) * 256 / 224)
+    crop = Remedy("crop", size)
+    normal: list[tuple[str, dict[str, Any]]] = [
+        ("not normalized (mean 0, std 1)", {"mean": (0.0,) * spec.channels, "std": (1.0,) * spec.channels}),
+        ("normalized with mean and std 0.5", {"mean": (0.5,) * spec.channels, "std": (0.5,) * spec.channels}),
+    ]
+    if spec.channels == len(_IMAGENET["mean"]):
+        normal.append(("normalized with ImageNet's mean and std", dict(_IMAGENET)))
+    resized: list[tuple[str, dict[str, Any], tuple[Remedy, ...]]] = [
+        ("stretched", {"resize": spec.crop}, (Remedy("resize", size), crop)),
+        (f"resized by their shorter side, to {shorter}", {"resize": shorter}, (Remedy("resize", f"{shorter}"), crop)),
+    ]
+    valued = [(words, fields, _said(fields)) for words, fields in normal]
+    made = (Preparation(words, spec.model_copy(update=fields), said) for words, fields, said in (*resized, *valued))
+    return tuple(one for one in made if one.input != spec)
+
+
+def _said(fields: dict[str, Any]) -> tuple[Remedy, ...]:
+    return tuple(Remedy(name, ",".join(f"{value:g}" for value in values)) for name, values in fields.items())
+
+
+def cases(manifest: Manifest, source: Path) -> list[Case]:
+    """Return a seeded sample of at most 100 labelled images of a folder per class or, multi-label, of a CSV."""
+    everything: list[Case]
+    if manifest.output.exclusive:
+        everything = [(file, _is(label)) for label, file in images(source)]
+    else:
+        table = matching_table(source, manifest.labels)
+        everything = [(file, _has(table.labels, marks)) for file, marks in table.rows]
+    return random.Random(0).sample(everything, min(_SAMPLE, len(everything)))  # noqa: S311 - nobody must not guess it
+
+
+def _is(label: str) -> Callable[[Recognition], bool]:
+    return lambda answer: answer.prediction.top[0].label == label
+
+
+def _has(labels: tuple[str, ...], marks: tuple[bool, ...]) -> Callable[[Recognition], bool]:
+    wanted = {label for label, marked in zip(labels, marks, strict=True) if marked}
+    return lambda answer: set(answer.prediction.seen or ()) == wanted
+
+
+def compare_preparations(
+    pipeline_of: Callable[[InputSpec], Pipeline], spec: InputSpec, sample: Sequence[Case]
+) -> Comparison:
+    """Recognize the images of ``sample`` prepared by ``spec`` and by each of the usual ways.
+
+    Whether the best of them is better beyond chance is told by McNemar's test, exact and one-sided, at 5 % divided by
+    the number of ways: of the images that only one of the two has right, are too many the other's?
+    """
+    tried = usual_preparations(spec)
+    with tqdm(total=len(sample) * (len(tried) + 1), unit="image", desc="trying preparations") as bar:
+
+        def right(preparation: InputSpec) -> list[bool]:
+            return _right(pipeline_of(preparation), sample, bar)
+
+        own = right(spec)
+        outcomes = [(one, right(one.input)) for one in tried]
+    if not sample or not outcomes:
+        return Comparison(len(sample), None, 0.0, beyond_chance=False)
+    best, found = max(outcomes, key=lambda outcome: sum(outcome[1]))
+    gained = sum(now and not before for before, now in zip(own, found, strict=True))
+    lost = sum(before and not now for before, now in zip(own, found, strict=True))
+    chance = _at_least(gained, gained + lost)
+    return Comparison(len(sample), best, 100 * (gained - lost) / len(sample), chance < _CHANCE / len(tried))
+
+
+def _right(pipeline: Pipeline, sample: Sequence[Case], bar: "tqdm[Any]") -> list[bool]:
+    outcomes = []
+    for file, is_right in sample:
+        bar.update()
+        try:
+            outcomes.append(is_right(pipeline.recognize(file.read_bytes(), _ONLY_LABEL)))
+        except (RequestError, OSError):
+            outcomes.append(False)
+    return outcomes
+
+
+def _at_least(heads: int, tosses: int) -> float:
+    """Return how likely it is that a fair coin shows heads at least so often."""
+    ways: int = sum(comb(tosses, count) for count in range(heads, tosses + 1))
+    return ways / 2.0**tosses

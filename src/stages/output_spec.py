@@ -1,0 +1,57 @@
+"""What the outputs of a network mean: what is stored with a model because it belongs to its training."""
+
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["OutputKind", "OutputSpec"]
+
+_HALF: Final = 0.5
+
+OutputKind = Literal["softmax", "binary", "multilabel"]
+
+
+class OutputSpec(BaseModel):
+    """What the logits mean.
+
+    A binary network had one logit z of a sigmoid: it is stored with two, -z/2 and z/2, whose softmax is the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: OutputKind = Field(
+        default="softmax",
+        description="softmax: an image is of one of the classes; binary: of one of two, by a sigmoid;"
+        " multilabel: of any number of them, by a sigmoid for each.",
+    )
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
+        default=None, description="multilabel: a class counts as seen above this probability; null: above 0.5."
+    )
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether an image is of just one class, so that the probabilities sum to 1."""
+        return self.kind != "multilabel"
+
+    def percents(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the percentage of each class, (..., C): softmax of ``logits``, or sigmoid of multi-label ones."""
+        scores = logits.astype(np.float64)
+        if not self.exclusive:
+            sigmoid: NDArray[np.float64] = 100 * np.exp(-np.logaddexp(0, -scores))
+            return sigmoid
+        likelihoods = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        softmax: NDArray[np.float64] = 100 * likelihoods / likelihoods.sum(axis=-1, keepdims=True)
+        return softmax
+
+    def seen(self, percents: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell of each class of a multi-label network, (..., C), whether its percentage is above its threshold."""
+        above: NDArray[np.bool_] = percents > 100 * (np.array(_HALF if self.thresholds is None else self.thresholds))
+        return above
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.thresholds is not None and self.kind != "multilabel":
+            raise ValueError(f"{self.kind} has no thresholds: they belong to multilabel")
+        return self

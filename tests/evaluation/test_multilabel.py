@@ -1,0 +1,100 @@
+"""Checking a model whose classes do not exclude each other."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.errors import ModelError
+from src.evaluation.multilabel import average_precision, evaluate_table
+from src.pipeline import Pipeline
+from src.stages.output_spec import OutputSpec
+from tests.test_pipeline import red_pipeline
+
+RED, BLUE, BLACK, VIOLET = (230, 30, 30), (30, 30, 230), (0, 0, 0), (200, 0, 200)
+
+
+def multilabel_pipeline(thresholds: tuple[float, ...] | None = None) -> Pipeline:
+    """Return the red network, whose scores are 0 without evidence, with a sigmoid for each of red and blue."""
+    alike = red_pipeline()
+    output = OutputSpec(kind="multilabel", thresholds=thresholds)
+    return Pipeline(alike.manifest.model_copy(update={"output": output}), alike.runtime, alike.limits)
+
+
+def table(folder: Path, text: str) -> Path:
+    """Return a CSV of labels with images of one color beside it."""
+    for name, color in {"red": RED, "blue": BLUE, "black": BLACK}.items():
+        Image.new("RGB", (96, 96), color).save(folder / f"{name}.png")
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    return folder / "labels.csv"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_each_class_is_judged_on_its_own(tmp_path: Path) -> None:
+    """Precision, recall and average precision of each class are those of its column, whatever the columns' order."""
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    text = "file,blue,red\nred.png,0,1\nblue.png,1,0\nblack.png,0,0\nred.png,1,1\nbroken.png,1,1\n"
+    evaluation = evaluate_table(multilabel_pipeline(), table(tmp_path, text))
+    assert evaluation.classes == ("red", "blue")
+    figures = evaluation.figures()
+    assert (figures["images"], figures["accuracy"]) == (4, 0.75)
+    assert figures["recall"] == {"red": 1, "blue": 0.5}
+    assert figures["precision"] == {"red": 1, "blue": 1}
+    # blue: the first of 2 with one image, then all four together, for the others have the same score
+    assert figures["average_precision"] == {"red": 1, "blue": 0.5 * 1 + 0.5 * 2 / 4}
+    shown = evaluation.table()
+    assert "75.00% of 4 images" in shown
+    assert "broken.png" in shown
+
+
+def test_each_class_has_its_threshold() -> None:
+    """A class counts as seen above its own threshold; the likeliest class is the result, whether seen or not."""
+    buffer = BytesIO()
+    Image.new("RGB", (96, 96), BLACK).save(buffer, "PNG")
+    from src.options import Options  # noqa: PLC0415
+
+    for thresholds, seen in ((None, ()), ((0.4, 0.5), ("red",)), ((0.4, 0.4), ("red", "blue"))):
+        prediction = multilabel_pipeline(thresholds).recognize(buffer.getvalue(), Options(gradcam=False)).prediction
+        assert prediction.seen == seen
+        assert prediction.other is None
+        assert [score.percent for score in prediction.top] == [50.0, 50.0]
+
+
+@pytest.mark.parametrize("places", [0, 3])
+def test_average_precision_is_the_area_that_its_definition_gives(places: int, rng: np.random.Generator) -> None:
+    """It is the sum over every threshold of precision times gained recall, counted out, with and without ties."""
+    scores = rng.uniform(0, 10, 60).round(places)
+    targets = rng.random(60) < scores / 12
+    expected, before = 0.0, 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        chosen = scores >= threshold
+        recall = (targets & chosen).sum() / targets.sum()
+        expected += (recall - before) * (targets & chosen).sum() / chosen.sum()
+        before = recall
+    assert average_precision(targets, scores) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as a CSV"),
+        ("file,red,blue\n", "names no images"),
+        ("file,red,blue\nred.png,1\n", r"image 1, 'red\.png', has not a 0 or 1"),
+        ("file,red,blue\nred.png,1,yes\n", "has not a 0 or 1"),
+        ("file,red,red\nred.png,1,1\n", "one of them twice"),
+        ("file,red,green\nred.png,1,1\n", "has the classes red, green, but the model red, blue"),
+        ("file,red,blue\nnowhere.png,1,1\n", "none of its images"),
+    ],
+)
+def test_a_table_that_cannot_be_checked_is_explained(text: str, message: str, tmp_path: Path) -> None:
+    """What is no CSV of the model's labels is an error that says how to write one."""
+    with pytest.raises(ModelError, match=message):
+        evaluate_table(multilabel_pipeline(), table(tmp_path, text))
+
+
+def test_a_folder_per_class_cannot_say_several_classes(tmp_path: Path) -> None:
+    """A folder for each class, which does not say what an image lacks, is refused with the form of the CSV."""
+    with pytest.raises(ModelError, match=r"first line is image,red,blue"):
+        evaluate_table(multilabel_pipeline(), tmp_path)

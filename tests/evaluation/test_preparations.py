@@ -1,0 +1,69 @@
+"""Trying the usual preparations on a sample."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.errors import Remedy
+from src.evaluation.preparations import cases, compare_preparations, usual_preparations
+from src.pipeline import Pipeline
+from src.stages.input_spec import InputSpec
+from tests.test_pipeline import red_pipeline
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Long images: red ones have a red end at the left; a little blue in the middle makes blue of every crop."""
+    rng = np.random.default_rng(0)
+    for label in ("red", "blue"):
+        (tmp_path / label).mkdir()
+        for index in range(12):
+            pixels = rng.integers(60, 90, (100, 300, 3), np.uint8)
+            pixels[:, :80] = (250, 20, 20) if label == "red" else pixels[:, :80]
+            pixels[40:50, 145:155] = (20, 20, 250)
+            Image.fromarray(pixels).save(tmp_path / label / f"{index}.png")
+    return tmp_path
+
+
+def prepared(spec: InputSpec) -> Pipeline:
+    """Return the red network with other images."""
+    own = red_pipeline()
+    return Pipeline(own.manifest.model_copy(update={"input": spec}), own.runtime, own.limits)
+
+
+def test_a_better_preparation_is_found(folder: Path) -> None:
+    """Where the network has to see the ends, which the crop cuts off, stretching is better, by all images of red."""
+    manifest = red_pipeline().manifest
+    found = compare_preparations(prepared, manifest.input, cases(manifest, folder))
+    assert found.best is not None
+    assert found.best.words == "stretched"
+    assert found.best.remedies == (Remedy("resize", "96x96"), Remedy("crop", "96x96"))
+    assert found.beyond_chance
+    assert (found.images, found.points) == (24, 50)
+    assert str(found) == "on 24 images it is right 50 points more often if they are stretched"
+
+
+def test_what_may_be_chance_is_not_reported(folder: Path) -> None:
+    """With three images of each class the same difference may be chance, and nothing is advised."""
+    for file in folder.rglob("*.png"):
+        if int(file.stem) > 2:
+            file.unlink()
+    manifest = red_pipeline().manifest
+    found = compare_preparations(prepared, manifest.input, cases(manifest, folder))
+    assert found.points == 50
+    assert not found.beyond_chance
+    assert "none of the usual ones is better than this one, beyond chance" in str(found)
+
+
+def test_the_usual_ways_are_those_that_people_have() -> None:
+    """Stretching, the shorter side, no Normalize, 0.5 and ImageNet's are tried, but for what the model has already."""
+    spec = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    tried = {one.words: one.input for one in usual_preparations(spec)}
+    assert tried["stretched"].resize == (224, 224)
+    assert tried["not normalized (mean 0, std 1)"].std == (1, 1, 1)
+    assert tried["normalized with ImageNet's mean and std"].mean == (0.485, 0.456, 0.406)
+    assert len(tried) == 3
+    gray = spec.model_copy(update={"channels": 1, "mean": (0.1,), "std": (0.2,), "resize": (224, 224)})
+    assert [len(one.input.mean) for one in usual_preparations(gray)] == [1, 1, 1]
