@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -18,9 +17,10 @@ from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.read import read_described
 from src.checkpoints.inputs import TUTORIAL, USUAL, USUAL_OF_GRAY, for_channels, per_channel, published_input
 from src.checkpoints.labels import read_labels, stored_labels
-from src.checkpoints.module import ARCHITECTURE_PREFIX, instantiate, parse_reference
 from src.checkpoints.network import RGB
 from src.checkpoints.outputs import TwoClasses, read_output
+from src.checkpoints.own.module import ARCHITECTURE_PREFIX, Arguments, instantiate, parse_reference
+from src.checkpoints.own.outputs import count_classes
 from src.checkpoints.reading.choice import chosen
 from src.checkpoints.reading.composes import stored_transform
 from src.checkpoints.reading.folder import read_source
@@ -35,7 +35,6 @@ from src.stages.output_spec import OutputSpec
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
-_PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 _FIELDS: Final = frozenset(InputSpec.model_fields)
 _SOFTMAX: Final = OutputSpec()
 _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
@@ -100,7 +99,8 @@ def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tup
 def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     """Make the class that ``reference`` names, which runs its code, and take its tensors from ``file``."""
     module, name = parse_reference(reference)
-    arguments = {key: value for key, value in file.hyper_parameters.items() if isinstance(value, _PLAIN)}
+    whole = file.elsewhere.get("hparams_name")
+    arguments = Arguments(file.hyper_parameters, given.arguments, whole if isinstance(whole, str) else None)
     network = instantiate(module, name, arguments)
     architecture = f"{ARCHITECTURE_PREFIX}{name}"
     spec, input_note, outputs = _taken(network, file, given, architecture)
@@ -127,23 +127,10 @@ def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: st
     for channels in (given.channels,) if given.channels else (RGB, 1):
         try:
             spec, note = _input(file, given, architecture, channels)
-            return spec, note, _count_outputs(network, spec)
+            return spec, note, count_classes(network, spec)
         except ModelError as exc:
             refusals.append(exc)
     raise refusals[0]
-
-
-def _count_outputs(network: nn.Module, spec: InputSpec) -> int:
-    try:
-        with torch.inference_mode():
-            logits = network(torch.zeros(1, *spec.shape))
-    except Exception as exc:
-        raise ModelError(f"The class cannot take images {(1, *spec.shape)}: {exc}.") from exc
-    if isinstance(logits, torch.Tensor) and logits.ndim < len("NC"):  # one output, without a dimension of its own
-        return 1
-    if not isinstance(logits, torch.Tensor) or logits.ndim != len("NC"):
-        raise ModelError("The class gives something else than logits (N, C): serve a class that gives just these.")
-    return logits.shape[1]
 
 
 def _network(file: WeightsFile, given: Given) -> Recognized:

@@ -16,7 +16,8 @@ class Given:
 
     ``network`` is the prefix of the tensors of the network that answers, ``activation`` what lies between the layers of
     its head, ``stem`` "cifar" for a first convolution for small images, ``weights`` "ema" for the averaged ones.
-    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images.
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images; ``arguments`` are
+    those of the class ``module`` that the file lacks.
     """
 
     architecture: str | None = None
@@ -29,6 +30,7 @@ class Given:
     network: str | None = None
     activation: str | None = None
     stem: str | None = None
+    arguments: Mapping[str, object] | None = None
     channels: int | None = None
     output: OutputKind | None = None
 

@@ -15,6 +15,7 @@ from src.conversion.convert import Captured, convert, save_programs
 from src.conversion.cut import Cut, cut
 from src.conversion.derive import derive
 from src.conversion.gradient import gradient_graph
+from src.conversion.probabilities import find_scores
 from src.conversion.verify import Agreement, Answer, Verification, answers, compare, verify
 from src.errors import ModelError
 from src.runtimes.select import start
@@ -28,13 +29,15 @@ __all__ = ["Draft", "draft"]
 class Draft:
     """A verified model, written to ``folder`` and read back from there, that is not in the store yet.
 
-    ``agreement`` is that of what will serve it on a CPU with the network as it was.
+    ``agreement`` is that of what will serve it on a CPU with the network as it was; ``made`` is the operation that made
+    probabilities of its scores, which was cut off, if any.
     """
 
     folder: Path
     manifest: Manifest
     verification: Verification
     agreement: Agreement
+    made: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -60,19 +63,20 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        manifest, verification, expected = _write(checkpoint, folder)
+        manifest, verification, expected, made = _write(checkpoint, folder)
         del checkpoint  # its weights are a network's worth of memory,
         gc.collect()  # and held by graphs that refer to themselves
         manifest, agreement = _proved(manifest, expected, folder)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-        yield Draft(folder, manifest, verification, agreement)
+        yield Draft(folder, manifest, verification, agreement, made)
 
 
-def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification, tuple[Answer, ...]]:
-    """Write the network's graphs; return their manifest, what its checks found, and its answers to compare with."""
+def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification, tuple[Answer, ...], str | None]:
+    """Write the network's graphs; return manifest, what checks found, answers to compare with, what was cut off."""
     spec = checkpoint.input
-    parts = cut(capture(checkpoint.network, spec), spec, checkpoint.layer)
-    verification = verify(checkpoint.network, parts, spec)
+    scores = find_scores(capture(checkpoint.network, spec), spec)
+    parts = cut(scores.graph, spec, checkpoint.layer)
+    verification = verify(checkpoint.network, parts, spec, scores.finish)
     network, gradient = _graphs(parts, checkpoint, folder)
     save_programs({NETWORK_PROGRAM: network, GRADIENT_PROGRAM: gradient}, folder)
     note = ""
@@ -86,7 +90,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
         architecture=checkpoint.architecture,
         labels=checkpoint.labels,
         input=spec,
-        output=checkpoint.output,
+        output=scores.output(checkpoint.output),
         layer=parts.layer,
         features=parts.layout,
         runtime="torch" if note else "openvino",
@@ -95,7 +99,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
         torch=torch.__version__,
         sha256={},
     )
-    return manifest, verification, answers(parts, spec)
+    return manifest, verification, answers(parts, spec), scores.made
 
 
 def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured, Captured]:

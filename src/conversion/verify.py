@@ -1,14 +1,14 @@
 """The checks that a network passes before it is stored."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from src.conversion.capture import random_images
 from src.conversion.cut import Cut
@@ -52,8 +52,14 @@ class Answer:
     heat: NDArray[np.float32]
 
 
-def verify(network: nn.Module, cut: Cut, spec: InputSpec) -> Verification:
+def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tensor], Tensor]) -> Verification:
     """Compare a network as it was and in its captured form on seeded random images.
+
+    Args:
+        network: As it was.
+        cut: Its captured form.
+        spec: Its input.
+        finish: What makes the outputs of ``network`` of the captured scores: see :class:`.probabilities.Scores`.
 
     Raises:
         ModelError: A logit is not finite, none depends on the image, or none on the features, so that nothing can be
@@ -61,17 +67,18 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec) -> Verification:
     """
     images = random_images(spec)
     with torch.no_grad():
-        logits = network(images)
-        features, captured = cut.network()(images)
+        outputs = network(images)
+        features, logits = cut.network()(images)
         behind = cut.head(features)
-    if not bool(torch.isfinite(logits).all()):
+    if not bool(torch.isfinite(logits).all() and torch.isfinite(outputs).all()):
         raise ModelError(f"The network gives logits that are not finite: {_first_damaged(network)}.")
     if bool((logits == logits[0]).all()):
         raise ModelError(
             "The network answers the same to every image: it has learned nothing, or its weights are lost."
         )
     _check_gradient(cut.head, features)
-    return Verification(float((captured - logits).abs().max()), float((behind - logits).abs().max()))
+    captured, behind = (float((finish(one) - outputs).abs().max()) for one in (logits, behind))
+    return Verification(captured, behind)
 
 
 def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:

@@ -1,6 +1,7 @@
 """The options of save_model.py, and what they say of a checkpoint."""
 
 import argparse
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Final, get_args
@@ -13,7 +14,7 @@ __all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
 
 _INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
 _OF_A_CHECKPOINT: Final = (
-    *("arch", "labels", "module", "network", "activation", "stem", "layer", "weights", "input", "output"),
+    *("arch", "labels", "module", "arg", "network", "activation", "stem", "layer", "weights", "input", "output"),
     "channels",
     *_INPUT,
 )
@@ -70,7 +71,14 @@ def _add_network(options: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--module",
         metavar="FILE.py:CLASS",
-        help="a network class of your own; this RUNS the code of that file, once, here",
+        help="a network class of your own, such as your LightningModule; this RUNS the code of that file, once, here",
+    )
+    network.add_argument(
+        "--arg",
+        metavar="NAME=VALUE",
+        action="append",
+        type=_argument,
+        help="an argument of that class that the file lacks, in JSON or as text; may be given several times",
     )
     network.add_argument(
         "--network", metavar="PREFIX", help="where the file holds several: names of its tensors begin so"
@@ -95,6 +103,16 @@ def _add_input(options: argparse.ArgumentParser) -> None:
     images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
     images.add_argument("--mean", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
     images.add_argument("--std", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
+
+
+def _argument(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"must be the name of an argument and its value, NAME=VALUE, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _size(text: str) -> int | tuple[int, int]:
@@ -122,6 +140,8 @@ def check_that_all_is_used(options: argparse.Namespace) -> None:
         raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: name its file first.")
     if options.check and not options.check.exists():
         raise ModelError(f"There is no folder {options.check} to check it on.")
+    if options.arg and not options.module:
+        raise ModelError("--arg gives an argument to a class of your own: name that class too.", Remedy("module"))
     if options.module and options.arch:
         raise ModelError("--module and --arch both say which network it is: give only one of them.")
 
@@ -132,7 +152,8 @@ def given(options: argparse.Namespace) -> Given:
     if isinstance(changed.get("crop"), int):
         changed["crop"] = (changed["crop"], changed["crop"])
     same = {field.name: getattr(options, field.name) for field in fields(Given) if hasattr(options, field.name)}
-    return Given(**same | {"architecture": options.arch, "input": changed, "tutorial": options.input == "tutorial"})
+    named = {"architecture": options.arch, "arguments": dict(options.arg or ()), "input": changed}
+    return Given(**same | named | {"tutorial": options.input == "tutorial"})
 
 
 def with_flags(sentence: str, remedies: tuple[Remedy, ...]) -> str:

@@ -28,6 +28,7 @@ def report(notes: tuple[Note, ...], draft: Draft) -> str:
     return "\n".join(
         (
             *(f"found         {with_flags(note.sentence, note.remedies)}" for note in notes),
+            *_cut_off(draft),
             f"architecture  {manifest.architecture}, explained at {manifest.layer}",
             f"classes       {len(manifest.labels)}: {labels}",
             f"prepared      {with_flags(_prepared(manifest.input), _PREPARATION)}",
@@ -55,6 +56,13 @@ def _prepared(spec: InputSpec) -> str:
     plain = "values from 0 to 1, no Normalize" if {*spec.mean} == {0} and {*spec.std} == {1} else ""
     values = plain or f"mean {mean}, std {std}"
     return f"{gray}{resized} ({spec.interpolation}), {values};\n              if your training did otherwise, say how"
+
+
+def _cut_off(draft: Draft) -> list[str]:
+    if draft.made is None:
+        return []
+    kind = draft.manifest.output.kind
+    return [f"found         probabilities made by {draft.made}: it is cut off, to explain the scores ({kind})"]
 
 
 def _runtime(draft: Draft) -> str:

@@ -13,7 +13,7 @@ import torch
 from torchvision.models import resnet18
 
 import save_model
-from src.checkpoints.module import instantiate
+from src.checkpoints.own.module import Arguments, instantiate
 from src.options import Options
 from src.pipeline import Pipeline, Recognition
 from src.runtimes.select import start
@@ -60,7 +60,7 @@ def test_any_network_is_served_and_explained_without_torch(image: Image, tmp_pat
     torch.manual_seed(0)
     if kind == "own":
         (tmp_path / "own.py").write_text(OWN_MODULE)
-        network = instantiate(tmp_path / "own.py", "Own", {})
+        network = instantiate(tmp_path / "own.py", "Own", Arguments({}))
         options = ["--module", f"{tmp_path / 'own.py'}:Own"]
     else:
         network, options = timm.create_model(kind, num_classes=3), ["--arch", f"timm/{kind}"]

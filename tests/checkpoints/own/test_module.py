@@ -11,9 +11,9 @@ import torch
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given
-from src.checkpoints.module import instantiate, parse_reference
+from src.checkpoints.own.module import Arguments, instantiate, parse_reference
 from src.conversion.draft import draft
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.select import start
 from src.store import bundle
 
@@ -44,6 +44,11 @@ class Two(BusCar):
         return super().forward(x), x
 
 
+class Maps(BusCar):
+    def forward(self, x):
+        return self.features(x)
+
+
 number = 7
 
 
@@ -67,7 +72,7 @@ def module_file(tmp_path: Path) -> Path:
 def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: Path) -> None:
     """The class is made by running its file once; what is stored answers as it did, without the file."""
     torch.manual_seed(0)
-    network = instantiate(module_file, "BusCar", {"classes": 3})
+    network = instantiate(module_file, "BusCar", Arguments({"classes": 3}))
     torch.save({"state_dict": network.state_dict(), "hyper_parameters": {"classes": 3, "lr": 1}}, tmp_path / "x.ckpt")
     given = Given(module=f"{module_file}:BusCar", labels="bus,car,tram")
     checkpoint = read_checkpoint(tmp_path / "x.ckpt", given)
@@ -88,7 +93,7 @@ def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: P
 
 def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
     """Another Grad-CAM layer is taken by its name."""
-    torch.save(instantiate(module_file, "BusCar", {}).state_dict(), tmp_path / "x.pt")
+    torch.save(instantiate(module_file, "BusCar", Arguments({})).state_dict(), tmp_path / "x.pt")
     given = Given(module=f"{module_file}:BusCar", labels="bus,car", layer="features.10")
     with draft(read_checkpoint(tmp_path / "x.pt", given)) as verified:
         assert verified.manifest.layer == "features.10"
@@ -97,13 +102,13 @@ def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
 def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Running the file leaves nothing beside it, and a compiled file there is not run in its place."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    instantiate(module_file, "BusCar", {})
+    instantiate(module_file, "BusCar", Arguments({}))
     assert list(module_file.parent.iterdir()) == [module_file]
     cached = Path(py_compile.compile(str(module_file), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH) or "")
     foreign = module_file.with_name("foreign.py")
     foreign.write_text("raise RuntimeError('the cache was run')")
     py_compile.compile(str(foreign), cfile=str(cached), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
-    instantiate(module_file, "BusCar", {})
+    instantiate(module_file, "BusCar", Arguments({}))
 
 
 @pytest.mark.parametrize(
@@ -119,14 +124,23 @@ def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.Monk
 def test_a_class_that_cannot_be_made_is_explained(module_file: Path, name: str, message: str) -> None:
     """A name that is no class, or a class that fails, is an error with what was raised."""
     with pytest.raises(ModelError, match=message):
-        instantiate(module_file, name, {})
+        instantiate(module_file, name, Arguments({}))
 
 
 def test_a_class_without_logits_is_explained(module_file: Path, tmp_path: Path) -> None:
-    """A class that gives several things cannot be served, and the error says so."""
-    torch.save(instantiate(module_file, "Two", {}).state_dict(), tmp_path / "x.pt")
-    with pytest.raises(ModelError, match="something else than logits"):
-        read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Two", labels="bus,car"))
+    """A class that gives maps cannot be served, and the error says what it gives and what to write."""
+    torch.save(instantiate(module_file, "Maps", Arguments({})).state_dict(), tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=r"a tensor of the shape \(2, 256, 13, 13\) .* write a class around it"):
+        read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Maps", labels="bus,car"))
+
+
+def test_the_first_tensor_of_a_tuple_is_taken(module_file: Path, tmp_path: Path) -> None:
+    """A class that gives scores and features is read as one that gives scores."""
+    network = instantiate(module_file, "Two", Arguments({}))
+    torch.save(network.state_dict(), tmp_path / "x.pt")
+    checkpoint = read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Two", labels="bus,car"))
+    image = torch.rand(1, 3, 224, 224)
+    torch.testing.assert_close(checkpoint.network(image), network(image)[0])
 
 
 @pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
@@ -134,3 +148,46 @@ def test_a_reference_that_is_none_is_explained(reference: str) -> None:
     """Something else than a file and a class is an error that shows how to write it."""
     with pytest.raises(ModelError, match=r"path/to/file\.py:Class"):
         parse_reference(reference)
+
+
+TINY = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, {signature}):
+        super().__init__()
+        self.head = nn.Linear(4, {classes})
+"""
+
+
+@pytest.mark.parametrize(
+    ("signature", "classes", "arguments"),
+    [
+        ("hparams", "hparams.classes", Arguments({"classes": 3}, whole="hparams")),
+        ("whatever", "whatever.net.classes", Arguments({"net": {"classes": 3}}, whole="whatever")),
+        ("args", "vars(args)['classes']", Arguments({"classes": 3})),
+        ("config, **more", "config['classes']", Arguments({"classes": 3})),
+        ("classes, folder", "classes", Arguments({"classes": 3}, {"folder": "."})),
+        (
+            "classes, *, lr=1",
+            "classes",
+            Arguments({"classes": 2, "lr": object(), "_instantiator": "x"}, {"classes": 3}),
+        ),
+    ],
+)
+def test_a_class_gets_its_arguments(tmp_path: Path, signature: str, classes: str, arguments: Arguments) -> None:
+    """One by one, or all at once as Lightning's hparams_name says; what a person says outweighs the file."""
+    file = tmp_path / "net.py"
+    file.write_text(TINY.format(signature=signature, classes=classes))
+    assert instantiate(file, "Net", arguments).state_dict()["head.bias"].shape == (3,)
+
+
+def test_arguments_that_nobody_knows_are_named(tmp_path: Path) -> None:
+    """What the class needs and the file lacks is named with the way to say it; so is what it does not take."""
+    (tmp_path / "net.py").write_text(TINY.format(signature="data_dir, size, classes=3", classes="classes"))
+    with pytest.raises(ModelError, match="needs data_dir, size, which") as refused:
+        instantiate(tmp_path / "net.py", "Net", Arguments({"classes": 2}))
+    assert refused.value.remedies == (Remedy("arg", "data_dir=VALUE"), Remedy("arg", "size=VALUE"))
+    with pytest.raises(ModelError, match="takes no argument 'nothing'"):
+        instantiate(tmp_path / "net.py", "Net", Arguments({"data_dir": 1, "size": 1}, {"nothing": 1}))

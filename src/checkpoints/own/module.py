@@ -1,0 +1,142 @@
+"""A person's own network class, from a Python file: the one thing that is run, and only because it was asked for."""
+
+import importlib
+import inspect
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from torch import nn
+
+from src.checkpoints.own.project import dotted_name, project
+from src.errors import ModelError, Remedy
+
+__all__ = ["ARCHITECTURE_PREFIX", "Arguments", "instantiate", "parse_reference"]
+
+ARCHITECTURE_PREFIX: Final = "module/"
+# What people call the one argument that takes all hyper-parameters, where the file does not say it.
+_ALL_IN_ONE: Final = ("hparams", "hyperparams", "hyper_parameters", "args", "opt", "params", "cfg", "config", "conf")
+_REQUIRED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
+
+
+class Arguments:
+    """What a class is made with: the hyper-parameters of a file, and what a person ``said`` beside them.
+
+    Args:
+        hyper_parameters: Those of the file; only plain values are handed on.
+        said: Arguments by name, which outweigh them.
+        whole: Name of the argument that takes all hyper-parameters at once, as Lightning keeps it (``hparams_name``).
+    """
+
+    def __init__(
+        self,
+        hyper_parameters: Mapping[str, object],
+        said: Mapping[str, object] | None = None,
+        whole: str | None = None,
+    ) -> None:
+        self._said = dict(said or {})
+        kept = {name: value for name, value in hyper_parameters.items() if isinstance(value, _PLAIN)}
+        self._known = {name: value for name, value in kept.items() if not name.startswith("_")} | self._said
+        self._whole = whole
+
+    def of(self, cls: type[object]) -> dict[str, object]:
+        """Return those that ``cls`` takes.
+
+        Raises:
+            ModelError: It needs some that are not known, or takes none of a name that was said.
+        """
+        parameters = inspect.signature(cls).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        named = {name for name, parameter in parameters.items() if parameter.kind in _REQUIRED}
+        given = {name: value for name, value in self._known.items() if takes_all or name in named}
+        if whole := self._takes_whole(named - given.keys()):
+            given = {name: value for name, value in given.items() if name in named} | {whole: _Whole(self._known)}
+        elif surplus := self._said.keys() - given.keys():
+            raise ModelError(f"The class {cls.__name__} takes no argument {min(surplus)!r}.")
+        missing = [name for name in parameters if name in named - given.keys() and _is_needed(parameters[name])]
+        if missing:
+            raise ModelError(
+                f"The class {cls.__name__} needs {', '.join(missing)}, which the file does not have as plain values.",
+                *(Remedy("arg", f"{name}=VALUE") for name in missing),
+            )
+        return given
+
+    def _takes_whole(self, free: set[str]) -> str | None:
+        return next((name for name in (self._whole, *_ALL_IN_ONE) if name is not None and name in free), None)
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty
+
+
+class _Whole(dict[str, Any], Namespace):
+    """All hyper-parameters, as a mapping and as attributes, in which Lightning lets people look them up."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        super().__init__({name: _attributes(value) for name, value in values.items()})
+        self.__dict__ = self
+
+
+def _attributes(value: object) -> object:
+    return _Whole(value) if isinstance(value, dict) and all(isinstance(name, str) for name in value) else value
+
+
+def parse_reference(reference: str) -> tuple[Path, str]:
+    """Return file and class of ``path/to/file.py:Class``.
+
+    Raises:
+        ModelError: It is not written like that, or there is no such file.
+    """
+    file, _, name = reference.rpartition(":")
+    if not file or not name.isidentifier() or not Path(file).is_file():
+        raise ModelError(f"{reference!r} names no class in a file: write path/to/file.py:Class.")
+    return Path(file), name
+
+
+def instantiate(file: Path, name: str, arguments: Arguments) -> nn.Module:
+    """Run the code of ``file`` and return an instance of its class ``name``, in eval mode, without gradients.
+
+    Its imports are those of its own project. Nothing is written beside it.
+
+    Raises:
+        ModelError: The code or the class fails, or the class is no network.
+    """
+    try:
+        with project(file):
+            cls = getattr(_imported(file), name)
+            network = cls(**arguments.of(cls))
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as exc:
+        raise ModelError(f"{file}:{name} cannot be made: {type(exc).__name__}: {exc}.{_advice(exc)}") from exc
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{file}:{name} makes a {type(network).__name__}, not a torch.nn.Module.")
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _imported(file: Path) -> ModuleType:
+    """Run ``file`` under the name by which its project imports it, so that its relative imports work."""
+    name = dotted_name(file)
+    package, _, _ = name.rpartition(".")
+    if package:
+        importlib.import_module(package)
+    module = ModuleType(name)
+    module.__file__, module.__package__ = str(file.resolve()), package
+    sys.modules[name] = module
+    exec(compile(file.read_bytes(), file, "exec"), module.__dict__)  # noqa: S102 - what --module asks for
+    return module
+
+
+def _advice(exc: BaseException) -> str:
+    if isinstance(exc, ModuleNotFoundError):
+        return (
+            f" {exc.name} was not found in the project of this file, nor is it installed: install it here, or name the"
+            " folder that holds it in the environment variable PYTHONPATH."
+        )
+    if isinstance(exc, OSError):
+        return " It asks for a file or the network when it is made: give it an argument by which it does not."
+    return ""

@@ -1,0 +1,67 @@
+"""The scores among what a person's own network gives."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from src.errors import ModelError, Remedy
+from src.stages.input_spec import InputSpec
+
+__all__ = ["count_classes"]
+
+
+def count_classes(network: nn.Module, spec: InputSpec) -> int:
+    """Return how many scores ``network`` gives for an image, and let it give nothing else from now on.
+
+    Of a tuple or list that is its first tensor; of a mapping or an object it is ``logits``.
+
+    Raises:
+        ModelError: It cannot take images of the size that ``spec`` says, or gives no scores (N, C).
+    """
+    try:
+        with torch.inference_mode():
+            given = network(torch.zeros(2, *spec.shape))
+    except Exception as exc:
+        height, width = spec.crop
+        raise ModelError(
+            f"The class cannot take {spec.channels}-channel images of {width} x {height} pixels:"
+            f" {type(exc).__name__}: {exc}.",
+            Remedy("crop", "HEIGHTxWIDTH"),
+        ) from exc
+    scores = _scores(given)
+    if scores is not None and scores.shape == (2,):  # one output, without a dimension of its own
+        scores = scores[:, None]
+    if scores is None or scores.ndim != len("NC") or len(scores) != 2:  # noqa: PLR2004 - two images went in
+        raise ModelError(
+            f"The class gives {_described(given)} instead of logits (N, C): write a class around it whose forward"
+            " returns just these, and name that one.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
+    if not isinstance(given, torch.Tensor):
+        network.forward = _first(network.forward)
+    return scores.shape[1]
+
+
+def _scores(given: Any) -> torch.Tensor | None:  # noqa: ANN401 - whatever a network gives
+    if isinstance(given, Mapping):
+        given = given.get("logits")
+    elif isinstance(given, tuple | list):
+        given = next((one for one in given if isinstance(one, torch.Tensor)), None)
+    elif not isinstance(given, torch.Tensor):
+        given = getattr(given, "logits", None)
+    return given if isinstance(given, torch.Tensor) else None
+
+
+def _first(forward: Callable[[torch.Tensor], object]) -> Callable[[torch.Tensor], torch.Tensor | None]:
+    def scores_of(images: torch.Tensor) -> torch.Tensor | None:
+        return _scores(forward(images))
+
+    return scores_of
+
+
+def _described(given: object) -> str:
+    if isinstance(given, torch.Tensor):
+        return f"a tensor of the shape {tuple(given.shape)} for two images"
+    return f"a {type(given).__name__}"

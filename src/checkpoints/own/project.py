@@ -1,0 +1,137 @@
+"""The imports of a person's own code, found in its project first; nothing is written there and no cache is read."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Final
+
+__all__ = ["dotted_name", "project"]
+
+_HERE: Final = Path(__file__).parents[3]
+_OURS: Final = frozenset({"src", "save_model", "service"})
+_MARKS: Final = (".git", "pyproject.toml", "setup.py", "setup.cfg")  # of a project's folder
+_MAX_DEPTH: Final = 1  # folders above a file outside of any repository
+
+
+@contextmanager
+def project(file: Path) -> Iterator[None]:
+    """Let what runs import the modules of the project that ``file`` belongs to, even where ours have the same names.
+
+    They are looked for where the file's outermost package lies, and in the working folder, before all others; what is
+    found nowhere else, in the folders above the file and those directly in them (``repository/src/package``).
+    Afterwards all is as it was before.
+    """
+    modules, path, finders, writes = dict(sys.modules), sys.path[:], sys.meta_path[:], sys.dont_write_bytecode
+    around, roots = list(_around(file)), _roots(file)
+    for name in [name for name in modules if _is_ours(name)]:
+        del sys.modules[name]
+    sys.path[:] = [str(roots[0]), *(entry for entry in path if Path(entry or ".").resolve() != _HERE)]
+    sys.meta_path[:] = [_First(roots, around), *finders, _Last(around)]
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            if name not in modules and (_is_ours(name) or _lies_in(_place(module), [*roots, *around])):
+                del sys.modules[name]
+        sys.modules.update(modules)
+        sys.path[:], sys.meta_path[:], sys.dont_write_bytecode = path, finders, writes
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in _OURS
+
+
+def _place(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "/")
+
+
+def _lies_in(place: str, folders: Sequence[Path]) -> bool:
+    path = Path(place).resolve()
+    return "site-packages" not in path.parts and any(path.is_relative_to(folder) for folder in folders)
+
+
+def dotted_name(file: Path) -> str:
+    """Return the name by which the project of ``file`` imports it, such as ``package.module``."""
+    root = _roots(file)[0]
+    return ".".join(file.resolve().relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _roots(file: Path) -> Sequence[Path]:
+    """Return the folder that holds the outermost package of ``file``, then the working folder unless it is ours."""
+    folder = file.resolve().parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return list(dict.fromkeys([folder, *([] if Path.cwd().resolve() == _HERE else [Path.cwd().resolve()])]))
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles a file anew: a cache beside it could hold something else."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the file."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+def _found(name: str, folder: str) -> ModuleSpec | None:
+    finder = FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_Uncached, SOURCE_SUFFIXES))
+    return finder.find_spec(name)
+
+
+class _First(MetaPathFinder):
+    """Finds packages and modules in ``roots``, and whatever is below the folders ``around``."""
+
+    def __init__(self, roots: Sequence[Path], around: Sequence[Path]) -> None:
+        self._roots = [str(root) for root in roots]
+        self._all = [*roots, *around]
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - the signature is Python's
+    ) -> ModuleSpec | None:
+        """Return where ``fullname`` is; not a mere folder, which an installed package outranks."""
+        folders = self._roots if path is None else [entry for entry in path if _lies_in(entry, self._all)]
+        specs = (_found(fullname, folder) for folder in folders)
+        return next((spec for spec in specs if spec and (path is not None or spec.loader)), None)
+
+
+class _Last(MetaPathFinder):
+    """Finds what is nowhere else, in the nearest of the folders ``around`` that has it."""
+
+    def __init__(self, around: Sequence[Path]) -> None:
+        self._around = around
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - the signature is Python's
+    ) -> ModuleSpec | None:
+        """Return where ``fullname`` is."""
+        folders = self._around if path is None else ()
+        return next((spec for folder in folders if (spec := _found(fullname, str(folder)))), None)
+
+
+def _around(file: Path) -> Iterator[Path]:
+    owner = file.stat().st_uid
+    for depth, folder in enumerate(file.resolve().parents):
+        yield folder
+        children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        yield from (child for child in children if child.stat().st_uid == owner)  # never other people's code
+        if depth == _MAX_DEPTH or any((folder / mark).exists() for mark in _MARKS):
+            return

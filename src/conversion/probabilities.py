@@ -1,0 +1,193 @@
+"""Outputs that are probabilities already, noticed in the captured graph: the scores are what they were made of."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, fx
+
+from src.conversion.capture import part, random_images
+from src.errors import ModelError, Remedy
+from src.stages.input_spec import InputSpec
+from src.stages.output_spec import OutputSpec
+
+__all__ = ["Scores", "find_scores"]
+
+Made = Literal["softmax", "log_softmax", "sigmoid", "log_sigmoid", "sigmoid of one"]
+
+aten: Final = torch.ops.aten
+_LAST: Final[dict[object, Made]] = {
+    **dict.fromkeys((aten.softmax.int, aten._softmax.default), "softmax"),  # noqa: SLF001 - torch names it so
+    **dict.fromkeys((aten.log_softmax.int, aten._log_softmax.default), "log_softmax"),  # noqa: SLF001
+    aten.sigmoid.default: "sigmoid",
+    aten.log_sigmoid.default: "log_sigmoid",
+}
+_OF_LOGARITHM: Final[dict[Made, Made]] = {"softmax": "log_softmax", "sigmoid": "log_sigmoid"}
+_SAME: Final = frozenset(
+    {aten.alias, aten.clone, aten.contiguous, aten.detach, aten.dropout, aten.to, aten._to_copy}  # noqa: SLF001
+)
+_RESHAPING: Final = frozenset({aten.flatten, aten.reshape, aten.squeeze, aten.unsqueeze, aten.view})
+_WEIGHING: Final = frozenset({aten.linear, aten.addmm, aten.mm, aten.matmul, aten.bmm, aten.conv2d, aten.convolution})
+_SQUASHING: Final = frozenset(
+    {aten.sigmoid, aten.softmax, aten.log_softmax, aten.log_sigmoid, aten.hardsigmoid, aten.clamp, aten.tanh, aten.exp}
+)
+_SCALES: Final = (1.0, 30.0, 1000.0)  # of noise: scores leave [0, 1] with it, probabilities do not
+_TOLERANCE: Final = 1e-4
+_TWO_CLASSES: Final = torch.tensor([[-0.5], [0.5]])
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A captured network, images -> scores (N, C), and the operation that made its outputs of them, if any."""
+
+    graph: fx.GraphModule
+    made: Made | None = None
+
+    def finish(self, scores: Tensor) -> Tensor:
+        """Return what the network as it was gives for ``scores``."""
+        return _FINISHES[self.made](scores) if self.made else scores
+
+    def output(self, said: OutputSpec) -> OutputSpec:
+        """Return what the scores mean, of which ``said`` is known: sigmoids are independent of each other.
+
+        Raises:
+            ModelError: Classes that exclude each other are said not to.
+        """
+        if self.made in {"softmax", "log_softmax"} and said.kind == "multilabel":
+            raise ModelError("The network ends in a softmax, so its classes exclude each other.", Remedy("output"))
+        if self.made in {"sigmoid", "log_sigmoid"} and said.kind == "softmax":
+            return OutputSpec(kind="multilabel")
+        return said
+
+
+def _finish_two(scores: Tensor) -> Tensor:
+    likely = (2 * scores[:, 1:]).sigmoid()
+    return torch.cat([-likely / 2, likely / 2], 1)
+
+
+_FINISHES: Final[dict[Made, Callable[[Tensor], Tensor]]] = {
+    "softmax": lambda scores: scores.softmax(1),
+    "log_softmax": lambda scores: scores.log_softmax(1),
+    "sigmoid": torch.sigmoid,
+    "log_sigmoid": torch.nn.functional.logsigmoid,
+    "sigmoid of one": _finish_two,
+}
+
+
+def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
+    """Cut off what makes probabilities, or their logarithms, of the scores, if it is the last operation of ``whole``.
+
+    What it gives for noise has to be as it says. Where a layer behind it makes two classes of one output, as
+    :class:`src.checkpoints.outputs.TwoClasses` does, that stays.
+
+    Args:
+        whole: What :func:`src.conversion.capture.capture` gives.
+        spec: Its input.
+
+    Raises:
+        ModelError: The outputs are probabilities, or their logarithms, that something else made last.
+    """
+    (images,), (outputs,) = whole.graph.find_nodes(op="placeholder"), whole.graph.output_node().all_input_nodes
+    spread = _makes_two_classes(whole, outputs)
+    last = outputs.all_input_nodes[0] if spread else outputs
+    given = _on_noise(part(whole, [images], [last]), spec)
+    top = _behind_nothing(last)
+    made, source = _made(top)
+    if made is None or source is None or (spread and made != "sigmoid"):
+        _refuse_probabilities(last, given)
+        return Scores(whole)
+    if not all(_is_made_by(made, one) for one in given):
+        raise ModelError(f"The network ends in {made}, but what it gives are no probabilities.", Remedy("module"))
+    if top is outputs:
+        return Scores(part(whole, [images], [source]), made)
+    _pass_by(outputs, top, source)
+    return Scores(part(whole, [images], [outputs]), "sigmoid of one" if spread else made)
+
+
+def _makes_two_classes(whole: fx.GraphModule, last: fx.Node) -> bool:
+    if last.target is not aten.linear.default or len(last.args) > 2 or last.meta["val"].shape[1] != 2:  # noqa: PLR2004
+        return False
+    weight = _tensor(whole, last.args[1])
+    return weight.shape == _TWO_CLASSES.shape and torch.equal(weight, _TWO_CLASSES)
+
+
+def _tensor(whole: fx.GraphModule, node: Any) -> Tensor:  # noqa: ANN401 - an argument of an operation
+    owner, _, name = str(node.target).rpartition(".")
+    tensor: Tensor = getattr(whole.get_submodule(owner), name)
+    return tensor.detach()
+
+
+def _pass_by(outputs: fx.Node, top: fx.Node, source: fx.Node) -> None:
+    """Let ``outputs`` be made of ``source`` instead of ``top``."""
+    user = outputs
+    while (node := user.all_input_nodes[0]) is not top:
+        user = node
+    user.replace_input_with(top, source)
+
+
+def _on_noise(graph: fx.GraphModule, spec: InputSpec) -> list[Tensor]:
+    with torch.no_grad():
+        return [graph(scale * random_images(spec)) for scale in _SCALES]
+
+
+def _made(top: fx.Node) -> tuple[Made | None, fx.Node | None]:
+    """Return how ``top`` was made of scores, and these."""
+    logarithm = top.target is aten.log.default
+    node = _behind_nothing(top.all_input_nodes[0]) if logarithm else top
+    made = _LAST.get(node.target)
+    if made is None or not (made.endswith("sigmoid") or node.args[1] in {1, 1 - node.meta["val"].ndim}):
+        return None, None
+    return (_OF_LOGARITHM.get(made) if logarithm else made), node.all_input_nodes[0]
+
+
+def _behind_nothing(node: fx.Node) -> fx.Node:
+    """Return what gives the same numbers as ``node``, but for sizes of one in its shape."""
+    while (packet := getattr(node.target, "overloadpacket", None)) in _SAME | _RESHAPING:
+        before = node.all_input_nodes[0]
+        if packet in _RESHAPING and _sizes(before) != _sizes(node):
+            return node
+        node = before
+    return node
+
+
+def _sizes(node: fx.Node) -> list[object]:
+    return [size for size in node.meta["val"].shape if not isinstance(size, int) or size > 1]
+
+
+def _is_made_by(made: Made, outputs: Tensor) -> bool:
+    likely = outputs.exp() if made.startswith("log") else outputs
+    return _are_shares(likely) if made.endswith("softmax") else _are_likely(likely)
+
+
+def _are_likely(outputs: Tensor) -> bool:
+    return bool(((outputs >= 0) & (outputs <= 1 + _TOLERANCE)).all())
+
+
+def _are_shares(outputs: Tensor) -> bool:
+    return _are_likely(outputs) and bool(((outputs.sum(1) - 1).abs() < _TOLERANCE).all())
+
+
+def _refuse_probabilities(last: fx.Node, outputs: list[Tensor]) -> None:
+    several = outputs[0].ndim == len("NC") and outputs[0].shape[1] > 1
+    shares = several and (all(map(_are_shares, outputs)) or all(_are_shares(one.exp()) for one in outputs))
+    squashed = any(getattr(node.target, "overloadpacket", None) in _SQUASHING for node in _tail(last))
+    if shares or (squashed and all(map(_are_likely, outputs))):
+        what = "add up to 1, themselves or by their exponential" if shares else "are all between 0 and 1"
+        raise ModelError(
+            f"The outputs of this network {what}, whatever it sees, so they are probabilities and not scores; the last"
+            f" operation, {last.name}, is none that can be cut off. Write a class whose forward returns the scores"
+            " before softmax or sigmoid.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
+
+
+def _tail(last: fx.Node) -> Iterator[fx.Node]:
+    """Yield the operations behind the last layers with weights."""
+    waiting, seen = [last], set()
+    while waiting:
+        node = waiting.pop()
+        if node not in seen and getattr(node.target, "overloadpacket", None) not in _WEIGHING:
+            seen.add(node)
+            yield node
+            waiting += node.all_input_nodes

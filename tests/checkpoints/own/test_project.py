@@ -1,0 +1,58 @@
+"""The imports of a person's own code."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import src.errors
+from src.checkpoints.own.module import Arguments, instantiate
+from src.errors import ModelError
+
+NET = "from torch import nn\n\n\nclass Small(nn.Linear):\n    def __init__(self):\n        super().__init__(4, 2)\n"
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    """Write ``files`` into ``folder`` and return the first."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder / next(iter(files))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "src/models/lit.py": "from src.models.net import Small\nfrom .net import Small as Lit\n",
+            "src/__init__.py": "",
+            "src/models/__init__.py": "",
+            "src/models/net.py": NET,
+        },
+        {"lit.py": "from src.models.net import Small as Lit\n", "src/models/net.py": NET},
+        {"scripts/lit.py": "from theirs.net import Small as Lit\n", "src/theirs/net.py": NET},
+        {"lit.py": "from net import Small as Lit\n", "net.py": NET},
+    ],
+)
+def test_the_project_of_a_file_is_found(tmp_path: Path, files: dict[str, str]) -> None:
+    """Packages, relative imports and the src layout work beside our own src; nothing is written or left behind."""
+    file, path, modules = written(tmp_path, files), sys.path[:], dict(sys.modules)
+    assert instantiate(file, "Lit", Arguments({})).state_dict().keys() == {"weight", "bias"}
+    assert {one.suffix for one in tmp_path.rglob("*") if one.is_file()} == {".py"}
+    assert sys.path == path
+    assert sys.modules["src.errors"] is src.errors
+    assert not {"lit", "net", "theirs", "src.models", "src.models.net"} & (sys.modules.keys() - modules.keys())
+
+
+def test_a_module_that_is_nowhere_is_named(tmp_path: Path) -> None:
+    """An import of something that is neither in the project nor installed says what to do."""
+    file = written(tmp_path, {"lit.py": "import nowhere_at_all\n"})
+    with pytest.raises(ModelError, match=r"nowhere_at_all was not found in the project of this file.*PYTHONPATH"):
+        instantiate(file, "Lit", Arguments({}))
+
+
+def test_our_own_modules_are_not_theirs(tmp_path: Path) -> None:
+    """A project that lacks a module does not get ours of the same name."""
+    file = written(tmp_path / "project", {"lit.py": "from src.errors import ModelError\n"})
+    with pytest.raises(ModelError, match="No module named 'src'"):
+        instantiate(file, "Lit", Arguments({}))
