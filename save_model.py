@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,9 @@ from src.saving.options import check_that_all_is_used, given, parser, with_flags
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
 
     from src.checkpoints.checkpoint import Checkpoint
     from src.conversion.draft import Draft
@@ -29,8 +33,12 @@ if TYPE_CHECKING:
     from src.runtimes.base import Precision
     from src.runtimes.select import RuntimeChoice
     from src.stages.input_spec import InputSpec
+    from src.stages.output_spec import OutputKind
+
+__all__ = ["main", "save_model"]
 
 _EXIT_REFUSED: Final = 2
+_LOG: Final = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,21 +84,70 @@ def _is_stored(name: str) -> bool:
     return True
 
 
+def save_model(  # noqa: PLR0913 - all that belongs to a model
+    module: nn.Module,
+    *,
+    name: str,
+    labels: Sequence[str] | str,
+    transform: object,
+    version: str | None = None,
+    layer: str | None = None,
+    output: OutputKind | None = None,
+) -> str:
+    """Put a trained module that is in memory into the model store, and leave it as it is.
+
+    Args:
+        module: Images (N, C, H, W) -> scores (N, classes), such as a LightningModule; on any device, in any mode.
+        name: That of the model in the store.
+        labels: Name of each class, by index, or a file or folder that gives them.
+        transform: How images are prepared for validation: torchvision's Compose, or an InputSpec.
+        version: That in the store; a new one if it is None.
+        layer: The Grad-CAM layer; the last spatial feature map if it is None.
+        output: What the scores mean: softmax, binary or multilabel; found out by their last operation if it is None.
+
+    Returns:
+        The tag in the model store.
+
+    Raises:
+        ModelError: The module cannot be captured or explained, the transform cannot be followed, or labels are wrong.
+    """
+    import torch
+
+    from src.checkpoints.own.memory import from_memory
+    from src.store import bundle
+
+    bundle.check_free(name, version)
+    with torch.inference_mode(mode=False), torch.enable_grad():  # callbacks of validation run without gradients
+        return _stored([from_memory(module, labels, transform, layer, output)], name, version)
+
+
 def _save(options: argparse.Namespace) -> None:
+    from src.store import bundle
+
+    bundle.check_free(options.name, options.version)
+    tag = _stored([_checkpoint(options)], options.name, options.version, options.check, tell=print)
+    print(f"stored        {tag}")
+
+
+def _stored(
+    checkpoints: list[Checkpoint],
+    name: str,
+    version: str | None,
+    check: Path | None = None,
+    tell: Callable[[str], object] = _LOG.info,
+) -> str:
+    """Verify and store the one checkpoint in a list, which it takes out, so that its memory can be used."""
     from src.conversion.draft import draft as drafted
     from src.saving.report import report
     from src.store import bundle
 
-    bundle.check_free(options.name, options.version)
-    checkpoints = [_checkpoint(options)]
     notes = checkpoints[0].notes
     with drafted(checkpoints.pop()) as draft:  # which alone keeps the network, as long as it needs it
-        print(report(notes, draft))
+        tell(report(notes, draft))
         figures: dict[str, object] = {**draft.figures()}
-        if options.check:
-            figures["check"] = _check(draft, options.check)
-        tag = bundle.store(draft.folder, draft.manifest, options.name, options.version, figures)
-    print(f"stored        {tag}")
+        if check:
+            figures["check"] = _check(draft, check)
+        return bundle.store(draft.folder, draft.manifest, name, version, figures)
 
 
 def _checkpoint(options: argparse.Namespace) -> Checkpoint:

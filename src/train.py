@@ -113,7 +113,7 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
     counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
     print(f"images        {len(parts.training)} to learn from, {len(parts.validation)} to judge by")
-    weights = "ImageNet weights" if recipe.pretrained else "random weights: it needs many images and epochs"
+    weights = "published weights" if recipe.pretrained else "random weights: it needs many images and epochs"
     print(f"network       {recipe.architecture}, from {weights}", flush=True)
 
 

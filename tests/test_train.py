@@ -24,7 +24,7 @@ from src.checkpoints.given import Given
 from src.stages.input_spec import InputSpec
 from tests.places import ROOT
 
-TINY = ["--arch", "timm/test_resnet", "--batch-size", "8"]
+TINY = ["--arch", "timm/test_resnet", "--from-scratch", "--batch-size", "8"]
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
@@ -114,7 +114,7 @@ def test_the_default_network_keeps_what_it_knows(
     """A few epochs from ImageNet weights tell colours apart, leave early layers alone; the next command is named."""
     assert train.main([str(photos), "--epochs", "6", "--batch-size", "4", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "from ImageNet weights" in out
+    assert "from published weights" in out
     assert "6 of 6 images" in out
     assert out.rstrip().endswith(f"save_model.py {tmp_path / 'best.ckpt'} --name {tmp_path.name}")
     state = checkpoint(tmp_path / "best.ckpt")["state_dict"]

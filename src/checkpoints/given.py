@@ -16,8 +16,8 @@ class Given:
 
     ``network`` is the prefix of the tensors of the network that answers, ``activation`` what lies between the layers of
     its head, ``stem`` "cifar" for a first convolution for small images, ``weights`` "ema" for the averaged ones.
-    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images; ``arguments`` are
-    those of the class ``module`` that the file lacks.
+    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images;
+    ``arguments`` are those of the class ``module`` that the file lacks.
     """
 
     architecture: str | None = None

@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 from torch.export import Dim, ExportedProgram, export
 
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
 __all__ = ["capture", "export_batches", "let_views_copy", "part", "random_images"]
@@ -38,7 +38,11 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
             _drop_copies(module)
         let_views_copy(module)
     except Exception as exc:  # torch.export raises whatever the network and its own many parts do
-        raise ModelError(f"This network cannot be captured by torch.export: {_first_line(exc)}.") from exc
+        raise ModelError(
+            f"This network cannot be captured by torch.export: {_first_line(exc)}. Where its forward decides by the"
+            " values of an image, write a class around it whose forward does not, and name that one.",
+            Remedy("module", "FILE.py:CLASS"),
+        ) from exc
     (images,) = module.graph.find_nodes(op="placeholder")
     captured = part(module, [images], [_logits(module)])
     _fold_constants(captured)

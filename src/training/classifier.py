@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from src.checkpoints.network import RGB, build
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "head_names"]
 
 _WARM_UP: Final = 0.1  # share of all steps
 _FINAL_RATE: Final = 0.01  # share of the learning rate
@@ -154,7 +154,7 @@ class Classifier(pl.LightningModule):
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Group what learns by its rate, the head's or the others', and by whether it decays."""
-        head = _head_names(self.network)
+        head = head_names(self.network)
         rate, decay = float(self.hparams["learning_rate"]), float(self.hparams["weight_decay"])
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
@@ -167,7 +167,7 @@ class Classifier(pl.LightningModule):
         ]
 
 
-def _head_names(network: nn.Module) -> set[str]:
+def head_names(network: nn.Module) -> set[str]:
     """Name the parameters of the last layer that has any."""
     last = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))][-1]
     return {name for name, _ in network.named_parameters() if name.rpartition(".")[0] == last}

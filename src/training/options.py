@@ -17,8 +17,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add = options.add_argument
     add("folder", metavar="FOLDER", type=Path, help="holds one folder of images for each class; or a CSV of labels"
         " (image,<class>,...: a file and a 0 or 1 for each class), where an image may be of several")  # fmt: skip
-    add("--arch", metavar="NAME", help="torchvision/<name> or timm/<name> (default: timm/tf_efficientnet_lite0,"
-        " which starts from ImageNet weights; all others start from random ones)")  # fmt: skip
+    add("--arch", metavar="NAME", help="torchvision/<name> or timm/<name> (default: timm/tf_efficientnet_lite0);"
+        " its published weights are downloaded, unless they are in the library's cache")  # fmt: skip
+    add("--from-scratch", action="store_true", help="start from random weights: needs many images and epochs")
     add("--channels", type=int, choices=[1, 3], help="1: learn from gray images (default: 3)")
     add("--epochs", type=_whole(1), help="passes over the images (default: 2, more for few images)")
     add("--batch-size", type=_whole(2), help="images per step (default: 32, fewer for few images)")

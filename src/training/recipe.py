@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from src.checkpoints.architecture import full_name
 from src.checkpoints.default import ARCHITECTURE, default_checkpoint
 from src.checkpoints.inputs import for_channels, published_input
-from src.checkpoints.network import RGB
+from src.checkpoints.network import RGB, build
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 from src.stages.output_spec import OutputSpec
-from src.training.classifier import Classifier
+from src.training.classifier import Classifier, head_names
 from src.training.dataset import Dataset
+from src.training.published import first_layers, published_network
 
 __all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
 
 # What images consist of it knows already; only its last convolution and the head learn. The backward pass through the
 # depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
-_STEM: Final = "conv_stem.weight"
 _FROZEN: Final = ("conv_stem", "bn1", "blocks")
 _LEARNING_RATE: Final = 1e-3
 # The share of it for what was learned on a million images already: small, so as not to destroy it.
@@ -45,17 +46,17 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained: the options of the command, completed from the run that is resumed."""
+    """What is trained: the options of the command, completed from the run that is resumed.
+
+    ``pretrained``: it starts from published weights, or did; ``resumed``: its weights come from the earlier run.
+    """
 
     architecture: str
     seed: int
     validation: float
     input: InputSpec
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether it starts from ImageNet weights."""
-        return self.architecture == ARCHITECTURE
+    pretrained: bool
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
         seed=options.seed if options.seed is not None else int(origin.get("seed", 0)),
         validation=options.validation or float(origin.get("validation", 0.15)),
         input=for_channels(published, _channels(options, stored), published=True)[0],
+        pretrained=bool(stored.get("keep_statistics")) if earlier else not options.from_scratch,
+        resumed=earlier is not None,
     )
 
 
@@ -111,7 +114,12 @@ def pace(options: Namespace, images: int) -> Pace:
 
 
 def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
-    """Return a classifier for the classes of ``dataset``; the default network keeps all that it knows but its head."""
+    """Return a classifier for the classes of ``dataset``; one with published weights keeps all of them but its head.
+
+    Raises:
+        ModelError: The published weights cannot be had.
+    """
+    known = _published(recipe, len(dataset.labels)) if recipe.pretrained else None
     classifier = Classifier(
         architecture=recipe.architecture,
         labels=dataset.labels,
@@ -119,19 +127,35 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
         output=OutputSpec(kind=dataset.output).model_dump(mode="json"),
         learning_rate=_LEARNING_RATE,
         backbone_rate=_PRETRAINED_SHARE if recipe.pretrained else 1.0,
-        frozen=_FROZEN if recipe.pretrained else (),
+        frozen=_frozen(recipe, known) if known else (),
         keep_statistics=recipe.pretrained,
         origin={"dataset": dataset.digest, "seed": recipe.seed, "validation": recipe.validation},
     )
-    if recipe.pretrained:
-        known = default_checkpoint().network.state_dict()
-        if recipe.input.channels == 1:  # what it made of a gray image of three equal channels
-            known[_STEM] = known[_STEM].sum(dim=1, keepdim=True)
+    if known:
         # A head of zeros starts with no opinion; a random one would first have to be unlearned.
         own = {name: torch.zeros_like(tensor) for name, tensor in classifier.network.state_dict().items()}
-        kept = {name: tensor for name, tensor in known.items() if not name.startswith("classifier.")}
+        head = head_names(classifier.network)
+        kept = {name: _fitted(tensor, own[name]) for name, tensor in known.state_dict().items() if name not in head}
         classifier.network.load_state_dict(own | kept)
     return classifier
+
+
+def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return what a stem of three channels makes of a gray image of three equal ones, where ``own`` has one channel."""
+    gray = tensor.shape != own.shape and own.shape[1] == 1
+    return tensor.sum(dim=1, keepdim=True) if gray else tensor
+
+
+def _published(recipe: Recipe, classes: int) -> nn.Module:
+    if recipe.architecture == ARCHITECTURE:
+        return default_checkpoint().network
+    return build(recipe.architecture, classes) if recipe.resumed else published_network(recipe.architecture, classes)
+
+
+def _frozen(recipe: Recipe, known: nn.Module) -> tuple[str, ...]:
+    if recipe.architecture == ARCHITECTURE:
+        return _FROZEN
+    return first_layers(known, torch.rand(1, RGB, *recipe.input.crop, generator=torch.Generator().manual_seed(0)))
 
 
 def check_same(earlier: Earlier, classifier: Classifier) -> None:

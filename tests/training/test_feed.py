@@ -16,7 +16,7 @@ from src.training.recipe import Recipe, new_classifier
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     """The default network for two classes."""
-    recipe = Recipe("timm/tf_efficientnet_lite0", 0, 0.15, default_checkpoint().input)
+    recipe = Recipe("timm/tf_efficientnet_lite0", 0, 0.15, default_checkpoint().input, pretrained=True)
     return new_classifier(recipe, Dataset(("a", "b"), (), ()))
 
 

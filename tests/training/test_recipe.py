@@ -10,7 +10,9 @@ from src.errors import ModelError
 from src.training.dataset import Dataset
 from src.training.recipe import Earlier, Pace, check_same, earlier_run, new_classifier, pace, recipe
 
-NOTHING = Namespace(arch=None, channels=None, seed=None, validation=None, batch_size=None, epochs=None)
+NOTHING = Namespace(
+    arch=None, from_scratch=False, channels=None, seed=None, validation=None, batch_size=None, epochs=None
+)
 DATASET = Dataset(("a", "b"), (), ())
 
 
@@ -32,7 +34,9 @@ def test_few_photos_are_seen_more_often_in_small_batches(photos: int, expected: 
 
 def test_what_was_given_is_kept() -> None:
     """Options are stronger than what would be chosen."""
-    given = Namespace(arch="test_vit", channels=None, seed=0, validation=0.5, batch_size=3, epochs=1)
+    given = Namespace(
+        arch="test_vit", from_scratch=False, channels=None, seed=0, validation=0.5, batch_size=3, epochs=1
+    )
     assert pace(given, 1000) == Pace(3, 1)
     chosen = recipe(given, earlier())
     assert (chosen.architecture, chosen.seed, chosen.validation) == ("timm/test_vit", 0, 0.5)

@@ -1,0 +1,63 @@
+"""A trained module that is in memory -> a network to be stored; the module stays as it is."""
+
+import copy
+from collections.abc import Sequence
+from typing import Final
+
+from torch import nn
+
+from src.checkpoints.checkpoint import Checkpoint
+from src.checkpoints.given import Given
+from src.checkpoints.labels import read_labels
+from src.checkpoints.outputs import TwoClasses, read_output
+from src.checkpoints.own.module import ARCHITECTURE_PREFIX
+from src.checkpoints.own.outputs import count_classes
+from src.checkpoints.own.transforms import input_of
+from src.errors import ModelError, Remedy
+from src.stages.output_spec import OutputKind
+
+__all__ = ["from_memory"]
+
+_WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParallel and DDP
+
+
+def from_memory(
+    module: nn.Module,
+    labels: Sequence[str] | str,
+    transform: object,
+    layer: str | None = None,
+    output: OutputKind | None = None,
+) -> Checkpoint:
+    """Return a copy of ``module`` on the CPU, in eval mode and full precision, with what belongs to it.
+
+    Raises:
+        ModelError: It cannot be copied, does not take images as ``transform`` prepares them, or gives another number of
+            scores than there are labels.
+    """
+    spec = input_of(transform)
+    network = _copy(module)
+    names = read_labels(labels) if isinstance(labels, str) else tuple(labels)
+    said, classes = read_output({}, Given(labels=",".join(names), output=output), count_classes(network, spec))
+    if len(names) != classes:
+        raise ModelError(f"The module tells {classes} classes apart, but {len(names)} have labels.", Remedy("labels"))
+    architecture = f"{ARCHITECTURE_PREFIX}{type(network).__name__}"
+    if said.kind == "binary":
+        network = TwoClasses(network)
+        layer = layer and network.layer(layer)
+    return Checkpoint(architecture, names, spec, network, layer, output=said)
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    for name in _WRAPPERS:
+        inner = getattr(module, name, None)
+        if (
+            isinstance(inner, nn.Module)
+            and len(list(module.children())) == 1
+            and type(module).__module__[:6] == "torch."
+        ):
+            return _copy(inner)
+    try:
+        network = copy.deepcopy(module)
+    except Exception as exc:
+        raise ModelError(f"The module cannot be copied: {type(exc).__name__}: {exc}.") from exc
+    return network.cpu().float().eval().requires_grad_(requires_grad=False)

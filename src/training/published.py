@@ -1,0 +1,89 @@
+"""Networks with the weights that torchvision or timm published, to start a training from."""
+
+from typing import Final
+
+import timm
+import torch
+from torch import nn
+from torchvision import models
+
+from src.checkpoints.network import build
+from src.errors import ModelError
+
+__all__ = ["first_layers", "published_network"]
+
+_MOST_FROZEN: Final = 0.5  # of all weights: more, and what tells classes apart would not learn
+
+
+def published_network(architecture: str, num_classes: int) -> nn.Module:
+    """Return the network with its published weights, but for the last layer, in eval mode.
+
+    They are downloaded, with a progress bar, unless they are in the library's cache, and checked by the
+    library. Nothing but tensors is read of them.
+
+    Raises:
+        ModelError: There are no such weights, or they are neither in the cache nor to be downloaded.
+    """
+    library, _, name = architecture.partition("/")
+    try:
+        if library == "timm":
+            network: nn.Module = timm.create_model(name, pretrained=True, num_classes=num_classes)
+            return network.eval()
+        return _of_torchvision(architecture, num_classes)
+    except ModelError:
+        raise
+    except Exception as exc:  # whatever the network, its proxies and four libraries raise
+        raise ModelError(
+            f"The published weights of {architecture} are not in the cache and cannot be downloaded"
+            f" ({type(exc).__name__}): connect to the hub once, or start from random weights with --from-scratch."
+        ) from exc
+
+
+def _of_torchvision(architecture: str, num_classes: int) -> nn.Module:
+    # The first are those whose preparation of images the checkpoint takes over.
+    published = next(iter(models.get_model_weights(architecture.partition("/")[2])))
+    stored = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    network = build(architecture, num_classes)
+    own = network.state_dict()
+    fitting = {name: stored[name] for name, tensor in own.items() if _fits(stored.get(name), tensor)}
+    if others := [name for name in own if name not in fitting and own[name].shape[:1] != (num_classes,)]:
+        raise ModelError(
+            f"The published weights of {architecture} are of another network ({others[0]}): start from random weights"
+            " with --from-scratch."
+        )
+    network.load_state_dict(own | fitting)
+    return network
+
+
+def _fits(stored: torch.Tensor | None, tensor: torch.Tensor) -> bool:
+    return stored is not None and stored.shape == tensor.shape
+
+
+def first_layers(network: nn.Module, image: torch.Tensor) -> tuple[str, ...]:
+    """Return the names of the first layers of ``network``, with up to half of its weights, that may keep them.
+
+    They are its first children that are run one after the other before all else: with nothing in their place it gives
+    for their result what it gives for ``image`` (1, C, H, W). Its last layer must not be all zeros.
+    """
+    names = [name for name, _ in network.named_children()]
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    for count in range(len(names) - 1, 0, -1):
+        layers = [network.get_submodule(name) for name in names[:count]]
+        frozen = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+        if 0 < frozen <= _MOST_FROZEN * weights and _come_first(network, dict(zip(names, layers, strict=False)), image):
+            return tuple(names[:count])
+    return ()
+
+
+def _come_first(network: nn.Module, layers: dict[str, nn.Module], image: torch.Tensor) -> bool:
+    modules = dict(network._modules)  # noqa: SLF001 - assigning them would register them anew
+    try:
+        with torch.no_grad():
+            expected = network(image)
+            features = nn.Sequential(*layers.values())(image)
+            network._modules = modules | {name: nn.Identity() for name in layers}  # noqa: SLF001
+            return torch.equal(network(features), expected)
+    except Exception:  # noqa: BLE001 - a network that asks its layers for more than their result
+        return False
+    finally:
+        network._modules = modules  # noqa: SLF001
