@@ -13,6 +13,7 @@ from src.checkpoints.outputs import TwoClasses, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX
 from src.checkpoints.own.outputs import count_classes
 from src.checkpoints.own.transforms import input_of
+from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputKind
 
@@ -37,7 +38,9 @@ def from_memory(
     spec = input_of(transform)
     network = _copy(module)
     names = read_labels(labels) if isinstance(labels, str) else tuple(labels)
-    said, classes = read_output({}, Given(labels=",".join(names), output=output), count_classes(network, spec))
+    said, classes = read_output(
+        WeightsFile({}, {}), Given(labels=",".join(names), output=output), count_classes(network, spec)
+    )
     if len(names) != classes:
         raise ModelError(f"The module tells {classes} classes apart, but {len(names)} have labels.", Remedy("labels"))
     architecture = f"{ARCHITECTURE_PREFIX}{type(network).__name__}"
