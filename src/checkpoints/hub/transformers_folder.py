@@ -18,7 +18,7 @@ from src.stages.input_spec import InputSpec
 __all__ = ["is_of_transformers", "read_transformers"]
 
 _UNNAMED: Final = re.compile(r"LABEL_\d+")  # what transformers calls classes without names
-_OTHER_OUTPUTS: Final = ("multi_label_classification", "regression")
+_MULTILABEL, _REGRESSION = "multi_label_classification", "regression"
 _RGB: Final = 3  # channels
 _SHOWN: Final = 3
 
@@ -62,6 +62,8 @@ def read_transformers(source: Source) -> Described:
     said: dict[str, object] = {"input": preparation.spec.model_dump()}
     if not all(_UNNAMED.fullmatch(str(name)) for name in labels.values()):
         said["id2label"] = labels
+    if written.get("problem_type") == _MULTILABEL:
+        said["output"] = {"kind": "multilabel"}
     logits = _Logits(network, swapped=preparation.swapped).eval().requires_grad_(requires_grad=False)
     num_classes = _count_classes(logits, preparation.spec)
     return Described(f"transformers/{cls.__name__}", logits, num_classes, said, unexpected, preparation.assumed)
@@ -79,8 +81,8 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
 def _check_output(written: Mapping[str, Any]) -> None:
     if "quantization_config" in written:
         raise ModelError("config.json says that the weights are quantized: save the network in full precision.")
-    if written.get("problem_type") in _OTHER_OUTPUTS:
-        raise ModelError(f"config.json says {written['problem_type']}: the classes do not exclude each other.")
+    if written.get("problem_type") == _REGRESSION:
+        raise ModelError("config.json says regression: the network measures, and tells no classes apart.")
     if written.get("num_channels", _RGB) != _RGB:
         raise ModelError(f"config.json says that images have {written['num_channels']} channels, not red, green, blue.")
 

@@ -16,6 +16,7 @@ from src.checkpoints.given import Given
 from src.conversion.draft import draft
 from src.errors import ModelError, Remedy
 from src.stages.decoded_image import DecodedImage
+from src.stages.output_spec import OutputSpec
 from src.stages.transform import transform
 
 hf: Any = transformers  # it has types that need hints of ours for each line
@@ -226,7 +227,7 @@ def test_code_of_the_folder_is_not_run(tmp_path: Path) -> None:
         ({"model_type": "their_own"}, "no image classifier of the kind 'their_own'"),
         ({"architectures": ["ViTForMaskedImageModeling"]}, "only ViTForImageClassification classifies"),
         ({"quantization_config": {"load_in_8bit": True}}, "quantized"),
-        ({"problem_type": "multi_label_classification"}, "multi_label_classification"),
+        ({"problem_type": "regression"}, "says regression"),
         ({"num_channels": 4}, "4 channels"),
         ({"hidden_size": 32}, "ViTForImageClassification"),
         ({"num_hidden_layers": 3}, r"do not fit ViTForImageClassification: .* is missing"),
@@ -239,6 +240,13 @@ def test_a_configuration_that_is_not_taken_is_explained(config: dict[str, Any], 
     _changed(tmp_path, **config)
     with pytest.raises(ModelError, match=message):
         read_checkpoint(tmp_path, Given())
+
+
+def test_a_configuration_of_several_labels_is_honoured(tmp_path: Path) -> None:
+    """Where config.json says that the classes do not exclude each other, each has a probability of its own."""
+    written(tmp_path)
+    _changed(tmp_path, problem_type="multi_label_classification")
+    assert read_checkpoint(tmp_path, Given()).output == OutputSpec(kind="multilabel")
 
 
 @pytest.mark.parametrize(
