@@ -142,11 +142,12 @@ def _stored(
     from src.store import bundle
 
     notes = checkpoints[0].notes
-    with drafted(checkpoints.pop()) as draft:  # which alone keeps the network, as long as it needs it
+    with drafted(checkpoints.pop()) as verified:  # which alone keeps the network, as long as it needs it
+        draft = verified
         tell(report(notes, draft))
         figures: dict[str, object] = {**draft.figures()}
         if check:
-            figures["check"] = _check(draft, check)
+            draft, figures["check"] = _check(draft, check)
         return bundle.store(draft.folder, draft.manifest, name, version, figures)
 
 
@@ -160,18 +161,20 @@ def _checkpoint(options: argparse.Namespace) -> Checkpoint:
     return read_checkpoint(options.checkpoint, given(options))
 
 
-def _check(draft: Draft, source: Path) -> dict[str, Any]:
-    """Try the model on labelled images; return the figures that the store keeps."""
-    if draft.manifest.output.exclusive:
-        figures = _check_folder(draft, source)
-    else:
-        from src.evaluation.multilabel import evaluate_table
-
-        evaluation = evaluate_table(_pipeline(draft), source)
-        print(evaluation.table())
-        figures = evaluation.figures()
+def _check(draft: Draft, source: Path) -> tuple[Draft, dict[str, Any]]:
+    """Try the model on labelled images; return it with what it learned from them, and the figures to keep."""
     _try_preparations(draft, source)
-    return figures
+    if draft.manifest.output.exclusive:
+        return draft, _check_folder(draft, source)
+    from src.evaluation.multilabel import evaluate_table
+    from src.stages.output_spec import OutputSpec
+
+    evaluation = evaluate_table(_pipeline(draft), source)
+    print(evaluation.table())
+    thresholds = evaluation.thresholds()
+    chosen = ", ".join(f"{label} {value:.2f}" for label, value in zip(evaluation.classes, thresholds, strict=True))
+    print(f"thresholds    {chosen}: of the best F1 on these images, from now on in place of 0.50")
+    return draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds)), evaluation.figures()
 
 
 def _check_folder(draft: Draft, folder: Path) -> dict[str, Any]:

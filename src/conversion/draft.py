@@ -4,7 +4,7 @@ import gc
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from src.conversion.probabilities import find_scores
 from src.conversion.verify import Agreement, Answer, Verification, answers, compare, verify
 from src.errors import ModelError
 from src.runtimes.select import start
+from src.stages.output_spec import OutputSpec
 from src.store.files import CLOSED_FORM, GRADIENT, GRADIENT_PROGRAM, MANIFEST, NETWORK, NETWORK_PROGRAM, sha256
 from src.store.manifest import SCHEMA_VERSION, Manifest
 
@@ -44,6 +45,12 @@ class Draft:
         """Size of the files that the store will hold."""
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
+    def with_output(self, output: OutputSpec) -> "Draft":
+        """Return the same model with another meaning of its outputs, which its folder has from now on."""
+        manifest = self.manifest.model_copy(update={"output": output})
+        _write_manifest(manifest, self.folder)
+        return replace(self, manifest=manifest)
+
     def figures(self) -> dict[str, float]:
         """Return what was measured, for the model store."""
         return {
@@ -67,8 +74,12 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
         del checkpoint  # its weights are a network's worth of memory,
         gc.collect()  # and held by graphs that refer to themselves
         manifest, agreement = _proved(manifest, expected, folder)
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        _write_manifest(manifest, folder)
         yield Draft(folder, manifest, verification, agreement, made)
+
+
+def _write_manifest(manifest: Manifest, folder: Path) -> None:
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification, tuple[Answer, ...], str | None]:

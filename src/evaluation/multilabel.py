@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,10 @@ from src.labelled_folder import LabelTable, read_table
 from src.options import Options
 from src.pipeline import Pipeline
 
-__all__ = ["MultilabelEvaluation", "average_precision", "evaluate_table", "matching_table"]
+__all__ = ["MultilabelEvaluation", "average_precision", "best_threshold", "evaluate_table", "matching_table"]
+
+_HALF: Final = 0.5
+_FEWEST: Final = 10  # images of a class, and of none, from which a threshold is learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,17 @@ class MultilabelEvaluation:
             "precision": {self.classes[i]: float(both[i] / found[i]) for i in columns if found[i]},
             "average_precision": {self.classes[i]: value for i, value in ranked.items()},
         }
+
+    def thresholds(self) -> tuple[float, ...]:
+        """Return for each class the probability, 0 to 1, above which it is best called seen, as :func:`best_threshold`.
+
+        It stays 0.5 for a class of which fewer than ten images are, or are not.
+        """
+        columns = zip(self.targets.T, self.percents.T / 100, strict=True)
+        return tuple(
+            best_threshold(targets, scores) if _FEWEST <= targets.sum() <= len(targets) - _FEWEST else _HALF
+            for targets, scores in columns
+        )
 
     def table(self) -> str:
         """Return the figures as text, a class a line."""
@@ -95,6 +109,19 @@ def matching_table(file: Path, labels: tuple[str, ...]) -> LabelTable:
         raise ModelError(f"{file} has the classes {', '.join(table.labels)}, but the model {', '.join(labels)}.")
     order = [table.labels.index(label) for label in labels]
     return LabelTable(labels, tuple((image, tuple(marks[place] for place in order)) for image, marks in table.rows))
+
+
+def best_threshold(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the threshold of the best F1, 2 TP / (2 TP + FP + FN), half-way between the scores on either side.
+
+    Of several that are equally good it is the one nearest to 0.5. Van Rijsbergen, Information Retrieval, 1979.
+    """
+    levels = np.unique(scores)
+    candidates = np.append((levels[1:] + levels[:-1]) / 2, _HALF)
+    seen = scores > candidates[:, None]
+    quality = 2 * (seen & targets).sum(axis=1) / (seen.sum(axis=1) + targets.sum())
+    best = candidates[quality == quality.max()]
+    return float(best[np.abs(best - _HALF).argmin()])
 
 
 def average_precision(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

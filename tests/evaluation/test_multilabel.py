@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from src.errors import ModelError
-from src.evaluation.multilabel import average_precision, evaluate_table
+from src.evaluation.multilabel import MultilabelEvaluation, average_precision, best_threshold, evaluate_table
 from src.pipeline import Pipeline
 from src.stages.output_spec import OutputSpec
 from tests.test_pipeline import red_pipeline
@@ -74,6 +74,30 @@ def test_average_precision_is_the_area_that_its_definition_gives(places: int, rn
         expected += (recall - before) * (targets & chosen).sum() / chosen.sum()
         before = recall
     assert average_precision(targets, scores) == pytest.approx(expected)
+
+
+def test_the_best_threshold_is_that_of_the_best_f1(rng: np.random.Generator) -> None:
+    """No threshold between two scores has a better F1 than the one chosen, as counted out for each; ties go to 0.5."""
+    scores = rng.random(50).round(2)
+    targets = rng.random(50) < scores**2
+
+    def quality(threshold: float) -> float:
+        seen = [score > threshold for score in scores]
+        hits = sum(one and other for one, other in zip(seen, targets, strict=True))
+        misses = sum(one != other for one, other in zip(seen, targets, strict=True))
+        return float(2 * hits / (2 * hits + misses))
+
+    best = best_threshold(targets, scores)
+    assert quality(best) == pytest.approx(max(quality(threshold / 400) for threshold in range(400)))
+    assert best_threshold(np.array([False, True]), np.array([0.1, 0.9])) == 0.5
+
+
+def test_thresholds_are_learned_where_there_are_enough_images() -> None:
+    """A class with ten images and ten others gets its own threshold; one with fewer keeps 0.5."""
+    percents = np.stack([np.repeat([10.0, 30.0], 10), np.repeat([10.0, 30.0], 10)], axis=1)
+    targets = np.stack([np.repeat([False, True], 10), np.arange(20) == 19], axis=1)
+    evaluation = MultilabelEvaluation(("red", "blue"), targets, percents > 50, percents, ())
+    np.testing.assert_allclose(evaluation.thresholds(), [0.2, 0.5])
 
 
 @pytest.mark.parametrize(
