@@ -249,6 +249,7 @@ def test_the_model_describes_itself(client: httpx.Client) -> None:
         "interpolation": "bicubic",
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
+        "margin": "even",
     }
     assert (model["layer"], model["runtime"], model["precision"]) == ("bn2", "openvino", "fp32")
     assert model["device"] in {"cpu", "cuda"}

@@ -30,10 +30,10 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What the command makes of the quick dozen; it forks, which a process that has differentiated may not."""
+    """What the command makes of the quick dozen; torch keeps what it has captured, so it has a process of its own."""
     folder = tmp_path_factory.mktemp("sweep")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.sweep", *QUICK]
+    command = [sys.executable, "-m", "tests.sweep", "--together", *QUICK]
     subprocess.run(command, cwd=folder, env=environment, check=False)
     lines = (folder / "sweep" / "results.jsonl").read_text(encoding="utf-8").splitlines()
     return {row["architecture"]: row for row in map(json.loads, lines)}
