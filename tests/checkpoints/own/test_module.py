@@ -32,7 +32,8 @@ class BusCar(nn.Module):
         self.features = network.features[:12]
         self.maxpool = network.features[12]
         self.avgpool = network.avgpool
-        self.classifier = nn.Sequential(*network.classifier[:6], nn.Linear(4096, classes))
+        layers = nn.Linear(256 * 36, 64), nn.ReLU(), nn.Linear(64, classes)  # 4,096 wide in the tutorial
+        self.classifier = nn.Sequential(nn.Dropout(), *layers)
 
     def forward(self, x):
         x = self.avgpool(self.maxpool(self.features(x)))
