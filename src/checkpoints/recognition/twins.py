@@ -94,8 +94,9 @@ def _check_equal(architectures: Sequence[str], assemble: Callable[[str], nn.Modu
     if len(architectures) == 1:
         return
     image = random_image(architectures[0], channels)
+    networks = [assemble(architecture) for architecture in architectures]
     with torch.inference_mode():
-        answers = [assemble(architecture)(image) for architecture in architectures]
+        answers = [network(image) for network in networks]
     scale = float(answers[0].abs().max())
     if any(float((answer - answers[0]).abs().max()) > _TOLERANCE * max(scale, 1e-3) for answer in answers[1:]):
         raise ModelError(

@@ -345,7 +345,9 @@ def test_half_precision_fits() -> None:
     """Tensors in fp16 and bf16 are those of the network all the same."""
     for dtype in (torch.float16, torch.bfloat16):
         half = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in RESNET.items()}
-        assert found(half).num_classes == CLASSES
+        recognized = found(half)
+        assert recognized.num_classes == CLASSES
+        assert not any(tensor.is_inference() for tensor in recognized.network.parameters())  # they have no gradients
 
 
 def test_counters_of_batches_may_be_missing() -> None:
