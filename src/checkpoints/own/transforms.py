@@ -1,23 +1,38 @@
 """A transform of torchvision, first or second version -> the InputSpec that prepares images like it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 import torch
 from pydantic import ValidationError
-from torch import nn
-from torchvision.transforms import Compose as FirstCompose
-from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
-__all__ = ["input_of"]
+__all__ = ["Step", "input_of", "spec_of", "steps_of"]
 
-_LIBRARY: Final = "torchvision.transforms."
-# "nearest-exact" is what Pillow does by either name.
-_FILTERS: Final = {"nearest-exact": "nearest", **{name: name for name in ("nearest", "bilinear", "bicubic", "lanczos")}}
+_LIBRARIES: Final = ("torchvision.transforms.", "torch.nn.")
+_CONTAINERS: Final = ("Compose", "Sequential")
+_NEUTRAL: Final = ("Identity", "RGB", "ToPureTensor")
+_STATISTICS: Final = ("mean", "std")
+_NAMES: Final = ("nearest", "lanczos", "bilinear", "bicubic")  # by the numbers that torchvision had before 0.9
+# "nearest-exact" is what Pillow does by either name; the others have no exact one.
+_FILTERS: Final = {key: name for number, name in enumerate(_NAMES) for key in (number, name, f"{name}-exact")}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a transform, in memory or pickled: the full name of its class, and its fields, enums by value."""
+
+    called: str
+    fields: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of its class, or nothing where the class is not a library's."""
+        return self.called.rpartition(".")[2] if self.called.startswith(_LIBRARIES) else ""
 
 
 def input_of(transform: object) -> InputSpec:
@@ -28,123 +43,106 @@ def input_of(transform: object) -> InputSpec:
     """
     if isinstance(transform, InputSpec):
         return transform
+    return spec_of(steps_of(transform if isinstance(transform, list | tuple) else [transform], _in_memory))
+
+
+def _in_memory(value: object) -> Step:
+    held = getattr(value, "__dict__", {})
+    plain = {name: each.value if isinstance(each, Enum) else each for name, each in held.items()}
+    return Step(f"{type(value).__module__}.{type(value).__qualname__}", plain)
+
+
+def steps_of(values: Iterable[object], step: Callable[[object], Step]) -> Iterator[Step]:
+    """Yield each of ``values`` as a ``step`` if it does something; of those that hold others, the others."""
+    for one in map(step, values):
+        if one.name in _CONTAINERS:
+            yield from steps_of(one.fields.get("transforms") or one.fields.get("_modules", {}).values(), step)
+        elif one.name not in _NEUTRAL:
+            yield one
+
+
+def spec_of(steps: Iterable[Step]) -> InputSpec:
+    """Return how ``steps`` prepare images, one after the other, or raise a ModelError as ``input_of`` does."""
     recipe: dict[str, Any] = {}
-    for step in _steps(transform):
-        _reader(step)(recipe, step)
-    if "dtype" not in recipe:
+    for step in steps:
+        _READERS.get(step.name, _unknown)(recipe, step)
+    if recipe.pop("values", None) != "floats":
         raise ModelError("The transform makes no floats from 0 to 1: end it with ToTensor, or ToImage and ToDtype.")
     if "resize" not in recipe:
         raise ModelError("The transform does not resize images, but they come in any size: begin it with Resize.")
     if "crop" not in recipe and isinstance(recipe["resize"], int):
         raise ModelError("Resize with one number leaves images of many sizes: put CenterCrop behind it, or give two.")
-    return _spec(recipe)
-
-
-def _spec(recipe: Mapping[str, Any]) -> InputSpec:
-    channels = recipe.get("channels", 3)
-    mean, std = (
-        tuple(values) * (channels if len(values) == 1 else 1)
-        for values in (recipe.get("mean", (0.0,)), recipe.get("std", (1.0,)))
-    )
+    whole = {"channels": 3, "crop": recipe["resize"], "mean": (0.0,), "std": (1.0,), **recipe}
+    whole |= {name: tuple(whole[name]) * (whole["channels"] if len(whole[name]) == 1 else 1) for name in _STATISTICS}
     try:
-        return InputSpec(
-            channels=channels,
-            resize=recipe["resize"],
-            crop=recipe.get("crop", recipe["resize"]),
-            interpolation=recipe["interpolation"],
-            mean=mean,
-            std=std,
-        )
+        return InputSpec(**whole)
     except ValidationError as exc:
         raise ModelError(f"The transform prepares images as no model is served: {exc.errors()[0]['msg']}.") from exc
 
 
-def _steps(transform: object) -> Iterator[object]:
-    if isinstance(transform, FirstCompose | v2.Compose):
-        transform = transform.transforms
-    if isinstance(transform, nn.Sequential | list | tuple):
-        inside: Iterable[object] = transform
-        for step in inside:
-            yield from _steps(step)
-    else:
-        yield transform
+def _unknown(_: object, step: Step) -> None:
+    name = step.called.rpartition(".")[2]
+    why = "chooses at random" if "Random" in name else "changes pixels in a way that is not known"
+    raise ModelError(f"The transform {name} {why}: give the transform of validation, or an InputSpec.")
 
 
-def _reader(step: object) -> Callable[[dict[str, Any], Any], None]:
-    kind = type(step)
-    known = _READERS.get(kind.__name__) if kind.__module__.startswith((_LIBRARY, "torch.nn.")) else None
-    if known is None:
-        why = "chooses at random" if "Random" in kind.__name__ else "changes pixels in a way that is not known"
-        raise ModelError(f"The transform {kind.__name__} {why}: give the transform of validation, or an InputSpec.")
-    return known
+def _refuse_if(misplaced: object, step: Step) -> None:
+    if misplaced:
+        raise ModelError(f"{step.name} stands where no model is served with it: give an InputSpec instead.")
 
 
-def _neutral(*_: object) -> None:
-    pass
+def _to_tensor(recipe: dict[str, Any], _: Step) -> None:
+    recipe.setdefault("values", "bytes")
 
 
-def _to_tensor(recipe: dict[str, Any], _: object) -> None:
-    recipe["tensor"] = True
+def _sides(size: int | Iterable[int]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
 
 
-def _misplaced(step: object) -> ModelError:
-    return ModelError(f"{type(step).__name__} stands where no model is served with it: give an InputSpec instead.")
+def _resize(recipe: dict[str, Any], step: Step) -> None:
+    mode = step.fields["interpolation"]
+    _refuse_if({"resize", "mean"} & recipe.keys() or step.fields.get("max_size") or mode not in _FILTERS, step)
+    _refuse_if("values" in recipe and (not step.fields.get("antialias") or mode in {"nearest", 0}), step)
+    sides = _sides(step.fields["size"])
+    recipe |= {"resize": sides[0] if len(sides) == 1 else sides, "interpolation": _FILTERS[mode]}
 
 
-def _resize(recipe: dict[str, Any], step: Any) -> None:  # noqa: ANN401 - both versions have one of their own
-    mode = str(getattr(step.interpolation, "value", step.interpolation))
-    if {"resize", "crop", "mean"} & recipe.keys() or step.size is None or step.max_size is not None:
-        raise _misplaced(step)
-    if mode not in _FILTERS or (recipe.get("tensor") and (not step.antialias or mode == "nearest")):
-        raise _misplaced(step)
-    sides = [step.size] if isinstance(step.size, int) else list(step.size)
-    recipe["resize"] = sides[0] if len(sides) == 1 else (sides[0], sides[1])
-    recipe["interpolation"] = _FILTERS[mode]
+def _crop(recipe: dict[str, Any], step: Step) -> None:
+    _refuse_if("crop" in recipe or "resize" not in recipe, step)
+    recipe["crop"] = (_sides(step.fields["size"]) * 2)[:2]
 
 
-def _crop(recipe: dict[str, Any], step: Any) -> None:  # noqa: ANN401 - both versions have one of their own
-    if "crop" in recipe or "resize" not in recipe:
-        raise _misplaced(step)
-    size = [step.size] if isinstance(step.size, int) else list(step.size)
-    recipe["crop"] = (size[0], size[-1])
-
-
-def _gray(recipe: dict[str, Any], step: Any) -> None:  # noqa: ANN401 - both versions have one of their own
-    if step.num_output_channels != 1 or "mean" in recipe:
-        raise _misplaced(step)
+def _gray(recipe: dict[str, Any], step: Step) -> None:
+    _refuse_if(step.fields["num_output_channels"] != 1 or "mean" in recipe, step)
     recipe["channels"] = 1
 
 
-def _scale(recipe: dict[str, Any], step: Any) -> None:  # noqa: ANN401 - both versions have one of their own
-    dtype, scaled = getattr(step, "dtype", torch.float32), getattr(step, "scale", True)
-    if dtype not in {torch.float32, torch.uint8} or not scaled or "mean" in recipe:
-        raise _misplaced(step)
-    if dtype == torch.float32:
-        recipe |= {"dtype": dtype, "tensor": True}
+def _scale(recipe: dict[str, Any], step: Step) -> None:
+    dtype = step.fields.get("dtype", torch.float32)
+    scaled = step.fields.get("scale", step.name != "ToDtype")  # which scaled nothing before it had this field
+    _refuse_if("mean" in recipe or not scaled, step)
+    _refuse_if(dtype != torch.float32 and (dtype != torch.uint8 or recipe.get("values") == "floats"), step)
+    recipe["values"] = "floats" if dtype == torch.float32 else "bytes"
 
 
-def _normalize(recipe: dict[str, Any], step: Any) -> None:  # noqa: ANN401 - both versions have one of their own
-    if "mean" in recipe or "dtype" not in recipe:
-        raise _misplaced(step)
-    recipe["mean"], recipe["std"] = ([float(value) for value in values] for values in (step.mean, step.std))
+def _normalize(recipe: dict[str, Any], step: Step) -> None:
+    _refuse_if("mean" in recipe or recipe.get("values") != "floats", step)
+    recipe |= {name: [float(value) for value in step.fields[name]] for name in _STATISTICS}
 
 
-def _preset(recipe: dict[str, Any], step: ImageClassification) -> None:
-    """Read the transform that torchvision publishes with weights."""
-    if recipe:
-        raise _misplaced(step)
-    side = step.crop_size[0]
-    recipe |= {"resize": step.resize_size[0], "crop": (side, side), "interpolation": _FILTERS[step.interpolation.value]}
-    recipe |= {"dtype": torch.float32, "mean": step.mean, "std": step.std}
+def _preset(recipe: dict[str, Any], step: Step) -> None:
+    _resize(recipe, Step(step.called, {**step.fields, "size": step.fields["resize_size"]}))
+    _crop(recipe, Step(step.called, {"size": step.fields["crop_size"]}))
+    _scale(recipe, step)
+    _normalize(recipe, step)
 
 
-_READERS: Final[Mapping[str, Callable[[dict[str, Any], Any], None]]] = {
-    **dict.fromkeys(("ToPureTensor", "Identity", "RGB"), _neutral),
+_READERS: Final[Mapping[str, Callable[[dict[str, Any], Step], None]]] = {
     **dict.fromkeys(("ToImage", "PILToTensor"), _to_tensor),
     **dict.fromkeys(("ToTensor", "ToDtype", "ConvertImageDtype"), _scale),
     "Resize": _resize,
     "CenterCrop": _crop,
     "Grayscale": _gray,
     "Normalize": _normalize,
-    "ImageClassification": _preset,
+    "ImageClassification": _preset,  # what torchvision publishes with weights
 }

@@ -10,6 +10,7 @@ from torch import nn
 from torchvision import transforms as v1
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import InterpolationMode, v2
+from torchvision.tv_tensors import Image as ImageTensor
 
 from src.checkpoints.own.transforms import input_of
 from src.errors import ModelError
@@ -36,6 +37,10 @@ HALF = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
         ),
         v2.Compose([v2.Resize((32, 32)), v2.Compose([v2.PILToTensor(), TO_FLOAT])]),
         v1.Compose([v1.Grayscale(), v1.Resize((28, 28)), v1.ToTensor(), v1.Normalize((0.13,), (0.31,))]),
+        v1.Compose([v1.Resize(40), v1.CenterCrop(28), v1.Grayscale(), v1.ToTensor()]),
+        v2.Compose(
+            [v2.Resize((32, 32), 3), nn.Identity(), v2.ToImage(), v2.ToDtype(torch.uint8, scale=True), TO_FLOAT]
+        ),
         ResNet18_Weights.DEFAULT.transforms(),
     ],
 )
@@ -62,6 +67,12 @@ def test_a_transform_is_read(transform: Any, rng: np.random.Generator) -> None:
         ([v1.Resize((32, 32)), v1.PILToTensor(), v2.ToDtype(torch.float32)], "ToDtype stands where"),
         ([v1.Resize((32, 32)), v1.ToTensor(), v1.Normalize((0,), (1,)), v1.Normalize((0,), (1,))], "Normalize stands"),
         ([v1.Resize((32, 32), InterpolationMode.BOX), v1.ToTensor()], "Resize stands where"),
+        ([v1.ToTensor(), v1.Resize((32, 32), antialias=False)], "Resize stands where"),
+        ([v1.Resize((32, 32)), v1.ToTensor(), v2.ToDtype(torch.uint8, scale=True)], "ToDtype stands where"),
+        (
+            [v1.Resize((32, 32)), v2.ToImage(), v2.ToDtype({ImageTensor: torch.float32}, scale=True)],
+            "ToDtype stands where",
+        ),
         ([v1.Resize((32, 32)), v1.ToTensor(), nn.ReLU()], "ReLU changes pixels"),
         ([v1.Resize((32, 32)), v1.Pad(2), v1.ToTensor()], "Pad changes pixels"),
         ([v1.Resize((32, 32)), v1.ToTensor(), v1.Normalize((0.5,), (0.0,))], "std must be above 0"),

@@ -23,6 +23,29 @@ PRESET: Any = models.ResNet18_Weights.DEFAULT.transforms
 T: Any = transforms  # they have no types
 V: Any = v2
 
+
+class ToTensor:
+    """A class of a person's own, by the name of one of torchvision's."""
+
+
+def _without_sides() -> Any:
+    resize = T.Resize((9, 9))
+    resize.size = []
+    return T.Compose([resize, T.ToTensor()])
+
+
+def _with_modules_in_a_list() -> Any:
+    steps = torch.nn.Sequential(V.Resize((9, 9)))
+    vars(steps)["_modules"] = [V.Resize((9, 9))]
+    return T.Compose([steps, T.ToTensor()])
+
+
+def _within_itself() -> Any:
+    compose = T.Compose([T.Resize((32, 32)), T.ToTensor()])
+    compose.transforms.append(compose)
+    return compose
+
+
 TAKEN: dict[str, Callable[[], Any]] = {
     "stretched": lambda: T.Compose([T.Resize((32, 40)), T.ToTensor(), T.Normalize(*HALF)]),
     "cropped": lambda: T.Compose([T.Resize(40, BICUBIC), T.CenterCrop(33), T.ToTensor(), T.Normalize(*HALF)]),
@@ -49,6 +72,13 @@ PASSED_OVER: dict[str, Callable[[], Any]] = {
     "gray after the resize": lambda: T.Compose([T.Resize((28, 28)), T.Grayscale(), T.ToTensor()]),
     "a longest side": lambda: T.Compose([T.Resize(32, max_size=40), T.CenterCrop(32), T.ToTensor()]),
     "something of theirs": lambda: T.Compose([T.Resize((32, 32)), T.ToTensor(), torch.nn.Identity()]),
+    "something of theirs by a known name": lambda: T.Compose([T.Resize((32, 32)), ToTensor()]),
+    "resize of tensors without antialias": lambda: T.Compose([T.ToTensor(), T.Resize((32, 32), antialias=False)]),
+    "normalized twice": lambda: T.Compose([T.Resize((9, 9)), T.ToTensor(), T.Normalize(*HALF), T.Normalize(*HALF)]),
+    "half floats": lambda: T.Compose([T.Resize((9, 9)), T.PILToTensor(), T.ConvertImageDtype(torch.float16)]),
+    "no side": _without_sides,
+    "within itself": _within_itself,
+    "modules in a list": _with_modules_in_a_list,
 }
 
 
