@@ -15,6 +15,22 @@ from filelock import FileLock
 import save_model
 from tests.serving import Server, running_server
 
+# The longest files come first: at the end one of two processes would wait for the other.
+_LONG = (
+    "test_sweep",
+    "test_own_model",
+    "test_runtimes",
+    "test_gradcam",
+    "test_without_torch",
+    "test_bento",
+    "test_soak",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let both processes be busy until the end."""
+    items.sort(key=lambda item: item.path.stem not in _LONG)
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
