@@ -1,6 +1,7 @@
 """An architecture by its name, and whether tensors are just those of one, with what would fit them better."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,11 +13,12 @@ from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES
 from src.checkpoints.tensors import describe_faults
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 
 __all__ = ["Fit", "explain_misfit", "fit_expected", "full_name", "nearest"]
 
 _COUNTER: Final = "num_batches_tracked"
+_AVERAGED: Final = re.compile("ema|swa|averag")
 _MAX_PREFIXES: Final = 4
 _MAX_SIMILAR: Final = 12
 
@@ -57,21 +59,50 @@ def explain_misfit(tensors: Mapping[str, torch.Tensor], architecture: str) -> Mo
     return ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors, architecture)}")
 
 
-def fit_expected(tensors: Mapping[str, torch.Tensor], architecture: str, expected: Mapping[str, torch.Tensor]) -> Fit:
+def fit_expected(
+    tensors: Mapping[str, torch.Tensor],
+    architecture: str,
+    expected: Mapping[str, torch.Tensor],
+    network: str | None = None,
+) -> Fit:
     """Find just the ``expected`` tensors of a network among ``tensors``.
 
     What lies beside the network's own children, such as losses, is left out; what lies within them must belong there.
+    ``network`` is the prefix of the right ones, where there are several.
 
     Raises:
-        ModelError: Some are missing, surplus, or have other shapes; the message names them, and what would fit.
+        ModelError: Some are missing, surplus, or have other shapes; the message names them, and what would fit. Or
+            several prefixes have all of them.
     """
-    part = _likeliest(tensors, expected)
+    part = _chosen(tensors, expected, network)
     own = _own(part, expected)
     faults = describe_faults(expected, own)
     if faults:
         raise ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors, architecture)}")
     used = {part.names[name] for name in own if name in part.names}
     return Fit(own, tuple(name for name in tensors if name not in used))
+
+
+def _chosen(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], network: str | None) -> Part:
+    behind = parts(tensors)
+    if network is not None:
+        named = next((part for part in behind if part.prefix == network.strip(".")), None)
+        if named is None:
+            raise ModelError(f"No tensor of the file begins with {network!r}.", Remedy("network"))
+        return named
+    whole = [part for part in behind if _has_all(part, expected) and not _AVERAGED.search(part.prefix.lower())]
+    first, *others = whole or [_likeliest(tensors, expected)]
+    different = [part for part in others if not all(part.tensors[name].equal(first.tensors[name]) for name in expected)]
+    if different:
+        raise ModelError(
+            f"The class fits {len(different) + 1} networks in the file: say which one answers.",
+            *(Remedy("network", part.prefix or ".") for part in (first, *different)),
+        )
+    return first
+
+
+def _has_all(part: Part, expected: Mapping[str, torch.Tensor]) -> bool:
+    return all(name in part.tensors and part.tensors[name].shape == tensor.shape for name, tensor in expected.items())
 
 
 def _own(part: Part, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -104,12 +104,17 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     network = instantiate(module, name, arguments)
     architecture = f"{ARCHITECTURE_PREFIX}{name}"
     spec, input_note, outputs = _taken(network, file, given, architecture)
-    found = fit_expected(file.tensors, architecture, network.state_dict())
+    found = fit_expected(file.tensors, architecture, network.state_dict(), given.network)
     load_weights(network, found.weights)
+    if given.labels is None:
+        check_that_it_classifies(file.hyper_parameters, outputs)
     output, classes = read_output(file, given, outputs)
     labels, label_note = _labels(file, given.labels, classes)
     network, layer = _explained(network, given.layer, output)
-    notes = (Note(f"architecture: the class {name}, made by running {module}"), label_note, input_note)
+    notes = (Note(f"architecture: the class {name}, made by running {module}"), *arguments.notes(type(network)))
+    if found.left_out:
+        notes += (Note(f"left out: {_summary(found.left_out)}"),)
+    notes += (label_note, input_note)
     return Checkpoint(architecture, labels, spec, network, layer, notes, output)
 
 

@@ -64,18 +64,20 @@ def read_labels(source: str) -> tuple[str, ...]:
 def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
     """Return the class names that a file gives in what is ``said``, or made up ones, and where they are from.
 
-    They may lie deeper, such as in the hyper-parameters of a data module. Of several lists or maps the first with a
-    name for each class is taken.
+    They may lie deeper, such as in the hyper-parameters of a data module.
 
     Raises:
-        ModelError: There are names, but for another number of classes.
+        ModelError: There are names, but for another number of classes; or several lists or maps that differ.
     """
     named = ((name, plain(value)) for name, value in walk(*said) if _is_of_labels(name))
     written = [(name, value) for name, value in named if isinstance(value, _COLLECTIONS)]
     usable = [(name, labels) for name, value in written if (labels := _labels_in(value)) and all(labels)]
-    for name, labels in usable:
-        if len(labels) == num_classes:
-            return labels, f"from {name} in the file"
+    fitting = [(name, labels) for name, labels in usable if len(labels) == num_classes]
+    if len({labels for _, labels in fitting}) > 1:
+        names = " and ".join(dict(fitting))
+        raise ModelError(f"{names} in the file name the classes differently: give the right names.", Remedy("labels"))
+    for name, labels in fitting:
+        return labels, f"from {name} in the file"
     on_top = [(name, labels) for name, labels in usable if any(name in content for content in said)]
     if on_top:
         name, labels = on_top[0]

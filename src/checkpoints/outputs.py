@@ -1,5 +1,6 @@
 """What the outputs of a network mean, as far as a file and a person say; one output becomes one for each class."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
+from src.checkpoints.reading.said import walk
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputSpec
@@ -16,6 +18,7 @@ from src.stages.output_spec import OutputSpec
 __all__ = ["TwoClasses", "read_output"]
 
 _TWO: Final = 2
+_SEVERAL: Final = re.compile(r"multi[-_ ]?label")
 
 
 def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSpec, int]:
@@ -30,6 +33,12 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
         if output is not None and output.kind == "binary":
             raise ModelError(
                 f"The network has {outputs} outputs, but binary means one: leave it out, or say multilabel."
+            )
+        if output is None and (sign := _sign_of_several(file, outputs)):
+            raise ModelError(
+                f"{sign} says that an image may be of several classes, or of none: say so, or that it is of just one.",
+                Remedy("output", "multilabel"),
+                Remedy("output", "softmax"),
             )
         return output or OutputSpec(), outputs
     if output is not None and output.kind != "binary":
@@ -53,6 +62,19 @@ def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:
         return OutputSpec.model_validate(dict(stored))
     except ValidationError:
         return None
+
+
+def _sign_of_several(file: WeightsFile, outputs: int) -> str | None:
+    """Return what in ``file`` is for classes that do not exclude each other: weights of a binary loss, or a word."""
+    for name, tensor in file.tensors.items():
+        if name.rpartition(".")[2] == "pos_weight" and tensor.numel() == outputs:
+            return name
+    for name, value in walk(file.hyper_parameters, file.elsewhere):
+        if (isinstance(value, str) and _SEVERAL.search(value.lower())) or (
+            value is True and _SEVERAL.search(name.lower())
+        ):
+            return f"{name}={value}"
+    return None
 
 
 def _names_two(file: WeightsFile) -> bool:

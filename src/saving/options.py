@@ -144,6 +144,8 @@ def check_that_all_is_used(options: argparse.Namespace) -> None:
         raise ModelError("--arg gives an argument to a class of your own: name that class too.", Remedy("module"))
     if options.module and options.arch:
         raise ModelError("--module and --arch both say which network it is: give only one of them.")
+    if options.module and (options.activation or options.stem):
+        raise ModelError("--activation and --stem say how a library's network was changed: a --module shows it itself.")
 
 
 def given(options: argparse.Namespace) -> Given:

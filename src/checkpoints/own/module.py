@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from torch import nn
 
+from src.checkpoints.given import Note
 from src.checkpoints.own.project import dotted_name, project
 from src.errors import ModelError, Remedy
 
@@ -41,7 +42,16 @@ class Arguments:
         self._said = dict(said or {})
         kept = {name: value for name, value in hyper_parameters.items() if isinstance(value, _PLAIN)}
         self._known = {name: value for name, value in kept.items() if not name.startswith("_")} | self._said
+        self._objects = hyper_parameters.keys() - self._known.keys()
         self._whole = whole
+
+    def notes(self, cls: type[object]) -> tuple[Note, ...]:
+        """Return a note of what the file has as objects, for which ``cls`` took its own defaults."""
+        names = [name for name in inspect.signature(cls).parameters if name in self._objects]
+        if not names:
+            return ()
+        sentence = f"arguments: the class's own {', '.join(names)}, since the file has no plain value for it"
+        return (Note(sentence, (Remedy("arg", f"{names[0]}=VALUE"),)),)
 
     def of(self, cls: type[object]) -> dict[str, object]:
         """Return those that ``cls`` takes.

@@ -39,6 +39,12 @@ def count_classes(network: nn.Module, spec: InputSpec) -> int:
             " returns just these, and name that one.",
             Remedy("module", "FILE.py:CLASS"),
         )
+    if not scores.is_floating_point():
+        raise ModelError(
+            "The class gives whole numbers, such as the number of the class, instead of scores: write a class around it"
+            " whose forward returns the scores.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
     if not isinstance(given, torch.Tensor):
         network.forward = _first(network.forward)
     return scores.shape[1]

@@ -1,5 +1,6 @@
 """A file with trained weights -> its tensors and what else it says; nothing in it is ever run."""
 
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ __all__ = ["WeightsFile", "read_weights_file"]
 
 _NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
 _HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
+_COPY: Final = re.compile("ema|swa|averag|current_model_state")  # the last one is what Lightning has averaged
 _OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
 
 
@@ -105,8 +107,20 @@ def _state_dict(content: object) -> Mapping[Any, Any]:
         if is_module(nested):
             return dict(module_tensors(nested))
         if isinstance(nested, Mapping) and any(isinstance(value, torch.Tensor) for value in nested.values()):
-            return nested
+            return {**_beside(said, key), **nested}
     return said
+
+
+def _beside(said: Mapping[Any, Any], key: str) -> Mapping[str, torch.Tensor]:
+    """Return the tensors of other state dicts beside that of ``key``, such as that of a head, behind their keys."""
+    return {
+        f"{name}.{of}": tensor
+        for name, value in said.items()
+        if name != key and isinstance(value, Mapping) and not _COPY.search(str(name).lower())
+        if all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+        if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
+        for of, tensor in value.items()
+    }
 
 
 def _by_name(values: object) -> Mapping[str, object]:

@@ -92,8 +92,8 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
     head = read_head(layers, width, f"the features of {_said(body)}", asked.activation, of_logits=False)
     pooled = "flattened" if is_flat else "pooled"
     sentence = (
-        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward normalizes or activates"
-        " between, give your own class"
+        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward pools otherwise than the"
+        " library, or normalizes or activates between, give your own class"
     )
     return Behind(head, features, (Note(sentence, (_MODULE,)),))
 

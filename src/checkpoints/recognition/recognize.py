@@ -1,5 +1,6 @@
 """The tensors of a file, and what was said of them -> a network with its weights, or a question."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ __all__ = ["Asked", "Recognized", "recognize"]
 
 _MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
+_COPY: Final = re.compile("ema|swa|averag")
 _SHORTCUT: Final = ".shortcut."  # as many ResNets for CIFAR call it
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
@@ -73,15 +75,32 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     settled = {*asked.settled, *others.normalization, *(() if body.channels == RGB else ("mean", "std"))}
     choice = choose(_able(body, others), asked.hyper_parameters, settled, made, body.channels)
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
+    num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
+    if asked.network is None:
+        _check_last(tensors, left_out, num_classes, body.place)
     return Recognized(
         choice.architecture,
-        behind.head.num_classes if behind.head else body.num_classes or 0,
+        num_classes,
         body.channels,
         made(choice.architecture),
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),
         others.normalization,
     )
+
+
+def _check_last(tensors: Mapping[str, torch.Tensor], left_out: Collection[str], outputs: int, place: str) -> None:
+    """Refuse where a matrix that is left out takes the outputs: that of a margin loss, whose classes are the answer."""
+    for name in left_out:
+        tensor = tensors[name]
+        is_matrix = tensor.is_floating_point() and tensor.ndim in {2, 3} and tensor.shape[-1] == outputs > 1
+        if is_matrix and tensor.shape[-2] != outputs and not _COPY.search(name.lower()):
+            raise ModelError(
+                f"{name} {tuple(tensor.shape)} could take the {outputs} outputs of the network, which would then be an"
+                " embedding and no classes. Say that the network alone answers, or give your own class:",
+                Remedy("network", place),
+                _MODULE,
+            )
 
 
 def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:

@@ -1,0 +1,136 @@
+"""Files that contradict what would be stored: each is asked about, and says by what it is settled."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from src.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from src.checkpoints.given import Given
+from src.checkpoints.network import build
+from src.errors import ModelError, Remedy
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes=3, act=nn.ReLU):
+        super().__init__()
+        self.conv, self.act, self.last = nn.Conv2d(3, 4, 8, 8), act(), nn.Linear(4, classes)
+
+    def forward(self, images):
+        return self.last(self.act(self.conv(images)).mean((2, 3)))
+
+class Numbers(Net):
+    def forward(self, images):
+        return super().forward(images).argmax(1)
+
+class Both(Net):
+    def forward(self, images):
+        features = self.act(self.conv(images)).mean((2, 3))
+        return features, self.last(features)
+"""
+RESNET = build("timm/test_resnet", 3).state_dict()
+WIDE = build("timm/test_resnet", 8).state_dict()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A file with small networks of one's own."""
+    file = tmp_path / "nets.py"
+    file.write_text(NETWORK)
+    return file
+
+
+def _tensors(prefix: str, seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    layers = {"conv": nn.Conv2d(3, 4, 8, 8), "last": nn.Linear(4, 3)}
+    return {
+        f"{prefix}{name}.{of}": tensor for name, layer in layers.items() for of, tensor in layer.state_dict().items()
+    }
+
+
+def _read(folder: Path, content: dict[str, Any], **given: Any) -> Checkpoint:
+    torch.save(content, folder / "file.ckpt")
+    return read_checkpoint(folder / "file.ckpt", Given(tutorial=True, **given))
+
+
+def test_two_networks_that_a_class_fits_are_asked_about(own: Path, tmp_path: Path) -> None:
+    """Of a teacher and a student of one class neither is taken by its name's place in the alphabet."""
+    content = {"state_dict": _tensors("big.", 0) | _tensors("small.", 1)}
+    with pytest.raises(ModelError, match="fits 2 networks") as refused:
+        _read(tmp_path, content, module=f"{own}:Net")
+    assert set(refused.value.remedies) == {Remedy("network", "big"), Remedy("network", "small")}
+    found = _read(tmp_path, content, module=f"{own}:Net", network="small").network.state_dict()
+    assert found["conv.weight"].equal(content["state_dict"]["small.conv.weight"])
+    with pytest.raises(ModelError, match="No tensor of the file begins with 'nowhere'"):
+        _read(tmp_path, content, module=f"{own}:Net", network="nowhere")
+
+
+def test_two_equal_copies_are_one_network(own: Path, tmp_path: Path) -> None:
+    """A network that is saved under two names, or beside its average, is no question."""
+    content = {"state_dict": _tensors("a.", 0) | _tensors("b.", 0) | _tensors("ema.", 1)}
+    assert _read(tmp_path, content, module=f"{own}:Net").network is not None
+
+
+def test_features_of_a_class_are_not_taken_for_classes(own: Path, tmp_path: Path) -> None:
+    """Where a class gives features first, the number of classes in the file contradicts."""
+    content = {"state_dict": _tensors("", 0), "hyper_parameters": {"num_classes": 3}}
+    with pytest.raises(ModelError, match="gives 4 values, but the hyper-parameter num_classes is 3"):
+        _read(tmp_path, content, module=f"{own}:Both")
+
+
+def test_defaults_in_place_of_objects_are_told(own: Path, tmp_path: Path) -> None:
+    """An argument that the file has as an object is the class's default, and a note says so."""
+    content = {"state_dict": _tensors("", 0), "hyper_parameters": {"act": nn.Tanh}}
+    notes = _read(tmp_path, content, module=f"{own}:Net").notes
+    assert any("the class's own act" in note.sentence for note in notes)
+
+
+def test_numbers_of_classes_are_no_scores(own: Path, tmp_path: Path) -> None:
+    """A class that answers with the number of the class is refused."""
+    with pytest.raises(ModelError, match="gives whole numbers"):
+        _read(tmp_path, {"state_dict": _tensors("", 0)}, module=f"{own}:Numbers", output="binary")
+
+
+@pytest.mark.parametrize("name", ["metric_fc.weight", "loss_fn.W", "criterion.weight"])
+def test_a_matrix_that_takes_the_outputs_is_asked_about(name: str, tmp_path: Path) -> None:
+    """Eight outputs that a margin loss of ten classes takes are an embedding, whatever the loss is called."""
+    backbone = {f"backbone.{key}": tensor for key, tensor in WIDE.items()}
+    with pytest.raises(
+        ModelError, match=r"could (take the 8 outputs|be part of the way)|an activation may lie|has no bias"
+    ):
+        _read(tmp_path, {"state_dict": backbone | {name: torch.randn(10, 8)}})
+
+
+def test_state_dicts_beside_one_another_are_read_together(tmp_path: Path) -> None:
+    """A head that was saved under a key of its own is not overlooked."""
+    content = {"model": WIDE, "head": nn.Linear(8, 3).state_dict(), "optimizer": {"state": {}, "param_groups": []}}
+    with pytest.raises(ModelError, match=r"head"):
+        _read(tmp_path, content)
+    assert _read(tmp_path, {"model": RESNET, "ema": WIDE}).labels == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"state_dict": RESNET | {"criterion.pos_weight": torch.ones(3)}},
+        {"state_dict": RESNET, "hyper_parameters": {"task": "multilabel"}},
+        {"state_dict": RESNET, "hyper_parameters": {"head": {"multi_label": True}}},
+    ],
+)
+def test_signs_of_several_labels_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:
+    """Weights of a binary loss for each class, or the word itself, are no softmax without a question."""
+    with pytest.raises(ModelError, match="of several classes") as refused:
+        _read(tmp_path, more)
+    assert refused.value.remedies == (Remedy("output", "multilabel"), Remedy("output", "softmax"))
+    assert _read(tmp_path, more, output="multilabel").output.kind == "multilabel"
+
+
+def test_names_that_contradict_each_other_are_asked_about(tmp_path: Path) -> None:
+    """Two lists of names in another order are not chosen between."""
+    names = {"classes": ["a", "b", "c"], "class_to_idx": {"c": 0, "b": 1, "a": 2}}
+    with pytest.raises(ModelError, match="classes and class_to_idx in the file name the classes differently"):
+        _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": names})
