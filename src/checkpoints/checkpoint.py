@@ -22,7 +22,7 @@ from src.checkpoints.outputs import TwoClasses, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX, Arguments, instantiate, parse_reference
 from src.checkpoints.own.outputs import count_classes
 from src.checkpoints.reading.choice import chosen
-from src.checkpoints.reading.composes import stored_transform
+from src.checkpoints.reading.composes import stored_transform, transform_passed_over
 from src.checkpoints.reading.folder import read_source
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.recognize import Recognized, recognize
@@ -208,6 +208,8 @@ def _input(
         remedies = (Remedy("resize", "256"),)
     else:
         spec, source = published_input(architecture), f"as published for {architecture}"
+        if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
+            source += f", since {name} in the file has steps that are not followed"
     if normalization:
         spec = _checked_input(spec.model_dump() | dict(normalization))
         source += ", with the mean and std that the file has as buffers"

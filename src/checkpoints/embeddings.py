@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from src.checkpoints.reading.said import walk
 from src.errors import ModelError, Remedy
 
 __all__ = ["check_that_it_classifies"]
@@ -20,7 +21,7 @@ def check_that_it_classifies(hyper_parameters: Mapping[str, object], num_classes
     Raises:
         ModelError: The message says which hyper-parameter contradicts.
     """
-    numbers = {key: value for key, value in hyper_parameters.items() if type(value) is int}
+    numbers = {key: value for key, value in walk(hyper_parameters) if type(value) is int}
     said = {key: value for key, value in numbers.items() if _CLASSES.fullmatch(key.lower())}
     if num_classes in said.values() or num_classes == 1 or 1 in said.values():
         return

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision import transforms
 
 from src.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from src.checkpoints.given import Given
@@ -134,3 +135,27 @@ def test_names_that_contradict_each_other_are_asked_about(tmp_path: Path) -> Non
     names = {"classes": ["a", "b", "c"], "class_to_idx": {"c": 0, "b": 1, "a": 2}}
     with pytest.raises(ModelError, match="classes and class_to_idx in the file name the classes differently"):
         _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": names})
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"timm_kwargs": {"global_pool": "max"}}, "global_pool says 'max'"),
+        ({"model": {"init_args": {"num_classes": 10, "embedding_dim": 3}}}, "num_classes is 10"),
+    ],
+)
+def test_what_lies_deeper_in_the_hyper_parameters_is_asked_about(
+    said: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """A pooling or a number of classes contradicts wherever it stands."""
+    with pytest.raises(ModelError, match=message):
+        _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said})
+
+
+def test_a_transform_that_is_not_followed_is_told(tmp_path: Path) -> None:
+    """Where the file has a transform with a step of another kind, the note of the input says so."""
+    transform = transforms.Compose([transforms.Resize(64), transforms.Pad(3), transforms.ToTensor()])
+    torch.save({"state_dict": RESNET, "hyper_parameters": {"val_transform": transform}}, tmp_path / "file.ckpt")
+    given = Given(architecture="timm/test_resnet")
+    notes = [note.sentence for note in read_checkpoint(tmp_path / "file.ckpt", given).notes]
+    assert any("val_transform in the file has steps that are not followed" in note for note in notes)

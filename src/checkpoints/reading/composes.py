@@ -10,9 +10,10 @@ from src.checkpoints.reading.stand_ins import StandIn, fields
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
-__all__ = ["stored_transform"]
+__all__ = ["stored_transform", "transform_passed_over"]
 
 _KNOWN: Final = ("torchvision.transforms.", "torch.nn.modules.container.Sequential")
+_TRANSFORMS: Final = ("torchvision.transforms.", "albumentations.", "kornia.augmentation.")
 
 
 def stored_transform(*said: Mapping[str, object]) -> tuple[str, InputSpec] | None:
@@ -22,6 +23,12 @@ def stored_transform(*said: Mapping[str, object]) -> tuple[str, InputSpec] | Non
     """
     found = [(name, spec) for name, value in walk(*said) for spec in _specs(value)]
     return min(found, key=lambda each: "train" in each[0].lower(), default=None)
+
+
+def transform_passed_over(*said: Mapping[str, object]) -> str | None:
+    """Return the name of a transform in ``said`` that no recipe was made of, if there is one."""
+    called = ((name, value.called) for name, value in walk(*said) if isinstance(value, StandIn))
+    return next((name for name, kind in called if kind.startswith(_TRANSFORMS)), None)
 
 
 def _specs(value: object) -> Iterator[InputSpec]:

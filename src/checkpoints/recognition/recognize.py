@@ -11,6 +11,7 @@ from torch import nn
 
 from src.checkpoints.given import Asked, Note
 from src.checkpoints.network import RGB
+from src.checkpoints.reading.said import walk
 from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
@@ -105,9 +106,8 @@ def _check_last(tensors: Mapping[str, torch.Tensor], left_out: Collection[str], 
 
 def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:
     """Refuse a pooling that a hyper-parameter names and no tensor shows."""
-    for key in _POOLING & hyper_parameters.keys():
-        value = hyper_parameters[key]
-        if isinstance(value, str) and value.lower() not in _USUAL_POOLING:
+    for key, value in walk(hyper_parameters):
+        if key in _POOLING and isinstance(value, str) and value.lower() not in _USUAL_POOLING:
             raise ModelError(
                 f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools: give your own"
                 " class.",
