@@ -129,3 +129,10 @@ def test_means_are_one_share_or_three(numbers: str) -> None:
     refused = _run("x.ckpt", "--mean", numbers)
     assert refused.returncode == 2
     assert "argument --mean" in refused.stderr
+
+
+def test_a_size_that_is_none_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong size is an error of the command line that shows how sizes are written."""
+    with pytest.raises(SystemExit, match="2"):
+        save_model.main(["file.ckpt", "--resize", "large"])
+    assert "--resize: must be pixels, such as 256 or 240x320, not 'large'" in capsys.readouterr().err

@@ -117,7 +117,10 @@ def _argument(text: str) -> tuple[str, object]:
 
 def _size(text: str) -> int | tuple[int, int]:
     height, _, width = text.lower().partition("x")
-    return (int(height), int(width)) if width else int(height)
+    try:
+        return (int(height), int(width)) if width else int(height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be pixels, such as 256 or 240x320, not {text!r}") from None
 
 
 def _numbers(text: str) -> tuple[float, ...]:
