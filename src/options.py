@@ -3,9 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StrictInt, StrictStr
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 __all__ = ["Colormap", "ImageFormat", "Method", "Options"]
 
@@ -31,12 +29,6 @@ class Method(StrEnum):
     LAYERCAM = "layercam"
     GRADCAM_PLUS_PLUS = "gradcam++"
     XGRADCAM = "xgradcam"
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Name the members: generators of clients would make the same name of gradcam and gradcam++."""
-        schema = handler.resolve_ref_schema(handler(core))
-        return schema | {"x-enum-varnames": [member.name for member in cls]}
 
 
 class ImageFormat(StrEnum):

@@ -19,6 +19,7 @@ from src.api.schemas import (
     RecognitionRequest,
     RecognitionResponse,
 )
+from src.options import Method
 
 __all__ = ["openapi_document"]
 
@@ -53,6 +54,8 @@ def openapi_document(*, keyed: bool = False) -> dict[str, Any]:
     for model in requests:
         fields = definitions[model.__name__]["properties"]
         fields.update({name: _field(field, nullable=model is not FileRequest) for name, field in fields.items()})
+    # Generators of clients would make the same name of gradcam and gradcam++.
+    definitions[Method.__name__]["x-enum-varnames"] = [method.name for method in Method]
     one, batch = ({"img": _SMALL_IMAGE, "top_k": 3}, {"imgs": [_SMALL_IMAGE] * 2, "top_k": 3})
     recognize = {
         "/image_recognition": _post("Recognize one image.", RecognitionResponse, _json(RecognitionRequest, one)),
