@@ -1,7 +1,6 @@
 """An architecture by its name, and whether tensors are just those of one, with what would fit them better."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 import torch
 
 from src.checkpoints.fingerprints import build_empty, every_architecture, similar_architectures
+from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES
@@ -18,7 +18,6 @@ from src.errors import ModelError, Remedy
 __all__ = ["Fit", "explain_misfit", "fit_expected", "full_name", "nearest"]
 
 _COUNTER: Final = "num_batches_tracked"
-_AVERAGED: Final = re.compile("ema|swa|averag")
 _MAX_PREFIXES: Final = 4
 _MAX_SIMILAR: Final = 12
 
@@ -90,7 +89,7 @@ def _chosen(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Te
         if named is None:
             raise ModelError(f"No tensor of the file begins with {network!r}.", Remedy("network"))
         return named
-    whole = [part for part in behind if _has_all(part, expected) and not _AVERAGED.search(part.prefix.lower())]
+    whole = [part for part in behind if _has_all(part, expected) and not is_averaged(part.prefix)]
     first, *others = whole or [_likeliest(tensors, expected)]
     different = [part for part in others if not all(part.tensors[name].equal(first.tensors[name]) for name in expected)]
     if different:

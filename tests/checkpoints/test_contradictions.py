@@ -159,3 +159,23 @@ def test_a_transform_that_is_not_followed_is_told(tmp_path: Path) -> None:
     given = Given(architecture="timm/test_resnet")
     notes = [note.sentence for note in read_checkpoint(tmp_path / "file.ckpt", given).notes]
     assert any("val_transform in the file has steps that are not followed" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["semantic", "schema", "swap"])
+def test_a_word_that_holds_the_letters_of_an_average_is_none(own: Path, tmp_path: Path, name: str) -> None:
+    """A network called semantic is a second one, no average of the first, and a head of that name is not overlooked."""
+    content = {"state_dict": _tensors("net.", 0) | _tensors(f"{name}.", 1)}
+    with pytest.raises(ModelError, match="fits 2 networks"):
+        _read(tmp_path, content, module=f"{own}:Net")
+    with pytest.raises(ModelError, match=name):
+        _read(tmp_path, {"model": WIDE, name: nn.Linear(8, 3).state_dict()})
+
+
+@pytest.mark.parametrize("shape", [(10, 8), (8, 10)])
+def test_a_margin_loss_of_either_order_is_asked_about(shape: tuple[int, int], tmp_path: Path) -> None:
+    """The matrix of a margin loss has the outputs first or last."""
+    trunk = {f"net.{key}": tensor for key, tensor in build("timm/test_resnet", 0).state_dict().items()}
+    neck = {f"neck.{key}": tensor for key, tensor in nn.Linear(96, 8).state_dict().items()}
+    for backbone in (trunk | neck, {f"net.{key}": tensor for key, tensor in WIDE.items()}):
+        with pytest.raises(ModelError, match=r"metric_fc\.kernel"):
+            _read(tmp_path, {"state_dict": backbone | {"metric_fc.kernel": torch.randn(shape)}})

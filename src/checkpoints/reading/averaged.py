@@ -8,13 +8,18 @@ import torch
 
 from src.checkpoints.reading.stand_ins import fields, is_module, module_tensors
 
-__all__ = ["averaged_tensors"]
+__all__ = ["averaged_tensors", "is_averaged"]
 
 _AVERAGED: Final = re.compile(r"(?<![A-Za-z])(?:ema|swa)(?![a-z])|(?<![A-Z])(?:EMA|SWA|Ema|Swa)(?![a-z])|[Aa]verag")
 # Lightning's callback puts the average into the state dict itself, and this beside it.
 _IN_THE_STATE_DICT: Final = "averaging_state"
 _OF_NO_INTEREST: Final = ("state_dict", "hyper_parameters", "optimizer_states", "optimizer")
 _DEEPEST: Final = 4
+
+
+def is_averaged(name: str) -> bool:
+    """Tell whether ``name`` says that what it names is an average over training, as semantic does not."""
+    return _AVERAGED.search(name) is not None
 
 
 def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -24,14 +29,14 @@ def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Ma
     """
     if _IN_THE_STATE_DICT in content:
         return state
-    behind_a_prefix = {name: value for name, value in state.items() if _AVERAGED.search(str(name).rpartition(".")[0])}
+    behind_a_prefix = {name: value for name, value in state.items() if is_averaged(str(name).rpartition(".")[0])}
     return next(_state_dicts(content, named=False, depth=0), behind_a_prefix)
 
 
 def _state_dicts(content: Mapping[Any, Any], *, named: bool, depth: int) -> Iterator[Mapping[Any, Any]]:
     """Yield the state dicts in ``content`` whose name, or that of what holds them, says that they are averaged."""
     for name, value in content.items():
-        is_average = named or bool(_AVERAGED.search(str(name)))
+        is_average = named or is_averaged(str(name))
         if name in _OF_NO_INTEREST and depth == 0:
             continue
         if is_module(value):

@@ -1,6 +1,5 @@
 """A file with trained weights -> its tensors and what else it says; nothing in it is ever run."""
 
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from src.checkpoints.reading.averaged import averaged_tensors
+from src.checkpoints.reading.averaged import averaged_tensors, is_averaged
 from src.checkpoints.reading.other_kinds import check_kind, refuse_object
 from src.checkpoints.reading.pickled import read_pickled
 from src.checkpoints.reading.plain import plain
@@ -22,7 +21,7 @@ __all__ = ["WeightsFile", "read_weights_file"]
 
 _NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
 _HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
-_COPY: Final = re.compile("ema|swa|averag|current_model_state")  # the last one is what Lightning has averaged
+_AVERAGED_FROM: Final = "current_model_state"  # beside the average, where Lightning stores that
 _OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
 
 
@@ -116,7 +115,7 @@ def _beside(said: Mapping[Any, Any], key: str) -> Mapping[str, torch.Tensor]:
     return {
         f"{name}.{of}": tensor
         for name, value in said.items()
-        if name != key and isinstance(value, Mapping) and not _COPY.search(str(name).lower())
+        if name not in {key, _AVERAGED_FROM} and isinstance(value, Mapping) and not is_averaged(str(name))
         if all(isinstance(tensor, torch.Tensor) for tensor in value.values())
         if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
         for of, tensor in value.items()

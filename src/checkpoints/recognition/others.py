@@ -111,27 +111,13 @@ def _is_auxiliary(name: str, body: Body) -> bool:
 
 
 def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
-    """Tell whether a tensor is of a loss or a metric, by its name, and can be of no layer behind ``body``."""
+    """Tell whether a tensor is of a loss or a metric, by its name."""
     words = _words(name)
     if tensor.ndim <= 1:
         weighs = bool(words & _WEIGHTS) and ("." not in name or bool(words & _OF_CLASSES))
         of_classes = tensor.numel() in {1, body.num_classes} or bool(words & _OF_CLASSES)
         return bool(words & (_LOSSES | _MEASURES)) or (weighs and of_classes and "." not in name)
-    return bool(words & _LOSSES) and not _takes_logits(tensor, body)
-
-
-def _takes_logits(tensor: torch.Tensor, body: Body) -> bool:
-    """Tell whether a matrix may turn what ``body`` gives into the scores of other classes, as a margin loss has it."""
-    if body.num_classes is None or tensor.ndim != 2:  # noqa: PLR2004 - a matrix
-        return False
-    features = {weight.shape[1] for name, weight in body.weights.items() if _is_last(weight, body)}
-    classes = body.num_classes
-    allowed = {(classes, classes), *((classes, width) for width in features)}
-    return classes in tensor.shape and tuple(tensor.shape) not in allowed
-
-
-def _is_last(weight: torch.Tensor, body: Body) -> bool:
-    return weight.ndim == 2 and weight.shape[0] == body.num_classes  # noqa: PLR2004 - a matrix
+    return bool(words & _LOSSES)
 
 
 def _normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[float, ...]], frozenset[str]]:

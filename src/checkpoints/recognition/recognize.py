@@ -1,6 +1,5 @@
 """The tensors of a file, and what was said of them -> a network with its weights, or a question."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from torch import nn
 
 from src.checkpoints.given import Asked, Note
 from src.checkpoints.network import RGB
+from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.reading.said import walk
 from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
@@ -25,7 +25,6 @@ __all__ = ["Asked", "Recognized", "recognize"]
 
 _MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
-_COPY: Final = re.compile("ema|swa|averag")
 _SHORTCUT: Final = ".shortcut."  # as many ResNets for CIFAR call it
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
@@ -78,7 +77,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
     num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
     if asked.network is None:
-        _check_last(tensors, left_out, num_classes, body.place)
+        _check_last(tensors, left_out, made(choice.architecture), num_classes, body.place)
     return Recognized(
         choice.architecture,
         num_classes,
@@ -90,15 +89,22 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     )
 
 
-def _check_last(tensors: Mapping[str, torch.Tensor], left_out: Collection[str], outputs: int, place: str) -> None:
-    """Refuse where a matrix that is left out takes the outputs: that of a margin loss, whose classes are the answer."""
+def _check_last(
+    tensors: Mapping[str, torch.Tensor], left_out: Collection[str], network: nn.Module, outputs: int, place: str
+) -> None:
+    """Refuse where a matrix that is left out may turn the outputs into the scores of others, as a margin loss has it.
+
+    Centers of classes, which lie among the features, and what turns the outputs into themselves, are of a loss indeed.
+    """
+    shapes = {tuple(tensor.shape) for tensor in network.state_dict().values()}
+    of_a_loss = {(outputs, outputs), *(shape for shape in shapes if shape[:1] == (outputs,))}
     for name in left_out:
-        tensor = tensors[name]
-        is_matrix = tensor.is_floating_point() and tensor.ndim in {2, 3} and tensor.shape[-1] == outputs > 1
-        if is_matrix and tensor.shape[-2] != outputs and not _COPY.search(name.lower()):
+        shape = tuple(tensors[name].shape)
+        is_matrix = tensors[name].is_floating_point() and len(shape) in {2, 3} and outputs > 1 and outputs in shape[-2:]
+        if is_matrix and shape[-2:] not in of_a_loss and not is_averaged(name):
             raise ModelError(
-                f"{name} {tuple(tensor.shape)} could take the {outputs} outputs of the network, which would then be an"
-                " embedding and no classes. Say that the network alone answers, or give your own class:",
+                f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding and"
+                " no classes. Say that the network alone answers, or give your own class:",
                 Remedy("network", place),
                 _MODULE,
             )
