@@ -88,16 +88,9 @@ class Pipeline:
             with progress.stage(Stage.GRADCAM):
                 heat = _heatmap(evaluation, options.method, index, versus)
             with progress.stage(Stage.RENDER):
-                pixels = overlay(image, heat.values, seen.box, options)
-                against = None if versus is None else labels[versus]
-                explanation = Explanation(
-                    labels[index],
-                    against,
-                    options.method,
-                    heat.evidence,
-                    options.format,
-                    encode(pixels, options.format),
-                )
+                drawn = encode(overlay(image, heat.values, seen.box, options), options.format)
+            against = None if versus is None else labels[versus]
+            explanation = Explanation(labels[index], against, options.method, heat.evidence, options.format, drawn)
         if options.heatmaps:
             with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in prediction.top)

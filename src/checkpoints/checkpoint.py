@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from torch import nn
 
 from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest
-from src.checkpoints.embeddings import check_that_it_classifies
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
 from src.checkpoints.hub.described import Described
@@ -18,12 +17,12 @@ from src.checkpoints.hub.read import read_described
 from src.checkpoints.inputs import TUTORIAL, USUAL, USUAL_OF_GRAY, for_channels, per_channel, published_input
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.network import RGB
-from src.checkpoints.outputs import TwoClasses, read_output
+from src.checkpoints.outputs import TwoClasses, check_that_it_classifies, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX, Arguments, instantiate, parse_reference
-from src.checkpoints.own.outputs import count_classes
-from src.checkpoints.reading.choice import chosen
+from src.checkpoints.own.scores import count_classes
 from src.checkpoints.reading.composes import stored_transform, transform_passed_over
 from src.checkpoints.reading.folder import read_source
+from src.checkpoints.reading.weights_choice import chosen
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.checkpoints.spellings import explained, respelled

@@ -7,7 +7,11 @@ from typing import Any, Literal
 from src.errors import Remedy
 from src.stages.output_spec import OutputKind
 
-__all__ = ["Asked", "Given", "Note"]
+__all__ = ["Activation", "Asked", "Given", "Note"]
+
+Activation = Literal[
+    "none", "relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "mish", "hardswish"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Given:
     module: str | None = None
     weights: Literal["ema"] | None = None
     network: str | None = None
-    activation: str | None = None
+    activation: Activation | None = None
     stem: str | None = None
     arguments: Mapping[str, object] | None = None
     channels: int | None = None
@@ -52,7 +56,7 @@ class Asked:
 
     architecture: str | None = None
     network: str | None = None
-    activation: str | None = None
+    activation: Activation | None = None
     stem: str | None = None
     hyper_parameters: Mapping[str, object] = field(default_factory=dict)
     said_by: str = "you said"

@@ -7,8 +7,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import Final
 
+from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.plain import plain
-from src.checkpoints.reading.said import walk
 from src.errors import ModelError, Remedy
 from src.labelled_folder import class_folders
 

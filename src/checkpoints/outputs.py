@@ -10,13 +10,15 @@ from torch import nn
 
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
-from src.checkpoints.reading.said import walk
+from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputSpec
 
-__all__ = ["TwoClasses", "read_output"]
+__all__ = ["TwoClasses", "check_that_it_classifies", "read_output"]
 
+_CLASSES: Final = re.compile(r"(num|n|nb|number_of|no_of)_?(target_)?(class|classes|labels)")
+_EMBEDDING: Final = re.compile(r"(emb|feat|latent|proj)")
 _TWO: Final = 2
 _SEVERAL: Final = re.compile(r"multi[-_ ]?label")
 
@@ -51,6 +53,29 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
             Remedy("output", "binary"),
         )
     return OutputSpec(kind="binary"), _TWO
+
+
+def check_that_it_classifies(hyper_parameters: Mapping[str, object], num_classes: int) -> None:
+    """Refuse a network whose hyper-parameters say another number of classes, or call what it gives an embedding.
+
+    One output may be two classes.
+
+    Raises:
+        ModelError: The message says which hyper-parameter contradicts.
+    """
+    numbers = {key: value for key, value in walk(hyper_parameters) if type(value) is int}
+    said = {key: value for key, value in numbers.items() if _CLASSES.fullmatch(key.lower())}
+    if num_classes in said.values() or num_classes == 1 or 1 in said.values():
+        return
+    embedding = {key for key, value in numbers.items() if value == num_classes and _EMBEDDING.search(key.lower())}
+    if said or embedding:
+        key = next(iter(said or embedding))
+        raise ModelError(
+            f"The network gives {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they scores"
+            " of classes, or an embedding? Name all classes, or give the class that tells them apart:",
+            Remedy("labels"),
+            Remedy("module"),
+        )
 
 
 def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:

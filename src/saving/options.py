@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, get_args
 
-from src.checkpoints.given import Given
+from src.checkpoints.given import Activation, Given
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputKind
 
@@ -17,9 +17,6 @@ _OF_A_CHECKPOINT: Final = (
     *("arch", "labels", "module", "arg", "network", "activation", "stem", "layer", "weights", "input", "output"),
     "channels",
     *_INPUT,
-)
-_ACTIVATIONS: Final = (
-    *("none", "relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "mish", "hardswish"),
 )
 _EPILOG: Final = """\
 examples:
@@ -83,7 +80,7 @@ def _add_network(options: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--network", metavar="PREFIX", help="where the file holds several: names of its tensors begin so"
     )
-    network.add_argument("--activation", choices=_ACTIVATIONS, help="what lies between the layers of its head")
+    network.add_argument("--activation", choices=get_args(Activation), help="what lies between the layers of its head")
     network.add_argument("--stem", choices=["cifar"], help="first convolution 3 x 3 of stride 1, without a max-pool")
     network.add_argument("--weights", choices=["ema"], help="the averaged weights, where the file has them")
     network.add_argument(

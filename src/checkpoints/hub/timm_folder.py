@@ -8,6 +8,7 @@ import timm
 from src.checkpoints.architecture import fit_expected, full_name
 from src.checkpoints.hub.described import Described
 from src.checkpoints.inputs import timm_input
+from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError
@@ -16,7 +17,6 @@ __all__ = ["is_of_timm", "read_timm"]
 
 # What timm itself would take for a file or an address to load, or for another preparation.
 _LOADS: Final = ("pretrained", "checkpoint", "cache", "features_only", "scriptable", "exportable")
-_RGB: Final = 3  # channels
 _PLAIN: Final = (str, int, float, bool, list, type(None))
 
 
@@ -58,7 +58,7 @@ def _num_classes(config: Mapping[str, Any]) -> int:
 
 
 def _build(architecture: str, num_classes: int, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - timm has no types
-    if arguments.get("in_chans", _RGB) != _RGB:
+    if arguments.get("in_chans", RGB) != RGB:
         raise ModelError(f"config.json says that images have {arguments['in_chans']} channels, not red, green, blue.")
     for name, value in arguments.items():
         if name.startswith(_LOADS) or not isinstance(value, _PLAIN):

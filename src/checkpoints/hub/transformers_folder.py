@@ -11,6 +11,7 @@ from torch import nn
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.library import transformers
 from src.checkpoints.hub.processor import read_preparation
+from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
@@ -19,7 +20,6 @@ __all__ = ["is_of_transformers", "read_transformers"]
 
 _UNNAMED: Final = re.compile(r"LABEL_\d+")  # what transformers calls classes without names
 _MULTILABEL, _REGRESSION = "multi_label_classification", "regression"
-_RGB: Final = 3  # channels
 _SHOWN: Final = 3
 
 
@@ -83,7 +83,7 @@ def _check_output(written: Mapping[str, Any]) -> None:
         raise ModelError("config.json says that the weights are quantized: save the network in full precision.")
     if written.get("problem_type") == _REGRESSION:
         raise ModelError("config.json says regression: the network measures, and tells no classes apart.")
-    if written.get("num_channels", _RGB) != _RGB:
+    if written.get("num_channels", RGB) != RGB:
         raise ModelError(f"config.json says that images have {written['num_channels']} channels, not red, green, blue.")
 
 

@@ -11,7 +11,7 @@ from src.checkpoints.given import Given
 from src.checkpoints.labels import read_labels
 from src.checkpoints.outputs import TwoClasses, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX
-from src.checkpoints.own.outputs import count_classes
+from src.checkpoints.own.scores import count_classes
 from src.checkpoints.own.transforms import input_of
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy

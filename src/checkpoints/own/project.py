@@ -37,7 +37,8 @@ def project(file: Path) -> Iterator[None]:
     for name in [name for name in modules if _is_ours(name)]:
         del sys.modules[name]
     sys.path[:] = [str(roots[0]), *(entry for entry in path if Path(entry or ".").resolve() != _HERE)]
-    sys.meta_path[:] = [_First(roots, around), *finders, _Last(around)]
+    first = _Finder(roots, [*roots, *around], namespaces=False)
+    sys.meta_path[:] = [first, *finders, _Finder(around, (), namespaces=True)]
     sys.dont_write_bytecode = True
     try:
         yield
@@ -91,30 +92,16 @@ def _found(name: str, folder: str) -> ModuleSpec | None:
     return finder.find_spec(name)
 
 
-class _First(MetaPathFinder):
-    """Finds packages and modules in ``roots``, and whatever is below the folders ``around``."""
+class _Finder(MetaPathFinder):
+    """Finds modules in ``roots``, and what is below ``inside`` in packages that lie there.
 
-    def __init__(self, roots: Sequence[Path], around: Sequence[Path]) -> None:
+    A mere folder is found only as one of ``namespaces``: an installed package outranks it.
+    """
+
+    def __init__(self, roots: Sequence[Path], inside: Sequence[Path], *, namespaces: bool) -> None:
         self._roots = [str(root) for root in roots]
-        self._all = [*roots, *around]
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,  # noqa: ARG002 - the signature is Python's
-    ) -> ModuleSpec | None:
-        """Return where ``fullname`` is; not a mere folder, which an installed package outranks."""
-        folders = self._roots if path is None else [entry for entry in path if _lies_in(entry, self._all)]
-        specs = (_found(fullname, folder) for folder in folders)
-        return next((spec for spec in specs if spec and (path is not None or spec.loader)), None)
-
-
-class _Last(MetaPathFinder):
-    """Finds what is nowhere else, in the nearest of the folders ``around`` that has it."""
-
-    def __init__(self, around: Sequence[Path]) -> None:
-        self._around = around
+        self._inside = inside
+        self._namespaces = namespaces
 
     def find_spec(
         self,
@@ -123,8 +110,10 @@ class _Last(MetaPathFinder):
         target: ModuleType | None = None,  # noqa: ARG002 - the signature is Python's
     ) -> ModuleSpec | None:
         """Return where ``fullname`` is."""
-        folders = self._around if path is None else ()
-        return next((spec for folder in folders if (spec := _found(fullname, str(folder)))), None)
+        is_part = path is not None
+        folders = [entry for entry in path if _lies_in(entry, self._inside)] if path is not None else self._roots
+        specs = (_found(fullname, folder) for folder in folders)
+        return next((spec for spec in specs if spec and (is_part or self._namespaces or spec.loader)), None)
 
 
 def _around(file: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from src.checkpoints.own.transforms import Step, spec_of, steps_of
-from src.checkpoints.reading.said import walk
+from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.stand_ins import StandIn, fields
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec

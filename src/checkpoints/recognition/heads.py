@@ -8,12 +8,13 @@ from typing import Final
 import torch
 from torch import nn
 
+from src.checkpoints.given import Activation
 from src.checkpoints.recognition.layers import Layer
 from src.errors import ModelError, Remedy
 
 __all__ = ["ACTIVATIONS", "Head", "read_head"]
 
-ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
+ACTIVATIONS: Final[Mapping[Activation, type[nn.Module]]] = {
     "none": nn.Identity,
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
@@ -35,7 +36,7 @@ class Head:
     """Layers in their order, and the activation before each of them ("none" where nothing lies between)."""
 
     layers: tuple[Layer, ...]
-    activations: tuple[str, ...]
+    activations: tuple[Activation, ...]
 
     @property
     def num_classes(self) -> int:
@@ -58,7 +59,9 @@ class Head:
         return found
 
 
-def read_head(layers: Sequence[Layer], width: int, taken: str, activation: str | None, *, of_logits: bool) -> Head:
+def read_head(
+    layers: Sequence[Layer], width: int, taken: str, activation: Activation | None, *, of_logits: bool
+) -> Head:
     """Put ``layers`` in order behind ``width`` values, which ``taken`` names, with the ``activation`` that was given.
 
     Before the first layer an activation may lie only ``of_logits``, which a layer of the same kind gives.
@@ -75,7 +78,7 @@ def read_head(layers: Sequence[Layer], width: int, taken: str, activation: str |
         )
     if activation is not None and not asked and not (bare and activation == "none"):
         raise ModelError(f"Behind {taken} there is no place for an activation: leave it out, or give your own class.")
-    chosen = activation or "none"
+    chosen: Activation = activation or "none"
     return Head(tuple(chain), tuple(chosen if place in asked else "none" for place in range(len(chain))))
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 
+from src.checkpoints.network import RGB
 from src.checkpoints.recognition.bodies import Body
 
 __all__ = ["Others", "is_averaged_copy", "is_of_training", "sort_others"]
@@ -23,7 +24,6 @@ _WEIGHTS: Final = frozenset({"weight", "weights"})
 _OF_CLASSES: Final = frozenset({"class", "classes", "cls", "loss", "pos"})
 _AUXILIARY: Final = {"inception_v3": ("AuxLogits",), "googlenet": ("aux1", "aux2")}
 _MEANS: Final = re.compile(r"(?:.*\.)?(?:(?:pixel|image|img|imagenet|input|data|channel|norm)_|_)?mean")
-_COLORS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[fl
 
 
 def _of_colors(tensor: torch.Tensor) -> tuple[float, ...]:
-    if tensor.numel() != _COLORS or not tensor.is_floating_point() or _COLORS not in tensor.shape:
+    if tensor.numel() != RGB or not tensor.is_floating_point() or RGB not in tensor.shape:
         return ()
     return tuple(round(value, 6) for value in tensor.double().flatten().tolist())
 

@@ -11,11 +11,11 @@ from torch import nn
 from src.checkpoints.given import Asked, Note
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.averaged import is_averaged
-from src.checkpoints.reading.said import walk
+from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
-from src.checkpoints.recognition.choice import choose_body
+from src.checkpoints.recognition.body_choice import choose_body
 from src.checkpoints.recognition.others import Others, sort_others
 from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose

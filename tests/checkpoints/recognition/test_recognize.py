@@ -1,15 +1,17 @@
 """Recognizing the network that tensors make up, with whatever head, or asking."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 from torchvision import models
 
-from src.checkpoints.given import Asked
+from src.checkpoints.given import Activation, Asked
 from src.checkpoints.network import build
 from src.checkpoints.recognition.bodies import find_bodies
+from src.checkpoints.recognition.heads import ACTIVATIONS
 from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.errors import ModelError, Remedy
 
@@ -359,3 +361,8 @@ def test_counters_of_batches_may_be_missing() -> None:
 def test_unknown_tensors_are_recognized_as_nothing() -> None:
     """Tensors of no known network fit none."""
     assert recognize({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}) is None
+
+
+def test_every_activation_that_can_be_said_is_known() -> None:
+    """The command offers the activations that a head can have, and no others."""
+    assert get_args(Activation) == tuple(ACTIVATIONS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.checkpoints.embeddings import check_that_it_classifies
+from src.checkpoints.outputs import check_that_it_classifies
 from src.errors import ModelError, Remedy
 
 
