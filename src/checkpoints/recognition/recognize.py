@@ -10,13 +10,12 @@ from torch import nn
 
 from src.checkpoints.given import Asked, Note
 from src.checkpoints.network import RGB
-from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
 from src.checkpoints.recognition.body_choice import choose_body
-from src.checkpoints.recognition.others import Others, sort_others
+from src.checkpoints.recognition.others import Others, is_of_training, sort_others
 from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
 from src.errors import ModelError, Remedy
@@ -77,7 +76,8 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
     num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
     if asked.network is None:
-        _check_last(tensors, left_out, made(choice.architecture), num_classes, body.place)
+        of_losses = {name: tensors[name] for name in left_out if is_of_training(name, tensors[name], body)}
+        _check_last(of_losses, made(choice.architecture), num_classes, body.place)
     return Recognized(
         choice.architecture,
         num_classes,
@@ -89,19 +89,17 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     )
 
 
-def _check_last(
-    tensors: Mapping[str, torch.Tensor], left_out: Collection[str], network: nn.Module, outputs: int, place: str
-) -> None:
-    """Refuse where a matrix that is left out may turn the outputs into the scores of others, as a margin loss has it.
+def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outputs: int, place: str) -> None:
+    """Refuse where a matrix of a loss may turn the outputs into the scores of other classes, as a margin loss does.
 
     Centers of classes, which lie among the features, and what turns the outputs into themselves, are of a loss indeed.
     """
     shapes = {tuple(tensor.shape) for tensor in network.state_dict().values()}
     of_a_loss = {(outputs, outputs), *(shape for shape in shapes if shape[:1] == (outputs,))}
-    for name in left_out:
-        shape = tuple(tensors[name].shape)
-        is_matrix = tensors[name].is_floating_point() and len(shape) in {2, 3} and outputs > 1 and outputs in shape[-2:]
-        if is_matrix and shape[-2:] not in of_a_loss and not is_averaged(name):
+    for name, tensor in of_losses.items():
+        shape = tuple(tensor.shape)
+        is_matrix = tensor.is_floating_point() and len(shape) in {2, 3} and outputs > 1 and outputs in shape[-2:]
+        if is_matrix and shape[-2:] not in of_a_loss:
             raise ModelError(
                 f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding and"
                 " no classes. Say that the network alone answers, or give your own class:",

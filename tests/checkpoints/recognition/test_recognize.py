@@ -366,3 +366,11 @@ def test_unknown_tensors_are_recognized_as_nothing() -> None:
 def test_every_activation_that_can_be_said_is_known() -> None:
     """The command offers the activations that a head can have, and no others."""
     assert get_args(Activation) == tuple(ACTIVATIONS)
+
+
+def test_auxiliary_heads_of_the_same_classes_are_left_out() -> None:
+    """The head that Inception has for its training alone is no question, though it tells the same classes apart."""
+    whole = models.inception_v3(num_classes=CLASSES, aux_logits=True, init_weights=False).state_dict()
+    recognized = found(whole)
+    assert recognized.architecture == "torchvision/inception_v3"
+    assert "AuxLogits.fc.weight" in recognized.left_out
