@@ -153,6 +153,7 @@ class ImageRecognition:
         from src.store import bundle
 
         stored = bundle.load(_served_tag(ImageRecognition))
+        self.endpoints = _endpoints(ImageRecognition)
         running = start(
             stored.folder,
             stored.manifest,
@@ -160,10 +161,10 @@ class ImageRecognition:
             device=SETTINGS.device,
             runtime=SETTINGS.runtime,
             precision=SETTINGS.precision,
+            batching=self.endpoints.batching(stored.manifest.batch),
         )
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_input_side)
         pipeline = Pipeline(stored.manifest, running, limits)
-        self.endpoints = _endpoints(ImageRecognition)
         self.endpoints.serve(pipeline, ModelResponse.of(stored, running))
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)

@@ -50,6 +50,19 @@ class Settings(BaseSettings):
         default="fp32",
         description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
     )
+    network_batch: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Images that go through the network at once where so many wait for it, while twice as many more are"
+        " decoded; 1: none; default: 8 where that was faster when the model was stored, else 1.",
+    )
+    network_batch_wait_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        description="Milliseconds that a batch with room waits for more images while all threads are at work.",
+    )
     threads: int = Field(
         default_factory=lambda: 2 * usable_cores(),
         ge=1,

@@ -16,7 +16,7 @@ ROOMS = {
     "runtimes": {"cores", "errors", "priority", "stages", "store"},
     "api": {"errors", "options", "pipeline", "priority", "progress", "runtimes", "settings", "stages", "store"},
     "checkpoints": {"errors", "labelled_folder", "stages"},
-    "conversion": {"checkpoints", "errors", "runtimes", "stages", "store"},
+    "conversion": {"checkpoints", "cores", "errors", "runtimes", "stages", "store"},
     "evaluation": {"errors", "labelled_folder", "options", "pipeline", "stages", "store"},
     "saving": {"checkpoints", "conversion", "errors", "stages"},
     "training": {"checkpoints", "cores", "errors", "labelled_folder", "stages"},

@@ -78,7 +78,8 @@ class Concurrency:
     """Bounded threads with a bounded queue before them; belongs to one event loop.
 
     Work starts in the order of arrival. What is cancelled while it waits never starts; a thread is free again only when
-    its work has really ended, so no more than ``threads`` images are ever in work.
+    its work has really ended, so no more than ``threads`` images are ever in work, and at most ``ahead`` others have
+    stepped aside, decoded, until the network takes them.
 
     ``places`` are those of the images in work and of those that wait, ``bytes`` those of bodies, complete or not. A
     request whose body is still on its way holds no place: clients that send slowly take none from others.
@@ -102,9 +103,8 @@ class Concurrency:
         self.places = Budget(threads + max_queue, "Too many requests are waiting: try again in a moment.")
         self.bytes = Budget(max_bytes, "Too much is waiting: try again in a moment.")
         self.working = 0
-        self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix="recognize", initializer=give_way, initargs=(Priority.IMAGE,)
-        )
+        self._turns = threading.Semaphore(threads)
+        self.let_ahead(0)
         self._counting = threading.Lock()
         self._waited = waited
 
@@ -122,13 +122,40 @@ class Concurrency:
         loop, came = asyncio.get_running_loop(), time.perf_counter()
         return await loop.run_in_executor(self._executor, copy_context().run, self._observed, work, came)
 
+    def let_ahead(self, ahead: int) -> None:
+        """Let ``ahead`` images step aside; to be called before there is any work."""
+        self.ahead = ahead
+        self._executor = ThreadPoolExecutor(
+            self.threads + ahead, thread_name_prefix="recognize", initializer=give_way, initargs=(Priority.IMAGE,)
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether as many images are in work as there may be."""
+        return self.working >= self.threads
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let another image be in work while the thread inside of this only waits."""
+        with self._counted(-1):
+            self._turns.release()
+            try:
+                yield
+            finally:
+                self._turns.acquire()
+
     def _observed(self, work: Callable[[], T], came: float) -> T:
-        if self._waited is not None:
-            self._waited(time.perf_counter() - came)
-        with self._counting:
-            self.working += 1
-        try:
+        with self._turns, self._counted(1):
+            if self._waited is not None:
+                self._waited(time.perf_counter() - came)
             return work()
+
+    @contextmanager
+    def _counted(self, change: int) -> Iterator[None]:
+        with self._counting:
+            self.working += change
+        try:
+            yield
         finally:
             with self._counting:
-                self.working -= 1
+                self.working -= change

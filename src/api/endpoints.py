@@ -33,11 +33,13 @@ from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
 from src.progress import Abandoned
+from src.runtimes.batches import Batching
 from src.settings import Settings
 from src.stages.decode import decode_base64
 
 __all__ = ["Endpoints"]
 
+_AHEAD: Final = 2  # batches that are put together while others are in the network
 _TURNS: Final = 2  # one image in a thread, one ready for it
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -69,6 +71,15 @@ class Endpoints:
         self._settings = settings
         self._observer = Observer(self.metrics)
         self._serving: Serving | None = None
+
+    def batching(self, proposed: int) -> Batching:
+        """Return how images are to be put together: as the settings say, or ``proposed`` of them at most."""
+        most = self._settings.network_batch or proposed
+        if most == 1:
+            return Batching()
+        self.concurrency.let_ahead(_AHEAD * most)
+        wait = self._settings.network_batch_wait_ms / 1000
+        return Batching(most, wait, lambda: self.concurrency.busy, self.concurrency.aside)
 
     def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
         """Answer with ``pipeline`` from now on, and describe it as ``model``."""
@@ -167,7 +178,7 @@ class Endpoints:
         """
         left = len(asked.imgs)
         places.take(min(left, self.concurrency.places.limit) - 1)
-        turns = asyncio.Semaphore(_TURNS * self.concurrency.threads)
+        turns = asyncio.Semaphore(_TURNS * self.concurrency.threads + self.concurrency.ahead)
 
         async def one(img: str) -> RecognitionResponse | ErrorResponse:
             nonlocal left

@@ -127,16 +127,15 @@ def _tensor(module: fx.GraphModule, node: Any) -> torch.Tensor:  # noqa: ANN401 
 
 def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
     """Tell whether the closed form gives the Grad-CAM weights of automatic differentiation, for every class of some."""
-    _, height, width = cut.layout.shape
     others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
     for image in (features[:1], others):
         leaf = image.clone().requires_grad_()
         *hidden, logits = _outputs(cut.behind(derived.hidden)(leaf.clone()))
         for index in {int(logits[0].argmax()), int(logits[0].argmin()), logits.shape[1] // 2}:
             (gradient,) = torch.autograd.grad(logits[0, index], leaf, retain_graph=True)
-            expected = cut.layout.fold(gradient)[0].mean(dim=(1, 2)).numpy()
-            activations = [one.detach()[0].numpy() for one in hidden]
-            found = derived.form.weights(index, activations, height * width)
+            expected = cut.layout.fold(gradient).sum(dim=(2, 3)).numpy()
+            direction = np.eye(logits.shape[1], dtype=np.float32)[[index]]
+            found = derived.form.gradient(direction, *(one.detach().numpy() for one in hidden))
             if not np.abs(found - expected).max() < _TOLERANCE * np.abs(expected).max():  # nor where all are zero
                 return False
     return True

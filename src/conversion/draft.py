@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from src.checkpoints.checkpoint import Checkpoint
+from src.conversion.batch import best_batch
 from src.conversion.capture import capture, random_images
 from src.conversion.convert import Captured, convert, save_programs
 from src.conversion.cut import Cut, cut
@@ -133,7 +134,10 @@ def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> t
     if manifest.runtime == "openvino":
         gc.collect()
         try:
-            agreement = compare(start(folder, manifest, threads=1, device="cpu"), expected, manifest)
+            running = start(folder, manifest, threads=1, device="cpu")
+            agreement = compare(running, expected, manifest)
+            batch = best_batch(folder, manifest.input, running.graphs)
+            manifest = manifest.model_copy(update={"batch": batch})
         except ModelError as exc:
             manifest = manifest.model_copy(update={"runtime": "torch", "note": str(exc)})
     if manifest.runtime == "torch":

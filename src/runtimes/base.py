@@ -1,12 +1,12 @@
 """A stored network, running: pixels -> features, logits, and for any class what Grad-CAM needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.runtimes.closed_form import ClosedForm
 from src.stages.features import FeatureLayout
 from src.store.manifest import RuntimeName
 
@@ -58,34 +58,41 @@ class Evaluation:
 
         With ``versus``, another class, it is the difference of the two scores that is y.
         """
-        form = self._runtime.closed_form
-        if form is None:
+        closed_form = self._runtime.closed_form
+        if closed_form is None:
             mean: Array = self.gradient(class_index, versus).mean(axis=(1, 2))
             return mean
         _, height, width = self._runtime.layout.shape
-        weights = form.weights(class_index, self._hidden, height * width)
-        return weights if versus is None else weights - form.weights(versus, self._hidden, height * width)
+        summed: Array = closed_form(self._direction(class_index, versus), *self._hidden)[0]
+        weights: Array = summed / np.float32(height * width)
+        return weights
 
     def gradient(self, class_index: int, versus: int | None = None) -> Array:
         """Return the gradient of that score with respect to the maps, dy/dA, (K, h, w)."""
+        direction = self._direction(class_index, versus)
+        maps: Array = self._runtime.layout.fold(self._runtime.graphs.gradient(self._raw, direction))[0]
+        return maps
+
+    def _direction(self, class_index: int, versus: int | None) -> Array:
+        """Return (1, C), what each logit counts in the score that is explained."""
         direction = np.zeros((1, self.logits.size), np.float32)
         direction[0, class_index] = 1
         if versus is not None:
             direction[0, versus] = -1
-        maps: Array = self._runtime.layout.fold(self._runtime.graphs.gradient(self._raw, direction))[0]
-        return maps
+        return direction
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """A network on the device where it runs; safe to use from several threads at once.
 
-    ``closed_form`` gives the weights of a class where its head has one, for less than the gradient.
+    ``closed_form`` gives the gradient summed over all positions, (N, K), of directions (N, C) and hidden activations,
+    where the head has one, for less than the gradient itself.
     """
 
     graphs: Graphs
     layout: FeatureLayout
-    closed_form: ClosedForm | None = None
+    closed_form: Callable[..., Array] | None = None
 
     @property
     def name(self) -> RuntimeName:
@@ -105,4 +112,4 @@ class Runtime:
     def evaluate(self, pixels: NDArray[np.uint8]) -> Evaluation:
         """Run the network on ``pixels`` (H, W, C) of its input size."""
         features, *hidden, logits = self.graphs.network(pixels[None])
-        return Evaluation(logits[0], features, tuple(one[0] for one in hidden), self)
+        return Evaluation(logits[0], features, tuple(hidden), self)

@@ -1,6 +1,5 @@
 """Grad-CAM weights without a backward pass, for heads that pool the features and go on with linear layers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -20,9 +19,10 @@ class ClosedForm:
     r"""The matrices that give the Grad-CAM weights of a head ``pool -> (linear -> ReLU)* -> linear``.
 
     Pooling hands every channel's gradient on to its positions undiminished, so that their sum needs no way back
-    through it. With the last layer's matrix :math:`W_n`, the hidden layers' :math:`W_i` and their activations
-    :math:`h_i`, :math:`g_n = W_n[c]` and :math:`g_{i-1} = W_i^T (g_i * [h_i > 0])`, the weights are
-    :math:`\alpha = g_0 / hw`. Pooled and with no hidden layer that is CAM: Zhou et al., https://arxiv.org/abs/1512.04150.
+    through it. With the score :math:`d \cdot y` (:math:`d` is one for a class and zero for the others), the last
+    layer's matrix :math:`W_n`, the hidden layers' :math:`W_i` and their activations :math:`h_i`, :math:`g_n = d W_n`
+    and :math:`g_{i-1} = (g_i * [h_i > 0]) W_i`, the weights are :math:`\alpha = g_0 / hw`. Pooled and with no hidden
+    layer that is CAM: Zhou et al., https://arxiv.org/abs/1512.04150.
 
     ``layers``: the matrices (outputs, inputs) in the order of the head; where the flattened map was the input of the
     first one, its columns are summed over the positions, so that its inputs are the K channels. The last one's outputs
@@ -31,22 +31,23 @@ class ClosedForm:
 
     layers: tuple[NDArray[np.float32], ...]
 
-    def weights(self, class_index: int, hidden: Sequence[NDArray[np.float32]], positions: int) -> NDArray[np.float32]:
-        """Return the Grad-CAM weight (K,) of each channel: the mean of the class's gradient over all ``positions``.
+    def gradient(self, direction: NDArray[np.float32], *hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return :math:`g_0`, (N, K): the gradient of the score of each image, summed over all positions.
 
         Args:
-            class_index: The class, 0 to C - 1.
-            hidden: The activations behind the ReLU of each hidden layer, in the order of the head.
-            positions: h w, how many positions the map has.
+            direction: (N, C), what counts for how much in the score.
+            hidden: The activations (N, ...) behind the ReLU of each hidden layer, in the order of the head.
         """
-        gradient: NDArray[np.float32] = self.layers[-1][class_index]
-        for layer, activations in zip(reversed(self.layers[:-1]), reversed(hidden), strict=True):
-            active = np.flatnonzero(activations > 0)
-            if _COPY_COST * active.size < activations.size:  # the rows of the others need not be read
-                gradient = gradient[active] @ layer[active]
+        gradient = direction
+        for layer, activations in zip(reversed(self.layers), (None, *reversed(hidden)), strict=True):
+            if activations is not None:
+                gradient = np.where(activations > 0, gradient, np.float32(0))
+            active = np.flatnonzero(gradient.any(axis=0))
+            if _COPY_COST * active.size < len(layer):  # the rows of the others need not be read
+                gradient = gradient[:, active] @ layer[active]
             else:
-                gradient = np.where(activations > 0, gradient, np.float32(0)) @ layer
-        return gradient / np.float32(positions)
+                gradient = gradient @ layer
+        return gradient
 
     def save(self, file: Path) -> None:
         """Write the matrices to ``file``."""

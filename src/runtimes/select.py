@@ -7,8 +7,10 @@ from typing import Final, Literal
 
 import numpy as np
 
+from src.cores import usable_cores
 from src.errors import ModelError, Remedy
 from src.runtimes.base import Graphs, Precision, Runtime
+from src.runtimes.batches import Batching, batched
 from src.runtimes.closed_form import ClosedForm
 from src.store.files import CLOSED_FORM
 from src.store.manifest import Manifest, RuntimeName
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 Device = Literal["auto", "cpu", "cuda"]
 RuntimeChoice = Literal["auto", "openvino", "torch"]
 
+_ONE_BY_ONE: Final = Batching()
 _NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux under Windows
 
 
@@ -31,11 +34,12 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
     precision: Precision = "fp32",
+    batching: Batching = _ONE_BY_ONE,
 ) -> Runtime:
     """Make the network in ``folder`` ready for use by ``threads`` threads at once, which share out the cores.
 
     On a CPU it runs in OpenVINO where it was converted, else in torch; on a CUDA GPU, which ``auto`` takes where there
-    is one, in torch.
+    is one, in torch. With ``batching`` any number of threads may use it.
 
     Raises:
         ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
@@ -48,9 +52,11 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     else:
         from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - nor does torch need OpenVINO
 
-        graphs = OpenVinoGraphs(folder, precision, threads)
-    form = ClosedForm.load(folder / CLOSED_FORM) if manifest.head == "closed_form" else None
-    running = Runtime(graphs, manifest.features, form)
+        graphs = OpenVinoGraphs(folder, precision, threads, batching.most)
+    closed_form = ClosedForm.load(folder / CLOSED_FORM).gradient if manifest.head == "closed_form" else None
+    running = Runtime(graphs, manifest.features, closed_form)
+    if batching.most > 1:
+        running = batched(running, batching, streams=1 if target == "cuda" else min(threads, usable_cores()))
     _warm_up(running, manifest)
     reason = f" ({manifest.note})" if running.name == "torch" and manifest.note else ""
     logger.info("The network runs in %s on %s, %s%s.", running.name, running.device, running.precision, reason)

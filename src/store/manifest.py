@@ -37,6 +37,9 @@ class Manifest(BaseModel):
     head: Head = Field(
         description="How the Grad-CAM weights come about: from the head's matrices, or from its gradient."
     )
+    batch: int = Field(
+        default=1, ge=1, description="Images that a CPU had better take at once: more than 1 where that was faster."
+    )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
     learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled images found.")

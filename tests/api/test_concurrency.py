@@ -49,6 +49,29 @@ def test_no_more_work_at_once_than_threads() -> None:
     assert most == 3
 
 
+def test_work_that_has_stepped_aside_leaves_its_thread_to_others() -> None:
+    """While one image waits for the network another is in work, but never more than there may be."""
+    concurrency = Concurrency(1, 0)
+    concurrency.let_ahead(1)
+    waits, other_ran = threading.Event(), threading.Event()
+
+    def waiting() -> int:
+        with concurrency.aside():
+            waits.set()
+            assert other_ran.wait(10)
+        return concurrency.working
+
+    def other() -> int:
+        assert waits.wait(10)
+        other_ran.set()
+        return concurrency.working
+
+    async def both() -> list[int]:
+        return list(await asyncio.gather(concurrency.run(waiting), concurrency.run(other)))
+
+    assert asyncio.run(both()) == [1, 1]
+
+
 def test_one_request_too_many_is_refused_at_once() -> None:
     """Threads and queue together are the places; the next request is refused, and a place given back is free again."""
 

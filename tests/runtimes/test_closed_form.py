@@ -14,8 +14,19 @@ def test_few_and_many_active_units_give_the_same_formula(share: float) -> None:
     rng = np.random.default_rng(0)
     first, last = rng.normal(size=(40, 3)).astype(np.float32), rng.normal(size=(2, 40)).astype(np.float32)
     activations = np.where(rng.random(40) < share, rng.random(40), 0).astype(np.float32)
-    expected = (last[1].astype(np.float64) * (activations > 0)) @ first / 7
-    np.testing.assert_allclose(ClosedForm((first, last)).weights(1, [activations], 7), expected, rtol=1e-4, atol=1e-6)
+    expected = (last[1].astype(np.float64) * (activations > 0)) @ first
+    found = ClosedForm((first, last)).gradient(np.array([[0, 1]], np.float32), activations[None])
+    np.testing.assert_allclose(found, expected[None], rtol=1e-4, atol=1e-5)
+
+
+def test_images_at_once_get_what_each_gets_alone() -> None:
+    """The rows of a batch, whose images have other units active and other scores explained, do not mix."""
+    rng = np.random.default_rng(0)
+    form = ClosedForm(tuple(rng.normal(size=shape).astype(np.float32) for shape in ((40, 3), (30, 40), (5, 30))))
+    hidden = tuple(np.maximum(rng.normal(size=(4, units)), 0).astype(np.float32) for units in (40, 30))
+    directions = rng.normal(size=(4, 5)).astype(np.float32)
+    alone = [form.gradient(directions[[row]], *(one[[row]] for one in hidden))[0] for row in range(4)]
+    np.testing.assert_allclose(form.gradient(directions, *hidden), alone, rtol=1e-5)
 
 
 def test_matrices_come_back_as_they_were(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""A runtime that takes what several threads bring at once in one batch."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.runtimes.base import Array, Runtime
+from src.store.manifest import RuntimeName
+
+__all__ = ["Batching", "batched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How images are put together.
+
+    ``most``: images of a batch; 1: none are put together. ``seconds``: how long a batch that has room waits for more
+    while ``busy`` says that no core is idle. ``aside`` surrounds the time in which a thread does nothing but wait.
+    """
+
+    most: int = 1
+    seconds: float = 0.0
+    busy: Callable[[], bool] = lambda: False
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def batched(runtime: Runtime, batching: Batching, streams: int) -> Runtime:
+    """Return ``runtime``, of which ``streams`` batches run at once, to be used by any number of threads."""
+
+    def together(run: Callable[..., Array]) -> Callable[..., Array]:
+        batches = _Batches(lambda *inputs: (run(*inputs),), batching, streams)
+        return lambda *inputs: batches(*inputs)[0]
+
+    graphs, closed_form = runtime.graphs, runtime.closed_form
+    return Runtime(
+        _BatchedGraphs(
+            graphs.name,
+            graphs.precision,
+            graphs.device,
+            _Batches(graphs.network, batching, streams),
+            together(graphs.gradient),
+        ),
+        runtime.layout,
+        closed_form and together(closed_form),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchedGraphs:
+    name: RuntimeName
+    precision: str
+    device: str
+    network: Callable[[NDArray[np.uint8]], tuple[Array, ...]]
+    gradient: Callable[[Array, Array], Array]
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """What one thread asks for, and what it gets; without either of the last two when ``called``, it runs a batch."""
+
+    inputs: tuple[NDArray[np.generic], ...]
+    called: threading.Event = field(default_factory=threading.Event)
+    outputs: tuple[Array, ...] | None = None
+    error: Exception | None = None
+
+
+class _Batches:
+    """Lets whichever thread comes first run a batch of all that wait: no thread of its own, no wait where none is due.
+
+    A free stream is taken at once, so that somebody waits only while all streams are busy; the thread that ends a batch
+    calls the one that waits longest to run the next.
+    """
+
+    def __init__(self, run: Callable[..., tuple[Array, ...]], batching: Batching, streams: int) -> None:
+        self._run = run
+        self._batching = batching
+        self._streams = streams
+        self._running = 0
+        self._waiting: deque[_Turn] = deque()
+        self._changed = threading.Condition()
+
+    def __call__(self, *inputs: NDArray[np.generic]) -> tuple[Array, ...]:
+        turn = _Turn(inputs)
+        with self._batching.aside():
+            if self._waits(turn):
+                turn.called.wait()
+            if turn.outputs is None and turn.error is None:
+                self._lead(turn)
+        if turn.error is not None:
+            raise turn.error
+        assert turn.outputs is not None  # noqa: S101 - a turn ends with either of them
+        return turn.outputs
+
+    def _waits(self, turn: _Turn) -> bool:
+        """Take a stream for ``turn``, or let it wait where there is none."""
+        with self._changed:
+            if self._running < self._streams:
+                self._running += 1
+                return False
+            self._waiting.append(turn)
+            self._changed.notify_all()
+            return True
+
+    def _lead(self, first: _Turn) -> None:
+        """Run the batch of ``first`` and of what waits behind it, then call who runs the next."""
+        batch = [first]
+        try:
+            batch += self._others()
+            self._answer(batch)
+        finally:
+            with self._changed:
+                if self._waiting:
+                    self._waiting.popleft().called.set()
+                else:
+                    self._running -= 1
+            for turn in batch[1:]:
+                turn.called.set()
+
+    def _others(self) -> list[_Turn]:
+        room, batching = self._batching.most - 1, self._batching
+        with self._changed:
+            if batching.seconds:
+                self._changed.wait_for(lambda: len(self._waiting) >= room or not batching.busy(), batching.seconds)
+            return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+
+    def _answer(self, batch: list[_Turn]) -> None:
+        """Give every turn its rows of the outputs; one that fails must not fail the others: then each runs alone."""
+        try:
+            inputs = map(np.concatenate, zip(*(turn.inputs for turn in batch), strict=True))
+            outputs = self._run(*inputs)
+        except Exception as exc:  # noqa: BLE001 - whatever an engine raises is raised where it was asked for
+            if len(batch) == 1:
+                batch[0].error = exc
+            else:
+                for turn in batch:
+                    self._answer([turn])
+            return
+        for row, turn in enumerate(batch):
+            turn.outputs = tuple(output[row : row + 1] for output in outputs)
