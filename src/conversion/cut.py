@@ -10,6 +10,7 @@ from torch import fx
 
 from src.conversion.capture import part
 from src.conversion.maps import find_layout
+from src.conversion.tokens import read_early
 from src.errors import ModelError
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
@@ -73,22 +74,21 @@ def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut
 
 def _named(graph: "_Operations", layer: str) -> Cut:
     node = graph.output_of(layer)
-    layout = graph.maps.get(node)
-    if layout is None:
+    if node not in graph.maps:
         raise ModelError(f"The layer {layer} gives no map of places: choose another.")
     if node not in graph.junctions:
         raise ModelError(f"The layer {layer} is passed by: what follows it needs more than it. Choose a later layer.")
-    if (head := _read_head(graph, node)) is None:
+    if not _is_read(graph, node):
         raise ModelError(f"The answer does not depend on the map of {layer}: choose an earlier layer.")
-    return Cut(graph.whole, node, layer, layout, head)
+    return _at(graph, node, layer)
 
 
 def _last(graph: "_Operations") -> Cut:
     candidates = [node for node in graph.maps if not graph.only_gathers(node)]
     late = candidates[int(len(candidates) * _LATEST_SHARE) :]
     for node in reversed(late):
-        if node in graph.junctions and (head := _read_head(graph, node)):
-            return Cut(graph.whole, node, graph.name(node), graph.maps[node], head)
+        if node in graph.junctions and _is_read(graph, node):
+            return _at(graph, node, graph.name(node))
     if late:
         raise ModelError(
             "This network reads several feature maps side by side, none that all the others pass: no Grad-CAM."
@@ -96,8 +96,16 @@ def _last(graph: "_Operations") -> Cut:
     raise ModelError("This network has no spatial feature map: it cannot be explained by Grad-CAM.")
 
 
-def _read_head(graph: "_Operations", node: fx.Node) -> fx.GraphModule | None:
-    """Return the part behind ``node`` if its places reach the logits: NaN put there does, whatever the weights are."""
+def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
+    (images,) = graph.whole.graph.find_nodes(op="placeholder")
+    whole = part(graph.whole, [images], [_logits(graph.whole)])  # a copy, which shares the weights
+    features = next(one for one in whole.graph.nodes if one.name == node.name)
+    read_early(whole, features)
+    return Cut(whole, features, layer, graph.maps[node], part(whole, [features], [_logits(whole)]))
+
+
+def _is_read(graph: "_Operations", node: fx.Node) -> bool:
+    """Tell whether the places of ``node`` reach the logits: NaN put there does, whatever the weights are."""
     head, layout = part(graph.whole, [node], [_logits(graph.whole)]), graph.maps[node]
     features = torch.ones(2, *graph.shapes[node])
     if layout.axes == "NTK":
@@ -105,7 +113,7 @@ def _read_head(graph: "_Operations", node: fx.Node) -> fx.GraphModule | None:
     else:
         features[:] = torch.nan
     with torch.no_grad():
-        return head if bool(head(features).isnan().any()) else None
+        return bool(head(features).isnan().any())
 
 
 class _Operations:

@@ -51,13 +51,17 @@ def _parts(network: nn.Module, layer: str | None = None, size: tuple[int, int] =
 
 
 def _check(network: nn.Module, parts: Cut, size: tuple[int, int] = (224, 224)) -> None:
-    """Check that both the graph and the head behind its features give bit for bit the logits of the network."""
+    """Check that both the graph and the head behind its features give the logits of the network.
+
+    They do so bit for bit, but where one token is read: a product with one row may be rounded otherwise.
+    """
     images = torch.randn(2, 3, *size)
     with torch.no_grad():
         logits = network(images)
         features, captured = parts.network()(images)
-        assert torch.equal(captured, logits)
-        assert torch.equal(parts.head(features), logits)
+        tolerance = 1e-6 if parts.layout.placeless else 0
+        torch.testing.assert_close(captured, logits, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(parts.head(features), logits, rtol=tolerance, atol=tolerance)
         assert tuple(parts.layout.fold(features).shape[1:]) == parts.layout.shape
 
 
@@ -65,7 +69,7 @@ def _check(network: nn.Module, parts: Cut, size: tuple[int, int] = (224, 224)) -
 def test_a_network_is_cut_where_grad_cam_wants_it(
     architecture: str, expected: tuple[str, str, tuple[int, int, int], int]
 ) -> None:
-    """Its graph, and the head behind the layer that Grad-CAM wants, give bit for bit the logits of the network."""
+    """Its graph, and the head behind the layer that Grad-CAM wants, give the logits of the network."""
     torch.manual_seed(0)
     network = build(architecture, 3)
     parts = _parts(network)
