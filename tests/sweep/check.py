@@ -105,7 +105,8 @@ def _check_captured(architecture: str, network: nn.Module, parts: Cut, spec: Inp
         features, captured = parts.network()(images)
         behind = parts.head(features)
     assert torch.isfinite(logits).all()
-    tolerance = 1e-6 if architecture in _SUMMED_IN_ANOTHER_ORDER else 0
+    # Where one token is read, products behind the features have one row, and may be rounded otherwise.
+    tolerance = 1e-6 if architecture in _SUMMED_IN_ANOTHER_ORDER else 2e-6 if parts.layout.placeless else 0
     torch.testing.assert_close(captured, logits, rtol=0, atol=tolerance)
     torch.testing.assert_close(behind, logits, rtol=0, atol=tolerance)
     _note(architecture, logits=max(float((one - logits).abs().max()) for one in (captured, behind)))
