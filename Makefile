@@ -4,36 +4,43 @@ PORT ?= 8000
 ENGINE ?= docker
 IMAGE ?= image-recognition
 BIN := .venv/bin
-READY := .venv/ready
+# TORCH=cpu: the environment has torch without CUDA's libraries, and keeps it so until 'make clean'.
+BUILD := $(if $(filter cpu,$(TORCH)),cpu,$(if $(wildcard .venv/ready-cpu),cpu))
+READY := .venv/ready$(BUILD:%=-%)
 
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model serve dev demo test test-all test-container test-clients sweep fuzz soak audit benchmark check format bento container \
-	image-layers lock clean
+	torch-index image-layers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
 		printf '%-16s %s\n' "$$target" "$$what"; done
 
-setup: $(READY) ## make the environment in .venv, from the pinned and hashed list
+setup: $(READY) ## make the environment in .venv, from the pinned and hashed list (TORCH=cpu: without CUDA's 4 GB)
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' \
 		|| { echo "This Python cannot make environments: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
-	@echo "Making the environment in .venv: about 6 GB with the GPU libraries of torch; minutes on the first time"
+	@echo "Making the environment in .venv: about $(if $(BUILD),2 GB,6 GB with the GPU libraries of torch); minutes on the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > .venv/uv.txt
-	@$(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
-	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements-dev.txt
-	@touch $@
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
+	@sed -E $(if $(BUILD),$(ANY_BUILD)) -e '' requirements-dev.txt > .venv/requirements.txt
+	@$(if $(BUILD),$(FROM)) $(BIN)/uv pip sync --python $(BIN)/python .venv/requirements.txt \
+		$(if $(BUILD),$(if $(FROM),,--torch-backend cpu),--require-hashes)
+	@rm -f .venv/ready .venv/ready-cpu && touch $@
+
+FROM := $(if $(TORCH_INDEX),UV_EXTRA_INDEX_URL=$(TORCH_INDEX) UV_INDEX_STRATEGY=unsafe-best-match)
 
 model: $(READY) ## put the default network into the model store, if it is not there yet
 	@$(BIN)/python save_model.py --if-missing
 
-serve: model ## serve on port 8000 (PORT=...)
+serve: model ## serve on port 8000 (PORT=...; TORCH=cpu: with torch for CPUs)
+	@echo "Starting the service on http://localhost:$(PORT) ..."
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT)
 
 dev: model ## serve and start anew when a file changes
@@ -86,10 +93,13 @@ format: $(READY) ## bring the code into the one format
 bento: model ## build the bento
 	$(BIN)/bentoml build $(if $(TORCH),-f bentofile.torch.yaml)
 
-container: bento ## build the image; TORCH=1: with torch, TORCH_INDEX=...: from this index, ENGINE=podman
+container: $(if $(filter cpu,$(TORCH)),torch-index) bento ## build the image; TORCH=1: with torch, TORCH_INDEX=...: from this index, ENGINE=podman
 	UV_EXTRA_INDEX_URL=$(TORCH_INDEX) $(BIN)/bentoml containerize --backend $(ENGINE) image_recognition:latest \
 		$$($(BIN)/bentoml get image_recognition:latest --output json | $(BIN)/python deploy/image.py $(IMAGE))
 	@echo "Run it: $(ENGINE) run --rm -p 8000:8000 $(IMAGE)$(if $(TORCH),:torch)"
+
+torch-index:
+	@test -n "$(TORCH_INDEX)" || { echo "An image with torch for CPUs needs PyTorch's index for CPUs: TORCH_INDEX=..."; exit 1; }
 
 image-layers: ## show what is in the image, by layer and by Python package
 	@$(ENGINE) history --no-trunc --format '{{.Size}}	{{.CreatedBy}}' $(IMAGE) \
@@ -101,13 +111,13 @@ lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hash
 	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --extra save --constraint requirements.txt \
 		--output-file requirements-dev.txt $(LOCK)
 	$(BIN)/uv pip compile pyproject.toml --extra torch --constraint requirements-dev.txt \
-		--output-file requirements-torch.txt $(LOCK) $$(sed -nE $(CUDA) requirements-dev.txt)
+		--output-file requirements-torch.txt $(LOCK)
 	sed -i.all -E $(ANY_BUILD) requirements-torch.txt && rm requirements-torch.txt.all
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-# Which build of torch an image gets is decided when it is built: CUDA's libraries, which torch itself pins, or none.
-CUDA := '/^nvidia-ml-py/!s/^((nvidia|cuda|triton)[a-z0-9-]*)==.*/--no-emit-package \1/p'
-ANY_BUILD := '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
+# Any build of torch will do, CUDA's or one for CPUs: CUDA's libraries, which torch itself pins, are left out.
+ANY_BUILD := -e '/^nvidia-ml-py/!{ /^(nvidia|cuda|triton)[a-z0-9-]*==/,/[^\\]$$/d; }' \
+	-e '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 
 clean: ## remove the environment and what the tools left
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo fuzz

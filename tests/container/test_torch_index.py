@@ -2,12 +2,10 @@
 
 import re
 import threading
-import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Final
 
 import httpx
@@ -17,6 +15,7 @@ from tests.container.engine import Engine
 from tests.container.images import Image, made
 from tests.container.running import container
 from tests.places import ROOT
+from tests.wheels import write_wheel
 
 pytestmark = pytest.mark.container
 
@@ -30,21 +29,6 @@ class Quiet(SimpleHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Write nothing."""
-
-
-def write_wheel(folder: Path, name: str, version: str) -> None:
-    """Write a wheel of a package that holds its version alone, where the index of ``folder`` has that package."""
-    (folder / name).mkdir(parents=True)
-    about = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / name / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(
-            f"{about}/RECORD", f"{name}/__init__.py,,\n{about}/METADATA,,\n{about}/WHEEL,,\n{about}/RECORD,,\n"
-        )
 
 
 @pytest.fixture(scope="module")
