@@ -11,7 +11,7 @@ READY := .venv/ready$(BUILD:%=-%)
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-all test-container test-clients sweep fuzz soak audit benchmark check format bento container \
+.PHONY: help setup model serve dev demo test test-slow test-all coverage test-container test-clients sweep fuzz soak audit benchmark check format bento container \
 	torch-index image-layers lock clean
 
 help: ## list the targets
@@ -58,9 +58,16 @@ test-container: $(READY) ## build the image, look into it, run it hardened (SKIP
 test-clients: $(READY) ## generate clients in Python and TypeScript and run them; a browser behind a proxy (npm, nginx, chromium)
 	$(BIN)/python -m pytest -m clients -n 0 tests/clients
 
-test-all: $(READY) sweep ## run all tests, the sweep over every architecture included
-	$(BIN)/python -m pytest
+test-slow: $(READY) ## run the tests of the API's description with many examples, and a short soak
 	$(BIN)/python -m pytest -m slow -n 0
+
+test-all: test test-slow sweep ## run all tests, the sweep over every architecture included
+
+coverage: $(READY) ## run the tests and show which branches of src they miss; at least 95 % must be run
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 sweep: $(READY) ## capture, explain, store and serve every architecture; the table is in sweep/ (8 GB; ARCH=timm/test_vit: one)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweep $(ARCH)
@@ -81,9 +88,10 @@ audit: $(READY) ## ask the advisory database of PyPI about every pinned package
 benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
 	$(BIN)/python -m tests.benchmarks $(QUICK)
 
-check: $(READY) ## lint and check types
+check: $(READY) ## lint, check spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 format: $(READY) ## bring the code into the one format
@@ -106,18 +114,19 @@ image-layers: ## show what is in the image, by layer and by Python package
 		| sed -E '/^0B/d; s/RUN .*\/bin\/sh -c /RUN /; s/[A-Z_]+="\$$\(cat [^)]*\)" //g; s/ +/ /g' | cut -c1-150
 	@$(ENGINE) run --rm --entrypoint sh $(IMAGE) -c 'du -sm $$VIRTUAL_ENV/lib/python3*/site-packages/* | sort -rn | head -20'
 
-lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes
-	$(BIN)/uv pip compile pyproject.toml --upgrade --output-file requirements.txt $(LOCK)
+lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes (UPGRADE=: only what is missing)
+	$(BIN)/uv pip compile pyproject.toml $(UPGRADE) --output-file requirements.txt $(LOCK)
 	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --extra save --constraint requirements.txt \
 		--output-file requirements-dev.txt $(LOCK)
 	$(BIN)/uv pip compile pyproject.toml --extra torch --constraint requirements-dev.txt \
 		--output-file requirements-torch.txt $(LOCK)
 	sed -i.all -E $(ANY_BUILD) requirements-torch.txt && rm requirements-torch.txt.all
 
+UPGRADE ?= --upgrade
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 # Any build of torch will do, CUDA's or one for CPUs: CUDA's libraries, which torch itself pins, are left out.
 ANY_BUILD := -e '/^nvidia-ml-py/!{ /^(nvidia|cuda|triton)[a-z0-9-]*==/,/[^\\]$$/d; }' \
 	-e '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 
 clean: ## remove the environment and what the tools left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo fuzz
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* demo fuzz
