@@ -39,14 +39,15 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = read_settings()
 configure_logs(SETTINGS.log_format)
-# openvino asks for a package that would tell Intel of every conversion; pyproject.toml says the same.
-NO_TELEMETRY: Final = "override-dependencies = ['openvino-telemetry ; sys_platform == \\\"never\\\"']"
+# What two packages ask for and nothing here may or must have; pyproject.toml says the same, and why.
+NEVER: Final = ' ; sys_platform == \\"never\\"'
+OVERRIDES: Final = f"override-dependencies = ['flask{NEVER}', 'openvino-telemetry{NEVER}']"
 IMAGE: Final = Image(
     base_image="python:3.11-slim",
     python_version="3.11",
     distro="none",  # "debian" would install compilers and git: half a gigabyte that nothing here needs
     commands=[
-        f'mkdir -p /etc/uv && echo "{NO_TELEMETRY}" > /etc/uv/uv.toml',
+        f'mkdir -p /etc/uv && echo "{OVERRIDES}" > /etc/uv/uv.toml',
         # BentoML makes these when it starts, which a read-only file system and other users would not let it.
         "cd $BENTOML_HOME && mkdir bentos envs models tmp && chmod 755 .",
     ],

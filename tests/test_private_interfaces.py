@@ -188,9 +188,9 @@ def _bentoml_lets_the_service_make_its_own_application() -> None:
     assert not made
     with TestClient(app) as client:
         assert made == ["service"]
-        for path in ("/livez", "/readyz", "/healthz", "/schema.json", "/static_content/swagger-ui-bundle.js"):
+        for path in ("/livez", "/readyz", "/healthz", "/schema.json"):
             assert client.get(path).status_code == 200
-        assert client.get("/static_content/nothing").text == "HTTPException"
+        assert client.get("/nothing").text == "HTTPException"
     assert isinstance(SERVICE, OwnApplication)
 
 

@@ -268,8 +268,8 @@ def test_pages_load_nothing_from_other_hosts(client: httpx.Client, path: str) ->
     assert "http://" not in page
     assert "https://" not in page
     for asset in ("swagger-ui.css", "swagger-ui-bundle.js") if path == "/docs" else ():
-        assert f"static_content/{asset}" in page
-        assert client.get(f"/static_content/{asset}").status_code == 200
+        assert f"docs/{asset}" in page
+        assert client.get(f"/docs/{asset}").status_code == 200
 
 
 def test_bentomls_client_asks_by_the_names_of_the_fields(server: Server) -> None:
@@ -383,7 +383,7 @@ def test_a_batch_is_limited(client: httpx.Client) -> None:
         assert error(client.post("/image_recognition_batch", json={"imgs": imgs}), 400)[0] == "invalid_request"
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/static_content/nothing", "/../etc/passwd"])
+@pytest.mark.parametrize("path", ["/nothing", "/docs/nothing", "/../etc/passwd"])
 def test_an_unknown_path_is_answered_in_the_one_shape(client: httpx.Client, path: str) -> None:
     """Where there is nothing the answer is the one error object too."""
     assert error(client.get(path), 404)[0] == "not_found"

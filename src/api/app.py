@@ -25,8 +25,8 @@ from src.settings import Settings
 
 __all__ = ["create_app"]
 
-# What BentoML's application answers: the probes, the schema for its clients, and Swagger's files for our page /docs.
-_BENTOML: Final = (*PROBES, "/schema.json", "/static_content/{file:path}")
+# What BentoML's application answers: the probes, and the schema for its clients.
+_BENTOML: Final = (*PROBES, "/schema.json")
 
 
 def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Overload:

@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from src.api.openapi import openapi_document
@@ -16,6 +17,7 @@ from src.api.telemetry.metrics import CONTENT_TYPE, Metrics
 __all__ = ["page_routes"]
 
 _HERE: Final = Path(__file__).parent
+_SWAGGER: Final = ("swagger-ui.css", "swagger-ui-bundle.js")
 _INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -28,10 +30,7 @@ def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
     """Return the routes of the pages and of the metrics; ``keyed``: the service has a key."""
     document = openapi_document(keyed=keyed)
     index = _page("index.html", {"img-src": "blob: data:"})
-    # Swagger's own style sheet and images are beside it, and it sets styles of single elements.
-    docs = _page(
-        "docs.html", {"img-src": "'self' data:", "style-src": "'self' 'unsafe-inline'", "script-src": "'self'"}
-    )
+    docs = _page("docs.html", {"img-src": "data:", "style-src": "'self'", "script-src": "'self'"})
 
     async def show_index(_: Request) -> Response:
         return HTMLResponse(*index)
@@ -49,8 +48,25 @@ def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
         Route("/", show_index),
         Route("/docs", show_docs),
         Route("/docs.json", show_document),
+        *(_file(f"/docs/{file.name}", file) for file in _swagger_files()),
         Route("/metrics", show_metrics),
     ]
+
+
+def _swagger_files() -> list[Path]:
+    """Find Swagger's script and style sheet, in a package that is not imported: it would import Flask."""
+    package = find_spec("flask_swagger_ui")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise ModuleNotFoundError("flask-swagger-ui is not installed: install requirements.txt.")
+    return [Path(folders[0]) / "dist" / name for name in _SWAGGER]
+
+
+def _file(path: str, file: Path) -> Route:
+    async def show(_: Request) -> Response:
+        return FileResponse(file)
+
+    return Route(path, show)
 
 
 def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]:

@@ -111,7 +111,7 @@ def test_probes_and_pages_need_no_key(guarded: Server, path: str) -> None:
     assert httpx.get(f"{guarded.url}{path}").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/static_content/../model", "/static_content/%2e%2e/model", "//model", "/model/"])
+@pytest.mark.parametrize("path", ["/docs/../model", "/docs/%2e%2e/model", "//model", "/model/"])
 def test_no_spelling_of_an_address_goes_round_the_key(guarded: Server, path: str) -> None:
     """What needs the key does not open under another spelling."""
     host = httpx.URL(guarded.url)
@@ -217,14 +217,15 @@ def test_probes_leave_no_lines(browser: httpx.Client, guarded: Server) -> None:
     assert len(guarded.log) == before
 
 
-def test_what_bentoml_answers_leaves_one_line_too(browser: httpx.Client, guarded: Server) -> None:
-    """A file of BentoML's application is logged once, by us, however its address is written."""
+def test_a_file_leaves_one_line_too(browser: httpx.Client, guarded: Server) -> None:
+    """A file of a page, and what BentoML answers, is logged once, by us, however its address is written."""
     before = len(lines(guarded))
-    assert browser.get("/static_content/swagger-ui.css").status_code == 200
-    assert browser.get("/static_content/a%0Ab").status_code == 404
+    assert browser.get("/docs/swagger-ui.css").status_code == 200
+    assert browser.get("/schema.json").status_code == 200
+    assert browser.get("/docs/a%0Ab").status_code == 404
     time.sleep(0.2)
     written = lines(guarded)[before:]
-    assert sorted(line["path"] for line in written) == ["/static_content/a%0Ab", "/static_content/swagger-ui.css"]
+    assert sorted(line["path"] for line in written) == ["/docs/a%0Ab", "/docs/swagger-ui.css", "/schema.json"]
 
 
 def test_images_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:

@@ -92,7 +92,7 @@ def test_who_does_not_take_the_answer_is_cut_off(hasty: Server) -> None:
     before = open_files(hasty)
     with connect(hasty) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(b"GET /static_content/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8)
+        connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8)
         time.sleep(SECONDS / 2)
         assert open_files(hasty) > before
         time.sleep(2 * SECONDS)

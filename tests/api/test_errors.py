@@ -61,7 +61,7 @@ def test_every_error_of_the_framework_gets_the_one_shape(status: int, code: str)
 
 
 @pytest.mark.parametrize("prefix", ["", "/models/cats"])
-@pytest.mark.parametrize("path", ["/nothing", "/static_content/nothing", "/a/b/c/d", "/a/"])
+@pytest.mark.parametrize("path", ["/nothing", "/docs/nothing", "/a/b/c/d", "/a/"])
 def test_the_link_in_an_error_is_right_behind_any_prefix(prefix: str, path: str) -> None:
     """From the address that was asked for, whatever a proxy has taken away of it, the link leads to the page."""
     link = framework_error(404, path).error.message.split("see ")[1].split()[0]

@@ -2,15 +2,18 @@
 
 import json
 from io import BytesIO
+from typing import Any
 
+import httpx
 import pytest
 from openapi_spec_validator import validate
 from PIL import Image
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from src.api.errors import STATUS
+from src.api.examples import MODEL, ONE, ONE_ANSWER, SEVERAL, SEVERAL_ANSWERS
 from src.api.openapi import openapi_document
-from src.api.schemas import RecognitionRequest
+from src.api.schemas import BatchResponse, RecognitionRequest, RecognitionResponse
 from src.options import Options
 from src.stages.decode import decode_base64
 
@@ -75,10 +78,50 @@ def test_options_need_not_be_sent(name: str) -> None:
     assert properties["alpha"]["description"].endswith("Default: 0.4.")
 
 
+OPERATIONS = [pytest.param(one, id=path) for path, of_path in DOCUMENT["paths"].items() for one in of_path.values()]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_route_has_a_tag_a_title_and_an_example(operation: dict[str, Any]) -> None:
+    """The page groups each route, says what it does in one sentence, and shows an answer."""
+    assert set(operation["tags"]) < {tag["name"] for tag in DOCUMENT["tags"]}
+    assert operation["summary"].endswith(".")
+    (content,) = operation["responses"]["200"]["content"].values()
+    assert content["example"]
+
+
+@pytest.mark.parametrize(("answer", "model"), [(ONE_ANSWER, RecognitionResponse), (SEVERAL_ANSWERS, BatchResponse)])
+def test_an_example_has_every_field_of_an_answer(answer: dict[str, Any], model: type[BaseModel]) -> None:
+    """An example is an answer as the service writes it."""
+    assert model.model_validate(answer).model_dump(mode="json", by_alias=True) == answer
+
+
+def test_the_example_is_what_the_default_network_answers(client: httpx.Client) -> None:
+    """What "Try it out" sends is answered as the page shows it, but for the image, the version and the last digits."""
+    shown = client.post("/image_recognition_batch", json=SEVERAL).json()
+    answer, refused = shown["results"]
+    assert refused == SEVERAL_ANSWERS["results"][1]
+    assert answer.keys() == ONE_ANSWER.keys()
+    for key in ("result", "explained", "image"):
+        assert answer[key] == ONE_ANSWER[key]
+    for given, expected in zip(answer["detail"], ONE_ANSWER["detail"], strict=True):
+        assert given == expected | {"prob": pytest.approx(expected["prob"], abs=0.1)}
+    model = client.get("/model").json()
+    assert model["labels"][: len(MODEL["labels"])] == MODEL["labels"]
+    own = {"model", "labels", "runtime", "device"}
+    assert {key: model[key] for key in model.keys() - own} == {key: MODEL[key] for key in MODEL.keys() - own}
+
+
+def test_a_form_begins_with_the_defaults() -> None:
+    """Each option of a form has its default as the example, or nothing: "Try it out" fills every field."""
+    fields = DOCUMENT["components"]["schemas"]["FileRequest"]["properties"]
+    assert (fields["alpha"]["example"], fields["target"]["example"]) == (0.4, "")
+    assert [name for name, field in fields.items() if "example" not in field] == ["img"]
+
+
 def test_the_example_is_an_image() -> None:
     """What "Try it out" sends is within the schema, and its image decodes."""
-    example = DOCUMENT["paths"]["/image_recognition"]["post"]["requestBody"]["content"]["application/json"]["example"]
-    with Image.open(BytesIO(decode_base64(RecognitionRequest.model_validate(example).img))) as image:
+    with Image.open(BytesIO(decode_base64(RecognitionRequest.model_validate(ONE).img))) as image:
         assert image.size == (48, 48)
 
 

@@ -34,7 +34,7 @@ def test_a_page_is_whole_below_the_prefix(behind_prefix: str, tmp_path: Path, pa
     assert shown in subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/static_content/nothing", "/image_recognition"])
+@pytest.mark.parametrize("path", ["/nothing", "/docs/nothing", "/image_recognition"])
 def test_the_link_in_an_error_leads_to_the_page(behind_prefix: str, path: str) -> None:
     """The address that an error names, relative to the one that was asked for, is the documentation's."""
     for answer in (httpx.get(behind_prefix + path), httpx.post(behind_prefix + "/image_recognition", json={})):
