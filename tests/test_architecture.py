@@ -1,6 +1,7 @@
 """The rules of the design about who may import what."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -113,6 +114,33 @@ def test_what_a_bento_holds_imports_nothing_that_it_does_not_hold() -> None:
     for name in MODULES.keys() - {"save_model"}:
         if not rooms({name}) & NOT_IN_A_BENTO:
             assert not rooms(IMPORTS[name]) & NOT_IN_A_BENTO, name
+
+
+def _drawn() -> set[tuple[str, str]]:
+    page = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^  (\w+) --> (\w+)$", page, re.MULTILINE))
+
+
+def _layers() -> dict[str, set[str]]:
+    """Return what each room, the pipeline and each command imports of the rooms and the pipeline."""
+    below = {*ROOMS, "pipeline"}
+    layers: dict[str, set[str]] = {}
+    for name, used in IMPORTS.items():
+        room = name.split(".")[1] if name.startswith("src.") else name
+        layers.setdefault(room, set()).update(rooms(used) & below - {room})
+    imported_by_others = {name for used in IMPORTS.values() for name in rooms(used)}
+    return {room: used for room, used in layers.items() if used and (room in below or room not in imported_by_others)}
+
+
+def test_the_drawing_shows_the_imports() -> None:
+    """The arrows of the page are the imports between rooms, but for those that follow from two others."""
+    layers = _layers()
+
+    def reached(room: str) -> set[str]:
+        return layers.get(room, set()).union(*(reached(used) for used in layers.get(room, set())))
+
+    direct = {room: used - set().union(*(reached(one) for one in used)) for room, used in layers.items()}
+    assert _drawn() == {(room, one) for room, used in direct.items() for one in used}
 
 
 def test_bentoml_is_known_in_three_places() -> None:

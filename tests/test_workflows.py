@@ -11,7 +11,7 @@ import yaml
 from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
 
-from tests.places import ROOT
+from tests.places import ROOT, VERSION
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -62,6 +62,15 @@ def test_workflows_run_the_commands_that_people_run() -> None:
         assert named <= TARGETS, page
     nightly = next(jobs(GITHUB / "workflows" / "nightly.yml"))["strategy"]["matrix"]["target"]
     assert set(nightly) <= TARGETS
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """What release.yml looks for is there: a section of this version, with its date, and something in it."""
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8").replace("## Unreleased\n", "")
+    sections = re.findall(r"^## (\S+) - \d{4}-\d\d-\d\d\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    version, notes = sections[0]
+    assert version == VERSION
+    assert len(notes.strip().splitlines()) > 2
 
 
 def test_every_python_that_is_supported_is_tested() -> None:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from tests.container.engine import BASE
 from tests.container.images import Image
-from tests.places import ROOT
+from tests.places import ROOT, VERSION
 
 pytestmark = pytest.mark.container
 
@@ -68,7 +68,7 @@ def test_its_labels_say_where_it_comes_from(image: Image, stored_model: str) -> 
     }
     assert of_image.pop("revision").removesuffix("-dirty") == head.strip()
     assert of_image.pop("created").startswith("20")
-    assert of_image == {"title": "image-recognition", "version": "0.1.0", "licenses": "Apache-2.0"}
+    assert of_image == {"title": "image-recognition", "version": VERSION, "licenses": "Apache-2.0"}
     assert labels["image-recognition.model"] == str(bentoml.models.get(stored_model).tag)
 
 

@@ -9,11 +9,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.places import ROOT
+from tests.places import ROOT, VERSION
 
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 BASE: Final = KUBERNETES / "base"
-VERSION: Final = "1.33"
+KUBERNETES_VERSION: Final = "1.33"
 OBJECTS: Final = sorted(set(BASE.glob("*.yaml")) - {BASE / "kustomization.yaml"})
 NAME: Final = {"app.kubernetes.io/name": "image-recognition"}
 
@@ -26,7 +26,7 @@ def kustomize(folder: Path) -> list[dict[str, Any]]:
 
 def validate(described: dict[str, Any]) -> None:
     """Check an object by the schema that Kubernetes publishes; unknown fields are mistakes too."""
-    kubernetes_validate.validate(described, VERSION, strict=True)
+    kubernetes_validate.validate(described, KUBERNETES_VERSION, strict=True)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,13 @@ def test_the_pod_is_as_hardened_as_pods_can_be(base: dict[str, dict[str, Any]]) 
     assert {"cpu", "memory"} == set(container["resources"]["requests"]) == set(container["resources"]["limits"])
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
     assert container["ports"] == [{"name": "http", "containerPort": 8000}]
+
+
+def test_the_image_is_that_of_this_version() -> None:
+    """Both kustomizations name the image that 'make container' tags."""
+    for folder, tag in ((BASE, VERSION), (KUBERNETES / "overlays" / "gpu", f"{VERSION}-torch")):
+        (image,) = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))["images"]
+        assert image["newTag"] == tag
 
 
 def test_it_grows_with_the_load(base: dict[str, dict[str, Any]]) -> None:
