@@ -44,6 +44,8 @@ _LOG: Final = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0, or 2 where the model cannot be stored."""
     options = parser(__doc__).parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("src.conversion").setLevel(logging.INFO)
     try:
         if options.list:
             return _list()

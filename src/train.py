@@ -70,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    print(f"Reading {options.folder} ...", flush=True)
     import pytorch_lightning as pl
 
     from src.training.feed import Feed, workers

@@ -1,6 +1,7 @@
 """A trained network -> a verified model in a folder, ready for the store."""
 
 import gc
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from src.store.files import CLOSED_FORM, GRADIENT, GRADIENT_PROGRAM, MANIFEST, N
 from src.store.manifest import SCHEMA_VERSION, Manifest
 
 __all__ = ["Draft", "draft"]
+
+logger = logging.getLogger(__name__)  # of the steps, each of which may take seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,11 @@ def _write_manifest(manifest: Manifest, folder: Path) -> None:
 def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification, tuple[Answer, ...], str | None]:
     """Write the network's graphs; return manifest, what checks found, answers to compare with, what was cut off."""
     spec = checkpoint.input
+    logger.info("Capturing the network as a graph ...")
     scores = find_scores(capture(checkpoint.network, spec), spec)
     parts = cut(scores.graph, spec, checkpoint.layer)
     verification = verify(checkpoint.network, parts, spec, scores.finish)
+    logger.info("Deriving the gradient of its head and converting both ...")
     network, gradient = _graphs(parts, checkpoint, folder)
     save_programs({NETWORK_PROGRAM: network, GRADIENT_PROGRAM: gradient}, folder)
     note = ""
@@ -111,6 +116,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
         torch=torch.__version__,
         sha256={},
     )
+    logger.info("Comparing what was written with the network ...")
     return manifest, verification, answers(parts, spec), scores.made
 
 

@@ -1,5 +1,6 @@
 """Network classes of people's own."""
 
+import logging
 import py_compile
 import sys
 from pathlib import Path
@@ -70,8 +71,11 @@ def module_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: Path) -> None:
-    """The class is made by running its file once; what is stored answers as it did, without the file."""
+def test_a_class_of_ones_own_is_stored_and_served(
+    module_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The class is made by running its file once; what is stored answers as it did. Every step is logged."""
+    caplog.set_level(logging.INFO, "src.conversion")
     torch.manual_seed(0)
     network = instantiate(module_file, "BusCar", Arguments({"classes": 3}))
     torch.save({"state_dict": network.state_dict(), "hyper_parameters": {"classes": 3, "lr": 1}}, tmp_path / "x.ckpt")
@@ -80,6 +84,7 @@ def test_a_class_of_ones_own_is_stored_and_served(module_file: Path, tmp_path: P
     assert "running" in checkpoint.notes[0].sentence
     with draft(checkpoint) as verified:
         tag = bundle.store(verified.folder, verified.manifest, "their-own")
+    assert [message.split()[0] for message in caplog.messages] == ["Capturing", "Deriving", "Comparing"]
     module_file.unlink()
     loaded = bundle.load(tag)
     assert (loaded.manifest.architecture, loaded.manifest.layer) == ("module/BusCar", "features")
