@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _LIST: Final = Path("sbom.cdx.json")  # in the folder of the bento
-_NAME_LENGTH: Final = 80  # some packages have the whole text of their licence where its name should be
+_NAME_LENGTH: Final = 80  # some packages have the whole text of their license where its name should be
 
 
 def main() -> None:
@@ -47,10 +47,10 @@ def _python_packages() -> Iterator[dict[str, Any]]:
     for package in distributions(path=[*sys.path, *map(str, of_base)]):
         name = package.name.lower().replace("_", "-")
         component = _component("library", name, package.version, f"pkg:pypi/{name}@{package.version}")
-        yield component | _licences(package)
+        yield component | _licenses(package)
 
 
-def _licences(package: Distribution) -> dict[str, Any]:
+def _licenses(package: Distribution) -> dict[str, Any]:
     metadata = package.metadata
     if "License-Expression" in metadata:
         return {"licenses": [{"expression": metadata["License-Expression"]}]}

@@ -9,7 +9,7 @@ __all__ = ["Colormap", "ImageFormat", "Method", "Options"]
 
 
 class Colormap(StrEnum):
-    """Colour map of the heat, from no evidence to the strongest evidence."""
+    """Color map of the heat, from no evidence to the strongest evidence."""
 
     JET = "jet"
     TURBO = "turbo"
@@ -61,7 +61,7 @@ class Options(BaseModel):
     )
     gradcam: bool = Field(default=True, description="false skips the explanation and the image.")
     alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the image, 0 to 1.")
-    colormap: Colormap = Field(default=Colormap.JET, description="Colour map of the heat.")
+    colormap: Colormap = Field(default=Colormap.JET, description="Color map of the heat.")
     format: ImageFormat = Field(
         default=ImageFormat.JPEG, description="Encoding of the returned image: jpeg, png or webp."
     )

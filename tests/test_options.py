@@ -73,7 +73,7 @@ def test_a_target_keeps_its_type(target: str | int | None) -> None:
         '"max_side": 0',
         '"heatmaps": null',
         '"imgs": ["x"]',
-        '"colour": "jet"',
+        '"color": "jet"',
     ],
 )
 def test_a_wrong_field_is_refused(fault: str) -> None:

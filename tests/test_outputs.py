@@ -172,7 +172,7 @@ def test_the_kind_is_told_where_the_model_is_described(stored: Stored) -> None:
     assert {"softmax": "the classes exclude each other", "binary": "one of two", "multilabel": "on its own"}[
         kind
     ] in said
-    assert "stretched to 48 x 40, the centre 32 x 32 cropped" in said
+    assert "stretched to 48 x 40, the center 32 x 32 cropped" in said
     assert "if your training did otherwise" in said
     assert ("made gray" in said) == ("gray" in stored.kind)
 

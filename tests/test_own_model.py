@@ -15,14 +15,14 @@ from PIL import Image
 from tests.places import ROOT
 from tests.serving import start_server
 
-COLOURS = {"blueberry": (40, 50, 150), "lemon": (230, 220, 50), "tomato": (210, 40, 30)}
+COLORS = {"blueberry": (40, 50, 150), "lemon": (230, 220, 50), "tomato": (210, 40, 30)}
 
 
 def _photos(folder: Path, rng: np.random.Generator) -> None:
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
         for index in range(16):
-            noise = rng.normal(colour, 25, (48, 64, 3)).clip(0, 255).astype(np.uint8)
+            noise = rng.normal(color, 25, (48, 64, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(noise).save(folder / name / f"{index}.jpg")
 
 
@@ -63,6 +63,6 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
         model = httpx.get(f"{server.url}/model").json()
     finally:
         server.stop()
-    assert model["labels"] == sorted(COLOURS)
+    assert model["labels"] == sorted(COLORS)
     assert model["check"]["accuracy"] == int(found[1]) / 48
     assert model["check"]["images"] == 48

@@ -28,7 +28,7 @@ from tests.places import PACKAGED_PHOTOS
 
 GREY, RED = (90, 90, 90), (230, 30, 30)
 CROP, CELL = 96, 8
-# Heat alone, in colours whose brightness rises with the heat: the brightest pixel is the hottest.
+# Heat alone, in colors whose brightness rises with the heat: the brightest pixel is the hottest.
 HEAT_ALONE = Options(alpha=1, colormap=Colormap.INFERNO, format=ImageFormat.PNG, target="red")
 # EXIF orientation -> what a camera that writes it does to the upright picture, as numpy operations on (H, W, 3).
 STORED = {
@@ -67,7 +67,7 @@ def red_network() -> nn.Module:
 
 @cache
 def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipeline:
-    """Return the pipeline of the red network; it sees the centre 96 x 96 of a picture resized to 110."""
+    """Return the pipeline of the red network; it sees the center 96 x 96 of a picture resized to 110."""
     spec = InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
     with draft(Checkpoint("test/red", ("red", "blue"), spec, red_network())) as verified:
         return Pipeline(
@@ -79,7 +79,7 @@ def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipelin
 
 @dataclass(frozen=True)
 class Patch:
-    """An upright picture, grey but for one red patch: columns x0 to x1, rows y0 to y1."""
+    """An upright picture, gray but for one red patch: columns x0 to x1, rows y0 to y1."""
 
     pixels: NDArray[np.uint8]
     x0: int
@@ -117,7 +117,7 @@ def random_patch(rng: np.random.Generator, resize: int | tuple[int, int]) -> Pat
 
 
 def brightest(picture: bytes) -> tuple[float, float, tuple[int, int]]:
-    """Return x and y of the centre of the brightest pixel of an encoded picture, and its size."""
+    """Return x and y of the center of the brightest pixel of an encoded picture, and its size."""
     image = Image.open(BytesIO(picture))
     brightness = np.asarray(image.convert("RGB"), dtype=int).sum(axis=2)
     y, x = np.unravel_index(brightness.argmax(), brightness.shape)
@@ -143,8 +143,8 @@ def test_the_heat_lands_on_what_the_network_saw(
 
 
 @pytest.mark.parametrize("resize", RULES.values(), ids=RULES)
-def test_the_heat_is_centred_on_the_patch(resize: int | tuple[int, int], rng: np.random.Generator) -> None:
-    """The centre of the heat is the centre of the patch to within half a cell: nothing is shifted or stretched."""
+def test_the_heat_is_centered_on_the_patch(resize: int | tuple[int, int], rng: np.random.Generator) -> None:
+    """The center of the heat is the center of the patch to within half a cell: nothing is shifted or stretched."""
     pipeline = red_pipeline(resize)
     for _ in range(20):
         patch = random_patch(rng, resize)

@@ -84,7 +84,7 @@ def test_the_image_is_made_by_the_service(server: Server) -> None:
 
 
 def test_the_tables_name_every_option_and_error() -> None:
-    """Each request field, colour map, method and error code stands in the reference of the API."""
+    """Each request field, color map, method and error code stands in the reference of the API."""
     for name in (*Options.model_fields, "img", "imgs", *Colormap, *Method, *(kind.code for kind in STATUS)):
         assert f"`{name}`" in API, name
 

@@ -144,7 +144,7 @@ def test_an_answer_has_the_fields_of_the_contract(client: httpx.Client) -> None:
 
 
 def test_options_are_obeyed(client: httpx.Client) -> None:
-    """Target, format, size, strength and colours are those asked for."""
+    """Target, format, size, strength and colors are those asked for."""
     plain = ask(client, alpha=0, format="png", max_side=200, target="goldfish")
     heated = ask(client, alpha=1, format="png", max_side=200, target=1, colormap="viridis")
     pictures = [Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) for answer in (plain, heated)]
@@ -224,7 +224,7 @@ def test_a_compressed_request_is_answered_like_a_plain_one(client: httpx.Client,
 
 
 def test_a_batch_answers_each_picture_in_order(client: httpx.Client) -> None:
-    """Each picture of a batch gets its own answer or error, in order; a bad one does not fail its neighbours."""
+    """Each picture of a batch gets its own answer or error, in order; a bad one does not fail its neighbors."""
     pictures = [b64(CAT.read_bytes()), "!", b64(PACKAGED_PHOTOS[1].read_bytes()), b64(b"GIF89a broken"), b64(b"text")]
     response = client.post("/image_recognition_batch", json={"imgs": pictures, "top_k": 2})
     body = json.loads(response.text, parse_float=Decimal)
@@ -306,7 +306,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"top_k": 1001}, 400, "invalid_request", "1 to 1000"),
     ({"alpha": 1.5}, 400, "invalid_request", "alpha"),
     ({"colormap": "rainbow"}, 400, "invalid_request", "colormap"),
-    ({"colour": "red"}, 400, "invalid_request", "colour: there is no such field"),
+    ({"color": "red"}, 400, "invalid_request", "color: there is no such field"),
     ({"target": "catt"}, 400, "unknown_class", "GET /model|did you mean"),
     ({"target": 1000}, 400, "unknown_class", "0 to 999"),
     ({"img": ""}, 400, "invalid_base64", "empty"),

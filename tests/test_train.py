@@ -25,18 +25,18 @@ from src.stages.input_spec import InputSpec
 from tests.places import ROOT
 
 TINY = ["--arch", "timm/test_resnet", "--from-scratch", "--batch-size", "8"]
-COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten noisy images of each of three colours."""
-    folder = tmp_path_factory.mktemp("datasets") / "colours"
+    """Ten noisy images of each of three colors."""
+    folder = tmp_path_factory.mktemp("datasets") / "colors"
     rng = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
         for index in range(10):
-            values = np.array(colour) + rng.integers(-40, 40, (32, 32, 3))
+            values = np.array(color) + rng.integers(-40, 40, (32, 32, 3))
             Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / name / f"{index}.png")
     return folder
 
@@ -111,7 +111,7 @@ def test_a_table_of_labels_and_gray_images_are_learned(
 def test_the_default_network_keeps_what_it_knows(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A few epochs from ImageNet weights tell colours apart, leave early layers alone; the next command is named."""
+    """A few epochs from ImageNet weights tell colors apart, leave early layers alone; the next command is named."""
     assert train.main([str(photos), "--epochs", "6", "--batch-size", "4", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "from published weights" in out

@@ -33,7 +33,7 @@ USUAL: Final = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", 
 def published_input(architecture: str) -> InputSpec:
     """Return the preparation that the library of ``architecture`` (with its library) published for its own weights.
 
-    Networks without published weights get the usual one: shorter side 256, centre 224, ImageNet's mean and deviation.
+    Networks without published weights get the usual one: shorter side 256, center 224, ImageNet's mean and deviation.
     """
     library, _, name = architecture.partition("/")
     if library == "torchvision":

@@ -46,11 +46,11 @@ def _prepared(spec: InputSpec) -> str:
     """Say in words how images are prepared, and what to do where the training did otherwise."""
     height, width = spec.crop
     if isinstance(spec.resize, int):
-        resized = f"the shorter side resized to {spec.resize}, the centre {width} x {height} cropped"
+        resized = f"the shorter side resized to {spec.resize}, the center {width} x {height} cropped"
     else:
         rows, columns = spec.resize
         resized = f"stretched to {columns} x {rows}"
-        resized += "" if spec.resize == spec.crop else f", the centre {width} x {height} cropped"
+        resized += "" if spec.resize == spec.crop else f", the center {width} x {height} cropped"
     mean, std = (",".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
     gray = "made gray, " if spec.channels == 1 else ""
     plain = "values from 0 to 1, no Normalize" if {*spec.mean} == {0} and {*spec.std} == {1} else ""

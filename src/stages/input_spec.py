@@ -19,7 +19,7 @@ Margin = Literal["even", "down"]
 class InputSpec(BaseModel):
     """How an image becomes the network's input.
 
-    The image is resized, its centre is cropped, its values are scaled to [0, 1] and then become
+    The image is resized, its center is cropped, its values are scaled to [0, 1] and then become
     ``(value - mean) / std`` per channel: red, green and blue, or one of gray.
     """
 
@@ -29,7 +29,7 @@ class InputSpec(BaseModel):
     resize: int | tuple[int, int] = Field(
         description="Pixels of the shorter side (the aspect ratio stays), or (height, width) to stretch the image to."
     )
-    crop: tuple[int, int] = Field(description="(height, width) of the centre crop in pixels: the network's input size.")
+    crop: tuple[int, int] = Field(description="(height, width) of the center crop in pixels: the network's input size.")
     interpolation: Interpolation = Field(description="Resampling filter of the resize, always with antialiasing.")
     mean: tuple[float, ...] = Field(description="Mean per channel, in units of [0, 1].")
     std: tuple[float, ...] = Field(description="Standard deviation per channel, in units of [0, 1].")
@@ -62,7 +62,7 @@ class InputSpec(BaseModel):
         return self.resize, int(self.resize * width / height)
 
     def margin_of(self, resized: int, crop: int) -> int:
-        """Return the pixels before the centre ``crop`` of a side that was ``resized``."""
+        """Return the pixels before the center ``crop`` of a side that was ``resized``."""
         return (resized - crop) // 2 if self.margin == "down" else round((resized - crop) / 2)
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

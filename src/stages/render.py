@@ -26,9 +26,9 @@ _COLORMAPS: Final = {
     Colormap.HOT: cv2.COLORMAP_HOT,
 }
 _LEVELS: Final = np.arange(256, dtype=np.uint8)[:, None]
-# The colour of each level, (256, 1, 3), in the order red, green, blue.
-_COLOURS: Final = {
-    name: np.ascontiguousarray(cv2.applyColorMap(_LEVELS, colours)[:, :, ::-1]) for name, colours in _COLORMAPS.items()
+# The color of each level, (256, 1, 3), in the order red, green, blue.
+_COLORS: Final = {
+    name: np.ascontiguousarray(cv2.applyColorMap(_LEVELS, colors)[:, :, ::-1]) for name, colors in _COLORMAPS.items()
 }
 _JPEG_OPTIONS: Final = (cv2.IMWRITE_JPEG_QUALITY, 90)
 _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
@@ -59,9 +59,9 @@ def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: O
     rows = _interpolation(heat.shape[0], box.y0, box.y1, top, bottom)
     columns = _interpolation(heat.shape[1], box.x0, box.x1, left, right)
     levels = cv2.convertScaleAbs((rows * np.float32(255)) @ heat @ columns.T)
-    colours = cv2.applyColorMap(levels, _COLOURS[options.colormap])
+    colors = cv2.applyColorMap(levels, _COLORS[options.colormap])
     seen = pixels[top:bottom, left:right]
-    cv2.addWeighted(seen, 1 - options.alpha, colours, options.alpha, 0, dst=seen)
+    cv2.addWeighted(seen, 1 - options.alpha, colors, options.alpha, 0, dst=seen)
     return pixels
 
 
@@ -85,7 +85,7 @@ def _reduced(image: DecodedImage, max_side: int) -> Image.Image:
 
 
 def _covered(start: float, stop: float, size: int) -> tuple[int, int]:
-    """Return the half-open range of the pixels whose centres lie in [start, stop), at least one."""
+    """Return the half-open range of the pixels whose centers lie in [start, stop), at least one."""
     first = min(max(round(start), 0), size - 1)
     return first, max(first + 1, min(round(stop), size))
 
@@ -93,9 +93,9 @@ def _covered(start: float, stop: float, size: int) -> tuple[int, int]:
 def _interpolation(cells: int, start: float, stop: float, first: int, last: int) -> NDArray[np.float32]:
     """Return the (last - first, cells) matrix that interpolates linearly between ``cells`` values over [start, stop).
 
-    The value of a cell sits at its centre, that of a pixel too; beyond the outermost centres it stays constant.
+    The value of a cell sits at its center, that of a pixel too; beyond the outermost centers it stays constant.
     """
-    centres = (np.arange(first, last) + 0.5 - start) / (stop - start) * cells - 0.5
-    distance = np.abs(np.clip(centres, 0, cells - 1)[:, None] - np.arange(cells))
+    centers = (np.arange(first, last) + 0.5 - start) / (stop - start) * cells - 0.5
+    distance = np.abs(np.clip(centers, 0, cells - 1)[:, None] - np.arange(cells))
     weights: NDArray[np.float32] = np.clip(1 - distance, 0, 1).astype(np.float32)
     return weights

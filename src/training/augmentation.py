@@ -11,7 +11,7 @@ __all__ = ["vary"]
 
 _LEAST_AREA = 0.4  # of the image
 _MOST_STRETCHED = 4 / 3
-_LIGHT = 0.2  # up to this much more or less brightness, contrast and colour
+_LIGHT = 0.2  # up to this much more or less brightness, contrast and color
 
 
 def vary(image: Image.Image, spec: InputSpec, rng: np.random.Generator) -> Image.Image:

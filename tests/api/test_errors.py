@@ -112,7 +112,7 @@ def test_an_exception_is_answered_with_an_id_that_the_log_has(caplog: pytest.Log
 def test_a_validation_error_names_the_field_and_no_value() -> None:
     """The sentence names the first faults by their fields and repeats nothing that was sent."""
     with pytest.raises(ValidationError) as caught:
-        RecognitionRequest.model_validate({"top_k": "SECRET", "alpha": 7, "colour": "SECRET"})
+        RecognitionRequest.model_validate({"top_k": "SECRET", "alpha": 7, "color": "SECRET"})
     message = invalid_request(caught.value).message
     assert "top_k: input should be a valid integer" in message
     assert "alpha: " in message

@@ -27,9 +27,7 @@ from src.store.files import checked_manifest
 from tests.benchmarks.services import STORED_MODEL
 
 _RESIZE, _CROP, _RETURNED = 256, 224, 1024
-_COLOURS = np.ascontiguousarray(
-    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, :, ::-1]
-)
+_COLORS = np.ascontiguousarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, :, ::-1])
 _ALPHA = 0.4
 
 cv2.setNumThreads(1)
@@ -107,6 +105,6 @@ def _heated(image: Image.Image, heat: NDArray[np.float32], box: tuple[float, ...
     left, top, right, bottom = (round(edge * side) for edge, side in zip(box, 2 * image.size, strict=True))
     seen = pixels[top:bottom, left:right]
     levels = cv2.convertScaleAbs(cv2.resize(heat, (right - left, bottom - top)), alpha=255)
-    cv2.addWeighted(seen, 1 - _ALPHA, cv2.applyColorMap(levels, _COLOURS), _ALPHA, 0, dst=seen)
+    cv2.addWeighted(seen, 1 - _ALPHA, cv2.applyColorMap(levels, _COLORS), _ALPHA, 0, dst=seen)
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 90))
     return encoded.tobytes()

@@ -1,4 +1,4 @@
-"""How many answers survive other colours: ``python -m tests.benchmarks.colors FOLDER`` on a folder per class.
+"""How many answers survive other colors: ``python -m tests.benchmarks.colors FOLDER`` on a folder per class.
 
 Each photo is answered three times: in sRGB; in another space with its profile, as cameras write it; and the same file
 without its profile, which is how a decoder sees it that ignores profiles.

@@ -73,8 +73,8 @@ class NaiveHandler:
 
 def _overlaid(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     levels = np.uint8(255 * cv2.resize(heat, (pixels.shape[1], pixels.shape[0])))
-    colours = cv2.cvtColor(cv2.applyColorMap(np.asarray(levels), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    return np.asarray(colours * _ALPHA + pixels * (1 - _ALPHA)).astype(np.uint8)
+    colors = cv2.cvtColor(cv2.applyColorMap(np.asarray(levels), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    return np.asarray(colors * _ALPHA + pixels * (1 - _ALPHA)).astype(np.uint8)
 
 
 def _png_base64(pixels: NDArray[np.uint8]) -> str:

@@ -109,10 +109,10 @@ def _noise(rng: np.random.Generator, size: tuple[int, int], octave: int) -> NDAr
 
 def _contrast(image: Image.Image) -> NDArray[np.float32]:
     """Return the standard deviation of the brightness around each pixel."""
-    grey = image.convert("L").convert("F")
+    gray = image.convert("L").convert("F")
     coarse = (image.width // 16, image.height // 16)
-    mean = np.asarray(grey.resize(coarse, Image.Resampling.BOX))
-    square = np.asarray(Image.fromarray(np.square(np.asarray(grey))).resize(coarse, Image.Resampling.BOX))
+    mean = np.asarray(gray.resize(coarse, Image.Resampling.BOX))
+    square = np.asarray(Image.fromarray(np.square(np.asarray(gray))).resize(coarse, Image.Resampling.BOX))
     deviation = np.sqrt(np.maximum(square - np.square(mean), 4)).astype(np.float32)
     return np.asarray(Image.fromarray(deviation).resize(image.size, Image.Resampling.BILINEAR))
 

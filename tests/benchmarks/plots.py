@@ -18,7 +18,7 @@ from tests.benchmarks.services import OURS
 __all__ = ["write_plots"]
 
 _OUR_COLOUR: Final = "#0b6e4f"
-_COLOURS: Final = {
+_COLORS: Final = {
     OURS: _OUR_COLOUR,
     "LitServe + grad-cam": "#4a6fa5",
     "BentoML, naive": "#8d6a9f",
@@ -58,7 +58,7 @@ def _throughput(results: Results) -> Figure:
         [m.per_second.median - m.per_second.low for m in rows],
         [m.per_second.high - m.per_second.median for m in rows],
     ]
-    bars.barh(names, rates, xerr=errors, color=[_colour(name) for name in names], ecolor="#333333", capsize=3)
+    bars.barh(names, rates, xerr=errors, color=[_color(name) for name in names], ecolor="#333333", capsize=3)
     for index, m in enumerate(rows):
         bars.text(max(m.per_second.high, _LEAST) * 1.12, index, f"{m.per_second.median:.3g}", va="center")
     bars.set(xscale="log", xlabel="requests per second (log scale)", title="Small photos, heatmap on, 16 clients")
@@ -75,10 +75,10 @@ def _latency(results: Results) -> Figure:
     marks, lines = figure.subplots(1, 2)
     rows = sorted(_at_load(results), key=lambda m: -m.p50.median)
     for index, m in enumerate(rows):
-        colour = _colour(m.service)
-        marks.plot([m.p50.median, m.p99.median], [index, index], color=colour, linewidth=2)
+        color = _color(m.service)
+        marks.plot([m.p50.median, m.p99.median], [index, index], color=color, linewidth=2)
         for value, marker in ((m.p50, "o"), (m.p95, "s"), (m.p99, "D")):
-            marks.plot(value.median, index, marker, color=colour)
+            marks.plot(value.median, index, marker, color=color)
     marks.set_yticks(range(len(rows)), [m.service for m in rows])
     marks.set(xscale="log", xlabel="milliseconds (log scale): circle p50, square p95, diamond p99")
     marks.set_title("Small photos, heatmap on, 16 clients")
@@ -117,7 +117,7 @@ def _lines(axes: Axes, results: Results, value: Callable[[Measurement], float]) 
     names = [name for name, count in counts.items() if count > 1 and "AlexNet" not in name]
     for name in names:
         points = sorted((m.clients, value(m)) for m in small if m.service == name)
-        axes.plot(*zip(*points, strict=True), "-o", label=name, color=_colour(name))
+        axes.plot(*zip(*points, strict=True), "-o", label=name, color=_color(name))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     clients = sorted({m.clients for m in small})
@@ -130,8 +130,8 @@ def _at_load(results: Results) -> list[Measurement]:
     return [m for m in results.measurements if (m.photos, m.variant, m.clients) == (SMALL, HEATMAP, _LOAD)]
 
 
-def _colour(service: str) -> str:
-    return _COLOURS.get(service, _OTHER_COLOUR)
+def _color(service: str) -> str:
+    return _COLORS.get(service, _OTHER_COLOUR)
 
 
 def _plain_log(axis: Axis) -> None:

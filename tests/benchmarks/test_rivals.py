@@ -13,7 +13,7 @@ from tests.benchmarks.photos import SMALL, make_photos
 
 
 def test_naive_handler_recognizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names the cat, its percentages sum to 100, its image is a PNG of the photo's size with colours on it."""
+    """It names the cat, its percentages sum to 100, its image is a PNG of the photo's size with colors on it."""
     monkeypatch.setenv(TORCH_THREADS, "1")
     cat = make_photos(SMALL).files[0]
     answer = NaiveHandler().answer(base64.b64encode(cat).decode())

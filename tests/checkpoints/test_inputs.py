@@ -49,6 +49,6 @@ def test_every_network_has_one(architecture: str) -> None:
 
 
 def test_the_tutorials_stretches() -> None:
-    """The tutorial stretches to 256 x 256 and takes the centre 224 x 224, with ImageNet's mean and deviation."""
+    """The tutorial stretches to 256 x 256 and takes the center 224 x 224, with ImageNet's mean and deviation."""
     assert (TUTORIAL.resize, TUTORIAL.crop, TUTORIAL.interpolation) == ((256, 256), (224, 224), "bilinear")
     assert TUTORIAL.mean == (0.485, 0.456, 0.406)

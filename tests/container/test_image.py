@@ -60,7 +60,7 @@ def test_it_is_small(image: Image) -> None:
 
 
 def test_its_labels_say_where_it_comes_from(image: Image, stored_model: str) -> None:
-    """Version, commit, licence and model are on the image."""
+    """Version, commit, license and model are on the image."""
     labels = image.inspect(".Config.Labels")
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     of_image = {
@@ -73,7 +73,7 @@ def test_its_labels_say_where_it_comes_from(image: Image, stored_model: str) -> 
 
 
 def test_its_bill_of_materials_is_whole(image: Image, bill: dict[str, Any]) -> None:
-    """The CycloneDX list fits its schema and names every Python package, with its licence, and every Debian package."""
+    """The CycloneDX list fits its schema and names every Python package, with its license, and every Debian package."""
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
     of_python = [one for one in bill["components"] if one["purl"].startswith("pkg:pypi/")]
     assert image.packages() <= {f"{one['name']}=={one['version']}" for one in of_python}

@@ -14,10 +14,10 @@ from tests.test_pipeline import red_pipeline
 RED, BLUE = (230, 30, 30), (30, 30, 230)
 
 
-def image(colour: tuple[int, int, int]) -> bytes:
-    """Return an image of one colour."""
+def image(color: tuple[int, int, int]) -> bytes:
+    """Return an image of one color."""
     buffer = BytesIO()
-    Image.new("RGB", (120, 120), colour).save(buffer, "PNG")
+    Image.new("RGB", (120, 120), color).save(buffer, "PNG")
     return buffer.getvalue()
 
 

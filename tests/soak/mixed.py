@@ -61,7 +61,7 @@ def _kinds() -> list[Kind]:
         Kind("no image", 0.03, _json(json_body(b"%PDF-1.7")), frozenset({415})),
         Kind("no base64", 0.03, _json(b'{"img": "!"}'), refused),
         Kind("no JSON", 0.03, _json(good[:-9]), refused),
-        Kind("unknown field", 0.03, _json(json_body(one, colour="red")), refused),
+        Kind("unknown field", 0.03, _json(json_body(one, color="red")), refused),
         Kind("unknown class", 0.02, _json(json_body(one, target="no such class")), refused),
         Kind("wrong type", 0.02, request_bytes("/image_recognition", good, "text/plain"), frozenset({415})),
         Kind("wrong form", 0.02, request_bytes("/image_recognition_file", b"nonsense", _FORM), refused),

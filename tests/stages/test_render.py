@@ -22,26 +22,26 @@ def _image(width: int, height: int) -> DecodedImage:
 
 
 def test_the_returned_image_is_srgb() -> None:
-    """An image in the colours of a profile is converted before the heat is drawn."""
+    """An image in the colors of a profile is converted before the heat is drawn."""
     image = DecodedImage(Image.new("RGB", (8, 6), "white"), 8, 6, lambda part: part.point(lambda _: GREY))
     assert (overlay(image, np.zeros((2, 2), np.float32), Box(2, 1, 6, 5), Options()) == GREY).all()
     heated = overlay(image, np.ones((2, 2), np.float32), Box(2, 4, 6, 6), Options(max_side=4))
     assert (heated[0] == GREY).all()
 
 
-def _colour(colormap: Colormap, level: int) -> NDArray[np.uint8]:
-    """Colour of ``level`` in red, green, blue, straight from OpenCV's table of that name."""
+def _color(colormap: Colormap, level: int) -> NDArray[np.uint8]:
+    """Color of ``level`` in red, green, blue, straight from OpenCV's table of that name."""
     table = getattr(cv2, f"COLORMAP_{colormap.name}")
     return np.asarray(cv2.applyColorMap(np.full((1, 1), level, np.uint8), table)[0, 0, ::-1])
 
 
 @pytest.mark.parametrize("colormap", Colormap)
 def test_the_blend_is_exact(colormap: Colormap) -> None:
-    """Inside the box a pixel is (1 - alpha) of the image plus alpha of the colour; outside it stays as it is."""
+    """Inside the box a pixel is (1 - alpha) of the image plus alpha of the color; outside it stays as it is."""
     heat = np.ones((2, 2), np.float32)
     drawn = overlay(_image(8, 6), heat, Box(2, 1, 6, 5), Options(colormap=colormap, alpha=0.25))
     expected = np.full((6, 8, 3), GREY)
-    expected[1:5, 2:6] = np.rint(0.75 * GREY + 0.25 * _colour(colormap, 255))
+    expected[1:5, 2:6] = np.rint(0.75 * GREY + 0.25 * _color(colormap, 255))
     assert np.abs(drawn - expected).max() <= 1
     assert (drawn[0] == GREY).all()
     assert (drawn[:, :2] == GREY).all()
@@ -49,7 +49,7 @@ def test_the_blend_is_exact(colormap: Colormap) -> None:
 
 @given(st.data(), st.integers(1, 90), st.integers(1, 90), st.integers(1, 120))
 def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, height: int, max_side: int) -> None:
-    """Wherever the box lies, the pixels whose centres it holds are drawn on, at least one, and no other is."""
+    """Wherever the box lies, the pixels whose centers it holds are drawn on, at least one, and no other is."""
     sides = [sorted(data.draw(st.tuples(st.floats(0, side), st.floats(0, side)))) for side in (width, height)]
     (x0, x1), (y0, y1) = ((start, max(stop, start + 1e-3)) for start, stop in sides)
     options = Options(alpha=1, colormap=Colormap.HOT, max_side=max_side)
@@ -62,9 +62,9 @@ def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, 
     for cells, start, stop in ((hot.any(axis=0), box.x0, box.x1), (hot.any(axis=1), box.y0, box.y1)):
         inside = np.flatnonzero(cells)
         assert len(inside) == inside[-1] - inside[0] + 1
-        centres = np.arange(len(cells)) + 0.5
-        assert cells[(centres > start + 1e-6) & (centres < stop - 1e-6)].all()
-        assert len(inside) == 1 or not cells[(centres < start - 1e-6) | (centres > stop + 1e-6)].any()
+        centers = np.arange(len(cells)) + 0.5
+        assert cells[(centers > start + 1e-6) & (centers < stop - 1e-6)].all()
+        assert len(inside) == 1 or not cells[(centers < start - 1e-6) | (centers > stop + 1e-6)].any()
 
 
 def test_no_evidence_draws_nothing() -> None:
@@ -77,31 +77,31 @@ def test_no_evidence_draws_nothing() -> None:
 def test_alpha_goes_from_nothing_to_all(alpha: float, level: int | None) -> None:
     """Strength 0 shows the image alone, strength 1 the heat alone."""
     drawn = overlay(_image(4, 4), np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options(alpha=alpha))
-    expected = np.full(3, GREY) if level is None else _colour(Colormap.JET, level)
+    expected = np.full(3, GREY) if level is None else _color(Colormap.JET, level)
     assert (drawn == expected).all()
 
 
-def test_the_heat_is_interpolated_between_cell_centres() -> None:
-    """Between the centres of two cells the heat rises linearly; beyond the outer centres it stays constant."""
+def test_the_heat_is_interpolated_between_cell_centers() -> None:
+    """Between the centers of two cells the heat rises linearly; beyond the outer centers it stays constant."""
     heat = np.array([[0, 1]], np.float32)
     drawn = overlay(_image(8, 1), heat, Box(0, 0, 8, 1), Options(alpha=1, colormap=Colormap.VIRIDIS))[0]
     levels = np.rint(np.array([0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]) * 255).astype(int)
-    np.testing.assert_array_equal(drawn, [_colour(Colormap.VIRIDIS, level) for level in levels])
+    np.testing.assert_array_equal(drawn, [_color(Colormap.VIRIDIS, level) for level in levels])
 
 
 @pytest.mark.parametrize(("shape", "size"), [((7, 7), (224, 224)), ((13, 13), (300, 120)), ((5, 9), (40, 77))], ids=str)
 def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Over a whole image the interpolation is that of OpenCV's bilinear resize, which is half-pixel centred too."""
+    """Over a whole image the interpolation is that of OpenCV's bilinear resize, which is half-pixel centered too."""
     heat = rng.random(shape, np.float32)
     options = Options(alpha=1, colormap=Colormap.CIVIDIS)
     drawn = overlay(_image(*size), heat, Box(0, 0, *size), options).astype(int)
     levels = np.rint(cv2.resize(heat, size) * 255).astype(np.uint8)
     reference = cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)[..., ::-1]
-    assert np.abs(drawn - reference).max() <= 3  # one level of heat is up to three steps of colour
+    assert np.abs(drawn - reference).max() <= 3  # one level of heat is up to three steps of color
 
 
 def test_a_box_between_pixels_is_kept() -> None:
-    """A box that ends within a pixel covers the pixels whose centres lie in it."""
+    """A box that ends within a pixel covers the pixels whose centers lie in it."""
     options = Options(alpha=1)
     drawn = overlay(_image(10, 1), np.ones((1, 1), np.float32), Box(2.6, 0, 7.4, 1), options)[0]
     assert [bool((pixel != GREY).any()) for pixel in drawn] == [False] * 3 + [True] * 4 + [False] * 3

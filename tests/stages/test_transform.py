@@ -37,7 +37,7 @@ def _image(image: Image.Image) -> DecodedImage:
 
 
 def test_the_network_sees_srgb(rng: np.random.Generator) -> None:
-    """What was resized and cut from an image in the colours of a profile is converted for the network."""
+    """What was resized and cut from an image in the colors of a profile is converted for the network."""
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     spec = _spec(256, (224, 224))
     converted = transform(DecodedImage(image, *image.size, lambda part: part.point(lambda value: 255 - value)), spec)
@@ -78,7 +78,7 @@ def test_the_tutorials_box() -> None:
 
 
 def test_the_box_of_a_shorter_side_resize() -> None:
-    """A shorter-side resize sees a centred square of the image, whatever its aspect ratio."""
+    """A shorter-side resize sees a centered square of the image, whatever its aspect ratio."""
     box = seen_box(1024, 512, _spec(256, (224, 224)))
     assert (box.x0, box.y0, box.x1, box.y1) == (288, 32, 736, 480)
 
@@ -87,7 +87,7 @@ def test_the_box_of_a_shorter_side_resize() -> None:
 def test_the_box_lies_in_the_image(
     width: int, height: int, rule: tuple[int | tuple[int, int], tuple[int, int]]
 ) -> None:
-    """The box never leaves the image, is never empty, and is centred to a pixel of the resized image."""
+    """The box never leaves the image, is never empty, and is centered to a pixel of the resized image."""
     box = seen_box(width, height, _spec(*rule))
     assert 0 <= box.x0 < box.x1 <= width
     assert 0 <= box.y0 < box.y1 <= height

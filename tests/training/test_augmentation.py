@@ -13,7 +13,7 @@ TIMES = 200
 
 @pytest.fixture
 def ramp() -> Image.Image:
-    """A grey image of 64 x 48 pixels that is brighter the further right."""
+    """A gray image of 64 x 48 pixels that is brighter the further right."""
     return Image.fromarray(np.tile(np.arange(64, 192, 2, dtype=np.uint8)[None, :, None], (48, 1, 3)))
 
 
@@ -47,7 +47,7 @@ def test_images_of_any_shape_can_be_varied(size: tuple[int, int], rng: np.random
         assert vary(Image.new("RGB", size, "teal"), SPEC, rng).size == (24, 32)
 
 
-def test_brightness_contrast_and_colour_vary(rng: np.random.Generator) -> None:
+def test_brightness_contrast_and_color_vary(rng: np.random.Generator) -> None:
     """A teal image ends up between 0.6 and 1.5 times as bright, and never twice the same."""
     means = [np.asarray(vary(Image.new("RGB", (40, 40), (0, 128, 128)), SPEC, rng)).mean() for _ in range(20)]
     assert len(set(means)) > 15

@@ -101,7 +101,7 @@ def _spec(processor: Any) -> InputSpec:  # noqa: ANN401
 
 
 def _geometry(processor: Any) -> tuple[int | tuple[int, int], tuple[int, int]]:  # noqa: ANN401
-    """Return what images are resized to, and the (height, width) of what is cut out of their centre."""
+    """Return what images are resized to, and the (height, width) of what is cut out of their center."""
     size = processor.size
     if not processor.do_resize or size is None:
         raise ValueError("images are not resized")
