@@ -109,7 +109,7 @@ def test_the_module_stays_as_it_is() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     """Labels of another number, a version that is there, and images of another size are one sentence each."""
     for changed, message in (
-        ({"labels": ["a", "b"]}, "tells 3 classes apart, but 2 have labels"),
+        ({"labels": ["a", "b"]}, "has 3 classes, but there are 2 labels"),
         ({"transform": v1.Compose([v1.Resize((2, 2)), v1.ToTensor()])}, "cannot take 3-channel images of 2 x 2 pixels"),
         ({"name": "no name!"}, "refused"),
     ):

@@ -67,7 +67,7 @@ def timm_input(published: Mapping[str, Any]) -> InputSpec:
     recipe = _TIMMS | {name: value for name, value in published.items() if value is not None}
     if recipe["crop_mode"] not in _CROP_MODES:
         raise ModelError(
-            f"Images are cropped by {recipe['crop_mode']!r}, which is not known: say how.", Remedy("resize")
+            f"Images are cropped by {recipe['crop_mode']!r}, which is not supported: say how.", Remedy("resize")
         )
     _, height, width = recipe["input_size"]
     share = min(recipe["crop_pct"], 1.0)  # three networks of timm publish more than the whole image
@@ -87,7 +87,7 @@ def _interpolation(published: str | InterpolationMode) -> Interpolation:
     for known in get_args(Interpolation):
         if known == name:
             return known  # type: ignore[no-any-return] # it is one of the literals
-    raise ModelError(f"Images cannot be resized by {name!r}: say by which filter instead.", Remedy("interpolation"))
+    raise ModelError(f"Images cannot be resized by {name!r}: name another filter.", Remedy("interpolation"))
 
 
 def for_channels(spec: InputSpec, channels: int, *, published: bool) -> tuple[InputSpec, bool]:

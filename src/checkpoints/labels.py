@@ -53,11 +53,11 @@ def read_labels(source: str) -> tuple[str, ...]:
     elif path.is_file():
         labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
     elif source and "," not in source:
-        raise ModelError(f"There is no file or folder {source!r} with labels; names themselves are written as bus,car.")
+        raise ModelError(f"There is no file or folder {source!r} with labels; for names themselves, write bus,car.")
     else:
         labels = tuple(label.strip() for label in source.split(","))
     if not labels or not all(labels):
-        raise ModelError(f"{source} gives no names, or an empty one: name every class once.")
+        raise ModelError(f"{source} gives no names, or an empty name: name every class once.")
     return labels
 
 
@@ -88,7 +88,7 @@ def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[
         )
     names = " and ".join(dict(written))
     unusable = (
-        f": {names} in the file is no list or map of names for 0, 1, 2, ..., {num_classes - 1}" if written else ""
+        f": {names} in the file is not a list or map of names for 0, 1, 2, ..., {num_classes - 1}" if written else ""
     )
     return tuple(f"class {index}" for index in range(num_classes)), f"made up{unusable}"
 
@@ -102,14 +102,14 @@ def _from_text(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8-sig").strip().splitlines())
     except UnicodeDecodeError as exc:
-        raise ModelError(f"{path} is no text in UTF-8: write one class name a line.") from exc
+        raise ModelError(f"{path} is not UTF-8 text: write one class name per line.") from exc
 
 
 def _from_json(path: Path) -> tuple[str, ...]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as exc:
-        raise ModelError(f"{path} is no JSON: {exc}.") from exc
+        raise ModelError(f"{path} is not JSON: {exc}.") from exc
     labels = _labels_in(content)
     if labels is None:
         raise ModelError(f"{path} is neither a list of names nor a map between names and the indices 0, 1, 2, ...")

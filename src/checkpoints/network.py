@@ -39,7 +39,7 @@ def build(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module
         if channels != RGB:
             _replace_first_convolution(network, channels)
     else:
-        raise ModelError(f"There is no network {architecture!r}: name one as torchvision/<name> or timm/<name>.")
+        raise ModelError(f"There is no network {architecture!r}: use torchvision/<name> or timm/<name>.")
     return network.eval().requires_grad_(requires_grad=False)
 
 

@@ -34,7 +34,7 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
     if outputs > 1:
         if output is not None and output.kind == "binary":
             raise ModelError(
-                f"The network has {outputs} outputs, but binary means one: leave it out, or say multilabel."
+                f"The network has {outputs} outputs, but binary means one: leave it out, or use multilabel."
             )
         if output is None and (sign := _sign_of_several(file, outputs)):
             raise ModelError(

@@ -74,7 +74,7 @@ def explained(exc: ModelError, file: WeightsFile) -> ModelError:
             Remedy("module"),
         )
     for name, kind in file.unread.items():
-        return ModelError(f"{exc} {name} in the file is no plain tensor but a {kind}.", *exc.remedies)
+        return ModelError(f"{exc} {name} in the file is a {kind} instead of a plain tensor.", *exc.remedies)
     return exc
 
 

@@ -154,7 +154,7 @@ def test_class_maps_that_cannot_be_read_are_said(names: dict[str, Any], tmp_path
     """A map that does not name the classes 0, 1, 2, ... is not guessed at, and the notes name it."""
     checkpoint = read_checkpoint(lightning(tmp_path, class_to_idx=names), Given())
     assert checkpoint.labels == ("class 0", "class 1")
-    assert any("class_to_idx in the file is no list or map" in note.sentence for note in checkpoint.notes)
+    assert any("class_to_idx in the file is not a list or map" in note.sentence for note in checkpoint.notes)
 
 
 def test_labels_of_the_file_that_are_too_many_are_explained(tmp_path: Path) -> None:

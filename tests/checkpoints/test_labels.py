@@ -58,9 +58,9 @@ def test_a_file_without_names_is_explained(name: str, content: str, tmp_path: Pa
 
 
 def test_a_file_that_is_no_text_is_explained(tmp_path: Path) -> None:
-    """Bytes that are no text are no names."""
+    """Bytes that are not text are not names."""
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="no text"):
+    with pytest.raises(ModelError, match="not UTF-8 text"):
         read_labels(str(tmp_path / "labels.txt"))
 
 

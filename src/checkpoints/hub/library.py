@@ -18,6 +18,6 @@ def transformers() -> Any:  # noqa: ANN401 - a module that is not always there
         return import_module("transformers")
     except ImportError as exc:
         raise ModelError(
-            "The folder holds a network of transformers, which is not installed here: run"
+            "The folder holds a network of transformers, which is not installed: run"
             " .venv/bin/uv pip install transformers, and save the model again."
         ) from exc

@@ -46,14 +46,12 @@ def read_preparation(folder: Path, config: Any) -> Preparation:  # noqa: ANN401 
     try:
         spec = _spec(processor)
     except (ValidationError, TypeError, KeyError, ValueError) as exc:
-        raise ModelError(
-            f"The folder's {name} prepares images in a way that is not known here: {_first(exc)}."
-        ) from exc
+        raise ModelError(f"The folder's {name} prepares images in a way that is not supported: {_first(exc)}.") from exc
     note = Note(f"input: assumed as by the {name}, since the folder has no preprocessor_config.json", _ALL)
     swapped = bool(getattr(processor, "do_flip_channel_order", False))
     preparation = Preparation(spec, swapped, note if assumed else None)
     if not _alike(processor, preparation):
-        raise ModelError(f"The folder's {name} prepares images in a way that is not known here.")
+        raise ModelError(f"The folder's {name} prepares images in a way that is not supported.")
     return preparation
 
 
@@ -75,7 +73,7 @@ def _usual(library: Any, config: Any) -> Any:  # noqa: ANN401
     """Return the processor that transformers has for ``config``, at the size of images that it states."""
     classes = library.IMAGE_PROCESSOR_MAPPING.get(type(config), {})
     if not classes:
-        raise ModelError("The folder has no preprocessor_config.json, and transformers no preparation for it.", *_ALL)
+        raise ModelError("The folder has no preprocessor_config.json, and transformers has no default for it.", *_ALL)
     cls = next(classes[backend] for backend in ("torchvision", "pil") if backend in classes)
     usual, side = cls(), getattr(config, "image_size", None)
     stretches = isinstance(side, int) and usual.size.get("height") and not usual.do_center_crop

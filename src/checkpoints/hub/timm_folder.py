@@ -52,7 +52,7 @@ def _num_classes(config: Mapping[str, Any]) -> int:
     stated = config.get("num_classes", _published(config).get("num_classes"))
     if not isinstance(stated, int) or stated < 1:
         raise ModelError(
-            "config.json does not say how many classes the network has (num_classes): it is no classifier."
+            "config.json does not say how many classes the network has (num_classes): it is not a classifier."
         )
     return stated
 
@@ -62,7 +62,7 @@ def _build(architecture: str, num_classes: int, arguments: Mapping[str, Any]) ->
         raise ModelError(f"config.json says that images have {arguments['in_chans']} channels, not red, green, blue.")
     for name, value in arguments.items():
         if name.startswith(_LOADS) or not isinstance(value, _PLAIN):
-            raise ModelError(f"config.json builds the network with {name}={value!r}, which is not taken: remove it.")
+            raise ModelError(f"config.json sets {name}={value!r}, which is not supported: remove it.")
     name = architecture.partition("/")[2]
     try:
         network = timm.create_model(name, pretrained=False, **{**arguments, "num_classes": num_classes})

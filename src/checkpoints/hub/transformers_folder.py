@@ -74,7 +74,7 @@ def _count_classes(network: nn.Module, spec: InputSpec) -> int:
         with torch.inference_mode():
             answer: torch.Tensor = network(torch.zeros(1, *spec.shape))
     except Exception as exc:
-        raise ModelError(f"The network cannot take images as its processor prepares them, {spec.crop}: {exc}.") from exc
+        raise ModelError(f"The network rejects images as its processor prepares them, {spec.crop}: {exc}.") from exc
     return answer.shape[1]
 
 
@@ -82,7 +82,7 @@ def _check_output(written: Mapping[str, Any]) -> None:
     if "quantization_config" in written:
         raise ModelError("config.json says that the weights are quantized: save the network in full precision.")
     if written.get("problem_type") == _REGRESSION:
-        raise ModelError("config.json says regression: the network measures, and tells no classes apart.")
+        raise ModelError("config.json says regression: the network predicts a value instead of a class.")
     if written.get("num_channels", RGB) != RGB:
         raise ModelError(f"config.json says that images have {written['num_channels']} channels, not red, green, blue.")
 
@@ -99,7 +99,7 @@ def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
     try:
         config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
     except Exception as exc:  # whatever transformers says of values that it does not take
-        raise ModelError(f"transformers cannot take what config.json says: {exc}.") from exc
+        raise ModelError(f"transformers rejects config.json: {exc}.") from exc
     mapped = classifiers[type(config)]
     classes = {cls.__name__: cls for cls in (mapped if isinstance(mapped, tuple) else (mapped,))}
     named = written.get("architectures") or [next(iter(classes))]
@@ -127,7 +127,7 @@ def _with_weights(
                 output_loading_info=True,
             )
         except Exception as exc:  # whatever transformers makes of a file that is not its own
-            raise ModelError(f"transformers cannot put the tensors into {cls.__name__}: {exc}.") from exc
+            raise ModelError(f"transformers cannot load the tensors into {cls.__name__}: {exc}.") from exc
     if faults := _faults(report):
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise ModelError(f"The tensors do not fit {cls.__name__}: {'; '.join(faults[:_SHOWN])}{more}.")

@@ -42,7 +42,7 @@ def from_memory(
         WeightsFile({}, {}), Given(labels=",".join(names), output=output), count_classes(network, spec)
     )
     if len(names) != classes:
-        raise ModelError(f"The module tells {classes} classes apart, but {len(names)} have labels.", Remedy("labels"))
+        raise ModelError(f"The module has {classes} classes, but there are {len(names)} labels.", Remedy("labels"))
     architecture = f"{ARCHITECTURE_PREFIX}{type(network).__name__}"
     if said.kind == "binary":
         network = TwoClasses(network)

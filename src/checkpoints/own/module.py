@@ -103,7 +103,7 @@ def parse_reference(reference: str) -> tuple[Path, str]:
     """
     file, _, name = reference.rpartition(":")
     if not file or not name.isidentifier() or not Path(file).is_file():
-        raise ModelError(f"{reference!r} names no class in a file: write path/to/file.py:Class.")
+        raise ModelError(f"{reference!r} does not name a class in a file: write path/to/file.py:Class.")
     return Path(file), name
 
 

@@ -67,17 +67,17 @@ def spec_of(steps: Iterable[Step]) -> InputSpec:
     for step in steps:
         _READERS.get(step.name, _unknown)(recipe, step)
     if recipe.pop("values", None) != "floats":
-        raise ModelError("The transform makes no floats from 0 to 1: end it with ToTensor, or ToImage and ToDtype.")
+        raise ModelError("The transform does not scale to [0, 1]: end it with ToTensor, or ToImage and ToDtype.")
     if "resize" not in recipe:
-        raise ModelError("The transform does not resize images, but they come in any size: begin it with Resize.")
+        raise ModelError("The transform does not resize images, but images come in any size: begin it with Resize.")
     if "crop" not in recipe and isinstance(recipe["resize"], int):
-        raise ModelError("Resize with one number leaves images of many sizes: put CenterCrop behind it, or give two.")
+        raise ModelError("Resize with one number leaves images of many sizes: add CenterCrop after it, or give two.")
     whole = {"channels": 3, "crop": recipe["resize"], "mean": (0.0,), "std": (1.0,), **recipe}
     whole |= {name: tuple(whole[name]) * (whole["channels"] if len(whole[name]) == 1 else 1) for name in _STATISTICS}
     try:
         return InputSpec(**whole)
     except ValidationError as exc:
-        raise ModelError(f"The transform prepares images as no model is served: {exc.errors()[0]['msg']}.") from exc
+        raise ModelError(f"The service cannot prepare images like this transform: {exc.errors()[0]['msg']}.") from exc
 
 
 def _unknown(_: object, step: Step) -> None:
@@ -88,7 +88,7 @@ def _unknown(_: object, step: Step) -> None:
 
 def _refuse_if(misplaced: object, step: Step) -> None:
     if misplaced:
-        raise ModelError(f"{step.name} stands where no model is served with it: give an InputSpec instead.")
+        raise ModelError(f"{step.name} is in a place that the service does not support: give an InputSpec instead.")
 
 
 def _to_tensor(recipe: dict[str, Any], _: Step) -> None:

@@ -44,7 +44,7 @@ def _specs(value: object) -> Iterator[InputSpec]:
 
 def _step(value: object) -> Step:
     if not isinstance(value, StandIn) or not value.called.startswith(_KNOWN):
-        raise ModelError("Something that is not torchvision's is a step of the transform.")
+        raise ModelError("The transform has a step that is not torchvision's.")
     held = fields(value).items()
     plain = {name: each.args[0] if isinstance(each, StandIn) and each.args else each for name, each in held}
     return Step(value.called, plain)

@@ -55,9 +55,9 @@ def _weights(folder: Path) -> Path:
     if len(files) == 1:
         return files[0]
     if not files:
-        raise ModelError(f"The folder {folder} has no checkpoint in it ({', '.join(_KINDS)}): name the file itself.")
+        raise ModelError(f"The folder {folder} contains no checkpoint ({', '.join(_KINDS)}): name the file itself.")
     some = ", ".join(file.name for file in files[:_SHOWN])
-    raise ModelError(f"The folder {folder} has {len(files)} checkpoints in it ({some}, ...): name one of them.")
+    raise ModelError(f"The folder {folder} contains {len(files)} checkpoints ({some}, ...): name one of them.")
 
 
 def _joined(index: Path) -> WeightsFile:
@@ -65,7 +65,7 @@ def _joined(index: Path) -> WeightsFile:
     named = (_json(index) or {}).get("weight_map")
     names = sorted({str(name) for name in named.values()}) if isinstance(named, Mapping) else []
     if not names or any(Path(name).name != name for name in names):
-        raise ModelError(f"{index} does not say in which files beside it the tensors are.")
+        raise ModelError(f"{index} does not say which files beside it hold the tensors.")
     files = [read_weights_file(index.with_name(name)) for name in names]
     return replace(files[0], tensors={name: tensor for file in files for name, tensor in file.tensors.items()})
 
@@ -76,5 +76,5 @@ def _json(path: Path) -> Mapping[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as exc:
-        raise ModelError(f"{path} is no JSON: {exc}.") from exc
+        raise ModelError(f"{path} is not JSON: {exc}.") from exc
     return content if isinstance(content, Mapping) else None

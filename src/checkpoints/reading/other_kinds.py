@@ -120,7 +120,7 @@ def refuse_object(path: Path, content: object) -> None:
     called = content.called if isinstance(content, StandIn) else type(content).__name__
     if called.startswith("fastai."):
         _refuse(path, _FASTAI)
-    raise ModelError(f"{path} holds a {called}, not a checkpoint or a state dict.")
+    raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict.")
 
 
 def check_folder(folder: Path) -> None:

@@ -110,7 +110,7 @@ def _explained(path: Path) -> Iterator[None]:
         what = "holds a whole network as torch before 1.6 wrote it" if _OLD in str(exc) else "cannot be read safely"
         raise ModelError(f"{path} {what}: save its state dict alone and use that file.") from exc
     except Exception as exc:  # a damaged pickle raises anything, EOFError to RuntimeError
-        raise ModelError(f"{path} is no intact checkpoint: it is damaged, cut off, or of another kind.") from exc
+        raise ModelError(f"{path} is not an intact checkpoint: it is damaged, cut off, or of another kind.") from exc
 
 
 def _check_archive(path: Path) -> None:
@@ -121,9 +121,9 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             if unpacked > _MAX_EXPANSION * path.stat().st_size:
-                raise ModelError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: torch writes no such archives.")
+                raise ModelError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: torch does not write such archives.")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as exc:
-        raise ModelError(f"{path} is no intact checkpoint: its archive is damaged.") from exc
+        raise ModelError(f"{path} is not an intact checkpoint: its archive is damaged.") from exc
     if damaged:
-        raise ModelError(f"{path} is damaged: the check sum of {damaged} in it is wrong. Copy or save it anew.")
+        raise ModelError(f"{path} is damaged: the checksum of {damaged} in it is wrong. Copy or save it again.")

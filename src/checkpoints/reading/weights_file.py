@@ -58,7 +58,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     try:
         return _from_content(path, content)
     except RecursionError as exc:
-        raise ModelError(f"{path} holds objects in one another, deeper than any network has them.") from exc
+        raise ModelError(f"{path} nests objects deeper than any network does.") from exc
 
 
 def _from_content(path: Path, content: object) -> WeightsFile:
@@ -94,7 +94,7 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as exc:
-        raise ModelError(f"{path} is no intact safetensors file: {exc}.") from exc
+        raise ModelError(f"{path} is not an intact safetensors file: {exc}.") from exc
 
 
 def _state_dict(content: object) -> Mapping[Any, Any]:
@@ -139,7 +139,7 @@ def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
 def _checked(path: Path, state: Mapping[Any, Any]) -> Mapping[str, torch.Tensor]:
     tensors = {str(name): value.detach() for name, value in state.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise ModelError(f"{path} holds no tensors: it is no checkpoint of a network.")
+        raise ModelError(f"{path} holds no tensors: it is not a checkpoint of a network.")
     odd = [name for name, tensor in tensors.items() if _is_odd(tensor)]
     if odd:
         raise ModelError(

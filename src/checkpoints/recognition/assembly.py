@@ -65,7 +65,7 @@ def measure(body: Body) -> Features:
     network, image = make_body(body, architecture), random_image(architecture, body.channels)
     found = _run(network, image)
     if found.ndim not in {2, _MAP}:
-        raise ModelError(f"What is left of {architecture} gives no vector of features: give your own class.", _MODULE)
+        raise ModelError(f"What is left of {architecture} returns no feature vector: give your own class.", _MODULE)
     is_map = found.ndim == _MAP and found.shape[2:] != (1, 1)
     pools = not is_map or _is_pooled_by_the_library(body, architecture, image, found)
     return Features(found.shape[1], found.flatten(1).shape[1], is_map, pools)
@@ -76,9 +76,9 @@ def _run(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             found = network(image)
     except Exception as exc:
-        raise ModelError("What is left of the network takes no images alone: give your own class.", _MODULE) from exc
+        raise ModelError("What is left of the network needs more than images: give your own class.", _MODULE) from exc
     if not isinstance(found, torch.Tensor):
-        raise ModelError("What is left of the network gives several things: give your own class.", _MODULE)
+        raise ModelError("What is left of the network returns several things: give your own class.", _MODULE)
     return found
 
 

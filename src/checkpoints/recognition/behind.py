@@ -51,11 +51,11 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
         head = read_head(layers, body.num_classes or 0, taken, asked.activation, of_logits=True)
         return Behind(head, None, (Note(f"read as: {_said(body)}, then {_listed(head)}"),))
     if asked.activation is not None:
-        raise ModelError(f"Behind {_said(body)} there is no place for an activation: leave it out.")
+        raise ModelError(f"Behind {_said(body)} there is no place for an activation: leave the option out.")
     inside = {name: tensor for name, tensor in others.open.items() if body.surrounds(name)}
     if inside:
         raise ModelError(
-            f"{_some(inside)} is no part of {_said(body)}, but lies within it: give your own class.", _MODULE
+            f"{_some(inside)} lies within {_said(body)} but is not part of it: give your own class.", _MODULE
         )
     if others.open and asked.network is None:
         raise ModelError(
@@ -71,7 +71,7 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
     rest = _of_the_head(bodies, others, asked)
     if not rest:
         raise ModelError(
-            f"The file has {_said(body)}, but no layer that tells classes apart: give the class that does.", _MODULE
+            f"The file has {_said(body)}, but no layer that classifies: give the class that does.", _MODULE
         )
     layers = layers_of(rest)
     if layers is None:

@@ -133,7 +133,7 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
     """
     norms = [layer for layer in chain if layer.kind == "norm"]
     if norms and (not _are_in_one_sequential(chain) or chain[-1].kind == "norm"):
-        raise ModelError(f"No file shows what lies around {norms[0].name}: give your own class.", _MODULE)
+        raise ModelError(f"A file does not show what surrounds {norms[0].name}: give your own class.", _MODULE)
     asked: list[int] = []
     since_linear: list[int] = []
     for place in range(1, len(chain)):
@@ -142,7 +142,7 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
         if chain[place].kind == "linear":
             starts_with_norm = all(layer.kind == "norm" for layer in chain[:place])
             if len(since_linear) > 1 or (since_linear and starts_with_norm):
-                raise ModelError(f"No file shows what lies around {norms[0].name}: give your own class.", _MODULE)
+                raise ModelError(f"A file does not show what surrounds {norms[0].name}: give your own class.", _MODULE)
             asked += since_linear
             since_linear = []
     return asked

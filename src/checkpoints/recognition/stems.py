@@ -22,7 +22,7 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
     """
     if stem is None:
         if given is not None:
-            raise ModelError(f"The first convolution is the one of {architecture}: leave the stem out.")
+            raise ModelError(f"The first convolution is that of {architecture} itself: leave the stem out.")
         return
     if stem.shape[1] not in {1, RGB}:
         raise ModelError(

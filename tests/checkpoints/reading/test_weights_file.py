@@ -141,17 +141,17 @@ def _complex(file: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda file: file.write_bytes(b""), "no intact checkpoint"),
-    "text": (lambda file: file.write_text("hello"), "no intact checkpoint|no checkpoint that can be read safely"),
-    "image": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "no intact checkpoint|read safely"),
-    "archive without a pickle": (lambda file: zipfile.ZipFile(file, "w").close(), "no intact checkpoint|read safely"),
+    "empty": (lambda file: file.write_bytes(b""), "not an intact checkpoint"),
+    "text": (lambda file: file.write_text("hello"), "not an intact checkpoint|no checkpoint that can be read safely"),
+    "image": (lambda file: file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "not an intact checkpoint|read safely"),
+    "archive without a pickle": (lambda file: zipfile.ZipFile(file, "w").close(), "not an intact|read safely"),
     "integers of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3, dtype=torch.int8)}, file), "quantized"),
     "floats of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3).to(torch.float8_e4m3fn)}, file), "quantized"),
     "complex": (_complex, "sparse, quantized, complex"),
     "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "pickle that torch.save has not written"),
     "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
     "list": (_not_a_mapping, "holds a list"),
-    "sparse": (_sparse, "sparse, quantized|no intact checkpoint"),
+    "sparse": (_sparse, "sparse, quantized|not an intact checkpoint"),
     "zip bomb": (_bomb, "would unpack to"),
     "missing": (lambda _: None, "There is no file"),
 }
@@ -191,7 +191,7 @@ def test_a_file_that_was_cut_off_is_explained(share: float, tmp_path: Path) -> N
     torch.save({"state_dict": {"a": torch.randn(1000)}}, whole)
     file = tmp_path / "file.ckpt"
     file.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
-    with pytest.raises(ModelError, match="no intact checkpoint"):
+    with pytest.raises(ModelError, match="not an intact checkpoint"):
         read_weights_file(file)
 
 
@@ -200,7 +200,7 @@ def test_a_broken_safetensors_file_is_explained(data: bytes, tmp_path: Path) -> 
     """A safetensors file that is damaged, lies about its header or holds nothing is refused."""
     file = tmp_path / "file.safetensors"
     file.write_bytes(data)
-    with pytest.raises(ModelError, match=r"no intact safetensors|holds no tensors"):
+    with pytest.raises(ModelError, match=r"not an intact safetensors|holds no tensors"):
         read_weights_file(file)
 
 
@@ -211,5 +211,5 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[data.index(torch.ones(8).numpy().tobytes()) + 400] ^= 1
     file.write_bytes(data)
-    with pytest.raises(ModelError, match=r"the check sum of .* in it is wrong"):
+    with pytest.raises(ModelError, match=r"the checksum of .* in it is wrong"):
         read_weights_file(file)
