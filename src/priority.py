@@ -1,8 +1,8 @@
-"""Which threads of the service go first where there are more than cores.
+"""Which threads of the service run first when there are more threads than cores.
 
-First the event loop, so that probes and refusals need not wait for images; then what is done to an image in Python:
-such a thread may hold the interpreter's lock, and all others wait for it while it has no core; last the network, which
-has threads of its own, never holds that lock and takes most of the time.
+First the event loop, so that probes and refusals need not wait for images; then the work on an image in Python, since
+such a thread may hold the interpreter's lock, and all others wait while it has no core; last the network, which has
+threads of its own, never holds that lock and takes most of the time.
 """
 
 import os
@@ -21,7 +21,7 @@ class Priority(IntEnum):
 
 
 def give_way(priority: Priority) -> None:
-    """Let this thread, and those that it starts, have what more urgent ones leave; call it once in a thread."""
+    """Lower the priority of this thread, and of those that it starts; call it once per thread."""
     if sys.platform == "linux":  # where every thread has a niceness of its own
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + priority)

@@ -1,4 +1,4 @@
-"""The progress of one recognition: whoever follows it is told of every stage, and can end the work between two."""
+"""The progress of one recognition: an observer is told of every stage, and can end the work between two."""
 
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Stage(StrEnum):
 
 
 class Abandoned(Exception):
-    """Nobody waits for the answer any more: the work on it ends here."""
+    """Nobody waits for the answer anymore: the work on it ends here."""
 
 
 class Progress(Protocol):
@@ -29,12 +29,12 @@ class Progress(Protocol):
         """Surround one stage.
 
         Raises:
-            Abandoned: On entry, where the stage need not start any more.
+            Abandoned: On entry, if the stage need not start anymore.
         """
 
 
 class Unobserved:
-    """The progress that nobody follows."""
+    """Progress that is not observed."""
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:  # noqa: ARG002 - the signature is that of Progress
         """Surround a stage with nothing."""

@@ -51,7 +51,7 @@ def mortal(stored_model: str, tmp_path: Path) -> Iterator[Server]:
 
 
 def recognizes(server: Server) -> bool:
-    """Tell whether all ways to send an image are answered."""
+    """Return whether all ways to send an image are answered."""
     with httpx.Client(base_url=server.url, timeout=60) as client:
         answers = [
             client.post("/image_recognition", content=BODY, headers={"Content-Type": "application/json"}),

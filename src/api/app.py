@@ -75,7 +75,7 @@ def _cors(settings: Settings) -> list[Middleware]:
 
 
 def _key(settings: Settings) -> list[Middleware]:
-    """Require the key where there is one; pages, where people type it, need none, and what machines ask need not."""
+    """Require the key if one is set; the pages, where people type it, never need it, and probes and metrics may not."""
     if settings.api_key is None:
         return []
     probes = PROBES if settings.open_probes else ()

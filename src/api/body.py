@@ -42,13 +42,13 @@ async def read_body(request: Request, accepted: Iterable[str], limit: int) -> by
     """Return the body of ``request``, at most ``limit`` bytes; reading stops where it is too long.
 
     Args:
-        request: Who sends the body.
+        request: The request whose body is read.
         accepted: Media types, with ``*`` for any.
-        limit: The most bytes, compressed or not.
+        limit: Maximum number of bytes, compressed or not.
 
     Raises:
-        UnsupportedMediaType: The Content-Type is another one, or the body is compressed by other than gzip.
-        InvalidRequest: The address has options, and the body is what they belong in.
+        UnsupportedMediaType: The Content-Type is another one, or the compression is not gzip.
+        InvalidRequest: The query has options that belong in the body.
         BodyTooLarge: The body is longer, whatever its Content-Length says.
     """
     if not any(fnmatchcase(media_type(request), pattern) for pattern in accepted):
@@ -86,7 +86,7 @@ def decompressed(body: bytes, limit: int) -> bytes:
     """Return what the gzip file ``body`` holds, at most ``limit`` bytes.
 
     Raises:
-        InvalidRequest: It is no gzip file, or not one alone and whole.
+        InvalidRequest: It is not exactly one complete gzip file.
         BodyTooLarge: It holds more.
     """
     stream = zlib.decompressobj(_GZIP_FORMAT)
@@ -102,19 +102,19 @@ def decompressed(body: bytes, limit: int) -> bytes:
 
 
 def check_json(body: bytes, images: int) -> None:
-    """Check that a JSON request has no more values than one of so many ``images``, each perhaps a data: URL, needs.
+    """Check that a JSON request has no more values than ``images`` images, each perhaps a data: URL, need.
 
-    A list of ten million numbers would be answered too, but with an error for each of them: a minute, and 8 GB.
+    Otherwise a list of ten million numbers would be answered with an error for each: a minute, and 8 GB.
 
     Raises:
-        InvalidRequest: There are more commas, without which there is no second value.
+        InvalidRequest: There are more commas; without a comma there is no second value.
     """
     if body.count(b",") > _OPTION_COMMAS + images * _IMAGE_COMMAS:
         raise InvalidRequest(f"The request has more values than {images} images need: see ./docs for the fields.")
 
 
 def _refuse_query(request: Request) -> None:
-    """Refuse options in the address, which would be ignored there."""
+    """Refuse options in the query, where they would be ignored."""
     where = _HAS_OPTIONS.get(media_type(request))
     for name in request.query_params if where else ():
         raise InvalidRequest(

@@ -21,7 +21,7 @@ else:
 __all__ = ["GuardedProtocol", "guard_connections"]
 
 _LOGGER: Final = logging.getLogger("uvicorn.error.connections")
-_LOGGER.setLevel(logging.ERROR)  # of clients' mistakes it would write a line of its own, without id and address
+_LOGGER.setLevel(logging.ERROR)  # it would log clients' mistakes once more, without id and address
 _MAX_HEAD: Final = 65_536
 _MAX_PIPELINED: Final = 16
 _MIN_CHUNK: Final = 64  # bytes, on average of what comes at once; each chunk is some work, however little is in it
@@ -30,9 +30,9 @@ _MIN_CHUNK: Final = 64  # bytes, on average of what comes at once; each chunk is
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's connection, with limits where uvicorn has none.
 
-    A request has to be complete up to its body within ``seconds`` and 64 KiB, and its answer must be taken within
-    ``seconds``; else the connection is closed. The body has limits of its own, in :mod:`src.api.body`. What is no HTTP
-    is answered in the one error shape. A request that would like to go on in another protocol is one like any other.
+    The head of a request must arrive within ``seconds`` and 64 KiB, and its answer must be taken within
+    ``seconds``; else the connection is closed. The body has limits of its own, in :mod:`src.api.body`. What is not HTTP
+    gets the one error object. A request that asks for another protocol is answered like any other.
     """
 
     seconds = 30.0
@@ -52,12 +52,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.parser = _Parser(self.parser, self)  # type: ignore[assignment] # it stands for the one that it has
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Start to wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
         self._reading = self.loop.call_later(self.seconds, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop to wait."""
+        """Stop waiting."""
         super().connection_lost(exc)
         for timer in (self._reading, self._writing):
             if timer is not None:
@@ -74,7 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """Start to answer: from here on the deadline of the request holds."""
+        """Start to answer: from now on the deadline of the request applies."""
         self._silent = 0
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._declined = self._plain_head()
@@ -92,7 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of a request, but not of one that is to be read again."""
+        """Take the end of a request, unless it will be read again."""
         if not self._declined:
             super().on_message_complete()
 
@@ -107,7 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     def on_response_complete(self) -> None:
-        """Wait for the rest of a body that nobody reads, and for the next request."""
+        """Wait for the rest of a body that was not read, and for the next request."""
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._reading = self.loop.call_later(self.seconds, self.transport.abort)
@@ -124,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._writing.cancel()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is that of uvicorn
-        """Answer what is no HTTP."""
+        """Answer bytes that are not HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _refuse(self, status: HTTPStatus) -> None:
@@ -140,9 +140,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class _Parser:
-    """httptools' parser, which stops behind the head of a request that asks for an upgrade, and forgets its body.
+    """httptools' parser, which stops after the head of a request that asks for an upgrade, and drops its body.
 
-    An upgrade that is not taken is to be ignored (RFC 9110, 7.8): Java's HttpClient and ``curl --http2`` ask for one
+    An upgrade that is not accepted must be ignored (RFC 9110, 7.8): Java's HttpClient and ``curl --http2`` ask for one
     by default. So such a request is read again from a head that does not ask.
     """
 
@@ -168,11 +168,11 @@ class _Parser:
 
 
 def guard_connections(seconds: float, metrics: Metrics) -> None:
-    """Let the server that is started next guard its connections.
+    """Make the server that is started next guard its connections.
 
     Args:
         seconds: How long a client may take to send the head of a request, or to take an answer.
-        metrics: Counts what is no HTTP.
+        metrics: Counts what is not HTTP.
     """
     if find_spec("httptools") is not None:
         GuardedProtocol.seconds = seconds

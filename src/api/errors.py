@@ -110,7 +110,7 @@ def internal_error(exc: Exception) -> ErrorResponse:
     """Log ``exc`` with its traceback, under an id that the returned error object names."""
     error_id = request_id.get() or secrets.token_hex(8)
     logger.error("internal error %s", error_id, exc_info=exc)
-    message = f"Something went wrong inside the service; its log tells what, under the id {error_id}."
+    message = f"Something went wrong inside the service; see its log for the id {error_id}."
     return ErrorResponse(error=ErrorBody(code="internal", message=message))
 
 
@@ -137,7 +137,7 @@ def framework_error(status: int, path: str = "/") -> ErrorResponse:
     if status in _OF_FRAMEWORK:
         code, message = _OF_FRAMEWORK[HTTPStatus(status)]
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        code, message = "internal", "Something went wrong inside the service; its log tells what."
+        code, message = "internal", "Something went wrong inside the service; see its log."
     else:
         phrase = responses.get(status, "Refused")
         code = re.sub(r"\W+", "_", phrase.lower())

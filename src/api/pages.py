@@ -70,9 +70,9 @@ def _file(path: str, file: Path) -> Route:
 
 
 def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]:
-    """Return a page with its status and headers; nothing runs in it but what stands in its file, and what is allowed.
+    """Return a page with its status and headers; only what is in its file and what is ``allowed`` runs in it.
 
-    Scripts and styles in the file are allowed by their hashes, so that any other that might get into the page is not.
+    Scripts and styles in the file are allowed by their hashes, so that nothing else that gets into the page can run.
     """
     html = (_HERE / name).read_text(encoding="utf-8")
     policy = {"default-src": "'none'", "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'"}

@@ -24,7 +24,7 @@ _SEVERAL: Final = re.compile(r"multi[-_ ]?label")
 
 
 def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSpec, int]:
-    """Return what the ``outputs`` of a network mean, and how many classes it tells.
+    """Return what the ``outputs`` of a network mean, and how many classes it has.
 
     Raises:
         ModelError: It has one output, which may be a probability or a measured number, and nobody says which; or what

@@ -1,4 +1,4 @@
-"""Networks that are those of torchvision or timm, but for the names of their tensors."""
+"""Networks that equal those of torchvision or timm except for the names of their tensors."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.
 
 
 def explained(exc: ModelError, file: WeightsFile) -> ModelError:
-    """Return ``exc``, which says that no network has the tensors of ``file``, or what is the matter with these."""
+    """Return ``exc``, which says that no network has the tensors of ``file``, or an error that explains why."""
     if any(_OF_TRANSFORMERS.search(name) for name in file.tensors):
         return ModelError(
             "The tensors are those of a network of transformers, whose configuration the file lacks: store it by"

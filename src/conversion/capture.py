@@ -1,4 +1,4 @@
-"""Any network as a graph of ATen operations, without the code that it was written in."""
+"""Any network as a graph of ATen operations, independent of the code that defines it."""
 
 import warnings
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgra
 
 
 def _work_outside(module: fx.GraphModule) -> bool:
-    """Make operations that work in place leave their input alone; tell whether that was possible for all.
+    """Make in-place operations leave their input alone; return whether that was possible for all.
 
     It is where nothing else uses that input, nor shares its memory.
     """
@@ -91,7 +91,7 @@ def _schema(node: fx.Node) -> Any:  # noqa: ANN401 - torch gives it no public ty
 
 
 def let_views_copy(module: fx.GraphModule) -> None:
-    """Let ``module`` run on tensors with other strides than it was captured with."""
+    """Allow ``module`` to run on tensors with other strides than it was captured with."""
     for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
         node.target = torch.ops.aten.reshape.default
     module.recompile()

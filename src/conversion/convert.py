@@ -1,4 +1,4 @@
-"""Captured graphs -> files: for OpenVINO, and for torch, neither of which needs the code of the network."""
+"""Captured graphs -> files for OpenVINO and torch, neither of which needs the code of the network."""
 
 import json
 import warnings

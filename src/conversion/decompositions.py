@@ -28,7 +28,7 @@ _FURTHER: Final = (
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Return which operations are made of which others: those of torch, and four of our own."""
+    """Return which operations decompose into which others: those of torch, and four of our own."""
     return {**core_aten_decompositions(), **get_decompositions(_FURTHER), **_OWN}
 
 

@@ -27,7 +27,7 @@ def find_layout(shape: tuple[int, ...], input_size: tuple[int, int]) -> FeatureL
 
 
 def _has_aspect(height: int, width: int, input_size: tuple[int, int]) -> bool:
-    """Tell whether a map of ``height`` x ``width`` positions may come from an image, but for rounding."""
+    """Return whether a map of ``height`` x ``width`` positions may come from an image, up to rounding."""
     return min(height, width) > 1 and abs(width - height * input_size[1] / input_size[0]) <= 1
 
 

@@ -1,4 +1,4 @@
-"""Outputs that are probabilities already, noticed in the captured graph: the scores are what they were made of."""
+"""Outputs that are probabilities already, detected in the captured graph, and the scores that they come from."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         _refuse_probabilities(last, given)
         return Scores(whole)
     if not all(_is_made_by(made, one) for one in given):
-        raise ModelError(f"The network ends in {made}, but what it gives are no probabilities.", Remedy("module"))
+        raise ModelError(f"The network ends in {made}, but its outputs are not probabilities.", Remedy("module"))
     if top is outputs:
         return Scores(part(whole, [images], [source]), made)
     _pass_by(outputs, top, source)
@@ -119,7 +119,7 @@ def _tensor(whole: fx.GraphModule, node: Any) -> Tensor:  # noqa: ANN401 - an ar
 
 
 def _pass_by(outputs: fx.Node, top: fx.Node, source: fx.Node) -> None:
-    """Let ``outputs`` be made of ``source`` instead of ``top``."""
+    """Make ``outputs`` depend on ``source`` instead of ``top``."""
     user = outputs
     while (node := user.all_input_nodes[0]) is not top:
         user = node
@@ -142,7 +142,7 @@ def _made(top: fx.Node) -> tuple[Made | None, fx.Node | None]:
 
 
 def _behind_nothing(node: fx.Node) -> fx.Node:
-    """Return what gives the same numbers as ``node``, but for sizes of one in its shape."""
+    """Return what gives the same numbers as ``node``, except for dimensions of size one."""
     while (packet := getattr(node.target, "overloadpacket", None)) in _SAME | _RESHAPING:
         before = node.all_input_nodes[0]
         if packet in _RESHAPING and _sizes(before) != _sizes(node):
@@ -183,7 +183,7 @@ def _refuse_probabilities(last: fx.Node, outputs: list[Tensor]) -> None:
 
 
 def _tail(last: fx.Node) -> Iterator[fx.Node]:
-    """Yield the operations behind the last layers with weights."""
+    """Yield the operations after the last layers with weights."""
     waiting, seen = [last], set()
     while waiting:
         node = waiting.pop()

@@ -109,7 +109,7 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) 
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
     if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
         raise ModelError(
-            f"In {runtime.name} the network answers otherwise than in torch:"
+            f"In {runtime.name} the network answers differently than in torch:"
             f" by {probability:.1g} in a probability, by {heat:.1g} in a heatmap."
         )
     return Agreement(probability, heat)

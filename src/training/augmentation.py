@@ -1,4 +1,4 @@
-"""An image -> the same image as it could have been taken too, at random: what a network learns from."""
+"""An image -> a random variation of it that a network learns from."""
 
 import math
 

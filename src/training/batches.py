@@ -21,8 +21,8 @@ __all__ = ["Batch", "SeenBatches", "Source", "VariedBatches"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-# Images that a thread works on at once. What a layer makes of 32 is so large that its memory is fetched anew and given
-# back each time: twice the time per image.
+# Images that a thread works on at once. What a layer makes of 32 is so large that its memory is allocated and freed
+# each time: twice the time per image.
 _PIECE: Final = 8
 
 
@@ -67,9 +67,9 @@ class SeenBatches:
 
 
 class VariedBatches:
-    """The images shuffled and varied at random, each time otherwise, and their labels, int64 (N,) or float32 (N, C).
+    """The images shuffled and varied at random, differently each time, and their labels, int64 (N,) or float32 (N, C).
 
-    A last batch that is not whole is left out, for a batch norm cannot learn from a single image.
+    An incomplete last batch is left out, since a batch norm cannot learn from a single image.
     """
 
     def __init__(self, source: Source, seed: int, passes: int = 0) -> None:

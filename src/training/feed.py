@@ -1,4 +1,4 @@
-"""Features of the layers that do not learn, computed by many threads at once: what the others learn from."""
+"""Features of the frozen layers, computed by several threads: the input of the layers that learn."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ _FAST_BFLOAT16: Final = ("amx_bf16", "avx512_bf16")
 class Front:
     """Images (N, C, H, W) -> what the first layers make of them; without layers, the images themselves.
 
-    It has a copy of the layers, in evaluation mode: whatever becomes of the network, a thread never sees it change.
+    It has a copy of the layers in evaluation mode, so a thread never sees the network change.
 
     Args:
         layers: What is run, one after the other, without gradients.
@@ -62,7 +62,7 @@ class Feed:
         self._pool = pool
 
     def training(self, images: Sequence[LabelledImage], size: int, seed: int, passes: int) -> VariedBatches:
-        """Return the batches to learn from, which begin after so many ``passes`` over the images."""
+        """Return the batches to learn from, starting after ``passes`` passes over the images."""
         return VariedBatches(self._source(images, size, bfloat16=has_fast_bfloat16()), seed, passes)
 
     def validation(self, images: Sequence[LabelledImage]) -> SeenBatches:

@@ -8,7 +8,7 @@ __all__ = ["history", "plot", "prepend", "read_rows"]
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a metrics file, none if it does not exist."""
+    """Return the rows of a metrics file; empty if it does not exist."""
     if not file.exists():
         return []
     with file.open(newline="", encoding="utf-8") as lines:

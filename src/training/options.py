@@ -8,7 +8,7 @@ __all__ = ["parser"]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser; what is not given is None, and completed later."""
+    """Return the parser; options that are not given are None, and completed later."""
     options = argparse.ArgumentParser(
         prog="python -m src.train",
         description=description,

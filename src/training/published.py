@@ -16,10 +16,10 @@ _MOST_FROZEN: Final = 0.5  # of all weights: more, and what tells classes apart 
 
 
 def published_network(architecture: str, num_classes: int) -> nn.Module:
-    """Return the network with its published weights, but for the last layer, in eval mode.
+    """Return the network with its published weights, except for the last layer, in eval mode.
 
     They are downloaded, with a progress bar, unless they are in the library's cache, and checked by the
-    library. Nothing but tensors is read of them.
+    library. Only tensors are read from them.
 
     Raises:
         ModelError: There are no such weights, or they are neither in the cache nor to be downloaded.
@@ -76,7 +76,7 @@ def first_layers(network: nn.Module, image: torch.Tensor) -> tuple[str, ...]:
 
 
 def _come_first(network: nn.Module, layers: dict[str, nn.Module], image: torch.Tensor) -> bool:
-    modules = dict(network._modules)  # noqa: SLF001 - assigning them would register them anew
+    modules = dict(network._modules)  # noqa: SLF001 - assigning them would register them again
     try:
         with torch.no_grad():
             expected = network(image)

@@ -37,7 +37,7 @@ _VIEWS: Final = 2000  # images to learn from, each one counted as often as it is
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The run that goes on: its hyper-parameters, and how many epochs it has ended."""
+    """The run that is resumed: its hyper-parameters, and how many epochs it has completed."""
 
     file: Path
     hyper_parameters: dict[str, Any]
@@ -61,7 +61,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many images make a step, and how often all of them are seen."""
+    """The batch size, and the number of epochs."""
 
     batch_size: int
     epochs: int
@@ -78,7 +78,7 @@ def earlier_run(file: Path) -> Earlier:
         return Earlier(file, dict(content["hyper_parameters"]), int(content["epoch"]) + 1)
     except OSError as exc:
         raise ModelError(f"Cannot read {file} ({exc.strerror}): give the last.ckpt of an earlier run.") from exc
-    except Exception as exc:  # torch raises what its unpickler happens to stumble over
+    except Exception as exc:  # torch raises whatever its unpickler stumbles over
         raise ModelError(f"{file} is not a checkpoint of this command: give the last.ckpt of an earlier run.") from exc
 
 
@@ -159,7 +159,7 @@ def _frozen(recipe: Recipe, known: nn.Module) -> tuple[str, ...]:
 
 
 def check_same(earlier: Earlier, classifier: Classifier) -> None:
-    """Refuse to go on from a run whose validation images this one would learn from, or whose weights do not fit.
+    """Refuse to resume a run whose validation images this one would learn from, or whose weights do not fit.
 
     Raises:
         ModelError: It is of other labels or images, or of another architecture, seed or validation share.

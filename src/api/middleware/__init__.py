@@ -1,1 +1,1 @@
-"""What surrounds the routes: every request passes it on its way in, every answer on its way out."""
+"""The middleware around the routes, which every request and every answer passes."""

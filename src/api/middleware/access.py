@@ -27,7 +27,7 @@ _MAX_PATH: Final = 100
 class Access:
     """ASGI middleware that gives every request an id, counts and times it, and writes its line in the log.
 
-    The line has no query, nothing of a body, and of a path at most 100 letters as they were sent, percent-encoded.
+    The line has no query, nothing of a body, and at most 100 characters of the path, percent-encoded as sent.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -76,7 +76,7 @@ def _own_id(scope: Scope) -> str:
 
 
 def note_unreadable(metrics: Metrics, client: tuple[str, int] | None, status: int, code: str) -> str:
-    """Count and log what was refused because it is no HTTP, or too much of it; return the id that it got."""
+    """Count and log what was refused because it is not HTTP, or too long; return the id that it got."""
     host, port = client or ("", 0)
     own_id = secrets.token_hex(8)
     fields = {"client": f"{host}:{port}", "status": int(status), "code": code, "request_id": own_id}

@@ -25,11 +25,11 @@ class Cors(CORSMiddleware):
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a browser that asks whether a page may call."""
+        """Answer a preflight request."""
         response = super().preflight_response(request_headers)
         if response.status_code == HTTPStatus.OK:
             return response
         what = bytes(response.body).decode("ascii", "replace").removeprefix("Disallowed CORS ")
-        message = f"Pages of this origin may not call the service so ({what}): see IMAGE_RECOGNITION_CORS_ORIGINS."
+        message = f"Pages of this origin may not make this call ({what}): see IMAGE_RECOGNITION_CORS_ORIGINS."
         kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         return ErrorAnswer(HTTPStatus.BAD_REQUEST, "cors_refused", message, kept)

@@ -1,4 +1,4 @@
-"""What is refused by the head of a request alone, before anything is done for it."""
+"""Requests that are refused by their head alone, before any work is done for them."""
 
 import logging
 from time import monotonic

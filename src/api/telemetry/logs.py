@@ -35,7 +35,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logs(log_format: Literal["text", "json"]) -> None:
-    """Let our own lines be written, by the handlers that BentoML has set up; as JSON all lines of this process."""
+    """Enable our own log lines, in the handlers that BentoML set up; with JSON, format every line of this process."""
     logging.getLogger(_OURS).setLevel(logging.INFO)
     if log_format == "json":
         logging.captureWarnings(capture=True)

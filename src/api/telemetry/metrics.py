@@ -24,8 +24,8 @@ from src.progress import Stage
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
-# BentoML lets prometheus_client keep its figures in files that several workers share. Here one worker does everything,
-# and a write to such a file would end it where the disk is full.
+# BentoML makes prometheus_client keep its values in files that several workers share. Here one worker does everything,
+# and a write to such a file would end it when the disk is full.
 values.ValueClass = values.MutexValue
 disable_created_metrics()  # type: ignore[no-untyped-call] # half as many series
 
@@ -37,7 +37,7 @@ _OTHER: Final = "other"
 
 
 class Metrics:
-    """The figures of one service; its own addresses have figures of their own, all others share theirs."""
+    """The metrics of one service; each of its routes is counted on its own, all other paths together."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -90,7 +90,7 @@ class Metrics:
             self._requests.labels(route, HTTPStatus.OK.value)
 
     def show_concurrency(self, concurrency: Concurrency) -> None:
-        """Show how much waits and how much is in work."""
+        """Publish how many images wait and how many are being processed."""
         shown = {
             "queue_length": ("Images that wait for a thread.", lambda: concurrency.waiting),
             "queue_limit": ("Images that may wait.", lambda: concurrency.max_queue),
@@ -119,7 +119,7 @@ class Metrics:
         self._rejected.labels(code).inc()
 
     def unreadable(self, status: int, code: str) -> None:
-        """Count what was no request, and was refused with ``status`` and the error ``code``."""
+        """Count what was not a request, and was refused with ``status`` and the error ``code``."""
         self._requests.labels(_OTHER, int(status)).inc()
         self.rejected(code)
 
@@ -129,5 +129,5 @@ class Metrics:
         self._busy.inc()
 
     def page(self) -> bytes:
-        """Return all figures as Prometheus reads them."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Follow the work for one request: how long its stages take, and whether anybody still waits for it."""
+"""Follow the work for one request: how long its stages take, and whether anyone still waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,16 +44,16 @@ class Observation:
         self._abandoned = False
 
     def abandon(self) -> None:
-        """Let no further stage start: nobody waits for the answer, or it is there."""
+        """Let no further stage start: the answer is ready, or nobody waits for it."""
         self._abandoned = True
         if self._trace is not None:
             self._trace.end()
 
     def check(self) -> None:
-        """Go on only if somebody waits.
+        """Go on only if someone waits.
 
         Raises:
-            Abandoned: Nobody does.
+            Abandoned: No one does.
         """
         if self._abandoned:
             raise Abandoned
@@ -100,10 +100,10 @@ class _Timed(AbstractContextManager[None]):
 
 @asynccontextmanager
 async def while_connected(request: Request) -> AsyncIterator[None]:
-    """Cancel what is inside as soon as the client goes away; the body of ``request`` must have been read.
+    """Cancel the body of the with-block when the client disconnects; the body of ``request`` must have been read.
 
     Raises:
-        ClientDisconnect: The client went away.
+        ClientDisconnect: The client disconnected.
     """
     inside = asyncio.current_task()
     assert inside is not None  # noqa: S101 - there is always one inside a coroutine

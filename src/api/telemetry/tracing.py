@@ -45,7 +45,7 @@ class Trace:
 
 
 def start_tracing() -> "Tracer | None":
-    """Return what makes spans and sends them where ``OTEL_EXPORTER_OTLP_ENDPOINT`` says; None where nobody collects."""
+    """Return what makes spans and sends them to ``OTEL_EXPORTER_OTLP_ENDPOINT``; None if that is not set."""
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return None
     if find_spec(_EXPORTER) is None:

@@ -122,7 +122,7 @@ def _crop(processor: Any) -> tuple[int, int]:  # noqa: ANN401
 
 
 def _alike(processor: Any, preparation: Preparation) -> bool:  # noqa: ANN401
-    """Tell whether the processor prepares some images as ``preparation`` does, within one level of their pixels."""
+    """Return whether the processor prepares some images as ``preparation`` does, within one level of their pixels."""
     spec = preparation.spec
     level = _LEVEL / 255 / np.array(spec.std).reshape(-1, 1, 1)
     for height, width in _TRIED:

@@ -21,7 +21,7 @@ _PLAIN: Final = (str, int, float, bool, list, type(None))
 
 
 def is_of_timm(config: Mapping[str, Any] | None) -> bool:
-    """Tell whether ``config``, the content of a config.json, is one of timm's."""
+    """Return whether ``config``, the content of a config.json, is one of timm's."""
     return config is not None and isinstance(config.get("architecture"), str)
 
 

@@ -40,7 +40,7 @@ class _Logits(nn.Module):
 
 
 def is_of_transformers(config: Mapping[str, Any] | None) -> bool:
-    """Tell whether ``config``, the content of a config.json, is one of transformers'."""
+    """Return whether ``config``, the content of a config.json, is one of transformers'."""
     return config is not None and isinstance(config.get("model_type"), str)
 
 

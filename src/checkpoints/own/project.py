@@ -26,7 +26,7 @@ _MAX_DEPTH: Final = 1  # folders above a file outside of any repository
 
 @contextmanager
 def project(file: Path) -> Iterator[None]:
-    """Let what runs import the modules of the project that ``file`` belongs to, even where ours have the same names.
+    """Make the modules of the project that ``file`` belongs to importable, even where ours have the same names.
 
     They are looked for where the file's outermost package lies, and in the working folder, before all others; what is
     found nowhere else, in the folders above the file and those directly in them (``repository/src/package``).
@@ -78,7 +78,7 @@ def _roots(file: Path) -> Sequence[Path]:
 
 
 class _Uncached(SourceFileLoader):
-    """Compiles a file anew: a cache beside it could hold something else."""
+    """Compiles a file again: a cache beside it could hold something else."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the code of the file."""

@@ -13,7 +13,7 @@ __all__ = ["count_classes"]
 
 
 def count_classes(network: nn.Module, spec: InputSpec) -> int:
-    """Return how many scores ``network`` gives for an image, and let it give nothing else from now on.
+    """Return how many scores ``network`` gives for an image, and make it return nothing else from now on.
 
     Of a tuple or list that is its first tensor; of a mapping or an object it is ``logits``.
 

@@ -18,12 +18,12 @@ _DEEPEST: Final = 4
 
 
 def is_averaged(name: str) -> bool:
-    """Tell whether ``name`` says that what it names is an average over training, as semantic does not."""
+    """Return whether ``name`` says that what it names is an average over training, as semantic does not."""
     return _AVERAGED.search(name) is not None
 
 
 def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return the average's tensors, wherever ``content`` has them; nothing if it has none.
+    """Return the average's tensors, wherever ``content`` has them; empty if it does not.
 
     ``state`` is the state dict in ``content``: the average may be in its place, or part of it, behind a prefix.
     """

@@ -26,7 +26,7 @@ def stored_transform(*said: Mapping[str, object]) -> tuple[str, InputSpec] | Non
 
 
 def transform_passed_over(*said: Mapping[str, object]) -> str | None:
-    """Return the name of a transform in ``said`` that no recipe was made of, if there is one."""
+    """Return the name of a transform in ``said`` that has no recipe, if there is one."""
     called = ((name, value.called) for name, value in walk(*said) if isinstance(value, StandIn))
     return next((name for name, kind in called if kind.startswith(_TRANSFORMS)), None)
 

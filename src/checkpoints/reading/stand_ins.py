@@ -78,7 +78,7 @@ def fields(value: object) -> Mapping[Any, Any]:
 
 
 def is_module(value: object) -> bool:
-    """Tell whether ``value`` stands in for a torch.nn.Module."""
+    """Return whether ``value`` stands in for a torch.nn.Module."""
     return isinstance(value, StandIn) and {"_parameters", "_buffers", "_modules"} <= fields(value).keys()
 
 

@@ -78,7 +78,7 @@ def _from_content(path: Path, content: object) -> WeightsFile:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Tell by the content, which is a header in JSON behind its length, and only of what is neither by the name."""
+    """Recognize the format by its content, a length and a header in JSON, if the name does not decide."""
     return _has_header(path) or (path.suffix == ".safetensors" and not zipfile.is_zipfile(path))
 
 
@@ -127,7 +127,7 @@ def _by_name(values: object) -> Mapping[str, object]:
 
 
 def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
-    """Return what is said beside tensors, hyper-parameters and the state of training."""
+    """Return what the file says in addition to tensors, hyper-parameters and the state of training."""
     kept = {
         name: value
         for name, value in said.items()

@@ -83,7 +83,7 @@ def _run(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
 
 
 def _is_pooled_by_the_library(body: Body, architecture: str, image: torch.Tensor, found: torch.Tensor) -> bool:
-    """Tell whether ``found``, a map, has as its mean what the library's own features are.
+    """Return whether ``found``, a map, has as its mean what the library's own features are.
 
     Where a trunk holds its tensors under other names they are in the same order.
     """

@@ -22,7 +22,7 @@ _SHOWN: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What lies behind a body: a head, if it is not the body's own, and what the body gives to it."""
+    """What follows a body: a head, if it is not the body's own, and what the body passes to it."""
 
     head: Head | None = None
     features: Features | None = None

@@ -29,7 +29,7 @@ class Stem:
 
     @property
     def is_own(self) -> bool:
-        """Tell whether it differs in the number of channels alone."""
+        """Return whether it differs in the number of channels alone."""
         return self.shape[2:] == self.expected[2:]
 
 
@@ -51,7 +51,7 @@ class Body:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether the architecture's own last layer is there."""
+        """Return whether the architecture's own last layer is there."""
         return self.num_classes is not None
 
     @property
@@ -65,7 +65,7 @@ class Body:
         return self.prefix or "."
 
     def surrounds(self, name: str) -> bool:
-        """Tell whether a tensor of this name in the file lies within the network."""
+        """Return whether a tensor of this name in the file lies within the network."""
         if self.prefix:
             return name.startswith(f"{self.prefix}.")
         return name.partition(".")[0] in {own.partition(".")[0] for own in self.weights}
@@ -136,7 +136,7 @@ def _is_stem(expected: Sequence[int], stored: Sequence[int]) -> bool:
 
 
 def _last_layer(part: Part, architecture: str) -> tuple[dict[str, torch.Tensor], int | None]:
-    """Return the tensors of the architecture's own last layer and its size; None where it is not there."""
+    """Return the tensors of the architecture's own last layer and its size; None if it is missing."""
     sizes = set()
     found = {}
     for name, shape in _class_shapes(architecture).items():

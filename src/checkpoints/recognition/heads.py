@@ -40,7 +40,7 @@ class Head:
 
     @property
     def num_classes(self) -> int:
-        """How many classes it tells apart."""
+        """Number of classes."""
         return self.layers[-1].outputs
 
     def network(self) -> nn.Sequential:
@@ -62,7 +62,7 @@ class Head:
 def read_head(
     layers: Sequence[Layer], width: int, taken: str, activation: Activation | None, *, of_logits: bool
 ) -> Head:
-    """Put ``layers`` in order behind ``width`` values, which ``taken`` names, with the ``activation`` that was given.
+    """Put ``layers`` in order after ``width`` values, which ``taken`` names, with the ``activation`` that was given.
 
     Before the first layer an activation may lie only ``of_logits``, which a layer of the same kind gives.
 
@@ -153,6 +153,6 @@ def _with_next(chain: Sequence[Layer]) -> list[tuple[Layer, Layer | None]]:
 
 
 def _is_bare(layer: Layer, after: Layer | None) -> bool:
-    """Tell whether a linear layer has no bias, and no batch norm right behind it that would make one useless."""
+    """Return whether a linear layer has no bias, and no batch norm right behind it that would make one useless."""
     normed = after is not None and after.kind == "norm" and after.follows(layer) == 0
     return layer.kind == "linear" and not layer.has_bias and not normed

@@ -30,7 +30,7 @@ class Layer:
 
     @property
     def has_bias(self) -> bool:
-        """Tell whether it adds a bias."""
+        """Return whether it adds a bias."""
         return "bias" in self.tensors
 
     @property
@@ -39,7 +39,7 @@ class Layer:
         return f"{self.name} ({self.inputs} -> {self.outputs})"
 
     def follows(self, other: "Layer") -> int | None:
-        """Return how many places lie between ``other`` and this one in one Sequential; None if they are in none."""
+        """Return how many places lie between ``other`` and this one in a Sequential; None if they do not share one."""
         (ours, _, here), (theirs, _, there) = self.name.rpartition("."), other.name.rpartition(".")
         if ours != theirs or not (here.isdecimal() and there.isdecimal()) or int(here) <= int(there):
             return None

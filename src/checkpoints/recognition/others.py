@@ -41,7 +41,7 @@ class Others:
 
 
 def sort_others(tensors: Mapping[str, torch.Tensor], body: Body) -> Others:
-    """Tell what of ``tensors`` beside ``body`` could matter for its answers."""
+    """Return which of ``tensors`` beside ``body`` could matter for its answers."""
     used = {name: tensors[name] for name in body.names.values()}
     rest = {name: tensor for name, tensor in tensors.items() if name not in used}
     normalization, of_input = _normalization(rest)
@@ -70,7 +70,7 @@ def _words(name: str) -> set[str]:
 
 
 def is_averaged_copy(name: str, tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Tell whether a tensor is an average over training of another one, by its name and its shape."""
+    """Return whether a tensor is an average over training of another one, by its name and its shape."""
     steps = name.split(".")
     for place, step in enumerate(steps):
         if _AVERAGES & _words(step):
@@ -86,7 +86,7 @@ def is_averaged_copy(name: str, tensor: torch.Tensor, tensors: Mapping[str, torc
 def _is_called(
     behind: list[str], averaged: list[str], tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]
 ) -> bool:
-    """Tell whether a tensor of this shape and end of the name is elsewhere; some averages leave out the dots."""
+    """Return whether a tensor of this shape and end of the name is elsewhere; some averages leave out the dots."""
     end, start = "".join(behind), ".".join(averaged) + "."
     return bool(end) and any(
         other.shape == tensor.shape and not name.startswith(start) and _ends_with(name, end)
@@ -104,14 +104,14 @@ def _ends_with(name: str, end: str) -> bool:
 
 
 def _is_auxiliary(name: str, body: Body) -> bool:
-    """Tell whether a tensor is of a head that only training needs."""
+    """Return whether a tensor is of a head that only training needs."""
     heads = next((of for short, of in _AUXILIARY.items() if body.architectures[0].endswith(short)), ())
     start = f"{body.prefix}." if body.prefix else ""
     return any(name.startswith(f"{start}{head}.") for head in heads)
 
 
 def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
-    """Tell whether a tensor is of a loss or a metric, by its name."""
+    """Return whether a tensor is of a loss or a metric, by its name."""
     words = _words(name)
     if tensor.ndim <= 1:
         weighs = bool(words & _WEIGHTS) and ("." not in name or bool(words & _OF_CLASSES))

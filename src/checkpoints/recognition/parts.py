@@ -1,4 +1,4 @@
-"""Tensors behind each prefix that their names have."""
+"""Tensors by each prefix that their names have."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Part:
 
 
 def parts(tensors: Mapping[str, torch.Tensor]) -> Sequence[Part]:
-    """Return ``tensors`` behind each of their prefixes, most tensors first."""
+    """Return ``tensors`` by each of their prefixes, most tensors first."""
     plain: dict[str, str] = {}
     for name in tensors:
         unwrapped = ".".join(step for step in name.split(".") if step not in _WRAPPERS)

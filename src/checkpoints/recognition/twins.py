@@ -63,7 +63,7 @@ def choose(
 
 
 def _is_variant(architecture: str, architectures: Sequence[str]) -> bool:
-    """Tell whether it is a rare variant of another, such as an anti-aliased one, that can only be meant by its name."""
+    """Return whether it is a rare variant of another, such as an anti-aliased one, which must be named to be meant."""
     library, _, name = architecture.partition("/")
     plain = _VARIANTS.sub("", name)
     return plain != name and {f"{library}/{plain}", f"torchvision/{plain}"} & set(architectures) != set()
