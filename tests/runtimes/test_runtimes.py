@@ -232,12 +232,12 @@ def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch:
     monkeypatch.setattr(OpenVinoGraphs, "network", otherwise)
     with draft(_checkpoint("own/hidden")) as verified:
         assert verified.manifest.runtime == "torch"
-        assert "answers otherwise" in verified.manifest.note
+        assert "answers differently" in verified.manifest.note
         assert sorted(file.name for file in verified.folder.iterdir()) == [
             *("closed_form.safetensors", "gradient.pt2", "manifest.json", "network.pt2", "weights.safetensors"),
         ]
         assert _start(verified).name == "torch"
-        with pytest.raises(ModelError, match=r"cannot run in OpenVINO \(In openvino the network answers otherwise"):
+        with pytest.raises(ModelError, match=r"cannot run in OpenVINO \(In openvino the network answers differently"):
             _start(verified, runtime="openvino")
 
 
@@ -245,7 +245,7 @@ def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch:
 def test_comparing_finds_a_difference(drafted: Draft) -> None:
     """Two different networks are told apart."""
     other = cut(capture(_own(nn.ReLU()), SPEC), SPEC)
-    with pytest.raises(ModelError, match="answers otherwise"):
+    with pytest.raises(ModelError, match="answers differently"):
         compare(_start(drafted), answers(other, SPEC), drafted.manifest)
 
 
