@@ -1,4 +1,4 @@
-# Every target makes what it needs first; nothing but Python 3.11+, make and git must be there.
+# Every target sets up what it needs; only Python 3.11+, make and git must be installed.
 PYTHON ?= python3
 PORT ?= 8000
 ENGINE ?= docker
@@ -16,16 +16,16 @@ export BENTOML_DO_NOT_TRACK := True
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
-		printf '%-16s %s\n' "$$target" "$$what"; done
+		printf '%-21s %s\n' "$$target" "$$what"; done
 
-setup: $(READY) ## make the environment in .venv, from the pinned and hashed list (TORCH=cpu: without CUDA's 4 GB)
+setup: $(READY) ## create the environment in .venv from the pinned and hashed list (TORCH=cpu: without CUDA's 4 GB)
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' \
-		|| { echo "This Python cannot make environments: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
-	@echo "Making the environment in .venv: about $(if $(BUILD),2 GB,6 GB with the GPU libraries of torch); minutes on the first time"
+		|| { echo "This Python cannot create environments: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "Creating the environment in .venv: about $(if $(BUILD),2 GB,6 GB with the GPU libraries of torch); the first time takes minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > .venv/uv.txt
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
@@ -36,23 +36,23 @@ $(READY): requirements-dev.txt
 
 FROM := $(if $(TORCH_INDEX),UV_EXTRA_INDEX_URL=$(TORCH_INDEX) UV_INDEX_STRATEGY=unsafe-best-match)
 
-model: $(READY) ## put the default network into the model store, if it is not there yet
+model: $(READY) ## store the default network, unless the model store has it already
 	@$(BIN)/python save_model.py --if-missing
 
 serve: model ## serve on port 8000 (PORT=...; TORCH=cpu: with torch for CPUs)
 	@echo "Starting the service on http://localhost:$(PORT) ..."
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT)
 
-dev: model ## serve and start anew when a file changes
+dev: model ## serve, and restart when a file changes
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT) --reload
 
-demo: $(READY) ## send an image to the running service; show the classes and where the heatmap is
+demo: $(READY) ## send an image to the running service; print the classes and the heatmap's file
 	@$(BIN)/python -m src.demo --url http://localhost:$(PORT)
 
-test: $(READY) ## run the tests, but for the sweep over every architecture
+test: $(READY) ## run the tests, except the long ones
 	$(BIN)/python -m pytest
 
-test-container: $(READY) ## build the image, look into it, run it hardened (SKIP_CONTAINER_TESTS=1: not)
+test-container: $(READY) ## build the image, inspect it, run it hardened (SKIP_CONTAINER_TESTS=1 skips them)
 	$(BIN)/python -m pytest -m container -n 0 --timeout 600 tests/container
 
 test-clients: $(READY) ## generate clients in Python and TypeScript and run them; a browser behind a proxy (npm, nginx, chromium)
@@ -61,7 +61,7 @@ test-clients: $(READY) ## generate clients in Python and TypeScript and run them
 test-slow: $(READY) ## run the tests of the API's description with many examples, and a short soak
 	$(BIN)/python -m pytest -m slow -n 0
 
-test-all: test test-slow sweep ## run all tests, the sweep over every architecture included
+test-all: test test-slow sweep ## run all tests, including the sweep over every architecture
 
 coverage: $(READY) ## run the tests and show which branches of src they miss; at least 95 % must be run
 	$(BIN)/coverage erase
@@ -78,14 +78,14 @@ fuzz: $(READY) ## decode damaged images of every format (RUNS=100000 by mutation
 
 RUNS ?= 100000
 
-soak: $(READY) ## a minute of ten times too much, then 100,000 mixed requests (20 minutes)
+soak: $(READY) ## send ten times the capacity for a minute, then 100,000 mixed requests (20 minutes)
 	$(BIN)/python -m tests.soak
 
-audit: $(READY) ## ask the advisory database of PyPI about every pinned package
+audit: $(READY) ## look up every pinned package in PyPI's advisory database
 	@$(BIN)/uv run --no-project --with pip-audit pip-audit --require-hashes --disable-pip --strict --requirement requirements.txt \
-		|| { echo "Either a package above has a known fault, or the database could not be reached: see what is above"; exit 1; }
+		|| { echo "A package has a known vulnerability, or the database could not be reached: see above"; exit 1; }
 
-benchmark: $(READY) ## measure the service beside others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
+benchmark: $(READY) ## compare the service with others; results in benchmarks/ (40 minutes; QUICK=--quick: 3)
 	$(BIN)/python -m tests.benchmarks $(QUICK)
 
 check: $(READY) ## lint, check spelling and types
@@ -94,7 +94,7 @@ check: $(READY) ## lint, check spelling and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-format: $(READY) ## bring the code into the one format
+format: $(READY) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
@@ -109,7 +109,7 @@ container: $(if $(filter cpu,$(TORCH)),torch-index) bento ## build the image; TO
 torch-index:
 	@test -n "$(TORCH_INDEX)" || { echo "An image with torch for CPUs needs PyTorch's index for CPUs: TORCH_INDEX=..."; exit 1; }
 
-image-layers: ## show what is in the image, by layer and by Python package
+image-layers: ## show the size of the image by layer and by Python package
 	@$(ENGINE) history --no-trunc --format '{{.Size}}	{{.CreatedBy}}' $(IMAGE) \
 		| sed -E '/^0B/d; s/RUN .*\/bin\/sh -c /RUN /; s/[A-Z_]+="\$$\(cat [^)]*\)" //g; s/ +/ /g' | cut -c1-150
 	@$(ENGINE) run --rm --entrypoint sh $(IMAGE) -c 'du -sm $$VIRTUAL_ENV/lib/python3*/site-packages/* | sort -rn | head -20'
@@ -128,5 +128,5 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 ANY_BUILD := -e '/^nvidia-ml-py/!{ /^(nvidia|cuda|triton)[a-z0-9-]*==/,/[^\\]$$/d; }' \
 	-e '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 
-clean: ## remove the environment and what the tools left
+clean: ## remove the environment and the tools' caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* demo fuzz
