@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 
 from generated import Client
-from generated.api.default import (
-    get_model,
+from generated.api.model import get_model
+from generated.api.recognition import (
     post_image_recognition,
     post_image_recognition_batch,
     post_image_recognition_file,

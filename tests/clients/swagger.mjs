@@ -4,7 +4,11 @@ import { chromium } from "playwright-core";
 const [url, executablePath, photo] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 const page = await browser.newPage();
-page.on("console", (message) => message.type() === "error" && console.error(message.text()));
+page.on("console", (message) => {
+  if (message.type() !== "error") return;
+  console.error(message.text()); // such as what the page's policy has stopped
+  process.exitCode = 1;
+});
 await page.goto(url);
 for (const path of ["/image_recognition", "/image_recognition_file", "/image_recognition_batch"]) {
   const operation = page.locator(`.opblock:has([data-path="${path}"])`);
