@@ -54,13 +54,13 @@ def test_torch_for_cpus_comes_without_cuda(checkout: Path) -> None:
     assert "Nothing to be done" in make(checkout, "setup").stdout
 
 
-def test_torch_for_cpus_needs_no_address() -> None:
+def test_torch_for_cpus_works_without_an_index() -> None:
     """TORCH=cpu alone leaves it to uv to know where PyTorch has its builds for CPUs."""
     command = ["make", "--dry-run", "--always-make", "setup", "TORCH=cpu"]
     assert "--torch-backend cpu" in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_usual_environment_is_what_is_hashed(checkout: Path) -> None:
+def test_the_usual_environment_is_checked_by_hashes(checkout: Path) -> None:
     """Without TORCH=cpu a wheel that is not the pinned one is refused, wherever it comes from."""
     (checkout / "requirements-dev.txt").write_text(f"torch==2.15.0 \\\n{HASH}", encoding="utf-8")
     done = make(checkout, "setup", f"TORCH_INDEX={(checkout / 'cpu').as_uri()}")

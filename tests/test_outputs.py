@@ -159,7 +159,7 @@ def _features(stored: Stored, image: torch.Tensor) -> torch.Tensor:
     return found[-1]
 
 
-def test_the_kind_is_told_where_the_model_is_described(stored: Stored) -> None:
+def test_descriptions_name_the_kind_of_output(stored: Stored) -> None:
     """The manifest, GET /model and the report say what the outputs mean and how many channels an image has."""
     manifest = stored.drafted.manifest
     kind = "multilabel" if stored.kind == "multilabel" else "binary" if "binary" in stored.kind else "softmax"
@@ -255,7 +255,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize(("channels", "outputs"), [(1, 2), (3, 1), (1, 1)])
-def test_a_class_of_ones_own_may_take_gray_and_give_one_output(channels: int, outputs: int, tmp_path: Path) -> None:
+def test_a_custom_class_may_take_gray_and_return_one_output(channels: int, outputs: int, tmp_path: Path) -> None:
     """Three channels are tried, then one; one output without a dimension of its own is binary where it is said."""
     source = tmp_path / "net.py"
     source.write_text(MODULE)

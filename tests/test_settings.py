@@ -41,7 +41,7 @@ def test_a_renamed_limit_is_never_silently_lifted(monkeypatch: pytest.MonkeyPatc
         read_settings()
 
 
-def test_the_sides_of_what_is_sent_and_what_is_returned_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_and_output_sides_are_separate_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """One setting limits the image that is sent, another the image that is returned."""
     monkeypatch.setenv("IMAGE_RECOGNITION_MAX_INPUT_SIDE", "100")
     monkeypatch.setenv("IMAGE_RECOGNITION_MAX_OUTPUT_SIDE", "50")
@@ -86,7 +86,7 @@ def test_a_wrong_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("THREADS", "many", "integer"),
     ],
 )
-def test_a_wrong_setting_is_one_sentence_that_says_what_is_wanted(
+def test_a_wrong_setting_is_explained_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     """It names the variable, the fault and what belongs there, but never repeats the value of a key."""

@@ -208,7 +208,7 @@ def test_every_line_of_the_log_is_json(browser: httpx.Client, guarded: Server) -
     assert "code" not in next(line for line in written if line.get("request_id") == other.headers["x-request-id"])
 
 
-def test_probes_leave_no_lines(browser: httpx.Client, guarded: Server) -> None:
+def test_probes_are_not_logged(browser: httpx.Client, guarded: Server) -> None:
     """What is asked every few seconds by machines does not fill the log."""
     before = len(guarded.log)
     for path in ("/livez", "/readyz", "/healthz", "/metrics"):

@@ -148,7 +148,7 @@ def test_what_waits_and_works_is_known() -> None:
     asyncio.run(look())
 
 
-def test_waiting_times_are_told() -> None:
+def test_waiting_times_are_reported() -> None:
     """Each piece of work tells how long it waited for its thread."""
     waited: list[float] = []
 

@@ -99,7 +99,7 @@ def test_who_does_not_take_the_answer_is_cut_off(hasty: Server) -> None:
         assert open_files(hasty) == before
 
 
-def test_slow_clients_take_no_place_from_others(hasty: Server) -> None:
+def test_slow_clients_do_not_take_places_from_others(hasty: Server) -> None:
     """With more slow bodies than places in the queue, others are still answered."""
     head = (
         b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
@@ -151,7 +151,7 @@ def test_who_goes_on_sending_is_cut_off(hasty: Server, flood: bytes) -> None:
 @pytest.mark.parametrize(
     "sent", [b"nonsense\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01"]
 )
-def test_what_is_no_http_gets_the_one_shape(hasty: Server, sent: bytes) -> None:
+def test_non_http_gets_the_one_error_object(hasty: Server, sent: bytes) -> None:
     """Even what is no HTTP is answered with the one error object, and hung up on."""
     with connect(hasty) as connection:
         came, _ = dribble(connection, sent, b"")
@@ -212,7 +212,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(hasty: Server, sent: bytes, siz
     assert came.count(b"HTTP/1.1 400") == came.count(b'"code":"invalid_base64"') == 2
 
 
-def test_a_request_behind_an_upgrade_is_answered(hasty: Server) -> None:
+def test_a_request_after_an_upgrade_is_answered(hasty: Server) -> None:
     """Of requests at once on one connection none is lost, with or without a wish for another protocol."""
     plain = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     asking = plain[:-2] + b"Connection: keep-alive, upgrade\r\nUpgrade: TLS/1.0, h2c\r\n\r\n"

@@ -128,7 +128,7 @@ def test_work_ends_between_stages_when_the_time_is_over() -> None:
     assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
 
 
-def test_a_slow_upload_is_told_from_a_slow_answer() -> None:
+def test_a_slow_upload_is_distinguished_from_a_slow_answer() -> None:
     """The 504 to a body that has not come in time speaks of the upload."""
 
     async def receive() -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_slow_upload_is_told_from_a_slow_answer() -> None:
     assert b"had not arrived in 0.1 seconds" in bytes(response.body)
 
 
-def test_a_bomb_is_refused_and_what_is_decompressed_counts() -> None:
+def test_a_bomb_is_refused_and_decompressed_bytes_count() -> None:
     """More than a body may have is 413 however it is compressed; less is held in the budget of all bodies."""
 
     def packed(size: int) -> Request:
@@ -226,7 +226,7 @@ def test_a_batch_of_more_images_than_places_is_answered_when_nothing_else_is_the
     assert routes.concurrency.places.held == 0
 
 
-def test_before_there_is_a_model_a_request_is_told_so() -> None:
+def test_requests_before_the_model_is_ready_get_not_ready() -> None:
     """What comes before the service has its model is answered 503, without a traceback in the log."""
     routes = Endpoints(Settings())
     for endpoint in (routes.json, routes.model):
@@ -249,7 +249,7 @@ def test_before_there_is_a_model_a_request_is_told_so() -> None:
     ],
     ids=["numbers", "fields", "integer", "fraction", "nesting", "escapes", "blanks", "url-safe", "spaces"],
 )
-def test_a_body_that_is_meant_to_hurt_holds_nobody_up(body: bytes) -> None:
+def test_a_hostile_body_does_not_delay_others(body: bytes) -> None:
     """Of 20 MB of whatever JSON allows, the event loop, where all others wait, notices next to nothing."""
     stalls: list[float] = []
 

@@ -109,7 +109,7 @@ def test_an_exception_is_answered_with_an_id_that_the_log_has(caplog: pytest.Log
     assert record.exc_info
 
 
-def test_a_validation_error_names_the_field_and_no_value() -> None:
+def test_a_validation_error_names_the_field_but_not_the_value() -> None:
     """The sentence names the first faults by their fields and repeats nothing that was sent."""
     with pytest.raises(ValidationError) as caught:
         RecognitionRequest.model_validate({"top_k": "SECRET", "alpha": 7, "color": "SECRET"})

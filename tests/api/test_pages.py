@@ -14,7 +14,7 @@ CHROMIUM = shutil.which("chromium")
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_lets_nothing_in(client: httpx.Client, path: str) -> None:
+def test_a_page_loads_nothing_foreign(client: httpx.Client, path: str) -> None:
     """Browsers are told to run only what stands in the page, to load nothing from elsewhere, to frame it nowhere."""
     headers = client.get(path).headers
     policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))

@@ -41,7 +41,7 @@ def lightning(folder: Path, network: str = ARCHITECTURE, prefix: str = "network.
     return folder / "file.ckpt"
 
 
-def test_our_own_checkpoints_need_no_word(tmp_path: Path) -> None:
+def test_our_own_checkpoints_need_no_options(tmp_path: Path) -> None:
     """Architecture, labels and input come from the hyper-parameters that our training writes."""
     file = lightning(
         tmp_path, architecture=ARCHITECTURE, labels=["bus", "car"], input=SPEC.model_dump(mode="json"), lr=1
@@ -150,7 +150,7 @@ def test_labels_are_found_under_the_names_that_people_give_them(
     ],
     ids=["an index twice", "from 1", "something else in it", "no index"],
 )
-def test_class_maps_that_cannot_be_read_are_said(names: dict[str, Any], tmp_path: Path) -> None:
+def test_unreadable_class_maps_are_reported(names: dict[str, Any], tmp_path: Path) -> None:
     """A map that does not name the classes 0, 1, 2, ... is not guessed at, and the notes name it."""
     checkpoint = read_checkpoint(lightning(tmp_path, class_to_idx=names), Given())
     assert checkpoint.labels == ("class 0", "class 1")
@@ -177,7 +177,7 @@ def test_the_arguments_of_a_command_are_hyper_parameters(tmp_path: Path) -> None
     assert read_checkpoint(tmp_path / "file.pt", Given()).architecture == "timm/resnet18"
 
 
-def test_a_label_of_several_classes_is_said(tmp_path: Path) -> None:
+def test_a_label_of_several_classes_is_reported(tmp_path: Path) -> None:
     """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
     notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
     assert any("'crane' names several classes: explain them by index" in note.sentence for note in notes)
@@ -217,7 +217,7 @@ def test_averaged_weights_are_taken_where_they_are_asked_for(tmp_path: Path) -> 
         read_checkpoint(lightning(tmp_path), Given(weights="ema"))
 
 
-def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_skipped_tensors_are_reported(tmp_path: Path) -> None:
     """Tensors that are not part of the network are counted by where they belong."""
     file = lightning(tmp_path)
     content = torch.load(file, weights_only=True)
@@ -242,7 +242,7 @@ def test_what_does_not_belong_together_is_explained(given: Given, message: str, 
         read_checkpoint(lightning(tmp_path), given)
 
 
-def test_tensors_of_no_known_network_are_explained(tmp_path: Path) -> None:
+def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
     """A file of a network that neither library has names the two ways on."""
     torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
     with pytest.raises(ModelError, match=r"my\.weight") as refused:

@@ -83,14 +83,14 @@ def test_features_of_a_class_are_not_taken_for_classes(own: Path, tmp_path: Path
         _read(tmp_path, content, module=f"{own}:Both")
 
 
-def test_defaults_in_place_of_objects_are_told(own: Path, tmp_path: Path) -> None:
+def test_defaults_in_place_of_objects_are_reported(own: Path, tmp_path: Path) -> None:
     """An argument that the file has as an object is the class's default, and a note says so."""
     content = {"state_dict": _tensors("", 0), "hyper_parameters": {"act": nn.Tanh}}
     notes = _read(tmp_path, content, module=f"{own}:Net").notes
     assert any("the class's own act" in note.sentence for note in notes)
 
 
-def test_numbers_of_classes_are_no_scores(own: Path, tmp_path: Path) -> None:
+def test_class_indices_are_not_scores(own: Path, tmp_path: Path) -> None:
     """A class that answers with the number of the class is refused."""
     with pytest.raises(ModelError, match="gives whole numbers"):
         _read(tmp_path, {"state_dict": _tensors("", 0)}, module=f"{own}:Numbers", output="binary")
@@ -106,7 +106,7 @@ def test_a_matrix_that_takes_the_outputs_is_asked_about(name: str, tmp_path: Pat
         _read(tmp_path, {"state_dict": backbone | {name: torch.randn(10, 8)}})
 
 
-def test_state_dicts_beside_one_another_are_read_together(tmp_path: Path) -> None:
+def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
     """A head that was saved under a key of its own is not overlooked."""
     content = {"model": WIDE, "head": nn.Linear(8, 3).state_dict(), "optimizer": {"state": {}, "param_groups": []}}
     with pytest.raises(ModelError, match=r"head"):
@@ -152,7 +152,7 @@ def test_what_lies_deeper_in_the_hyper_parameters_is_asked_about(
         _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said})
 
 
-def test_a_transform_that_is_not_followed_is_told(tmp_path: Path) -> None:
+def test_a_transform_that_is_not_followed_is_reported(tmp_path: Path) -> None:
     """Where the file has a transform with a step of another kind, the note of the input says so."""
     transform = transforms.Compose([transforms.Resize(64), transforms.Pad(3), transforms.ToTensor()])
     torch.save({"state_dict": RESNET, "hyper_parameters": {"val_transform": transform}}, tmp_path / "file.ckpt")
@@ -162,7 +162,7 @@ def test_a_transform_that_is_not_followed_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["semantic", "schema", "swap"])
-def test_a_word_that_holds_the_letters_of_an_average_is_none(own: Path, tmp_path: Path, name: str) -> None:
+def test_a_word_that_contains_ema_is_not_an_average(own: Path, tmp_path: Path, name: str) -> None:
     """A network called semantic is a second one, no average of the first, and a head of that name is not overlooked."""
     content = {"state_dict": _tensors("net.", 0) | _tensors(f"{name}.", 1)}
     with pytest.raises(ModelError, match="fits 2 networks"):

@@ -57,7 +57,7 @@ def test_a_file_without_names_is_explained(name: str, content: str, tmp_path: Pa
         read_labels(str(tmp_path / name))
 
 
-def test_a_file_that_is_no_text_is_explained(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_explained(tmp_path: Path) -> None:
     """Bytes that are not text are not names."""
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="not UTF-8 text"):

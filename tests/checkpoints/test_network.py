@@ -20,7 +20,7 @@ def test_no_parameter_wants_a_gradient() -> None:
     "architecture",
     ["torchvision/resnet18", "torchvision/swin_t", "torchvision/mnasnet0_5", "timm/vit_relpos_small_patch16_224"],
 )
-def test_a_network_to_load_draws_no_random_numbers(architecture: str) -> None:
+def test_loading_a_network_does_not_draw_random_numbers(architecture: str) -> None:
     """Built to be loaded, a network leaves the random generator alone; loaded, it is the network that was saved."""
     torch.manual_seed(0)
     network = build(architecture, 3)

@@ -15,7 +15,7 @@ def test_what_does_not_contradict_is_taken(said: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("said", [{"num_classes": 5}, {"embedding_size": 512}, {"emb_dim": 512, "lr": 1}])
-def test_an_embedding_is_no_classifier(said: dict[str, object]) -> None:
+def test_an_embedding_is_not_a_classifier(said: dict[str, object]) -> None:
     """Another number of classes, or an embedding of just this size, is asked about."""
     with pytest.raises(ModelError, match="an embedding") as error:
         check_that_it_classifies(said, 512)

@@ -54,7 +54,7 @@ def test_efficientnet_pytorch_is_that_of_tensorflow(prefix: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4, 6])
-def test_every_size_of_efficientnet_is_told_from_the_others(number: int) -> None:
+def test_every_size_of_efficientnet_is_distinguished(number: int) -> None:
     """The number of blocks and of the last channels shows which of the nine it is, and all names become timm's."""
     network = build_empty(f"timm/tf_efficientnet_b{number}", 3)
     file = respelled(WeightsFile(_as_efficientnet_pytorch(network), {}))

@@ -66,7 +66,7 @@ def test_it_refuses_what_is_too_large(hardened: Container) -> None:
     assert httpx.get(f"{hardened.url}/livez").is_success
 
 
-def test_it_has_no_rights(hardened: Container) -> None:
+def test_it_is_unprivileged(hardened: Container) -> None:
     """Every process runs as the given user, without capabilities and without a way to get any."""
     lines = hardened.run("sh", "-c", "cat /proc/[0-9]*/status").splitlines()
     status = {(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)}

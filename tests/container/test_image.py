@@ -26,7 +26,7 @@ def bill(image: Image) -> dict[str, Any]:
     return listed
 
 
-def test_it_holds_the_pinned_packages_and_no_other(image: Image) -> None:
+def test_it_holds_exactly_the_pinned_packages(image: Image) -> None:
     """The environment has exactly what requirements.txt pins for this Python on Linux: no tests, no training."""
     lines = (line.rstrip(" \\") for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
     pinned = [Requirement(line) for line in lines if not line.startswith(" ")]
@@ -83,7 +83,7 @@ def test_its_bill_of_materials_is_whole(image: Image, bill: dict[str, Any]) -> N
     assert of_debian == set(image.run("dpkg-query", "--show", "--showformat", "${Package}\n").splitlines())
 
 
-def test_it_tells_nobody(image: Image) -> None:
+def test_it_sends_no_telemetry(image: Image) -> None:
     """BentoML's telemetry is switched off in the image, and OpenVINO's is not installed."""
     assert "BENTOML_DO_NOT_TRACK=True" in image.inspect(".Config.Env")
     assert not [package for package in image.packages() if "telemetry" in package and "opentelemetry" not in package]

@@ -71,7 +71,7 @@ def test_nothing_in_the_graph_works_in_place() -> None:
         assert not [target for target in targets if getattr(target, "_schema", None) and target._schema.is_mutable]
 
 
-def test_what_depends_on_no_image_is_computed_once() -> None:
+def test_constant_operations_are_computed_once() -> None:
     """A table that is resized to the input is a constant of the graph."""
     graph = capture(_Resized().eval(), SPEC).graph
     assert not [node for node in graph.nodes if node.op == "call_function" and "upsample" in str(node.target)]

@@ -69,7 +69,7 @@ def test_a_linear_head_has_a_closed_form(head: nn.Module) -> None:
     ],
     ids=["ReLU before", "layer norm", "hardswish"],
 )
-def test_other_heads_have_none(head: nn.Module) -> None:
+def test_other_heads_have_no_closed_form(head: nn.Module) -> None:
     """A head that is not linear is left to automatic differentiation."""
     assert derive(*_cut(head)) is None
 

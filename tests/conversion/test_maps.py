@@ -36,7 +36,7 @@ def test_features_of_every_layout_are_folded_to_maps(
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (512, 1, 1), (1, 64), (64, 1), (4, 1, 49), (27 * 27 + 39, 49)])
-def test_what_is_no_map_has_no_layout(shape: tuple[int, ...]) -> None:
+def test_tensors_that_are_not_maps_have_no_layout(shape: tuple[int, ...]) -> None:
     """Vectors, single positions and numbers of tokens that fill no grid are not maps."""
     assert find_layout(shape, SQUARE) is None
 

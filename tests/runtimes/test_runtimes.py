@@ -206,7 +206,7 @@ def test_bf16_is_close_and_says_so(drafted: Draft, runtime: str) -> None:
     np.testing.assert_allclose(running.evaluate(pixels).logits, exact.logits, atol=0.1 * scale)
 
 
-def test_openvino_needs_no_torch(drafted: Draft) -> None:
+def test_openvino_does_not_import_torch(drafted: Draft) -> None:
     """Whatever its head, a network is served and explained without importing torch, which takes seconds."""
     script = (
         "import sys; from pathlib import Path; import numpy as np;"

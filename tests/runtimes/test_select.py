@@ -29,7 +29,7 @@ def _without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
 
 
-def test_what_needs_no_torch_is_served_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_in_openvino_are_served_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO runs a converted network, on the CPU of a machine with a GPU too."""
     assert choose(manifest(), "auto", "auto") == ("openvino", "cpu")
     monkeypatch.setattr("src.runtimes.select._NVIDIA", ("/dev/null",))

@@ -15,7 +15,7 @@ from tests.soak.overload import json_body, overload
 WAITING: Final = Settings().max_queue + Settings().threads
 
 
-def test_overload_is_stood_and_left_behind(server: Server) -> None:
+def test_service_recovers_from_overload(server: Server) -> None:
     """With ten times more than it can answer the service refuses, goes on answering, and recovers at once."""
     result = uvloop.run(overload(server, 4))
     assert set(result.statuses) <= {200, 429, 504}

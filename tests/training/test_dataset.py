@@ -48,7 +48,7 @@ def test_labels_are_the_names_of_the_folders(folder: Path) -> None:
     assert len(dataset.images) == 30
 
 
-def test_what_is_no_picture_is_skipped_with_its_reason(folder: Path) -> None:
+def test_files_that_are_not_images_are_skipped_with_the_reason(folder: Path) -> None:
     """Text, an empty file and a cut off picture are named; hidden files are not mentioned."""
     (folder / "a" / "notes.txt").write_text("not a picture")
     (folder / "a" / "empty.jpg").write_bytes(b"")
@@ -101,7 +101,7 @@ def test_photos_are_in_the_order_of_their_names(folder: Path) -> None:
     assert paths[1].name == "00 large.png"
 
 
-def test_no_thread_stays_behind(folder: Path) -> None:
+def test_no_thread_is_left_running(folder: Path) -> None:
     """Those that read end with the reading."""
     read_dataset(folder, SPEC)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("reading")]

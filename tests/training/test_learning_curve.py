@@ -16,7 +16,7 @@ def test_metrics_are_by_epoch(tmp_path: Path) -> None:
     assert history(file) == {"val_loss": {1: 0.5, 2: 0.25}, "train_loss": {1: 0.75}}
 
 
-def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
     """There are no metrics before the first epoch ends."""
     assert read_rows(tmp_path / "metrics.csv") == []
 

@@ -82,7 +82,7 @@ def test_the_state_is_shown(client: httpx.Client, server: Server) -> None:
     assert figure(shown, "model_info", **{name: model[name] for name in names}) == 1
 
 
-def test_addresses_that_do_not_exist_make_no_series(client: httpx.Client) -> None:
+def test_unknown_paths_do_not_create_series(client: httpx.Client) -> None:
     """However many unknown addresses are asked for, the number of series stays the same."""
     client.get("/nothing")
     before = len(samples(client))

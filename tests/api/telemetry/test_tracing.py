@@ -40,7 +40,7 @@ def test_a_request_has_a_span_with_one_for_each_stage() -> None:
     assert times == sorted(times, key=lambda time: time or 0)
 
 
-def test_nothing_is_traced_where_nobody_collects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_traced_without_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an address there is no tracer."""
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     assert start_tracing() is None
@@ -54,7 +54,7 @@ def test_with_an_address_there_is_a_tracer(monkeypatch: pytest.MonkeyPatch) -> N
     assert tracer.start_span("x").is_recording()
 
 
-def test_without_the_extra_one_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_exporter_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """An address without the extra is a line in the log, not a fault."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setattr("src.api.telemetry.tracing.find_spec", lambda _: None)
@@ -62,7 +62,7 @@ def test_without_the_extra_one_is_told(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert "install opentelemetry-exporter-otlp-proto-http" in caplog.text
 
 
-def test_untraced_requests_import_no_opentelemetry() -> None:
+def test_untraced_requests_do_not_import_opentelemetry() -> None:
     """Looking on without a tracer needs nothing of OpenTelemetry."""
     code = (
         "import sys; from src.api.telemetry import observation, tracing; tracing.start_tracing(); print(*sys.modules)"

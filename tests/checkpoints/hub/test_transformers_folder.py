@@ -260,9 +260,7 @@ def test_a_configuration_of_several_labels_is_honoured(tmp_path: Path) -> None:
         ({"image_processor_type": "OwnImageProcessor"}, "OwnImageProcessor|processor"),
     ],
 )  # fmt: skip
-def test_a_processor_that_no_input_spec_equals_is_refused_by_name(
-    changes: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_an_unsupported_processor_is_refused_by_name(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     """What the processor does otherwise is not stored as if it were the same."""
     written(tmp_path)
     file = tmp_path / "preprocessor_config.json"
@@ -271,7 +269,7 @@ def test_a_processor_that_no_input_spec_equals_is_refused_by_name(
         read_checkpoint(tmp_path, Given())
 
 
-def test_surplus_tensors_are_said(tmp_path: Path) -> None:
+def test_surplus_tensors_are_reported(tmp_path: Path) -> None:
     """What transformers would leave out is left out and counted."""
     written(tmp_path)
     file = tmp_path / "model.safetensors"

@@ -71,7 +71,7 @@ def module_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_class_of_ones_own_is_stored_and_served(
+def test_a_custom_class_is_stored_and_served(
     module_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The class is made by running its file once; what is stored answers as it did. Every step is logged."""
@@ -150,7 +150,7 @@ def test_the_first_tensor_of_a_tuple_is_taken(module_file: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
-def test_a_reference_that_is_none_is_explained(reference: str) -> None:
+def test_an_invalid_reference_is_explained(reference: str) -> None:
     """Something else than a file and a class is an error that shows how to write it."""
     with pytest.raises(ModelError, match=r"path/to/file\.py:Class"):
         parse_reference(reference)
@@ -189,7 +189,7 @@ def test_a_class_gets_its_arguments(tmp_path: Path, signature: str, classes: str
     assert instantiate(file, "Net", arguments).state_dict()["head.bias"].shape == (3,)
 
 
-def test_arguments_that_nobody_knows_are_named(tmp_path: Path) -> None:
+def test_unknown_arguments_are_named(tmp_path: Path) -> None:
     """What the class needs and the file lacks is named with the way to say it; so is what it does not take."""
     (tmp_path / "net.py").write_text(TINY.format(signature="data_dir, size, classes=3", classes="classes"))
     with pytest.raises(ModelError, match="needs data_dir, size, which") as refused:

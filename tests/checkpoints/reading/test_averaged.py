@@ -64,7 +64,7 @@ def test_an_averaged_network_is_found(tmp_path: Path) -> None:
     ],
     ids=["none", "other words", "of hyper-parameters"],
 )
-def test_what_is_no_average_is_not_taken_for_one(content: dict[str, Any], tmp_path: Path) -> None:
+def test_other_tensors_are_not_taken_for_averages(content: dict[str, Any], tmp_path: Path) -> None:
     """Words that only contain 'ema', and what is passed to the constructor, are no averages."""
     torch.save(content, tmp_path / "file.ckpt")
     assert not read_weights_file(tmp_path / "file.ckpt").averaged

@@ -159,7 +159,7 @@ def test_weights_in_several_files_are_joined(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", '{"weight_map": {"a": "../secret.safetensors"}}', "["])
-def test_an_index_that_names_no_files_beside_it_is_explained(content: str, tmp_path: Path) -> None:
+def test_an_index_without_files_beside_it_is_explained(content: str, tmp_path: Path) -> None:
     """An index without names, or with names of files elsewhere, is refused."""
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(content)

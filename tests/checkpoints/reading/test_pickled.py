@@ -283,7 +283,7 @@ def test_a_network_in_itself_is_refused(tmp_path: Path) -> None:
         read_weights_file(saved(network, tmp_path))
 
 
-def test_tensors_of_unknown_kinds_are_said(tmp_path: Path) -> None:
+def test_tensors_of_unknown_kinds_are_reported(tmp_path: Path) -> None:
     """What is no plain tensor in a state dict is named, with its class."""
     file = saved({"state_dict": {**WEIGHTS, "scale": decimal.Decimal(1)}}, tmp_path)
     assert read_weights_file(file).unread == {"scale": "decimal.Decimal"}

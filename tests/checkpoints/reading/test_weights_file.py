@@ -158,7 +158,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_file_that_is_no_checkpoint_is_explained(
+def test_a_file_that_is_not_a_checkpoint_is_explained(
     write: Callable[[Path], object], message: str, tmp_path: Path
 ) -> None:
     """Whatever is wrong with a file, one sentence says so."""

@@ -128,7 +128,7 @@ def test_a_second_network_is_asked_about(other: str) -> None:
     assert set(found(tensors, network="model").left_out) == {name for name in tensors if name.startswith(other)}
 
 
-def test_another_name_for_the_same_memory_is_no_second_network() -> None:
+def test_another_name_for_the_same_memory_is_not_a_second_network() -> None:
     """A network that is registered twice, or as its children too, is one network."""
     network = build("torchvision/resnet18", CLASSES)
     children = nn.Sequential(*list(network.children())[:-2])
@@ -170,7 +170,7 @@ def test_a_larger_network_is_not_cut_down() -> None:
     refused(tensors, architecture="torchvision/resnet18", network="model")
 
 
-def test_a_layer_behind_the_logits_is_asked_about() -> None:
+def test_a_layer_after_the_logits_is_asked_about() -> None:
     """A layer that takes the network's own outputs is part of it once the activation between is known."""
     network = nn.Sequential(models.resnet18(num_classes=20), nn.LeakyReLU(), nn.Linear(20, 3))
     tensors = dict(network.state_dict())
@@ -265,7 +265,7 @@ UNCERTAIN: dict[str, nn.Module] = {
 
 
 @pytest.mark.parametrize("head", UNCERTAIN.values(), ids=UNCERTAIN)
-def test_heads_that_no_file_shows_are_left_to_the_class(head: nn.Module) -> None:
+def test_ambiguous_heads_need_the_class(head: nn.Module) -> None:
     """A head that could be read in several ways is refused, with or without an activation."""
     tensors = BODY | behind("head", dict(head.state_dict()))
     assert refused(tensors).remedies == (Remedy("module"),)
@@ -286,14 +286,14 @@ def test_a_layer_without_a_bias_is_asked_about() -> None:
     assert found(tensors, activation="none").num_classes == 3
 
 
-def test_children_that_the_library_goes_on_behind_are_refused() -> None:
+def test_children_followed_by_more_of_the_library_are_refused() -> None:
     """Of a DenseNet's children the last activation is missing: what follows them is the person's own."""
     children = nn.Sequential(*list(models.densenet121().children())[:-1])
     tensors = behind("extractor", dict(children.state_dict())) | linear("head", 1024, 3)
     assert refused(tensors).remedies == (Remedy("module"),)
 
 
-def test_an_activation_that_has_no_place_is_refused() -> None:
+def test_an_unneeded_activation_is_refused() -> None:
     """An activation for a complete network, or for one layer, would be ignored."""
     assert "no place for an activation" in str(refused(RESNET, activation="relu"))
     assert "no place for an activation" in str(refused(BODY | linear("head", 512, 3), activation="relu"))

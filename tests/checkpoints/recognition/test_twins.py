@@ -56,7 +56,7 @@ def test_rare_variants_are_named_beside_the_usual_network() -> None:
     assert found == Choice(RESNETS[0], "recognized by its tensors", RESNETS[1:])
 
 
-def test_twins_are_told_apart_by_what_they_compute() -> None:
+def test_twins_are_distinguished_by_what_they_compute() -> None:
     """Noise is what they are compared by: it has the size that is published."""
     sizes = []
 

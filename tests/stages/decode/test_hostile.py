@@ -189,7 +189,7 @@ def test_a_sequence_header_with_timing_is_read() -> None:
     assert avif._coded_pixels(b"\x12\0" * 20) == avif._coded_pixels(b"") == 0
 
 
-def test_a_box_may_have_a_long_size_or_none() -> None:
+def test_a_box_may_have_a_long_size_or_extend_to_the_end() -> None:
     """A size of 64 bits, and 0 for all that is left, are understood; one shorter than its head is refused."""
     long, rest = struct.pack(">I4sQ", 1, b"free", 20) + b"abcd", struct.pack(">I4s", 0, b"mdat") + b"efgh"
     boxes = [(kind, bytes(box)) for kind, box in avif.boxes(memoryview(long + rest))]

@@ -75,7 +75,7 @@ def test_every_format_mode_and_orientation_gives_the_same_image(name: str, mode:
         assert greatest_difference(result, expected) <= 1
 
 
-def test_the_orientations_are_told_apart() -> None:
+def test_each_orientation_is_applied() -> None:
     """The test image differs between all eight orientations, so that no wrong turn can pass for a right one."""
     for mode in ("1", "L", "RGB"):
         turned = [in_mode(as_stored(QUADRANTS, orientation), mode) for orientation in range(1, 9)]

@@ -153,7 +153,7 @@ JUNK: Final = {
 
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("ways", [way for way in WAYS if "progressive" not in way], ids=str)
-def test_junk_behind_the_last_pixel_harms_none(junk: str, ways: dict[str, Any]) -> None:
+def test_junk_after_the_last_pixel_is_harmless(junk: str, ways: dict[str, Any]) -> None:
     """Bytes that some cameras leave before the end marker do not cost a photo."""
     for number in range(4):
         data = photo(number, **ways)
@@ -162,7 +162,7 @@ def test_junk_behind_the_last_pixel_harms_none(junk: str, ways: dict[str, Any]) 
 
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("ways", WAYS, ids=str)
-def test_junk_between_segments_harms_no_pixel(junk: str, ways: dict[str, Any]) -> None:
+def test_junk_between_segments_is_harmless(junk: str, ways: dict[str, Any]) -> None:
     """Bytes that belong to no segment before the pixels are passed over."""
     data = photo(**ways)
     harmed = data
@@ -172,7 +172,7 @@ def test_junk_between_segments_harms_no_pixel(junk: str, ways: dict[str, Any]) -
     assert np.array_equal(pixels(harmed), pixels(data))
 
 
-def test_strange_values_in_segments_harm_no_pixel() -> None:
+def test_strange_values_in_segments_are_harmless() -> None:
     """An unknown version of JFIF or transform of Adobe, or useless parameters of a scan, are only warned of."""
     data = photo()
     version, parameters = data.index(b"JFIF\0") + 5, scan_of(data) - 3
@@ -187,7 +187,7 @@ def test_strange_values_in_segments_harm_no_pixel() -> None:
             pixels(harmed[: len(harmed) // 2] + END)
 
 
-def test_junk_behind_a_large_photo_harms_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_junk_after_a_large_photo_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the codes of a photo are too many to follow, what is left tells junk from shifted pixels, mostly."""
     monkeypatch.setattr(jpeg_rest, "_MOST_BYTES", 1000)
     for number, ways in product(range(4), (way for way in WAYS if "progressive" not in way)):

@@ -91,7 +91,7 @@ def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch
         (b"PK\3\4\x14\0", "an archive"),
     ],
 )
-def test_what_is_no_accepted_image_is_named(data: bytes, name: str) -> None:
+def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
     """People send videos, raw images, documents and pages: they read what it is, and what to send instead."""
     with pytest.raises(UnsupportedImage, match=f"The image is {name}.*: send") as caught:
         decode_image(data, LIMITS)
@@ -108,7 +108,7 @@ def test_other_kinds_of_bmp_are_named(bits: int, compression: int, name: str) ->
         decode_image(bmp(4, 4, bytes(64), bits, compression), LIMITS)
 
 
-def test_a_still_image_that_is_cut_off_is_no_film() -> None:
+def test_a_truncated_still_image_is_not_called_a_video() -> None:
     """A HEIC file without all of its boxes is damaged."""
     with pytest.raises((BrokenImage, UnsupportedImage)) as caught:
         decode_image(struct.pack(">I", 24) + b"ftypheic" + bytes(40), LIMITS)
