@@ -74,11 +74,12 @@ def test_a_bento_holds_what_serving_needs(bento: BuiltBento) -> None:
         "service.py",
         "src/pipeline.py",
         "src/stages/decode/image.py",
-        "src/api/index.html",
-        "src/api/docs.html",
+        "src/api/page/index.html",
+        "src/api/page/style.css",
+        "src/api/page/samples/cat.jpg",
     } <= held
     assert not {path for path in held if "test" in path or "demo" in path or path == "save_model.py"}
-    assert {Path(path).suffix for path in held} == {".py", ".html", ".yaml"}
+    assert {Path(path).suffix for path in held} == {".py", ".html", ".css", ".js", ".jpg", ".yaml"}
     described = yaml.safe_load((bento.folder / "bento.yaml").read_text())
     assert [model["tag"] for model in described["services"][0]["models"]] == [bento.model]
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,12 +14,15 @@ from starlette.routing import Route
 
 from src.api.openapi import openapi_document
 from src.api.telemetry.metrics import CONTENT_TYPE, Metrics
+from src.stages.render import COLORS
 
 __all__ = ["page_routes"]
 
-_HERE: Final = Path(__file__).parent
+_FOLDER: Final = Path(__file__).parent / "page"
+_PARTS: Final = re.compile(r"/\* ([a-z. ]+) \*/")
 _SWAGGER: Final = ("swagger-ui.css", "swagger-ui-bundle.js")
 _INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+_PALETTES: Final = '<script type="application/json" id="palettes">{}</script>'
 _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -49,8 +53,19 @@ def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
         Route("/docs", show_docs),
         Route("/docs.json", show_document),
         *(_file(f"/docs/{file.name}", file) for file in _swagger_files()),
+        *(_file(f"/samples/{file.name}", file) for file in sorted((_FOLDER / "samples").glob("*.jpg"))),
         Route("/metrics", show_metrics),
     ]
+
+
+def _joined(files: re.Match[str]) -> str:
+    """Return the contents of files that a page names: one request brings all of it."""
+    return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in files[1].split())
+
+
+def _palettes() -> str:
+    """Return the colors of every color map, red, green and blue of 256 levels in base64, as JSON."""
+    return json.dumps({name.value: base64.b64encode(colors.tobytes()).decode() for name, colors in COLORS.items()})
 
 
 def _swagger_files() -> list[Path]:
@@ -74,7 +89,8 @@ def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]
 
     Scripts and styles in the file are allowed by their hashes, so that nothing else that gets into the page can run.
     """
-    html = (_HERE / name).read_text(encoding="utf-8")
+    html = _PARTS.sub(_joined, (_FOLDER / name).read_text(encoding="utf-8"))
+    html = html.replace(_PALETTES.format("{}"), _PALETTES.format(_palettes()))
     policy = {"default-src": "'none'", "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'"}
     policy |= {"connect-src": "'self'"} | allowed
     for kind, text in _INLINE.findall(html):

@@ -8,5 +8,5 @@ RECOGNITION: Final = ("/image_recognition", "/image_recognition_file", "/image_r
 PROBES: Final = ("/livez", "/readyz", "/healthz")
 METRICS: Final = "/metrics"
 # What a browser needs to show the pages, and nothing else; an address with a slash at its end stands for all below it.
-PAGES: Final = ("/", "/docs", "/docs.json", "/docs/")
+PAGES: Final = ("/", "/docs", "/docs.json", "/docs/", "/samples/")
 ROUTES: Final = (*RECOGNITION, "/model", *PROBES, METRICS, "/", "/docs", "/docs.json")

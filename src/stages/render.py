@@ -11,7 +11,7 @@ from PIL import Image
 from src.options import Colormap, ImageFormat, Options
 from src.stages.decoded_image import Box, DecodedImage
 
-__all__ = ["encode", "overlay"]
+__all__ = ["COLORS", "encode", "overlay"]
 
 cv2.setNumThreads(1)  # an image is worked on by one thread; the other cores have images of their own
 
@@ -27,7 +27,7 @@ _COLORMAPS: Final = {
 }
 _LEVELS: Final = np.arange(256, dtype=np.uint8)[:, None]
 # The color of each level, (256, 1, 3), in the order red, green, blue.
-_COLORS: Final = {
+COLORS: Final = {
     name: np.ascontiguousarray(cv2.applyColorMap(_LEVELS, colors)[:, :, ::-1]) for name, colors in _COLORMAPS.items()
 }
 _JPEG_OPTIONS: Final = (cv2.IMWRITE_JPEG_QUALITY, 90)
@@ -59,7 +59,7 @@ def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: O
     rows = _interpolation(heat.shape[0], box.y0, box.y1, top, bottom)
     columns = _interpolation(heat.shape[1], box.x0, box.x1, left, right)
     levels = cv2.convertScaleAbs((rows * np.float32(255)) @ heat @ columns.T)
-    colors = cv2.applyColorMap(levels, _COLORS[options.colormap])
+    colors = cv2.applyColorMap(levels, COLORS[options.colormap])
     seen = pixels[top:bottom, left:right]
     cv2.addWeighted(seen, 1 - options.alpha, colors, options.alpha, 0, dst=seen)
     return pixels

@@ -10,7 +10,14 @@ import pytest
 
 from tests.serving import Server, free_port
 
-NPM: Final = ("openapi-typescript@7", "openapi-fetch@0.17", "typescript@5", "@types/node@20", "playwright-core@1")
+NPM: Final = (
+    "openapi-typescript@7",
+    "openapi-fetch@0.17",
+    "typescript@5",
+    "@types/node@20",
+    "playwright-core@1",
+    "axe-core@4",
+)
 # A proxy that takes the prefix away, as an Ingress does; all that it writes is in its own folder.
 NGINX: Final = """
 daemon off; pid nginx.pid; error_log stderr; events {{}}

@@ -1,0 +1,96 @@
+// What is known of the model: GET /model as a card.
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const MEANING = {
+  softmax: "one of the classes for each photo",
+  binary: "one of two classes for each photo",
+  multilabel: "any number of classes for each photo",
+};
+
+async function fetchModel() {
+  const response = await fetch("model", { headers: authorization() }).catch(() => null);
+  return response?.ok ? response.json() : null;
+}
+
+function facts(model) {
+  const { check, learned, faithfulness, input } = model;
+  const [height, width] = input.crop;
+  const said = {
+    Model: model.model,
+    Network: model.architecture,
+    Classes: `${model.labels.length}, ${MEANING[model.output.kind]}`,
+    Input: `${width} x ${height} pixels, ${input.channels === 1 ? "gray" : "color"}`,
+    Explained: `at the layer ${model.layer}${model.exact ? "; the maps are complete: they sum to the score" : ""}`,
+    Runs: `in ${model.runtime} on the ${model.device}, ${model.precision}`,
+    Checked: check ? `on ${check.images} labelled images: ${percent(check.accuracy)} right` : "not on labelled images",
+    Calibrated: "no: the percentages are those of the network",
+  };
+  if (learned?.calibration) {
+    const { error_before: before, error_after: after } = learned.calibration;
+    said.Calibrated = `on ${learned.images} images: off by ${percent(before)} before, by ${percent(after)} now`;
+  }
+  if (learned?.sets) said.Sets = `hold the right class in ${percent(learned.sets.measured)} of cases, ${learned.sets.mean_size.toFixed(1)} classes on average`;
+  if (learned?.familiarity) said.Strangers = `are told; ${percent(learned.familiarity.false_alarms)} false alarms`;
+  if (faithfulness) said.Heatmaps = `most faithful by ${faithfulness.best}, on ${faithfulness.images} images`;
+  return said;
+}
+
+function showCard(model) {
+  const entries = Object.entries(facts(model)).map(([name, value]) => {
+    const group = document.createElement("div");
+    group.append(Object.assign(document.createElement("dt"), { textContent: name }));
+    group.append(Object.assign(document.createElement("dd"), { textContent: value }));
+    return group;
+  });
+  byId("facts").replaceChildren(...entries);
+  byId("pictures").replaceChildren();
+  if (model.check?.confusion) byId("pictures").append(confusion(model.check.confusion));
+  if (model.learned?.calibration?.reliability?.length) byId("pictures").append(reliability(model.learned.calibration.reliability));
+  showLabels(model.labels, "");
+  byId("search").oninput = () => showLabels(model.labels, byId("search").value);
+}
+
+function showLabels(labels, searched) {
+  const found = labels.map((label, index) => [label, index]).filter(([label]) => label.toLowerCase().includes(searched.trim().toLowerCase()));
+  byId("labels").replaceChildren(...found.map(([label, index]) => Object.assign(document.createElement("li"), { textContent: `${index} ${label}` })));
+}
+
+// Rows are what images show, columns what they were called; the stronger the color, the larger the share of the row.
+function confusion({ classes, counts }) {
+  const table = document.createElement("table");
+  table.createCaption().textContent = "What images show (rows), and what they were called (columns)";
+  const head = table.createTHead().insertRow();
+  for (const name of ["", ...classes, "other"]) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: name }));
+  const body = table.createTBody();
+  counts.forEach((row, index) => {
+    const line = body.insertRow();
+    line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: classes[index] }));
+    const total = Math.max(1, row.reduce((sum, count) => sum + count, 0));
+    for (const count of row) {
+      const cell = line.insertCell();
+      cell.textContent = count;
+      cell.style.setProperty("--share", `${(100 * count) / total}%`);
+    }
+  });
+  return table;
+}
+
+// For each range of percentages: what they promised, and how often they were right; on the diagonal they are the same.
+function reliability(bins) {
+  const figure = document.createElement("figure");
+  const canvas = Object.assign(document.createElement("canvas"), { width: 240, height: 240 });
+  const words = bins.map(({ said, right }) => `${percent(said)} said, ${percent(right)} right`).join("; ");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Reliability: ${words}`);
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(document.body);
+  context.strokeStyle = style.color;
+  context.fillStyle = style.getPropertyValue("--accent");
+  context.strokeRect(0.5, 0.5, 239, 239);
+  context.beginPath();
+  context.moveTo(0, 240);
+  context.lineTo(240, 0);
+  context.stroke();
+  for (const { said, right } of bins) context.fillRect(240 * said - 4, 240 * (1 - right) - 4, 8, 8);
+  figure.append(canvas, Object.assign(document.createElement("figcaption"), { textContent: "Said (across) and right (up): on the line they agree" }));
+  return figure;
+}
