@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 __all__ = [
+    "ArchiveError",
     "BodyTooLarge",
     "BrokenImage",
     "Busy",
@@ -125,3 +126,7 @@ class ModelMissing(ModelError):
 
     def __init__(self, tag: str) -> None:
         super().__init__(f"There is no model {tag} in the model store: run save_model.py first.")
+
+
+class ArchiveError(Exception):
+    """The input or the output of a run over an archive cannot be used; the message says why and what to do."""

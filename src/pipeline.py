@@ -13,7 +13,7 @@ from src.runtimes.base import Evaluation, Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import Box
 from src.stages.gradcam import BY_GRADIENT, Heatmap, gradcam
-from src.stages.predict import Prediction, find_class, listed_classes, predict
+from src.stages.predict import ClassScore, Prediction, find_class, listed_classes, predict, scores_of
 from src.stages.render import encode, overlay
 from src.stages.transform import transform
 from src.store.manifest import Manifest
@@ -42,7 +42,8 @@ class Explanation:
 class Recognition:
     """What was seen in an image of ``width`` x ``height`` pixels, upright, of which the network saw ``box``.
 
-    ``heatmaps`` are those of ``prediction.top``, in its order, each (h, w) in [0, 1]; empty if none were asked for.
+    ``heatmaps`` are those of ``prediction.top`` and then of ``also``, the classes that were asked about by name, in
+    their order, each (h, w) in [0, 1]; empty if none were asked for.
     """
 
     prediction: Prediction
@@ -51,6 +52,7 @@ class Recognition:
     width: int
     height: int
     box: Box
+    also: tuple[ClassScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,12 @@ class Pipeline:
     runtime: Runtime
     limits: DecodeLimits
 
-    def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
+    def recognize(
+        self, data: bytes, options: Options, progress: Progress = _UNOBSERVED, also: tuple[int, ...] = ()
+    ) -> Recognition:
         """Recognize the image in ``data``, the bytes of an image file; ``progress`` is told of each stage.
+
+        The classes of ``also``, by index, are reported whether the image looks like them or not.
 
         Raises:
             RequestError: The image or an option cannot be used.
@@ -80,6 +86,7 @@ class Pipeline:
             evaluation = self.runtime.evaluate(seen.pixels)
         with progress.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k, self.manifest.output)
+            asked = scores_of(also, self.manifest.output.percents(evaluation.logits), labels) if also else ()
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
         if options.gradcam:
@@ -92,9 +99,10 @@ class Pipeline:
             against = None if versus is None else labels[versus]
             explanation = Explanation(labels[index], against, options.method, heat.evidence, options.format, drawn)
         if options.heatmaps:
+            listed = (*prediction.top, *asked)
             with progress.stage(Stage.GRADCAM):
-                heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in prediction.top)
-        return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box)
+                heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in listed)
+        return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box, asked)
 
     def _enough(self, options: Options) -> Enough:
         """Return how many pixels the network needs, and the returned image."""

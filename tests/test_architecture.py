@@ -16,13 +16,17 @@ ROOMS = {
     "store": {"errors", "stages"},
     "runtimes": {"cores", "errors", "priority", "stages", "store"},
     "api": {"errors", "options", "pipeline", "priority", "progress", "runtimes", "settings", "stages", "store"},
+    "archive": {"cores", "errors", "options", "pipeline", "runtimes", "settings", "stages", "store"},
     "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "cores", "errors", "runtimes", "stages", "store"},
     "evaluation": {"errors", "labelled_folder", "options", "pipeline", "stages", "store"},
     "saving": {"checkpoints", "conversion", "errors", "stages"},
     "training": {"checkpoints", "cores", "errors", "labelled_folder", "stages"},
 }
-NOT_IN_A_BENTO = {"checkpoints", "conversion", "demo", "evaluation", "labelled_folder", "saving", "train", "training"}
+NOT_IN_A_BENTO = {
+    *("archive", "bulk", "checkpoints", "conversion", "demo", "evaluation", "labelled_folder", "saving", "train"),
+    "training",
+}
 # What the stages hand on, which all of them may import.
 HANDED_ON = {"src.stages.features", "src.stages.input_spec", "src.stages.output_spec", "src.stages.decoded_image"}
 MAX_FILES = 13

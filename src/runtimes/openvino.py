@@ -23,7 +23,9 @@ _NAMES: Final = {hint: name for name, hint in _HINTS.items()}
 
 
 class OpenVinoGraphs:
-    """Two compiled graphs for up to ``batch`` images, which ``threads`` threads use at once and share out the cores.
+    """Two compiled graphs for up to ``batch`` images, which ``threads`` threads use at once.
+
+    They share out the cores: all of them, or ``cores``.
 
     The gradient is compiled when it is first asked for: a network with a closed form may never need it.
     """
@@ -31,11 +33,13 @@ class OpenVinoGraphs:
     name: Final = "openvino"
     device: Final = "cpu"
 
-    def __init__(self, folder: Path, precision: Precision, threads: int, batch: int = 1) -> None:
-        self._network = _Compiled(folder / NETWORK, precision, threads, batch)
+    def __init__(
+        self, folder: Path, precision: Precision, threads: int, batch: int = 1, cores: int | None = None
+    ) -> None:
+        self._network = _Compiled(folder / NETWORK, precision, threads, batch, cores)
         self._gradient: _Compiled | None = None
         self._compiling = threading.Lock()
-        self._compile_gradient = partial(_Compiled, folder / GRADIENT, "fp32", threads, batch)
+        self._compile_gradient = partial(_Compiled, folder / GRADIENT, "fp32", threads, batch, cores)
         self.precision = self._network.precision
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
@@ -53,8 +57,8 @@ class OpenVinoGraphs:
 class _Compiled:
     """A compiled graph, with an infer request for each thread that uses it."""
 
-    def __init__(self, file: Path, precision: Precision, threads: int, batch: int) -> None:
-        cores = usable_cores()
+    def __init__(self, file: Path, precision: Precision, threads: int, batch: int, cores: int | None) -> None:
+        cores = cores or usable_cores()
         options = {
             "INFERENCE_NUM_THREADS": str(cores),
             "NUM_STREAMS": str(min(threads, cores)),

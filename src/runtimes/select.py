@@ -35,11 +35,16 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     runtime: RuntimeChoice = "auto",
     precision: Precision = "fp32",
     batching: Batching = _ONE_BY_ONE,
+    at_once: int = 1,
+    cores: int | None = None,
 ) -> Runtime:
     """Make the network in ``folder`` ready for use by ``threads`` threads at once, which share out the cores.
 
+    These are all that this process may use, or just ``cores``, where other processes run the same network.
+
     On a CPU it runs in OpenVINO where it was converted, else in torch; on a CUDA GPU, which ``auto`` takes where there
-    is one, in torch. With ``batching`` any number of threads may use it.
+    is one, in torch. With ``batching`` any number of threads may use it; without it each of them may give it up to
+    ``at_once`` images itself.
 
     Raises:
         ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
@@ -52,7 +57,7 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     else:
         from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - nor does torch need OpenVINO
 
-        graphs = OpenVinoGraphs(folder, precision, threads, batching.most)
+        graphs = OpenVinoGraphs(folder, precision, threads, max(batching.most, at_once), cores)
     closed_form = ClosedForm.load(folder / CLOSED_FORM).gradient if manifest.head == "closed_form" else None
     running = Runtime(graphs, manifest.features, closed_form)
     if batching.most > 1:

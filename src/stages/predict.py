@@ -1,6 +1,7 @@
 """Logits -> percentages: of classes that exclude each other they sum to 100."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from src.errors import InvalidRequest, UnknownClass
 from src.stages.output_spec import OutputSpec
 
-__all__ = ["ClassScore", "Prediction", "find_class", "listed_classes", "predict"]
+__all__ = ["ClassScore", "Prediction", "find_class", "listed_classes", "predict", "scores_of"]
 
 _PLACES: Final = 3  # decimals of a percentage
 _DEFAULT_TOP_K: Final = 5
@@ -68,6 +69,11 @@ def predict(
     return Prediction(tuple(ClassScore(labels[index], index, percent) for index, percent in top), other)
 
 
+def scores_of(indices: Iterable[int], percents: NDArray[np.float64], labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
+    """Return each class of ``indices`` with its percentage of ``percents`` (C,), rounded on its own."""
+    return tuple(ClassScore(labels[index], index, round(float(percents[index]), _PLACES)) for index in indices)
+
+
 def _multilabel(
     percents: NDArray[np.float64],
     order: NDArray[np.int64],
@@ -75,9 +81,9 @@ def _multilabel(
     top_k: int,
     output: OutputSpec,
 ) -> Prediction:
-    top = (ClassScore(labels[index], index, round(float(percents[index]), _PLACES)) for index in order[:top_k].tolist())
+    top = scores_of(order[:top_k].tolist(), percents, labels)
     seen = output.seen(percents)
-    return Prediction(tuple(top), None, tuple(labels[index] for index in order.tolist() if seen[index]))
+    return Prediction(top, None, tuple(labels[index] for index in order.tolist() if seen[index]))
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:

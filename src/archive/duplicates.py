@@ -1,0 +1,27 @@
+"""Images with the same bytes: the first one that asks is recognized, the others refer to it."""
+
+from collections.abc import Iterable
+
+import ray
+
+__all__ = ["Claims"]
+
+
+class Claims:
+    """Who has which bytes, known to all workers."""
+
+    def __init__(self, known: Iterable[tuple[str, str]]) -> None:
+        self._register = ray.remote(_Register).options(num_cpus=0, max_concurrency=1).remote(dict(known))
+
+    def earlier(self, digest: str, path: str) -> str | None:
+        """Return the path of the image with these bytes; None if it is the one at ``path``, now or when asked again."""
+        first: str = ray.get(self._register.claim.remote(digest, path))
+        return None if first == path else first
+
+
+class _Register:
+    def __init__(self, first: dict[str, str]) -> None:
+        self._first = first
+
+    def claim(self, digest: str, path: str) -> str:
+        return self._first.setdefault(digest, path)

@@ -1,0 +1,115 @@
+"""From what a person orders to the finished output: the steps of the command, in their order."""
+
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+import ray.data
+
+import src
+from src.archive.crew import finish
+from src.archive.duplicates import Claims
+from src.archive.output import Output, Run
+from src.archive.progress import Bar
+from src.archive.sources import list_sources
+from src.archive.summary import Summary, summarize
+from src.archive.worker import Assignment, Crew
+from src.cores import usable_cores
+from src.settings import Settings
+from src.stages.predict import find_class
+from src.store import bundle
+from src.store.bundle import Bundle
+
+__all__ = ["Order", "carry_out"]
+
+_SPARE: Final = 256_000_000  # bytes of Ray's object store, beside the model
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person asks for; ``ray`` is the address of a cluster, None for this machine alone."""
+
+    input: str
+    output: str
+    heatmaps: bool = False
+    heatmap_files: bool = False
+    targets: tuple[str, ...] = ()
+    model: str | None = None
+    deduplicate: bool = False
+    concurrency: int | None = None
+    ray: str | None = None
+
+
+def carry_out(order: Order, settings: Settings) -> Summary:
+    """Recognize what is left of the archive; return the figures of all that is in the output.
+
+    Raises:
+        ArchiveError: The input or the output cannot be used, or the work cannot go on.
+        ModelError: The model is not there.
+        RequestError: A target is not a class of the model.
+    """
+    stored = bundle.load(order.model or settings.model)
+    begun = _run(order, settings, stored)
+    sources, output = list_sources(_absolute(order.input)), Output(_absolute(order.output))
+    finished = output.begin(begun)
+    done = {name for part in finished for name in part.sources}
+    left = [source for source in sources if source.name not in done]
+    if left:
+        with _cluster(order.ray, stored.folder) as files, Bar(left) as bar:
+            claims = Claims(output.digests()) if order.deduplicate else None
+            crew = Crew.of(ray.cluster_resources(), order.concurrency, settings.device)
+            for part in finish(left, Assignment(begun, output.address, settings, files, crew, claims), output):
+                bar.advance(part)
+    output.end()
+    return summarize(sources, output)
+
+
+def _run(order: Order, settings: Settings, stored: Bundle) -> Run:
+    return Run(
+        token=uuid.uuid4().hex,
+        archive=_absolute(order.input),
+        model=stored.tag,
+        precision=settings.precision,
+        heatmaps=order.heatmaps,
+        heatmap_files=order.heatmap_files,
+        targets=tuple(_class(target, stored.manifest.labels) for target in order.targets),
+        deduplicate=order.deduplicate,
+    )
+
+
+def _class(target: str, labels: tuple[str, ...]) -> int:
+    """Return the index of the class that ``target`` names; a number that is not a label is an index."""
+    index = find_class(int(target) if target.isdecimal() and target not in labels else target, labels)
+    assert index is not None  # noqa: S101 - only None gives None
+    return index
+
+
+def _absolute(address: str) -> str:
+    """Return ``address`` as it is from everywhere."""
+    return address if "://" in address else str(Path(address).expanduser().absolute())
+
+
+@contextmanager
+def _cluster(address: str | None, model: Path) -> Iterator[Any]:
+    """Join the cluster, or make one of this machine; yield the files of ``model``, put where every node finds them."""
+    files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
+    ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = -1  # what a worker takes with it when it dies is dealt out anew
+        yield ray.put(files)
+    finally:
+        ray.shutdown()
+
+
+def _place(address: str | None, model_bytes: int) -> dict[str, Any]:
+    if address:
+        return {"address": address, "runtime_env": {"py_modules": [str(Path(src.__file__).parent)]}}
+    return {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": model_bytes + _SPARE}

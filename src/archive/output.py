@@ -1,0 +1,149 @@
+"""OUTPUT: a folder of Parquet files, each written at once, that know which sources they hold."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from io import BytesIO
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from src.errors import ArchiveError
+
+__all__ = ["Output", "Part", "Run"]
+
+_STATE: Final = "_state/run.json"
+_UNFINISHED: Final = "_unfinished"
+_KEY: Final = b"image_recognition"
+_READERS: Final = 16
+_ROWS: Final = 4096  # of a row group
+
+
+class Run(BaseModel):
+    """What decides about the rows of an output, and who writes it: ``token`` is that of the latest command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token: str
+    archive: str
+    model: str
+    precision: str
+    heatmaps: bool
+    heatmap_files: bool
+    targets: tuple[int, ...]
+    deduplicate: bool
+
+    def other_rows(self, run: "Run") -> str:
+        """Name what made this one write other rows than ``run`` does; empty if nothing did."""
+        own, other = (one.model_dump(exclude={"token", "archive"}) for one in (self, run))
+        return ", ".join(f"{name} {own[name]}" for name in own if own[name] != other[name])
+
+
+class Part(BaseModel):
+    """What one file of the output holds: the names of its sources, and figures of its images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: tuple[str, ...]
+    images: int
+    seconds: float
+    classes: dict[str, int]
+    errors: dict[str, int]
+    duplicates: int
+    failed: tuple[tuple[str, str], ...] = Field(description="Path and error of the first images that failed.")
+    slowest: tuple[tuple[float, str], ...] = Field(description="Seconds and path, slowest first.")
+
+
+class Output:
+    """The files at ``address``; used by the command and by every worker."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self._files, self._root = url_to_fs(self.address)
+
+    def begin(self, run: Run) -> list[Part]:
+        """Take the folder over for ``run``; return what earlier runs have finished.
+
+        Raises:
+            ArchiveError: It holds something else, or rows of another kind.
+        """
+        self._files.invalidate_cache()
+        names = [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)] if self._exists() else []
+        others = [name for name in names if name and not name.startswith(("part-", "_"))]
+        earlier = self._run()
+        if others or (earlier is None and any(name.startswith("part-") for name in names)):
+            raise ArchiveError(f"{self.address} holds other files ({(others or names)[0]}): choose an empty folder.")
+        if earlier and (changed := earlier.other_rows(run)):
+            raise ArchiveError(f"{self.address} was begun with {changed}: go on with that, or choose another folder.")
+        self._files.makedirs(f"{self._root}/_state", exist_ok=True)
+        self._files.pipe_file(f"{self._root}/{_STATE}", run.model_dump_json(indent=1).encode())
+        return self.finished()
+
+    def finished(self) -> list[Part]:
+        """Return what the files say that they hold."""
+        with ThreadPoolExecutor(_READERS) as readers:
+            return list(readers.map(self._part, self._parts()))
+
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """Yield the SHA-256 of every image and the path of the first one that has it, as earlier runs saw it."""
+        for path in self._parts():
+            with self._files.open(path) as stream:
+                rows = pq.read_table(stream, columns=["sha256", "path", "duplicate_of"]).to_pylist()
+            yield from ((row["sha256"], row["duplicate_of"] or row["path"]) for row in rows if row["sha256"])
+
+    def write(self, table: pa.Table, part: Part, token: str) -> None:
+        """Write a file at once, over that of the same sources if there is one.
+
+        Raises:
+            ArchiveError: Another command has taken the folder over.
+        """
+        name = f"part-{sha256(json.dumps(part.sources).encode()).hexdigest()[:20]}.parquet"
+        content, metadata = BytesIO(), {_KEY: part.model_dump_json()}
+        pq.write_table(table.replace_schema_metadata(metadata), content, compression="zstd", row_group_size=_ROWS)
+        unfinished = f"{self._root}/{_UNFINISHED}/{token}-{name}"
+        self._files.makedirs(f"{self._root}/{_UNFINISHED}", exist_ok=True)
+        self._files.pipe_file(unfinished, content.getvalue())
+        run = self._run()
+        if run is None or run.token != token:
+            raise ArchiveError(f"Another command has taken {self.address} over: this one ends.")
+        self._files.mv(unfinished, f"{self._root}/{name}")
+
+    def write_beside(self, name: str, content: bytes) -> str:
+        """Write a file that is no part, such as ``summary/classes.png``, below an underscore; return its address."""
+        path = f"{self._root}/_{name}"
+        self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        self._files.pipe_file(path, content)
+        return f"{self.address}/_{name}"
+
+    def end(self) -> None:
+        """Remove what commands that were cut off have left unfinished."""
+        if self._files.exists(f"{self._root}/{_UNFINISHED}"):
+            self._files.rm(f"{self._root}/{_UNFINISHED}", recursive=True)
+
+    def _parts(self) -> list[str]:
+        self._files.invalidate_cache()
+        return sorted(self._files.glob(f"{self._root}/part-*.parquet"))
+
+    def _exists(self) -> bool:
+        exists: bool = self._files.isdir(self._root)
+        return exists
+
+    def _run(self) -> Run | None:
+        try:
+            return Run.model_validate_json(self._files.cat_file(f"{self._root}/{_STATE}"))
+        except FileNotFoundError:
+            return None
+        except ValidationError as exc:
+            raise ArchiveError(f"{self.address}/{_STATE} is damaged or of another version.") from exc
+
+    def _part(self, path: str) -> Part:
+        try:
+            with self._files.open(path) as stream:
+                metadata = pq.read_metadata(stream).metadata or {}
+            return Part.model_validate_json(metadata[_KEY])
+        except (KeyError, ValueError, pa.ArrowException) as exc:
+            raise ArchiveError(f"{path} is damaged or not one of ours: remove it.") from exc

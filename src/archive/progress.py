@@ -1,0 +1,38 @@
+"""A bar with the rate and the time left."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from tqdm import tqdm
+
+from src.archive.output import Part
+from src.archive.sources import Source
+
+__all__ = ["Bar"]
+
+
+class Bar:
+    """Counts images; how many a tar file has is known when it is done, and estimated from those that are."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._known = sum(source.images or 0 for source in sources)
+        self._unknown = {source.name for source in sources if source.images is None}
+        self._counted: list[int] = []
+        self._bar = tqdm(
+            total=None if self._unknown else self._known, unit=" images", smoothing=0.1, dynamic_ncols=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, part: Part) -> None:
+        """Show that ``part`` is done."""
+        if self._unknown.intersection(part.sources):
+            self._unknown.difference_update(part.sources)
+            self._counted.append(part.images)
+            self._known += part.images
+            self._bar.total = self._known + round(len(self._unknown) * sum(self._counted) / len(self._counted))
+        self._bar.update(part.images)

@@ -1,0 +1,137 @@
+"""Sources -> the bytes of each image, read ahead."""
+
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+
+from src.archive.sources import Source, image_column, is_sidecar
+from src.errors import BodyTooLarge
+
+__all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
+
+UNREADABLE: Final = "unreadable"
+_READERS: Final = 8  # files at once: those of an object store take their time
+_ROWS: Final = 16  # of a Parquet file at once
+_BUFFER: Final = 1 << 20
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no answer for an image: a short name for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image of an archive: its bytes, or why there are none."""
+
+    path: str
+    content: bytes | Refusal
+
+
+def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
+    """Yield the images of ``sources`` in their order; one that cannot be read, or is too large, is yielded as an error.
+
+    A shard that breaks off is one error more, at its own address.
+    """
+    with ThreadPoolExecutor(_READERS) as readers:
+        for group in _runs(sources):
+            if group[0].kind == "image":
+                yield from ahead(partial(_read_file, max_bytes=max_bytes), group, readers, 2 * _READERS)
+            else:
+                yield from _read_shard(group[0], max_bytes)
+
+
+def ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], threads: ThreadPoolExecutor, most: int
+) -> Iterator[Made]:
+    """Yield what ``make`` makes of ``items``, in their order, while ``threads`` make up to ``most`` of the next."""
+    waiting: deque[Future[Made]] = deque()
+    for item in items:
+        waiting.append(threads.submit(make, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _runs(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    """Yield images that follow each other together, and every shard alone."""
+    run: list[Source] = []
+    for source in sources:
+        if run and not run[-1].kind == source.kind == "image":
+            yield run
+            run = []
+        run.append(source)
+    if run:
+        yield run
+
+
+def _read_file(source: Source, max_bytes: int) -> Found:
+    try:
+        files, path = url_to_fs(source.address)
+        content = files.cat_file(path, start=0, end=max_bytes + 1)
+    except Exception as exc:  # noqa: BLE001 - each store has errors of its own
+        return Found(source.address, _unreadable(exc))
+    return Found(source.address, _checked(content, max_bytes))
+
+
+def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
+    images = 0
+    try:
+        for found in (_read_tar if source.kind == "tar" else _read_rows)(source, max_bytes):
+            images += 1
+            yield found
+    except Exception as exc:  # noqa: BLE001 - a damaged shard fails in many ways
+        yield Found(source.name, _unreadable(exc, f" after {images} images"))
+
+
+def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
+    files, path = url_to_fs(source.address)
+    with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream, mode="r|*") as shard:
+        for member in shard:
+            if member.isfile() and not is_sidecar(member.name):
+                image = shard.extractfile(member)
+                content = image.read(max_bytes + 1) if image else b""
+                yield Found(f"{source.address}#{member.name}", _checked(content, max_bytes))
+
+
+def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
+    files, path = url_to_fs(source.address)
+    with files.open(path) as stream:
+        table = pq.ParquetFile(stream, buffer_size=_BUFFER)
+        column = image_column(table.schema_arrow)
+        groups = range(*(source.groups or (0, table.num_row_groups)))
+        row = source.first
+        for batch in table.iter_batches(_ROWS, groups, [column], use_threads=False):
+            values = batch.column(0)
+            for value in values.field("bytes") if pa.types.is_struct(values.type) else values:
+                content = value.as_py()
+                yield Found(
+                    f"{source.address}#{row}",
+                    Refusal(UNREADABLE, "The row has no image.") if content is None else _checked(content, max_bytes),
+                )
+                row += 1
+
+
+def _checked(content: bytes, max_bytes: int) -> bytes | Refusal:
+    if len(content) > max_bytes:
+        return Refusal(BodyTooLarge.code, f"The file has over {max_bytes} bytes: raise MAX_BODY_BYTES.")
+    return content
+
+
+def _unreadable(error: Exception, where: str = "") -> Refusal:
+    return Refusal(UNREADABLE, f"The file could not be read{where} ({type(error).__name__}: {str(error)[:200]}).")

@@ -1,0 +1,84 @@
+"""What is written of each image: one row of a Parquet file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from src.archive.reading import Refusal
+from src.pipeline import Recognition
+
+__all__ = ["Answer", "table"]
+
+_CLASS: Final = [("class", pa.string()), ("index", pa.int32()), ("percent", pa.float64())]
+_SCHEMA: Final = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        ("sha256", pa.string()),
+        ("label", pa.string()),
+        ("top", pa.list_(pa.struct([*_CLASS, ("heatmap", pa.list_(pa.list_(pa.float32())))]))),
+        ("other", pa.float64()),
+        ("results", pa.list_(pa.string())),
+        ("targets", pa.list_(pa.struct([*_CLASS, ("heatmap", pa.list_(pa.list_(pa.float32())))]))),
+        ("box", pa.list_(pa.float64(), 4)),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("model", pa.string()),
+        ("duplicate_of", pa.string()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("seconds", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of the image at ``path``: a recognition, a refusal, or, of a duplicate, the path of the first one.
+
+    ``seconds`` is the time that the image took in its thread, from its bytes to the recognition.
+    """
+
+    path: str
+    sha256: str | None
+    outcome: Recognition | Refusal | str
+    seconds: float
+
+
+def table(answers: Sequence[Answer], model: str) -> pa.Table:
+    """Return ``answers`` of the model with the tag ``model`` as the rows of a table."""
+    return pa.Table.from_pylist([_row(answer, model) for answer in answers], _SCHEMA)
+
+
+def _row(answer: Answer, model: str) -> dict[str, Any]:
+    """Return the columns of ``answer`` that are not null."""
+    row = {"path": answer.path, "sha256": answer.sha256, "model": model, "seconds": answer.seconds}
+    match answer.outcome:
+        case Refusal(code, message):
+            return row | {"error_code": code, "error_message": message}
+        case str(first):
+            return row | {"duplicate_of": first}
+        case recognition:
+            return row | _columns(recognition)
+
+
+def _columns(recognition: Recognition) -> dict[str, Any]:
+    prediction, box = recognition.prediction, recognition.box
+    classes = [
+        {"class": score.label, "index": score.index, "percent": score.percent}
+        for score in (*prediction.top, *recognition.also)
+    ]
+    for one, heatmap in zip(classes, recognition.heatmaps, strict=False):  # of all of them or of none
+        one["heatmap"] = heatmap.tolist()
+    listed = len(prediction.top)
+    return {
+        "label": prediction.top[0].label,
+        "top": classes[:listed],
+        "other": prediction.other,
+        "results": prediction.seen,
+        "targets": classes[listed:],
+        "box": [box.x0, box.y0, box.x1, box.y1],
+        "width": recognition.width,
+        "height": recognition.height,
+    }

@@ -1,0 +1,143 @@
+"""INPUT -> its sources: files with one image each, tar files, and row groups of Parquet files with many."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from fsspec.spec import AbstractFileSystem
+
+from src.errors import ArchiveError
+
+__all__ = ["Source", "image_column", "is_sidecar", "list_sources"]
+
+ROWS: Final = 512  # of a Parquet file, at least, in one source
+_TARS: Final = (".tar", ".tar.gz", ".tgz")
+_LISTS: Final = {".txt", ".lst", ".list"}
+_SIDECARS: Final = frozenset(
+    {".cls", ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".md5", ".npy", ".npz", ".pkl", ".pt"}
+    | {".pth", ".py", ".safetensors", ".sha256", ".toml", ".tsv", ".xml", ".yaml", ".yml", ".zip", *_LISTS}
+)
+_COLUMNS: Final = ("image", "bytes", "img", "jpg", "jpeg", "png", "content", "data")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An address with images, and ``images`` of them as far as is known; done as a whole or not at all.
+
+    ``groups`` are the first row group of a Parquet file and the one behind the last, ``first`` its first row.
+    """
+
+    address: str
+    kind: Literal["image", "tar", "parquet"] = "image"
+    images: int | None = 1
+    groups: tuple[int, int] | None = None
+    first: int = 0
+
+    @property
+    def name(self) -> str:
+        """What nothing else in the archive is called."""
+        return f"{self.address}#{self.first}" if self.groups else self.address
+
+
+def list_sources(archive: str) -> list[Source]:
+    """Return what a folder, a pattern, a list of addresses or a single file holds, each once, in order.
+
+    Names that begin with a dot or end like those of data beside images (.json, .txt, ...) are left out.
+
+    Raises:
+        ArchiveError: There is nothing.
+    """
+    try:
+        addresses = dict.fromkeys(_addresses(archive))
+    except FileNotFoundError:
+        addresses = {}
+    sources = [source for address in addresses for source in _sources(address)]
+    if not sources:
+        raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")
+    return sources
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """Return the column with the bytes of images, ``image`` or, of a struct, ``image.bytes``; None without one."""
+    binary = [field.name for field in schema if _is_binary(field.type)]
+    binary += [
+        f"{field.name}.bytes"
+        for field in schema
+        if pa.types.is_struct(field.type) and any(one.name == "bytes" and _is_binary(one.type) for one in field.type)
+    ]
+    named = [name for known in _COLUMNS for name in binary if name.partition(".")[0] == known]
+    return named[0] if named else binary[0] if len(binary) == 1 else None
+
+
+def is_sidecar(name: str) -> bool:
+    """Tell whether the file ``name`` is data beside images, not one of them."""
+    path = PurePosixPath(name)
+    return path.name.startswith(".") or path.suffix.lower() in _SIDECARS
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
+
+
+def _addresses(archive: str) -> Iterator[str]:
+    files, path = url_to_fs(archive)
+    if files.isdir(path):
+        found = files.find(path)
+        yield from (_address(files, one) for one in sorted(found) if not _is_hidden(one, path))
+    elif not files.exists(path) and any(sign in path for sign in "*?["):
+        matches = files.glob(path)
+        yield from (_address(files, one) for one in sorted(matches) if not files.isdir(one) and not is_sidecar(one))
+    elif PurePosixPath(path).suffix.lower() in _LISTS:
+        yield from _listed(files.cat_file(path).decode())
+    elif files.exists(path):
+        yield _address(files, path)
+
+
+def _is_hidden(file: str, folder: str) -> bool:
+    inside = file.removeprefix(folder).lstrip("/")
+    return is_sidecar(file) or any(part.startswith(".") for part in inside.split("/"))
+
+
+def _listed(text: str) -> Iterator[str]:
+    for line in filter(None, map(str.strip, text.splitlines())):
+        yield line if "://" in line else str(Path(line).absolute())
+
+
+def _address(files: AbstractFileSystem, path: str) -> str:
+    """Return how ``path`` is written, by its scheme; without one for a local file."""
+    address: str = files.unstrip_protocol(path)
+    return address.removeprefix("file://")
+
+
+def _sources(address: str) -> Iterator[Source]:
+    lower = address.lower()
+    if lower.endswith(_TARS):
+        yield Source(address, "tar", None)
+    elif lower.endswith(".parquet"):
+        yield from _row_groups(address)
+    else:
+        yield Source(address)
+
+
+def _row_groups(address: str) -> Iterator[Source]:
+    files, path = url_to_fs(address)
+    try:
+        with files.open(path) as stream:
+            metadata = pq.read_metadata(stream)
+    except (OSError, pa.ArrowException):
+        yield Source(address, "parquet")  # whoever reads it will say what is wrong
+        return
+    if image_column(metadata.schema.to_arrow_schema()) is None:
+        raise ArchiveError(
+            f"{address} has no column that must be that of the images: name it {', '.join(_COLUMNS[:3])} or so."
+        )
+    begin = first = rows = 0
+    for group in range(metadata.num_row_groups):
+        rows += metadata.row_group(group).num_rows
+        if rows >= ROWS or group == metadata.num_row_groups - 1:
+            yield Source(address, "parquet", rows, (begin, group + 1), first)
+            begin, first, rows = group + 1, first + rows, 0

@@ -1,0 +1,71 @@
+"""What the tests of an archive share: a cluster of Ray, a tiny stored network, images."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from save_model import save_model
+from src.stages.input_spec import InputSpec
+from tests.places import ROOT
+
+_MISSING = [name for name in ("ray", "pyarrow", "s3fs", "moto") if find_spec(name) is None]
+collect_ignore_glob = ["test_*.py"] if _MISSING else []
+
+
+def pytest_report_header() -> str | None:
+    """Say why there are no tests here."""
+    return f"tests/archive needs {', '.join(_MISSING)}: run 'make test-bulk'" if _MISSING else None
+
+
+@pytest.fixture(scope="session")
+def tiny(shared: Path) -> str:  # noqa: ARG001 - the store must be there
+    """Tag of a stored network for 32 x 32 pixels that finds red, green and blue."""
+    cells, head = nn.Conv2d(3, 3, 8, stride=8), nn.Linear(3, 3)
+    with torch.no_grad():
+        cells.weight.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 8, 8) / 64)
+        head.weight.copy_(8 * torch.eye(3))
+    network = nn.Sequential(cells, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    spec = InputSpec(resize=32, crop=(32, 32), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    with redirect_stdout(StringIO()):
+        return save_model(network, name="tiny", labels=["red", "green", "blue"], transform=spec)
+
+
+def image_file(index: int, side: int = 40) -> bytes:
+    """Return a JPEG file that no other ``index`` has: mostly red, green or blue, in this order."""
+    rng = np.random.default_rng(index)
+    pixels = rng.integers(0, 100, (side, side, 3), np.uint8)
+    pixels[..., index % 3] += 130
+    content = BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG")
+    return content.getvalue()
+
+
+def write_images(folder: Path, indices: Sequence[int], broken: Sequence[int] = ()) -> None:
+    """Write the images ``indices`` to ``folder``, and break those in ``broken``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in indices:
+        content = image_file(index)
+        (folder / f"{index:06d}.jpg").write_bytes(content[: len(content) // 2] if index in broken else content)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of two nodes with one CPU each, on this machine."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - not everybody has it
+
+    head = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+    os.environ["PYTHONPATH"] = str(ROOT)
+    made = Cluster(initialize_head=True, head_node_args=head)
+    made.add_node(num_cpus=1, object_store_memory=100_000_000)
+    yield made
+    made.shutdown()
