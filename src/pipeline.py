@@ -11,14 +11,14 @@ from src.options import ImageFormat, Method, Options
 from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Evaluation, Runtime
 from src.stages.decode import DecodeLimits, Enough, decode_image
-from src.stages.decoded_image import Box
+from src.stages.decoded_image import Box, DecodedImage
 from src.stages.gradcam import BY_GRADIENT, Heatmap, gradcam
 from src.stages.predict import ClassScore, Prediction, find_class, listed_classes, predict, scores_of
 from src.stages.render import encode, overlay
-from src.stages.transform import transform
+from src.stages.transform import NetworkInput, transform
 from src.store.manifest import Manifest
 
-__all__ = ["Explanation", "Pipeline", "Recognition"]
+__all__ = ["Explanation", "Pipeline", "Recognition", "Seen"]
 
 _UNOBSERVED: Final = Unobserved()
 
@@ -36,6 +36,19 @@ class Explanation:
     evidence: bool
     format: ImageFormat
     image: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A decoded image, and what the network sees of it."""
+
+    image: DecodedImage
+    input: NetworkInput
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The network's input, (H, W, C)."""
+        return self.input.pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,46 +76,68 @@ class Pipeline:
     runtime: Runtime
     limits: DecodeLimits
 
-    def recognize(
-        self, data: bytes, options: Options, progress: Progress = _UNOBSERVED, also: tuple[int, ...] = ()
-    ) -> Recognition:
+    def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
         """Recognize the image in ``data``, the bytes of an image file; ``progress`` is told of each stage.
-
-        The classes of ``also``, by index, are reported whether the image looks like them or not.
 
         Raises:
             RequestError: The image or an option cannot be used.
             Abandoned: Nobody waits for the answer any more.
         """
-        labels = self.manifest.labels
-        target, versus = find_class(options.target, labels), find_class(options.versus, labels)
-        top_k = listed_classes(options.top_k, labels)
-        _check_another(versus, target, labels)
+        self._classes(options)  # what is wrong with them is said before anything is decoded
+        seen = self.see(data, options, progress)
+        with progress.stage(Stage.NETWORK):
+            evaluation = self.runtime.evaluate(seen.pixels)
+        return self.answer(seen, evaluation, options, progress)
+
+    def see(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Seen:
+        """Decode the image in ``data`` and prepare it for the network: what comes before :meth:`answer`."""
         with progress.stage(Stage.DECODE):
             image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
-            seen = transform(image, self.manifest.input)
-        with progress.stage(Stage.NETWORK):
-            evaluation = self.runtime.evaluate(seen.pixels)
+            return Seen(image, transform(image, self.manifest.input))
+
+    def answer(
+        self,
+        seen: Seen,
+        evaluation: Evaluation,
+        options: Options,
+        progress: Progress = _UNOBSERVED,
+        also: tuple[int, ...] = (),
+    ) -> Recognition:
+        """Say what is in an image of which the network made ``evaluation``, and why.
+
+        The classes of ``also``, by index, are reported whether the image looks like them or not.
+        """
+        labels = self.manifest.labels
+        top_k, target, versus = self._classes(options)
         with progress.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k, self.manifest.output)
             asked = scores_of(also, self.manifest.output.percents(evaluation.logits), labels) if also else ()
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
+        image, box = seen.image, seen.input.box
         if options.gradcam:
             index = prediction.top[0].index if target is None else target
             _check_another(versus, index, labels)
             with progress.stage(Stage.GRADCAM):
                 heat = _heatmap(evaluation, options.method, index, versus)
             with progress.stage(Stage.RENDER):
-                drawn = encode(overlay(image, heat.values, seen.box, options), options.format)
+                drawn = encode(overlay(image, heat.values, box, options), options.format)
             against = None if versus is None else labels[versus]
             explanation = Explanation(labels[index], against, options.method, heat.evidence, options.format, drawn)
         if options.heatmaps:
             listed = (*prediction.top, *asked)
             with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in listed)
-        return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box, asked)
+        return Recognition(prediction, explanation, heatmaps, image.width, image.height, box, asked)
+
+    def _classes(self, options: Options) -> tuple[int, int | None, int | None]:
+        """Return how many classes to list, which one to explain, and against which."""
+        labels = self.manifest.labels
+        target, versus = find_class(options.target, labels), find_class(options.versus, labels)
+        top_k = listed_classes(options.top_k, labels)
+        _check_another(versus, target, labels)
+        return top_k, target, versus
 
     def _enough(self, options: Options) -> Enough:
         """Return how many pixels the network needs, and the returned image."""

@@ -14,10 +14,11 @@ import ray.data
 import src
 from src.archive.crew import finish
 from src.archive.duplicates import Claims
+from src.archive.figures import Figures
 from src.archive.output import Output, Run
 from src.archive.progress import Bar
 from src.archive.sources import list_sources
-from src.archive.summary import Summary, summarize
+from src.archive.summary import summarize
 from src.archive.worker import Assignment, Crew
 from src.cores import usable_cores
 from src.settings import Settings
@@ -45,7 +46,7 @@ class Order:
     ray: str | None = None
 
 
-def carry_out(order: Order, settings: Settings) -> Summary:
+def carry_out(order: Order, settings: Settings) -> Figures:
     """Recognize what is left of the archive; return the figures of all that is in the output.
 
     Raises:

@@ -1,17 +1,20 @@
 """OUTPUT: a folder of Parquet files, each written at once, that know which sources they hold."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from io import BytesIO
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from src.archive.figures import Figures
+from src.archive.rows import SCHEMA
+from src.archive.sources import Source
 from src.errors import ArchiveError
 
 __all__ = ["Output", "Part", "Run"]
@@ -20,7 +23,6 @@ _STATE: Final = "_state/run.json"
 _UNFINISHED: Final = "_unfinished"
 _KEY: Final = b"image_recognition"
 _READERS: Final = 16
-_ROWS: Final = 4096  # of a row group
 
 
 class Run(BaseModel):
@@ -44,18 +46,12 @@ class Run(BaseModel):
 
 
 class Part(BaseModel):
-    """What one file of the output holds: the names of its sources, and figures of its images."""
+    """What one file of the output holds: the names of its sources, and the figures of their images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[str, ...]
-    images: int
-    seconds: float
-    classes: dict[str, int]
-    errors: dict[str, int]
-    duplicates: int
-    failed: tuple[tuple[str, str], ...] = Field(description="Path and error of the first images that failed.")
-    slowest: tuple[tuple[float, str], ...] = Field(description="Seconds and path, slowest first.")
+    figures: Figures
 
 
 class Output:
@@ -95,22 +91,29 @@ class Output:
                 rows = pq.read_table(stream, columns=["sha256", "path", "duplicate_of"]).to_pylist()
             yield from ((row["sha256"], row["duplicate_of"] or row["path"]) for row in rows if row["sha256"])
 
-    def write(self, table: pa.Table, part: Part, token: str) -> None:
-        """Write a file at once, over that of the same sources if there is one.
+    def write(self, tables: Generator[pa.Table, None, Figures], sources: Sequence[Source], token: str) -> Part:
+        """Write ``tables``, the rows of ``sources``, as one file, at once and over that of the same sources.
+
+        The figures are what ``tables`` returns in the end; the file keeps them.
 
         Raises:
             ArchiveError: Another command has taken the folder over.
         """
-        name = f"part-{sha256(json.dumps(part.sources).encode()).hexdigest()[:20]}.parquet"
-        content, metadata = BytesIO(), {_KEY: part.model_dump_json()}
-        pq.write_table(table.replace_schema_metadata(metadata), content, compression="zstd", row_group_size=_ROWS)
+        names = tuple(source.name for source in sources)
+        name = f"part-{sha256(json.dumps(names).encode()).hexdigest()[:20]}.parquet"
         unfinished = f"{self._root}/{_UNFINISHED}/{token}-{name}"
         self._files.makedirs(f"{self._root}/{_UNFINISHED}", exist_ok=True)
-        self._files.pipe_file(unfinished, content.getvalue())
+        with NamedTemporaryFile(suffix=".parquet") as file:
+            with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                part = Part(sources=names, figures=_written(tables, writer))
+                writer.add_key_value_metadata({_KEY: part.model_dump_json()})
+            file.flush()
+            self._files.put_file(file.name, unfinished)
         run = self._run()
         if run is None or run.token != token:
             raise ArchiveError(f"Another command has taken {self.address} over: this one ends.")
         self._files.mv(unfinished, f"{self._root}/{name}")
+        return part
 
     def write_beside(self, name: str, content: bytes) -> str:
         """Write a file that is no part, such as ``summary/classes.png``, below an underscore; return its address."""
@@ -147,3 +150,12 @@ class Output:
             return Part.model_validate_json(metadata[_KEY])
         except (KeyError, ValueError, pa.ArrowException) as exc:
             raise ArchiveError(f"{path} is damaged or not one of ours: remove it.") from exc
+
+
+def _written(tables: Generator[pa.Table, None, Figures], writer: pq.ParquetWriter) -> Figures:
+    while True:
+        try:
+            writer.write_table(next(tables))
+        except StopIteration as end:
+            figures: Figures = end.value
+            return figures

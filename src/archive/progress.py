@@ -32,7 +32,7 @@ class Bar:
         """Show that ``part`` is done."""
         if self._unknown.intersection(part.sources):
             self._unknown.difference_update(part.sources)
-            self._counted.append(part.images)
-            self._known += part.images
+            self._counted.append(part.figures.images)
+            self._known += part.figures.images
             self._bar.total = self._known + round(len(self._unknown) * sum(self._counted) / len(self._counted))
-        self._bar.update(part.images)
+        self._bar.update(part.figures.images)

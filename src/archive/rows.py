@@ -9,10 +9,10 @@ import pyarrow as pa
 from src.archive.reading import Refusal
 from src.pipeline import Recognition
 
-__all__ = ["Answer", "table"]
+__all__ = ["SCHEMA", "Answer", "table"]
 
 _CLASS: Final = [("class", pa.string()), ("index", pa.int32()), ("percent", pa.float64())]
-_SCHEMA: Final = pa.schema(
+SCHEMA: Final = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),
         ("sha256", pa.string()),
@@ -48,7 +48,7 @@ class Answer:
 
 def table(answers: Sequence[Answer], model: str) -> pa.Table:
     """Return ``answers`` of the model with the tag ``model`` as the rows of a table."""
-    return pa.Table.from_pylist([_row(answer, model) for answer in answers], _SCHEMA)
+    return pa.Table.from_pylist([_row(answer, model) for answer in answers], SCHEMA)
 
 
 def _row(answer: Answer, model: str) -> dict[str, Any]:

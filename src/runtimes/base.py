@@ -111,5 +111,12 @@ class Runtime:
 
     def evaluate(self, pixels: NDArray[np.uint8]) -> Evaluation:
         """Run the network on ``pixels`` (H, W, C) of its input size."""
-        features, *hidden, logits = self.graphs.network(pixels[None])
-        return Evaluation(logits[0], features, tuple(hidden), self)
+        return self.evaluate_batch(pixels[None])[0]
+
+    def evaluate_batch(self, pixels: NDArray[np.uint8]) -> list[Evaluation]:
+        """Run the network on ``pixels`` (N, H, W, C), as many images as its graphs take at once; one for each."""
+        features, *hidden, logits = self.graphs.network(pixels)
+        return [
+            Evaluation(logits[row], features[row : row + 1], tuple(one[row : row + 1] for one in hidden), self)
+            for row in range(len(pixels))
+        ]
