@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,12 +101,22 @@ def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
 
 def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
     files, path = url_to_fs(source.address)
-    with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream, mode="r|*") as shard:
+    with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
+            vars(shard)["members"] = []  # it would grow with the shard
             if member.isfile() and not is_sidecar(member.name):
                 image = shard.extractfile(member)
                 content = image.read(max_bytes + 1) if image else b""
                 yield Found(f"{source.address}#{member.name}", _checked(content, max_bytes))
+        _check_end(shard)
+
+
+def _check_end(shard: tarfile.TarFile) -> None:
+    """Refuse a file that ends between two members or within a header, which the package takes for its end."""
+    file: Any = shard.fileobj
+    file.seek(shard.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("unexpected end of data")
 
 
 def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:

@@ -1,0 +1,120 @@
+"""The folder of the Parquet files, without a cluster."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from src.archive.figures import Figures
+from src.archive.output import Output, Run
+from src.archive.reading import Refusal
+from src.archive.rows import Answer, table
+from src.archive.sources import Source
+from src.archive.summary import summarize
+from src.errors import ArchiveError
+from src.pipeline import Recognition
+from src.stages.decoded_image import Box
+from src.stages.predict import ClassScore, Prediction
+
+pytestmark = pytest.mark.bulk
+
+RUN = Run(
+    token="first",  # noqa: S106 - it is not secret
+    archive="/images",
+    model="m:1",
+    precision="fp32",
+    heatmaps=True,
+    heatmap_files=False,
+    targets=(),
+    deduplicate=False,
+)
+SEEN = Recognition(
+    Prediction((ClassScore("cat", 1, 90.0), ClassScore("dog", 0, 80.0)), None, ("cat",)),
+    None,
+    (np.eye(2, dtype=np.float32), np.zeros((2, 2), np.float32), np.ones((2, 2), np.float32)),
+    40,
+    30,
+    Box(5, 0, 35, 30),
+    (ClassScore("cow", 2, 0.5),),
+)
+ANSWERS = [
+    Answer("/images/0", "00", SEEN, 0.5),
+    Answer("/images/1", "11", Refusal("broken_image", "It is damaged."), 0.25),
+    Answer("/images/2", "00", "/images/0", 0.1),
+]
+
+
+def tables() -> Generator[pa.Table, None, Figures]:
+    """Yield the rows of ``ANSWERS`` in two tables."""
+    yield table(ANSWERS[:2], "m:1")
+    yield table(ANSWERS[2:], "m:1")
+    return Figures.total([Figures.of(ANSWERS[:2]), Figures.of(ANSWERS[2:])])
+
+
+SOURCES = [Source(answer.path) for answer in ANSWERS]
+
+
+def test_a_part_knows_its_sources_and_figures_and_is_written_over_itself(tmp_path: Path) -> None:
+    """A part that is done again, because its worker was thought dead, is there once."""
+    output = Output(str(tmp_path / "out"))
+    assert output.begin(RUN) == []
+    part = output.write(tables(), SOURCES, "first")
+    assert output.write(tables(), SOURCES, "first") == part
+    assert output.begin(RUN) == [part]
+    assert part.sources == ("/images/0", "/images/1", "/images/2")
+    assert part.figures.images == 3
+    assert (part.figures.classes, part.figures.errors, part.figures.duplicates) == ({"cat": 1}, {"broken_image": 1}, 1)
+    assert part.figures.slowest[0] == (0.5, "/images/0")
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    seen, broken, same = pq.read_table(file).to_pylist()
+    assert (seen["label"], seen["results"], seen["other"], seen["box"]) == ("cat", ["cat"], None, [5, 0, 35, 30])
+    assert seen["top"][0] == {"class": "cat", "index": 1, "percent": 90.0, "heatmap": [[1, 0], [0, 1]]}
+    assert seen["targets"] == [{"class": "cow", "index": 2, "percent": 0.5, "heatmap": [[1, 1], [1, 1]]}]
+    assert (broken["error_code"], broken["error_message"], broken["label"]) == ("broken_image", "It is damaged.", None)
+    assert (same["duplicate_of"], same["label"]) == ("/images/0", None)
+    assert dict(output.digests()) == {"00": "/images/0", "11": "/images/1"}
+    assert "3" in summarize(SOURCES, output).text()
+    assert (tmp_path / "out" / "_summary" / "classes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_the_latest_command_writes(tmp_path: Path) -> None:
+    """A worker of a command that was killed may live on for a while: what it brings is not taken."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    output.begin(RUN.model_copy(update={"token": "second"}))
+    with pytest.raises(ArchiveError, match="Another command"):
+        output.write(tables(), SOURCES, "first")
+    assert output.finished() == []
+    output.end()
+    assert {path.name for path in tmp_path.iterdir()} == {"_state"}
+
+
+def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """Neither another model nor other columns are mixed into an output."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    for changed in ({"model": "m:2"}, {"heatmaps": False}, {"targets": (1,)}, {"precision": "bf16"}):
+        with pytest.raises(ArchiveError, match=f"begun with {next(iter(changed))}"):
+            output.begin(RUN.model_copy(update=changed))
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    """Images beside parts would be read as parts by whoever reads the folder."""
+    (tmp_path / "cat.jpg").touch()
+    with pytest.raises(ArchiveError, match=r"holds other files \(cat.jpg\)"):
+        Output(str(tmp_path)).begin(RUN)
+
+
+def test_what_is_missing_or_there_twice_is_reported(tmp_path: Path) -> None:
+    """The end of a run does not rely on what the workers said."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    output.write(tables(), SOURCES, "first")
+    with pytest.raises(ArchiveError, match="/images/9 is 0 times"):
+        summarize([*SOURCES, Source("/images/9")], output)
+    output.write(tables(), SOURCES[:1], "first")
+    with pytest.raises(ArchiveError, match="/images/0 is 2 times"):
+        summarize(SOURCES, output)

@@ -1,0 +1,85 @@
+"""The bytes of images, from files and shards of all kinds, damaged ones too."""
+
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from src.archive.reading import Found, Refusal, read
+from src.archive.sources import list_sources
+
+pytestmark = pytest.mark.bulk
+
+MAX_BYTES = 5000
+
+
+def found(archive: Path) -> list[Found]:
+    """Return what is read of ``archive``."""
+    return list(read(list_sources(str(archive)), MAX_BYTES))
+
+
+def code(one: Found) -> str | None:
+    """Return the code of the error that ``one`` is."""
+    return one.content.code if isinstance(one.content, Refusal) else None
+
+
+def write_tar(file: Path, members: dict[str, bytes]) -> None:
+    """Write a tar file."""
+    with tarfile.open(file, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, BytesIO(content))
+
+
+def test_files_are_read_in_order_and_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """One that is missing or too large does not keep the others from being read."""
+    for index in range(100):
+        (tmp_path / f"{index:03d}.jpg").write_bytes(b"%d" % index)
+    (tmp_path / "050.jpg").write_bytes(bytes(MAX_BYTES + 1))
+    sources = list_sources(str(tmp_path))
+    (tmp_path / "060.jpg").unlink()
+    images = list(read(sources, MAX_BYTES))
+    assert [one.path for one in images] == [source.address for source in sources]
+    assert {index: code(one) for index, one in enumerate(images) if code(one)} == {
+        50: "body_too_large",
+        60: "unreadable",
+    }
+    assert images[99].content == b"99"
+
+
+def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> None:
+    """Data beside images are left out; of a shard that is cut off the images before are there, and one error."""
+    file = tmp_path / "shard.tar"
+    write_tar(file, {"0.jpg": b"a" * 600, "0.cls": b"1", "1.png": b"b" * 600, "2.jpg": bytes(MAX_BYTES + 1)})
+    whole = found(file)
+    assert [one.path for one in whole] == [f"{file}#{name}" for name in ("0.jpg", "1.png", "2.jpg")]
+    assert [code(one) for one in whole] == [None, None, "body_too_large"]
+    content = file.read_bytes()
+    for length, images in ((600, 0), (1536, 1), (3000, 1), (3100, 1), (3700, 2)):
+        file.write_bytes(content[:length])
+        *before, last = found(file)
+        assert before == whole[:images], length
+        assert code(last) == "unreadable"
+    file.write_bytes(b"not a tar file")
+    assert [code(one) for one in found(file)] == ["unreadable"]
+
+
+def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_path: Path) -> None:
+    """The numbers are those in the file, whichever row group a row is in."""
+    file = tmp_path / "images.parquet"
+    images = [{"bytes": b"%d" % row if row != 700 else None, "path": "x"} for row in range(1200)]
+    pq.write_table(pa.table({"image": images}), file, row_group_size=100)
+    rows = found(file)
+    assert [one.path for one in rows] == [f"{file}#{row}" for row in range(1200)]
+    assert {row: code(one) for row, one in enumerate(rows) if code(one)} == {700: "unreadable"}
+    assert rows[1199].content == b"1199"
+
+
+def test_a_damaged_parquet_file_is_one_error(tmp_path: Path) -> None:
+    """It does not end the run."""
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 nothing")
+    assert [code(one) for one in found(tmp_path)] == ["unreadable"]

@@ -1,0 +1,97 @@
+"""What is found in an archive."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from src.archive.crew import deal
+from src.archive.sources import Source, image_column, list_sources
+from src.errors import ArchiveError
+
+pytestmark = pytest.mark.bulk
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with images, what lies beside images, and hidden things."""
+    for name in ("b.jpg", "a/c.PNG", "a/no-suffix", "a/labels.json", ".hidden/d.jpg", "a/.e.jpg", "shard.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def addresses(archive: str | Path) -> list[str]:
+    """Return the addresses of the sources of ``archive``."""
+    return [source.address for source in list_sources(str(archive))]
+
+
+def test_a_folder_holds_every_file_but_hidden_ones_and_data_beside_images(folder: Path) -> None:
+    """Files without a suffix are images until they turn out to be none: nothing is left out silently."""
+    expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "shard.tar")]
+    assert addresses(folder) == expected
+    assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, None]
+
+
+def test_a_pattern_and_a_list_hold_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """``**`` goes into folders, and a list may name a file twice."""
+    assert addresses(folder / "**" / "*.PNG") == [str(folder / "a" / "c.PNG")]
+    listed = tmp_path_factory.mktemp("lists") / "list.txt"
+    listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
+    assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
+
+
+def test_nothing_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    """An empty folder, or none."""
+    for archive in (tmp_path, tmp_path / "missing", tmp_path / "*.jpg"):
+        with pytest.raises(ArchiveError, match="no images"):
+            list_sources(str(archive))
+
+
+def test_row_groups_are_put_together_and_cover_a_parquet_file(tmp_path: Path) -> None:
+    """Small row groups become one source, large ones stay alone, and every row is in one of them."""
+    file = tmp_path / "images.parquet"
+    table = pa.table({"id": range(2000), "image": [{"bytes": b"", "path": ""}] * 2000})
+    pq.write_table(table, file, row_group_size=300)
+    sources = list_sources(str(file))
+    assert [(source.first, source.images, source.groups) for source in sources] == [
+        (0, 600, (0, 2)),
+        (600, 600, (2, 4)),
+        (1200, 600, (4, 6)),
+        (1800, 200, (6, 7)),
+    ]
+    assert len({source.name for source in sources}) == len(sources)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "label": pa.int64()}, "image.bytes"),
+        ({"thumbnail": pa.binary(), "image": pa.large_binary()}, "image"),
+        ({"pixels": pa.binary(), "name": pa.string()}, "pixels"),
+        ({"first": pa.binary(), "second": pa.binary()}, None),
+        ({"image": pa.string()}, None),
+    ],
+)
+def test_the_column_of_the_images_is_found_by_its_type_and_name(
+    columns: dict[str, pa.DataType], expected: str | None
+) -> None:
+    """What is not sure is asked for."""
+    assert image_column(pa.schema(columns)) == expected
+
+
+def test_parts_have_every_source_once_and_are_enough_for_all_workers() -> None:
+    """Few images make small parts, many make parts of 512; a shard is a part."""
+    images = [Source(str(index)) for index in range(10_000)]
+    shard = Source("a.tar", "tar", None)
+    for sources, most, expected in (
+        (images[:100], 512, 16),
+        (images[:1000], 512, 62),
+        (images, 512, 512),
+        (images, 1, 1),
+    ):
+        parts = deal([*sources[:50], shard, *sources[50:]], 2, most)
+        assert sorted(one.name for part in parts for one in part) == sorted([*(one.name for one in sources), "a.tar"])
+        assert max(map(len, parts)) == expected
+        assert [shard] in parts
