@@ -1,10 +1,22 @@
-"""python -m src.bulk as a whole, on a cluster of two nodes."""
+"""python -m src.bulk as a whole, on a cluster of two nodes, and killed in many ways."""
 
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
+import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
 
 from src.bulk import main
 from src.options import Options
@@ -12,23 +24,37 @@ from src.pipeline import Pipeline
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
 from src.store import bundle
-from tests.archive.conftest import write_images
+from tests.archive.conftest import image_file, write_images
+from tests.archive.test_reading import write_tar
+from tests.places import ROOT
 
-pytestmark = [pytest.mark.bulk, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.bulk,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
 
 
 def rows(output: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of ``output`` by the names of their files, each of which must be there once."""
+    """Return the rows of ``output`` by the names of their images, each of which must be there once."""
     found = [row for part in output.glob("part-*.parquet") for row in pq.read_table(part).to_pylist()]
     by_name = {Path(row["path"]).name: row for row in found}
     assert len(by_name) == len(found)
     return by_name
 
 
-def test_rows_are_the_answers_of_the_pipeline_and_broken_images_are_errors(
+def until(condition: Callable[[], object]) -> None:
+    """Wait for ``condition``."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_rows_are_the_answers_of_the_pipeline_and_the_run_goes_on_with_new_images(
     cluster: Any, tiny: str, tmp_path: Path
 ) -> None:
-    """A folder becomes one row for each image, the same as in the service, and the run goes on from where it was."""
+    """A folder becomes one row for each image, the same as in the service; what is damaged becomes an error."""
     images, output = tmp_path / "images", tmp_path / "output"
     write_images(images / "one", range(40), broken=[7])
     (images / "one" / "labels.json").write_text("{}")
@@ -48,10 +74,134 @@ def test_rows_are_the_answers_of_the_pipeline_and_broken_images_are_errors(
         assert [(one["class"], one["percent"]) for one in row["top"]] == [(one.label, one.percent) for one in scores]
         assert [one["class"] for one in row["targets"]] == ["blue", "red"]
         assert row["top"][0]["heatmap"] == expected.heatmaps[0].tolist()
-        assert row["model"] == stored.tag
+        assert (row["model"], row["sha256"]) == (stored.tag, hashlib.sha256(content).hexdigest())
     assert {path.name for path in output.iterdir() if not path.name.startswith("part-")} == {"_state", "_summary"}
     before = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
     write_images(images / "two", range(40, 60))
     assert main(command) == 0
     assert len(rows(output)) == 60
     assert before.items() <= {path: path.stat().st_mtime_ns for path in output.glob("part-*")}.items()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of a server that stands in for S3, with a bucket."""
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="archive")
+    yield client
+    server.stop()
+
+
+def test_shards_in_an_object_store_are_read_from_there_and_the_rows_written_to_there(
+    bucket: Any, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images, a tar file and a Parquet file become rows; images with the same bytes are recognized once."""
+    shard, table = tmp_path / "shard.tar", tmp_path / "table.parquet"
+    write_tar(shard, {f"{index}.jpg": image_file(index) for index in range(10)})
+    pq.write_table(pa.table({"image": [image_file(index) for index in range(5, 15)]}), table)
+    for file in (shard, table):
+        bucket.upload_file(str(file), "archive", f"in/{file.name}")
+    bucket.put_object(Bucket="archive", Key="in/one.jpg", Body=image_file(14))
+    command = ["s3://archive/in", "s3://archive/out", "--model", tiny, "--deduplicate", "--concurrency", "1"]
+    assert main(command) == 0
+    assert "duplicates    6" in capsys.readouterr().out
+    listed = bucket.list_objects_v2(Bucket="archive", Prefix="out/")["Contents"]
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for one in listed:
+        if "part-" in one["Key"]:
+            bucket.download_file("archive", one["Key"], str(folder / Path(one["Key"]).name))
+    found = rows(folder)
+    assert len(found) == 21
+    labels = {row["path"]: row["label"] for row in found.values() if not row["duplicate_of"]}
+    assert len(labels) == 15
+    assert all(row["duplicate_of"] in labels for row in found.values() if row["duplicate_of"])
+    assert labels["s3://archive/in/shard.tar#0.jpg"] == "red"
+    assert {key.split("/")[1].partition("-")[0] for key in (one["Key"] for one in listed)} == {
+        "part",
+        "_state",
+        "_summary",
+    }
+
+
+def test_a_command_that_was_killed_goes_on_where_it_stopped(tiny: str, tmp_path: Path) -> None:
+    """Nothing is lost and nothing is there twice, although workers of the killed command may still be at work."""
+    images, output = tmp_path / "images", tmp_path / "output"
+    write_images(images, range(1500))
+    command = [str(images), str(output), "--model", tiny]
+    with subprocess.Popen([sys.executable, "-m", "src.bulk", *command], cwd=ROOT, stderr=subprocess.DEVNULL) as killed:
+        until(lambda: len(list(output.glob("part-*"))) >= 2)
+        killed.send_signal(signal.SIGKILL)
+    before = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
+    assert main(command) == 0
+    assert len(rows(output)) == 1500
+    after = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
+    assert before.items() <= after.items()
+    assert len(before) < len(after)
+
+
+def test_a_node_that_dies_takes_nothing_with_it(tiny: str, tmp_path: Path) -> None:
+    """Its images are done by those that are left, although its worker can start nowhere else."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - after the others
+
+    images, output = tmp_path / "images", tmp_path / "output"
+    write_images(images, range(1500))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node = cluster.add_node(num_cpus=1)
+    codes: list[int] = []
+    command = [str(images), str(output), "--model", tiny, "--ray", cluster.address]
+    run = threading.Thread(target=lambda: codes.append(main(command)))
+    run.start()
+    until(lambda: len(list(output.glob("part-*"))) >= 3)
+    cluster.remove_node(node, allow_graceful=False)
+    run.join()
+    cluster.shutdown()
+    assert codes == [0]
+    assert len(rows(output)) == 1500
+
+
+def test_twenty_thousand_images_of_which_some_are_broken_need_no_more_memory_than_few(
+    cluster: Any, tiny: str, tmp_path: Path
+) -> None:
+    """Each is a row, each broken one an error, and no worker grows while it works."""
+    images, output = tmp_path / "images", tmp_path / "output"
+    broken = range(50, 20_000, 100)
+    write_images(images, range(20_000), broken)
+    grown: list[int] = []
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(grown, output, ended))
+    watch.start()
+    assert main([str(images), str(output), "--model", tiny, "--ray", cluster.address, "--heatmaps"]) == 0
+    ended.set()
+    watch.join()
+    found = rows(output)
+    assert len(found) == 20_000
+    errors = {name: row["error_code"] for name, row in found.items() if row["error_code"]}
+    assert errors == {f"{index:06d}.jpg": "broken_image" for index in broken}
+    assert all(
+        row["label"] == ("red", "green", "blue")[int(name[:6]) % 3] for name, row in found.items() if row["label"]
+    )
+    quarter = len(grown) // 4
+    assert max(grown[quarter:]) < max(grown[:quarter]) + 60_000_000
+
+
+def _watch(grown: list[int], output: Path, ended: threading.Event) -> None:
+    """Note the bytes of the command and its workers, once these are at work."""
+    while not ended.wait(0.2):
+        if len(list(output.glob("part-*"))) >= 2:
+            processes = [psutil.Process(os.getpid()), *_workers()]
+            grown.append(sum(process.memory_info().rss for process in processes))
+
+
+def _workers() -> list[psutil.Process]:
+    return [one for one in psutil.process_iter(["cmdline"]) if "MapWorker" in " ".join(one.info["cmdline"] or [])]
