@@ -11,8 +11,8 @@ READY := .venv/ready$(BUILD:%=-%)
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-slow test-all coverage test-container test-clients sweep fuzz soak audit benchmark check format bento container \
-	torch-index image-layers lock clean
+.PHONY: help setup model serve dev demo test test-slow test-all coverage test-container test-clients test-bulk bulk sweep fuzz soak audit \
+	benchmark benchmark-bulk check format bento container torch-index image-layers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
@@ -57,6 +57,15 @@ test-container: $(READY) ## build the image, inspect it, run it hardened (SKIP_C
 
 test-clients: $(READY) ## generate clients in Python and TypeScript and run them; a browser behind a proxy (npm, nginx, chromium)
 	$(BIN)/python -m pytest -m clients -n 0 tests/clients
+
+test-bulk: bulk ## run src.bulk on clusters of Ray on this machine, and kill them
+	$(BIN)/python -m pytest -m bulk -n 0 tests/archive
+
+benchmark-bulk: bulk model ## measure src.bulk beside its libraries alone and the usual recipe; benchmarks/bulk.md (15 minutes)
+	$(BIN)/python -m tests.archive.benchmark
+
+bulk: $(READY) ## install what python -m src.bulk needs
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bulk.txt
 
 test-slow: $(READY) ## run the tests of the API's description with many examples, and a short soak
 	$(BIN)/python -m pytest -m slow -n 0
@@ -120,6 +129,8 @@ lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hash
 		--output-file requirements-dev.txt $(LOCK)
 	$(BIN)/uv pip compile pyproject.toml --extra torch --constraint requirements-dev.txt \
 		--output-file requirements-torch.txt $(LOCK)
+	$(BIN)/uv pip compile pyproject.toml --extra bulk --group bulk-tests --constraint requirements-dev.txt \
+		--output-file requirements-bulk.txt $(LOCK)
 	sed -i.all -E $(ANY_BUILD) requirements-torch.txt && rm requirements-torch.txt.all
 
 UPGRADE ?= --upgrade

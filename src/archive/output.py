@@ -116,11 +116,11 @@ class Output:
         return part
 
     def write_beside(self, name: str, content: bytes) -> str:
-        """Write a file that is no part, such as ``summary/classes.png``, below an underscore; return its address."""
+        """Write a file that is no part, such as ``summary/classes.png``, below an underscore; return its place."""
         path = f"{self._root}/_{name}"
         self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         self._files.pipe_file(path, content)
-        return f"{self.address}/_{name}"
+        return f"_{name}"
 
     def end(self) -> None:
         """Remove what commands that were cut off have left unfinished."""

@@ -24,6 +24,7 @@ SCHEMA: Final = pa.schema(
         ("box", pa.list_(pa.float64(), 4)),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("heatmap_file", pa.string()),
         ("model", pa.string()),
         ("duplicate_of", pa.string()),
         ("error_code", pa.string()),
@@ -37,13 +38,15 @@ SCHEMA: Final = pa.schema(
 class Answer:
     """What became of the image at ``path``: a recognition, a refusal, or, of a duplicate, the path of the first one.
 
-    ``seconds`` is the time that the image took in its thread, from its bytes to the recognition.
+    ``seconds`` is the time that the image took from its bytes to the recognition; ``heatmap_file`` is where in the
+    output the image with the heat on it lies, if anywhere.
     """
 
     path: str
     sha256: str | None
     outcome: Recognition | Refusal | str
     seconds: float
+    heatmap_file: str | None = None
 
 
 def table(answers: Sequence[Answer], model: str) -> pa.Table:
@@ -53,7 +56,13 @@ def table(answers: Sequence[Answer], model: str) -> pa.Table:
 
 def _row(answer: Answer, model: str) -> dict[str, Any]:
     """Return the columns of ``answer`` that are not null."""
-    row = {"path": answer.path, "sha256": answer.sha256, "model": model, "seconds": answer.seconds}
+    row = {
+        "path": answer.path,
+        "sha256": answer.sha256,
+        "model": model,
+        "seconds": answer.seconds,
+        "heatmap_file": answer.heatmap_file,
+    }
     match answer.outcome:
         case Refusal(code, message):
             return row | {"error_code": code, "error_message": message}

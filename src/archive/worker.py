@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import shutil
 import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -86,7 +88,8 @@ class Worker:
         self._assignment = assignment
         self._output = Output(assignment.output)
         self._threads = ThreadPoolExecutor(assignment.crew.threads)
-        self._folder = tempfile.TemporaryDirectory(prefix="image-recognition-")
+        self._folder = Path(tempfile.mkdtemp(prefix="image-recognition-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         run = assignment.run
         self._options = Options(gradcam=run.heatmap_files, heatmaps=run.heatmaps)
 
@@ -103,7 +106,7 @@ class Worker:
     @cached_property
     def _pipeline(self) -> Pipeline:
         """What a fault at the first part is told of, as at any other: Ray would try a failing constructor again."""
-        folder, files = Path(self._folder.name), ray.get(self._assignment.files)
+        folder, files = self._folder, ray.get(self._assignment.files)
         for name, content in files.items():
             (folder / name).write_bytes(content)
         settings, manifest = self._assignment.settings, checked_manifest(folder)
@@ -176,11 +179,12 @@ class Worker:
     def _answer(self, begun: "_Begun", evaluation: Evaluation, seconds: float) -> Answer:
         began, targets = time.perf_counter(), self._assignment.run.targets
         outcome = _tried(lambda: self._pipeline.answer(begun.seen, evaluation, self._options, also=targets))
+        file = None
         if isinstance(outcome, Recognition) and outcome.explanation:
             name = hashlib.sha256(begun.path.encode()).hexdigest()
-            self._output.write_beside(f"heatmaps/{name[:2]}/{name}.jpg", outcome.explanation.image)
+            file = self._output.write_beside(f"heatmaps/{name[:2]}/{name}.jpg", outcome.explanation.image)
             outcome = replace(outcome, explanation=None)
-        return Answer(begun.path, begun.sha256, outcome, begun.seconds + seconds + time.perf_counter() - began)
+        return Answer(begun.path, begun.sha256, outcome, begun.seconds + seconds + time.perf_counter() - began, file)
 
 
 def _groups(seen: "Iterator[_Begun | Answer]") -> "Iterator[list[_Begun | Answer]]":

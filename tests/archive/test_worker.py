@@ -1,0 +1,103 @@
+"""One worker, without a cluster."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from src.archive.output import Output, Run
+from src.archive.sources import Source, list_sources
+from src.archive.worker import Assignment, Crew, Worker
+from src.settings import Settings
+from src.store import bundle
+from src.store.files import MANIFEST
+from tests.archive.conftest import write_images
+
+pytestmark = pytest.mark.bulk
+
+ONE_CORE, ONE_GPU = Crew(1, 1, 0), Crew(1, 2, 1)
+
+
+@pytest.fixture
+def files(tiny: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The files of the stored network, handed over without Ray."""
+    monkeypatch.setattr("ray.get", lambda files: files)
+    return {file.name: file.read_bytes() for file in bundle.load(tiny).folder.iterdir()}
+
+
+def assignment(files: dict[str, bytes], output: Path, crew: Crew = ONE_CORE, **run: Any) -> Assignment:
+    """Return what a worker is to do by default, with the run's fields ``run``."""
+    plain: dict[str, Any] = {"precision": "fp32", "heatmaps": False, "heatmap_files": False, "targets": ()}
+    begun = Run(token="t", archive="a", model="m", deduplicate=False, **plain | run)  # noqa: S106 - it is not secret
+    Output(str(output)).begin(begun)
+    return Assignment(begun, str(output), Settings(), files, crew, None)
+
+
+def done(asked: Assignment, sources: Sequence[Source]) -> str:
+    """Let a worker do ``sources``; return its fault."""
+    row = {"sources": json.dumps([asdict(source) for source in sources])}
+    return Worker(asked)(row)["fault"]
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    """Return the rows of the only part of ``output``, by path, without the seconds."""
+    (part,) = output.glob("part-*")
+    return sorted(pq.read_table(part).drop_columns("seconds").to_pylist(), key=lambda row: str(row["path"]))
+
+
+def test_batches_on_a_gpu_give_the_answers_of_single_images(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Decoded by several threads and recognized 32 at a time; here by a CPU, which Ray is told to be a GPU."""
+    write_images(tmp_path / "images", range(75), broken=[40])
+    sources = list_sources(str(tmp_path / "images"))
+    assert not done(assignment(files, tmp_path / "one", heatmaps=True, targets=(1,)), sources)
+    assert not done(assignment(files, tmp_path / "many", ONE_GPU, heatmaps=True, targets=(1,)), sources)
+    assert rows(tmp_path / "many") == rows(tmp_path / "one")
+    assert len(rows(tmp_path / "one")) == 75
+
+
+def test_workers_take_the_gpus_of_a_cluster_or_else_its_cores() -> None:
+    """One worker for each, with its share of the cores, unless fewer are asked for or the settings say CPU."""
+    resources = {"CPU": 16.0, "GPU": 2.0, "memory": 1e9}
+    assert Crew.of(resources, None, "auto") == Crew(2, 8, 1)
+    assert Crew.of(resources, 1, "cuda") == Crew(1, 8, 1)
+    assert Crew.of(resources, None, "cpu") == Crew(16, 1, 0)
+    assert Crew.of({"CPU": 4.0}, 3, "auto") == Crew(3, 1, 0)
+
+
+def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A folder that is not mounted there is not a thousand broken images; one missing file is."""
+    missing = [Source(f"/nowhere/{index}.jpg") for index in range(20)]
+    assert "can read none of the 20 images from /nowhere/0.jpg on" in done(assignment(files, tmp_path / "a"), missing)
+    assert not list((tmp_path / "a").glob("part-*"))
+    write_images(tmp_path / "images", range(3))
+    assert not done(assignment(files, tmp_path / "b"), [*list_sources(str(tmp_path / "images")), *missing[:1]])
+    assert [row["error_code"] for row in rows(tmp_path / "b")] == ["unreadable", None, None, None]
+
+
+def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Each image gets one, below an underscore."""
+    write_images(tmp_path / "images", range(3))
+    asked = assignment(files, tmp_path / "out", heatmap_files=True)
+    assert not done(asked, list_sources(str(tmp_path / "images")))
+    assert len(list((tmp_path / "out" / "_heatmaps").rglob("*.jpg"))) == 3
+    assert [row["heatmap_file"].split("/")[0] for row in rows(tmp_path / "out")] == ["_heatmaps"] * 3
+
+
+def test_multilabel_networks_give_all_classes_above_their_thresholds(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Their percentages do not sum to 100: nothing is left for others."""
+    manifest = json.loads(files[MANIFEST]) | {"output": {"kind": "multilabel", "thresholds": [0.01, 0.02, 0.99]}}
+    write_images(tmp_path / "images", range(1))
+    asked = assignment(files | {MANIFEST: json.dumps(manifest).encode()}, tmp_path / "out")
+    assert not done(asked, list_sources(str(tmp_path / "images")))
+    (row,) = rows(tmp_path / "out")
+    assert (row["label"], row["other"], set(row["results"])) == ("red", None, {"red", "green"})
+
+
+def test_a_damaged_model_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
+    """In a sentence, from the first part on."""
+    damaged = files | {"network.bin": b""}
+    assert "network.bin" in done(assignment(damaged, tmp_path / "out"), [Source("a.jpg")])
