@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         summary = carry_out(Order(**vars(options)), read_settings())
     except (ArchiveError, ModelError, RequestError) as exc:
         return _failed(str(exc))
+    except KeyboardInterrupt:
+        return _failed("stopped; the same command goes on from here.")
     print(f"{summary.text()}\nwritten       {options.output}")
     return 0
 
@@ -42,13 +44,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--targets", type=_split, default=(), metavar="A,B", help="classes to report of every image, by label or index")
     add("--model", metavar="TAG", help="model in the model store (default: IMAGE_RECOGNITION_MODEL)")
     add("--deduplicate", action="store_true", help="recognize only the first of several images with the same bytes")
-    add("--concurrency", type=int, metavar="N", help="workers at once (default: one for each CPU, or each GPU)")
+    add("--concurrency", type=_positive, metavar="N", help="workers at once (default: one for each CPU, or each GPU)")
     add("--ray", metavar="ADDRESS", help="address of a Ray cluster (default: this machine alone)")
     return parser
 
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _failed(message: str) -> int:

@@ -2,15 +2,19 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
+import pyarrow as pa
 import ray.data
 from ray.exceptions import RayError
 
+from src.archive.figures import Figures
 from src.archive.output import Output, Part
+from src.archive.reading import Refusal
+from src.archive.rows import Answer, table
 from src.archive.sources import Source
 from src.archive.worker import Assignment, Worker
 from src.errors import ArchiveError
@@ -26,10 +30,11 @@ _SPLIT: Final = 8  # a part that its worker did not survive
 def finish(sources: Sequence[Source], assignment: Assignment, output: Output) -> Iterator[Part]:
     """Yield the parts as they are finished, until all ``sources`` are done.
 
-    A worker that dies, with or without its node, takes its part with it: that is dealt out anew, in smaller parts.
+    A worker that dies, with or without its node, takes its part with it: that is dealt out anew, in smaller parts. A
+    source that no worker survives becomes an error.
 
     Raises:
-        ArchiveError: Nothing goes on.
+        ArchiveError: No worker is left.
     """
     left, most = list(sources), _MOST
     while left:
@@ -38,10 +43,34 @@ def finish(sources: Sequence[Source], assignment: Assignment, output: Output) ->
         written = {name for part in output.finished() for name in part.sources}
         missed = [source for source in left if source.name not in written]
         if len(missed) == len(left) and most == 1:
-            raise ArchiveError(
-                f"No worker survives {missed[0].name}: see the log of Ray, take it out of the archive, and go on."
-            )
+            yield from (_alone(source, assignment, output) for source in missed)
+            return
         left, most = missed, max(1, most // _SPLIT)
+
+
+def _alone(source: Source, assignment: Assignment, output: Output) -> Part:
+    """Give ``source`` to a worker that has nothing else to die of."""
+    with suppress(RayError):
+        for part in _round([[source]], assignment):
+            return part
+    _check_workers(assignment)
+    return output.write(_deadly(source, assignment), [source], assignment.run.token)
+
+
+def _check_workers(assignment: Assignment) -> None:
+    """Refuse to blame the sources where there are no workers."""
+    try:
+        alive = list(_round([[]], assignment))
+    except RayError as exc:
+        raise ArchiveError(f"The workers on Ray are gone ({type(exc).__name__}): see its log, then go on.") from exc
+    if not alive:
+        raise ArchiveError("No worker starts on Ray any more: see its log, then go on.")
+
+
+def _deadly(source: Source, assignment: Assignment) -> Generator[pa.Table, None, Figures]:
+    answers = [Answer(source.name, None, Refusal("internal", "No worker survives it: see the log of Ray."), 0.0)]
+    yield table(answers, assignment.run.model)
+    return Figures.of(answers)
 
 
 def deal(sources: Sequence[Source], workers: int, most: int = _MOST) -> list[list[Source]]:
@@ -59,7 +88,7 @@ def _round(parts: Sequence[Sequence[Source]], assignment: Assignment) -> Iterato
         warnings.simplefilter("ignore")  # there is no other way to say what becomes of a task whose worker died
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             Worker,
-            compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(rows))),
+            compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(rows)), max_tasks_in_flight_per_actor=1),
             fn_constructor_args=(assignment,),
             num_cpus=crew.cpus,
             num_gpus=crew.gpus,

@@ -21,6 +21,7 @@ from src.archive.sources import list_sources
 from src.archive.summary import summarize
 from src.archive.worker import Assignment, Crew
 from src.cores import usable_cores
+from src.errors import ArchiveError
 from src.settings import Settings
 from src.stages.predict import find_class
 from src.store import bundle
@@ -54,17 +55,21 @@ def carry_out(order: Order, settings: Settings) -> Figures:
         ModelError: The model is not there.
         RequestError: A target is not a class of the model.
     """
+    archive, output = _absolute(order.input), Output(_absolute(order.output))
+    if output.address.startswith(f"{archive.rstrip('/')}/"):
+        raise ArchiveError(f"{order.output} lies in {order.input}, among its images: choose another folder.")
     stored = bundle.load(order.model or settings.model)
     begun = _run(order, settings, stored)
-    sources, output = list_sources(_absolute(order.input)), Output(_absolute(order.output))
+    sources = list_sources(archive)
     finished = output.begin(begun)
     done = {name for part in finished for name in part.sources}
     left = [source for source in sources if source.name not in done]
     if left:
         with _cluster(order.ray, stored.folder) as files, Bar(left) as bar:
             claims = Claims(output.digests()) if order.deduplicate else None
+            shown = settings.model_copy(update={"api_key": None})  # which is nothing for a cluster to see
             crew = Crew.of(ray.cluster_resources(), order.concurrency, settings.device)
-            for part in finish(left, Assignment(begun, output.address, settings, files, crew, claims), output):
+            for part in finish(left, Assignment(begun, output.address, shown, files, crew, claims), output):
                 bar.advance(part)
     output.end()
     return summarize(sources, output)
@@ -113,4 +118,5 @@ def _cluster(address: str | None, model: Path) -> Iterator[Any]:
 def _place(address: str | None, model_bytes: int) -> dict[str, Any]:
     if address:
         return {"address": address, "runtime_env": {"py_modules": [str(Path(src.__file__).parent)]}}
-    return {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": model_bytes + _SPARE}
+    own = {"address": "local", "num_cpus": usable_cores(), "include_dashboard": False}
+    return own | {"object_store_memory": model_bytes + _SPARE}

@@ -69,7 +69,7 @@ class Output:
         """
         self._files.invalidate_cache()
         names = [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)] if self._exists() else []
-        others = [name for name in names if name and not name.startswith(("part-", "_"))]
+        others = [name for name in names if name and not name.startswith(("part-", "_", "."))]
         earlier = self._run()
         if others or (earlier is None and any(name.startswith("part-") for name in names)):
             raise ArchiveError(f"{self.address} holds other files ({(others or names)[0]}): choose an empty folder.")

@@ -28,6 +28,11 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
+    @property
+    def total(self) -> int | None:
+        """How many images there are, as far as one can say; None if one cannot."""
+        return None if self._bar.total is None else int(self._bar.total)
+
     def advance(self, part: Part) -> None:
         """Show that ``part`` is done."""
         if self._unknown.intersection(part.sources):

@@ -126,6 +126,8 @@ class Worker:
         return _GROUP if self._assignment.crew.gpus else manifest.batch
 
     def _part(self, sources: Sequence[Source]) -> Part:
+        if not sources:  # the question is whether there is a worker
+            return Part(sources=(), figures=Figures())
         return self._output.write(self._tables(sources), sources, self._assignment.run.token)
 
     def _tables(self, sources: Sequence[Source]) -> Generator[pa.Table, None, Figures]:

@@ -1,6 +1,5 @@
 """What the tests of an archive share: a cluster of Ray, a tiny stored network, images."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
@@ -16,7 +15,6 @@ from torch import nn
 
 from save_model import save_model
 from src.stages.input_spec import InputSpec
-from tests.places import ROOT
 
 _MISSING = [name for name in ("ray", "pyarrow", "s3fs", "moto") if find_spec(name) is None]
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
@@ -64,7 +62,6 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - not everybody has it
 
     head = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-    os.environ["PYTHONPATH"] = str(ROOT)
     made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1, object_store_memory=100_000_000)
     yield made

@@ -1,0 +1,78 @@
+"""Workers that die, on a cluster of two nodes."""
+
+import json
+import os
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from src.archive.crew import finish
+from src.archive.figures import Figures
+from src.archive.output import Output, Part, Run
+from src.archive.rows import Answer, table
+from src.archive.sources import Source
+from src.archive.worker import Assignment, Crew
+from src.settings import Settings
+
+pytestmark = [
+    pytest.mark.bulk,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
+
+
+class Mortal:
+    """Does nothing with its images, and dies of the one that is called deadly."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+
+    def __call__(self, row: Mapping[str, str]) -> dict[str, str]:
+        """Do what a worker does, as far as others see it."""
+        sources = [Source(**source) for source in json.loads(row["sources"])]
+        if any(source.name == "deadly" for source in sources):
+            os._exit(1)
+        answers = [Answer(source.name, "", "another", 0.0) for source in sources]
+
+        def tables() -> Generator[pa.Table, None, Figures]:
+            yield table(answers, "m")
+            return Figures.of(answers)
+
+        part = Part(sources=(), figures=Figures())
+        if sources:
+            part = Output(self._assignment.output).write(tables(), sources, self._assignment.run.token)
+        return {"part": part.model_dump_json(), "fault": ""}
+
+
+def test_an_image_that_no_worker_survives_becomes_an_error(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All others are done, however often their workers die with it."""
+    monkeypatch.setattr("src.archive.crew.Worker", Mortal)
+    run = Run(
+        token="t",  # noqa: S106 - it is not secret
+        archive="a",
+        model="m",
+        precision="fp32",
+        heatmaps=False,
+        heatmap_files=False,
+        targets=(),
+        deduplicate=False,
+    )
+    output = Output(str(tmp_path))
+    output.begin(run)
+    sources = [Source(name) for name in [*map(str, range(100)), "deadly", *map(str, range(100, 200))]]
+    ray.init(address=cluster.address, log_to_driver=False)
+    ray.data.DataContext.get_current().max_errored_blocks = -1
+    try:
+        list(finish(sources, Assignment(run, str(tmp_path), Settings(), None, Crew(2, 1, 0), None), output))
+    finally:
+        ray.shutdown()
+    rows = [row for part in tmp_path.glob("part-*") for row in pq.read_table(part).to_pylist()]
+    assert sorted(row["path"] for row in rows) == sorted(source.name for source in sources)
+    assert [(row["path"], row["error_code"]) for row in rows if row["error_code"]] == [("deadly", "internal")]
