@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from src.settings import Settings
 from src.store import bundle
 from src.store.files import MANIFEST
 from tests.archive.conftest import write_images
+from tests.places import PACKAGED_PHOTOS
 
 pytestmark = pytest.mark.bulk
 
@@ -101,3 +103,19 @@ def test_a_damaged_model_ends_the_run(files: dict[str, bytes], tmp_path: Path) -
     """In a sentence, from the first part on."""
     damaged = files | {"network.bin": b""}
     assert "network.bin" in done(assignment(damaged, tmp_path / "out"), [Source("a.jpg")])
+
+
+def test_the_answers_are_those_of_the_service(stored_model: str, client: httpx.Client, tmp_path: Path) -> None:
+    """The same classes in the same order, and the same percentages, for the default network as it is served."""
+    stored = {file.name: file.read_bytes() for file in bundle.load(stored_model).folder.iterdir()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray.get", lambda files: files)
+        asked = assignment(stored, tmp_path / "out")
+        assert not done(asked, [Source(str(file)) for file in PACKAGED_PHOTOS])
+    for row in rows(tmp_path / "out"):
+        with Path(row["path"]).open("rb") as image:
+            answer = client.post("/image_recognition_file", files={"img": image}, data={"gradcam": "false"}).json()
+        assert [one["class"] for one in row["top"]] == [one["class"] for one in answer["detail"]]
+        percents = [one["percent"] for one in row["top"]]
+        assert percents == pytest.approx([one["prob"] for one in answer["detail"]], abs=1e-4)
+        assert (row["box"], row["width"]) == (answer["image"]["box"], answer["image"]["width"])
