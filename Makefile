@@ -61,7 +61,7 @@ test-clients: $(READY) ## generate clients in Python and TypeScript and run them
 test-bulk: bulk ## run src.bulk on clusters of Ray on this machine, and kill them
 	$(BIN)/python -m pytest -m bulk -n 0 tests/archive
 
-benchmark-bulk: bulk model ## measure src.bulk beside its libraries alone and the usual recipe; benchmarks/bulk.md (15 minutes)
+benchmark-bulk: bulk ## measure src.bulk beside its libraries alone and the usual recipe; benchmarks/bulk.md (15 minutes)
 	$(BIN)/python -m tests.archive.benchmark
 
 bulk: $(READY) ## install what python -m src.bulk needs

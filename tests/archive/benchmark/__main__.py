@@ -20,10 +20,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from src.cores import usable_cores
+from tests.benchmarks.services import user_environment
+from tests.benchmarks.store import store_default
 from tests.places import PACKAGED_PHOTOS, ROOT
 
 _SIZE: Final = (500, 375)
 _REPEATS: Final = 3
+_HERE: Final = Path(__file__).parent
 _GOAL: Final = 0.85
 _OURS: Final = "src.bulk"
 _ALONE: Final = "libraries alone"
@@ -39,6 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bulk-benchmark-") as scratch:
         folder = Path(scratch)
         _write_images(folder / "images", options.images)
+        store_default()
         rates = _measured(folder, usable_cores(), options.repeats)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bulk.md").write_text(_table(rates))
@@ -50,8 +54,8 @@ def _measured(folder: Path, cores: int, repeats: int) -> dict[str, list[float]]:
     """Return the images a second of every case, each measured ``repeats`` times, in turns."""
     images = str(folder / "images")
 
-    def other(module: str, cpus: int) -> Callable[[], float]:
-        return lambda: float(_run([module, images, str(cpus)]).splitlines()[-1])
+    def other(script: str, cpus: int) -> Callable[[], float]:
+        return lambda: float(_run([str(_HERE / script), images, str(cpus)]).splitlines()[-1])
 
     def ours(name: str, *command: str) -> Callable[[], float]:
         def rate() -> float:
@@ -62,13 +66,13 @@ def _measured(folder: Path, cores: int, repeats: int) -> dict[str, list[float]]:
         return rate
 
     cases = {
-        f"{_ALONE}, {cores} cores": other("tests.archive.benchmark.libraries", cores),
-        f"{_OURS}, {cores} cores": ours("all", "src.bulk"),
-        f"usual recipe, {cores} cores": other("tests.archive.benchmark.usual", cores),
-        f"{_ALONE}, 1 core": other("tests.archive.benchmark.libraries", 1),
-        f"{_OURS}, 1 core": ours("one", "src.bulk", "--concurrency=1"),
-        f"{_OURS}, 1 node of 1 core": ours("node", "tests.archive.benchmark.nodes", "1"),
-        f"{_OURS}, 2 nodes of 1 core": ours("nodes", "tests.archive.benchmark.nodes", "2"),
+        f"{_ALONE}, {cores} cores": other("libraries.py", cores),
+        f"{_OURS}, {cores} cores": ours("all", "-m", "src.bulk"),
+        f"usual recipe, {cores} cores": other("usual.py", cores),
+        f"{_ALONE}, 1 core": other("libraries.py", 1),
+        f"{_OURS}, 1 core": ours("one", "-m", "src.bulk", "--concurrency=1"),
+        f"{_OURS}, 1 node of 1 core": ours("node", str(_HERE / "nodes.py"), "1"),
+        f"{_OURS}, 2 nodes of 1 core": ours("nodes", str(_HERE / "nodes.py"), "2"),
     }
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(repeats):
@@ -90,9 +94,12 @@ def _rate(output: Path) -> float:
 
 
 def _run(command: Sequence[str]) -> str:
-    found = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False, capture_output=True, text=True)
+    environment = {**user_environment(), "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
     if found.returncode:
-        raise SystemExit(f"{command[0]} failed: {found.stderr[-2000:]}")
+        raise SystemExit(f"{' '.join(command)} failed: {found.stderr[-2000:]}")
     return found.stdout
 
 
