@@ -11,12 +11,13 @@ import pyarrow as pa
 import ray.data
 from ray.exceptions import RayError
 
+from src.archive.assignment import Assignment
 from src.archive.figures import Figures
 from src.archive.output import Output, Part
 from src.archive.reading import Refusal
 from src.archive.rows import Answer, table
 from src.archive.sources import Source
-from src.archive.worker import Assignment, Worker
+from src.archive.worker import Worker
 from src.errors import ArchiveError
 
 __all__ = ["deal", "finish"]

@@ -12,6 +12,7 @@ import ray
 import ray.data
 
 import src
+from src.archive.assignment import Assignment, Crew
 from src.archive.crew import finish
 from src.archive.duplicates import Claims
 from src.archive.figures import Figures
@@ -19,7 +20,6 @@ from src.archive.output import Output, Run
 from src.archive.progress import Bar
 from src.archive.sources import list_sources
 from src.archive.summary import summarize
-from src.archive.worker import Assignment, Crew
 from src.cores import usable_cores
 from src.errors import ArchiveError
 from src.settings import Settings
@@ -68,7 +68,8 @@ def carry_out(order: Order, settings: Settings) -> Figures:
         with _cluster(order.ray, stored.folder) as files, Bar(left) as bar:
             claims = Claims(output.digests()) if order.deduplicate else None
             shown = settings.model_copy(update={"api_key": None})  # which is nothing for a cluster to see
-            crew = Crew.of(ray.cluster_resources(), order.concurrency, settings.device)
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            crew = Crew.of(nodes, order.concurrency, settings.device)
             for part in finish(left, Assignment(begun, output.address, shown, files, crew, claims), output):
                 bar.advance(part)
     output.end()

@@ -14,15 +14,15 @@ from functools import cached_property
 from itertools import islice, repeat
 from math import prod
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import ray
 
-from src.archive.duplicates import Claims
+from src.archive.assignment import Assignment
 from src.archive.figures import Figures
-from src.archive.output import Output, Part, Run
+from src.archive.output import Output, Part
 from src.archive.reading import UNREADABLE, Found, Refusal, ahead, read
 from src.archive.rows import Answer, table
 from src.archive.sources import Source
@@ -30,55 +30,19 @@ from src.errors import ArchiveError, ModelError, RequestError
 from src.options import Options
 from src.pipeline import Pipeline, Recognition, Seen
 from src.runtimes.base import Evaluation
-from src.runtimes.select import Device, start
-from src.settings import Settings
+from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
 from src.store.files import checked_manifest
 from src.store.manifest import Manifest
 
-__all__ = ["Assignment", "Crew", "Worker"]
+__all__ = ["Worker"]
 
 _AHEAD: Final = 8  # images for each thread that wait for the network
 _ROWS: Final = 512  # at a time
 _GROUP: Final = 32  # images that the network sees in a row
 _PIXELS: Final = 16_000_000  # of a group
+
 Made = TypeVar("Made")
-
-_FOR_A_GPU: Final = 2  # threads for each CPU
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """How many workers there are, and the CPUs and GPUs of each."""
-
-    workers: int
-    cpus: int
-    gpus: int
-
-    @classmethod
-    def of(cls, resources: Mapping[str, float], concurrency: int | None, device: Device) -> Self:
-        """Share out what a cluster has: a worker for each GPU where there are any and ``device`` allows, else CPU."""
-        cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-        if device != "cpu" and gpus:
-            return cls(min(concurrency or gpus, gpus), max(1, cpus // gpus), 1)
-        return cls(min(concurrency or cpus, cpus), 1, 0)
-
-    @property
-    def threads(self) -> int:
-        """Images that a worker has in work at once: a GPU must not wait for them."""
-        return _FOR_A_GPU * self.cpus if self.gpus else self.cpus
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What every worker is to do; ``files`` are those of the stored model, by name, as Ray keeps them."""
-
-    run: Run
-    output: str
-    settings: Settings
-    files: Any
-    crew: Crew
-    claims: Claims | None
 
 
 class Worker:
@@ -118,7 +82,7 @@ class Worker:
             device=settings.device,
             runtime=settings.runtime,
             precision=settings.precision,
-            cores=self._assignment.crew.cpus,
+            cores=max(1, self._assignment.crew.cpus),
         )
         return Pipeline(manifest, runtime, DecodeLimits(settings.max_pixels, settings.max_input_side))
 

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from src.archive.assignment import Assignment, Crew
 from src.archive.crew import finish
 from src.archive.figures import Figures
 from src.archive.output import Output, Part, Run
 from src.archive.rows import Answer, table
 from src.archive.sources import Source
-from src.archive.worker import Assignment, Crew
 from src.settings import Settings
 
 pytestmark = [

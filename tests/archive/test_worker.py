@@ -10,9 +10,11 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
+from src.archive.assignment import Assignment, Crew
 from src.archive.output import Output, Run
 from src.archive.sources import Source, list_sources
-from src.archive.worker import Assignment, Crew, Worker
+from src.archive.worker import Worker
+from src.errors import ArchiveError
 from src.settings import Settings
 from src.store import bundle
 from src.store.files import MANIFEST
@@ -63,11 +65,14 @@ def test_batches_on_a_gpu_give_the_answers_of_single_images(files: dict[str, byt
 
 def test_workers_take_the_gpus_of_a_cluster_or_else_its_cores() -> None:
     """One worker for each, with its share of the cores, unless fewer are asked for or the settings say CPU."""
-    resources = {"CPU": 16.0, "GPU": 2.0, "memory": 1e9}
-    assert Crew.of(resources, None, "auto") == Crew(2, 8, 1)
-    assert Crew.of(resources, 1, "cuda") == Crew(1, 8, 1)
-    assert Crew.of(resources, None, "cpu") == Crew(16, 1, 0)
-    assert Crew.of({"CPU": 4.0}, 3, "auto") == Crew(3, 1, 0)
+    nodes = [{"CPU": 16.0, "GPU": 2.0, "memory": 1e9}, {"CPU": 4.0, "GPU": 1.0}, {"CPU": 64.0}]
+    assert Crew.of(nodes, None, "auto") == Crew(3, 4, 1)
+    assert Crew.of(nodes, 1, "cuda") == Crew(1, 4, 1)
+    assert Crew.of(nodes, None, "cpu") == Crew(84, 1, 0)
+    assert Crew.of([{"CPU": 4.0}], 3, "auto") == Crew(3, 1, 0)
+    assert Crew.of([{"GPU": 1.0}], None, "auto").threads == 1
+    with pytest.raises(ArchiveError, match="no CPUs"):
+        Crew.of([{"memory": 1e9}], None, "auto")
 
 
 def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
