@@ -1,7 +1,6 @@
 """python -m src.bulk as a whole, on a cluster of two nodes, and killed in many ways."""
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from src.bulk import main
 from src.options import Options
 from src.pipeline import Pipeline
 from src.runtimes.select import start
@@ -28,11 +26,20 @@ from tests.archive.conftest import image_file, write_images
 from tests.archive.test_reading import write_tar
 from tests.places import ROOT
 
+BULK = (sys.executable, "-m", "src.bulk")
+
 pytestmark = [
     pytest.mark.bulk,
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
 ]
+
+
+def bulk(*arguments: str) -> str:
+    """Run the command, in a process of its own: Ray mixes up actors of several clusters in one. Return what it says."""
+    done = subprocess.run([*BULK, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def rows(output: Path) -> dict[str, dict[str, Any]]:
@@ -59,7 +66,7 @@ def test_rows_are_the_answers_of_the_pipeline_and_the_run_goes_on_with_new_image
     write_images(images / "one", range(40), broken=[7])
     (images / "one" / "labels.json").write_text("{}")
     command = [str(images), str(output), "--model", tiny, "--ray", cluster.address, "--heatmaps", "--targets", "blue,0"]
-    assert main(command) == 0
+    bulk(*command)
     found = rows(output)
     assert len(found) == 40
     assert found["000007.jpg"]["error_code"] == "broken_image"
@@ -78,7 +85,7 @@ def test_rows_are_the_answers_of_the_pipeline_and_the_run_goes_on_with_new_image
     assert {path.name for path in output.iterdir() if not path.name.startswith("part-")} == {"_state", "_summary"}
     before = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
     write_images(images / "two", range(40, 60))
-    assert main(command) == 0
+    bulk(*command)
     assert len(rows(output)) == 60
     assert before.items() <= {path: path.stat().st_mtime_ns for path in output.glob("part-*")}.items()
 
@@ -103,7 +110,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_shards_in_an_object_store_are_read_from_there_and_the_rows_written_to_there(
-    bucket: Any, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: Any, tiny: str, tmp_path: Path
 ) -> None:
     """Images, a tar file and a Parquet file become rows; images with the same bytes are recognized once."""
     shard, table = tmp_path / "shard.tar", tmp_path / "table.parquet"
@@ -113,8 +120,7 @@ def test_shards_in_an_object_store_are_read_from_there_and_the_rows_written_to_t
         bucket.upload_file(str(file), "archive", f"in/{file.name}")
     bucket.put_object(Bucket="archive", Key="in/one.jpg", Body=image_file(14))
     command = ["s3://archive/in", "s3://archive/out", "--model", tiny, "--deduplicate", "--concurrency", "1"]
-    assert main(command) == 0
-    assert "duplicates    6" in capsys.readouterr().out
+    assert "duplicates    6" in bulk(*command)
     listed = bucket.list_objects_v2(Bucket="archive", Prefix="out/")["Contents"]
     folder = tmp_path / "out"
     folder.mkdir()
@@ -139,11 +145,11 @@ def test_a_command_that_was_killed_goes_on_where_it_stopped(tiny: str, tmp_path:
     images, output = tmp_path / "images", tmp_path / "output"
     write_images(images, range(1500))
     command = [str(images), str(output), "--model", tiny]
-    with subprocess.Popen([sys.executable, "-m", "src.bulk", *command], cwd=ROOT, stderr=subprocess.DEVNULL) as killed:
+    with subprocess.Popen([*BULK, *command], cwd=ROOT, stderr=subprocess.DEVNULL) as killed:
         until(lambda: len(list(output.glob("part-*"))) >= 2)
         killed.send_signal(signal.SIGKILL)
     before = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
-    assert main(command) == 0
+    bulk(*command)
     assert len(rows(output)) == 1500
     after = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
     assert before.items() <= after.items()
@@ -158,15 +164,12 @@ def test_a_node_that_dies_takes_nothing_with_it(tiny: str, tmp_path: Path) -> No
     write_images(images, range(1500))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     node = cluster.add_node(num_cpus=1)
-    codes: list[int] = []
     command = [str(images), str(output), "--model", tiny, "--ray", cluster.address]
-    run = threading.Thread(target=lambda: codes.append(main(command)))
-    run.start()
-    until(lambda: len(list(output.glob("part-*"))) >= 3)
-    cluster.remove_node(node, allow_graceful=False)
-    run.join()
+    with subprocess.Popen([*BULK, *command], cwd=ROOT, stderr=subprocess.DEVNULL) as run:
+        until(lambda: len(list(output.glob("part-*"))) >= 3)
+        cluster.remove_node(node, allow_graceful=False)
+        assert run.wait() == 0
     cluster.shutdown()
-    assert codes == [0]
     assert len(rows(output)) == 1500
 
 
@@ -181,7 +184,7 @@ def test_twenty_thousand_images_of_which_some_are_broken_need_no_more_memory_tha
     ended = threading.Event()
     watch = threading.Thread(target=_watch, args=(memory, output, ended))
     watch.start()
-    assert main([str(images), str(output), "--model", tiny, "--ray", cluster.address, "--heatmaps"]) == 0
+    bulk(str(images), str(output), "--model", tiny, "--ray", cluster.address, "--heatmaps")
     ended.set()
     watch.join()
     found = rows(output)
@@ -200,9 +203,9 @@ def test_twenty_thousand_images_of_which_some_are_broken_need_no_more_memory_tha
 def _watch(memory: list[tuple[int, int]], output: Path, ended: threading.Event) -> None:
     """Note how many parts are done, and the bytes that the command and its workers hold."""
     while not ended.wait(0.1):
-        processes = [psutil.Process(os.getpid()), *_workers()]
-        memory.append((len(list(output.glob("part-*"))), sum(process.memory_info().rss for process in processes)))
-
-
-def _workers() -> list[psutil.Process]:
-    return [one for one in psutil.process_iter(["cmdline"]) if "MapWorker" in " ".join(one.info["cmdline"] or [])]
+        done, used = len(list(output.glob("part-*"))), 0
+        for process in psutil.process_iter(["cmdline", "memory_info"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if "MapWorker" in line or str(output) in line:
+                used += process.info["memory_info"].rss
+        memory.append((done, used))
