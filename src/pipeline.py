@@ -55,11 +55,15 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A stored network, ready to recognize images; safe to use from several threads at once."""
+    """A stored network, ready to recognize images; safe to use from several threads at once.
+
+    ``exact``: large images are prepared bit for bit as torchvision does it, too.
+    """
 
     manifest: Manifest
     runtime: Runtime
     limits: DecodeLimits
+    exact: bool = False
 
     def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
         """Recognize the image in ``data``, the bytes of an image file; ``progress`` is told of each stage.
@@ -75,7 +79,7 @@ class Pipeline:
         with progress.stage(Stage.DECODE):
             image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
-            seen = transform(image, self.manifest.input)
+            seen = transform(image, self.manifest.input, exact=self.exact)
         with progress.stage(Stage.NETWORK):
             evaluation = self.runtime.evaluate(seen.pixels)
         with progress.stage(Stage.PREDICT):

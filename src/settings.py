@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         default="fp32",
         description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
     )
+    resize: Literal["fast", "exact"] = Field(
+        default="fast",
+        description="How images of more than a megapixel are resized for the network: fast differs from torchvision by"
+        " at most 2 of 256 levels; exact by nothing.",
+    )
     network_batch: int | None = Field(
         default=None,
         ge=1,

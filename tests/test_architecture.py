@@ -24,7 +24,8 @@ ROOMS = {
 }
 NOT_IN_A_BENTO = {"checkpoints", "conversion", "demo", "evaluation", "labelled_folder", "saving", "train", "training"}
 # What the stages hand on, which all of them may import.
-HANDED_ON = {"src.stages.features", "src.stages.input_spec", "src.stages.output_spec", "src.stages.decoded_image"}
+# What stages hand on, and the one way in which they resize.
+HANDED_ON = {f"src.stages.{name}" for name in ("features", "input_spec", "output_spec", "decoded_image", "resize")}
 MAX_FILES = 13
 
 

@@ -20,6 +20,7 @@ from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
 from src.stages.output_spec import OutputKind
+from src.stages.resize import is_fast, resize
 
 __all__ = ["Dataset", "Label", "LabelledImage", "Skipped", "Split", "read_dataset", "split"]
 
@@ -175,12 +176,13 @@ def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
 
 def _resized(image: DecodedImage, spec: InputSpec) -> Image.Image:
     """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
-    gap = SPARE if image.reduced else None
     rows, columns = spec.resized(image.width, image.height)
-    if not isinstance(spec.resize, int):
-        return image.raster.resize((columns, rows), spec.resampling, reducing_gap=gap)
-    size = min(columns, spec.resize * _LONGEST), min(rows, spec.resize * _LONGEST)
-    return _middle(image.raster).resize(size, spec.resampling, reducing_gap=gap)
+    size, seen = (columns, rows), image.raster
+    if isinstance(spec.resize, int):
+        size, seen = (min(columns, spec.resize * _LONGEST), min(rows, spec.resize * _LONGEST)), _middle(image.raster)
+    if is_fast(image.raster, spec.resampling):
+        return resize(seen, size, spec.resampling)
+    return seen.resize(size, spec.resampling, reducing_gap=SPARE if image.reduced else None)
 
 
 def _middle(image: Image.Image) -> Image.Image:
