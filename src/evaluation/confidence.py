@@ -1,0 +1,88 @@
+"""The images of a check -> what a model learns from them of how sure its answers are."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.calibration.calibrate import COVERAGE, FEWEST, Calibrated, Known, calibrate
+from src.calibration.samples import Samples
+from src.evaluation.observations import Observations
+from src.store.manifest import Manifest
+
+__all__ = ["Lesson", "learn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What was ``calibrated`` on ``samples``: nothing, where there are fewer than 50 of them.
+
+    ``left_out`` counts images that the network itself had learned from; None: its checkpoint does not say from which.
+    ``kept``: what the checkpoint says of its calibration stays.
+    """
+
+    samples: Samples
+    left_out: int | None
+    calibrated: Calibrated | None
+    kept: bool = False
+
+    def lines(self) -> Iterator[str]:
+        """Yield in words what was learned, and why something was not."""
+        number = len(self.samples)
+        if self.left_out is None:
+            yield "trained on    not known: the checkpoint does not say whether it learned from these images"
+        elif self.left_out:
+            yield f"left out      {self.left_out} images that it was trained on; {number} others are left to learn from"
+        if self.calibrated is None:
+            stays = ": that of its training stays" if self.kept else ""
+            yield f"calibration   needs {FEWEST} different images that it was not trained on, not {number}{stays}"
+        else:
+            yield from _lines(self.calibrated, self.samples)
+
+
+def _lines(calibrated: Calibrated, samples: Samples) -> Iterator[str]:
+    learned = calibrated.learned
+    if figures := learned.calibration:
+        right = float((samples.logits.argmax(axis=1) == samples.targets).mean())
+        yield f"calibration   {right:.2%} of {learned.images} images are right; what the percentages promise was"
+        yield f"              {figures.error_before:.2%} off, and is {figures.error_after:.2%} off with temperature"
+        yield f"              {calibrated.output.temperature:.3g} (on images that were not used for fitting)"
+    if sets := learned.sets:
+        yield f"sets          hold the right class of {sets.measured:.2%} of the images ({sets.coverage} % asked),"
+        yield f"              with {sets.mean_size:.2f} classes on average"
+    if familiarity := learned.familiarity:
+        yield f"familiar      are all but {familiarity.false_alarms:.2%} of the images"
+    for remark in calibrated.remarks:
+        yield f"not learned   {remark}"
+
+
+def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known of both
+    observed: Observations,
+    targets: NDArray[np.int64],
+    manifest: Manifest,
+    known: Known | None,
+    learned_from: Collection[bytes] | None,
+    coverage: int = COVERAGE,
+) -> Lesson:
+    """Calibrate a model on the images of a check, each one once, but for those that it ``learned_from``.
+
+    Args:
+        observed: The images.
+        targets: The class of each, (N,); where an image may be of several, 0.
+        manifest: The model.
+        known: Where its classes lie, if its checkpoint says so.
+        learned_from: SHA-256 of the files that it was trained on; None: not known.
+        coverage: Percent of the images whose set shall hold their class.
+    """
+    trained_on = ~observed.others(learned_from or ())
+    chosen = observed.first & ~trained_on
+    if manifest.output.exclusive:  # an image of a class whose name others have, too, may be of any of them
+        single = np.array([manifest.labels.count(label) == 1 for label in manifest.labels])
+        chosen &= single[targets]
+    samples = Samples(observed.logits, observed.features, targets).take(chosen)
+    left_out = None if learned_from is None else int(trained_on.sum())
+    if len(samples) < FEWEST:
+        return Lesson(samples, left_out, None, kept=manifest.learned is not None)
+    calibrated = calibrate(samples, manifest.output, "check", known or manifest.layer, coverage)
+    return Lesson(samples, left_out, calibrated)

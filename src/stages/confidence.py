@@ -1,0 +1,69 @@
+"""How sure an answer is: the classes that hold the right one, and whether the image is of a kind that was taught."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from src.stages.output_spec import OutputSpec
+
+__all__ = ["Confidence", "Familiarity", "in_set", "prediction_set"]
+
+_SMALLEST: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """What a model can say of its answer.
+
+    ``familiar``: whether the image resembles what it was taught; ``labels``: the classes, most likely first, that hold
+    the right one in ``coverage`` percent of all cases. None is what it cannot tell.
+    """
+
+    familiar: bool | None
+    labels: tuple[str, ...] | None
+    coverage: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Familiarity:
+    r"""Where the images of each class lie: Gaussians of one covariance, of pooled features scaled to length 1.
+
+    With the features :math:`z = A / |A|` (K,), the projection and whitening :math:`W` and the whitened mean
+    :math:`m_c = W^T \mu_c` of each class, the squared Mahalanobis distance is :math:`\min_c |W^T z - m_c|^2`.
+    Mahalanobis++: Mueller and Hein, https://arxiv.org/abs/2505.18032.
+
+    ``whitening`` is (K, D) and ``means`` (C, D), D at most 256.
+    """
+
+    whitening: NDArray[np.float32]
+    means: NDArray[np.float32]
+
+    def distance(self, pooled: NDArray[np.float32]) -> float:
+        """Return the squared distance of an image, from the mean of its features over all positions, (K,)."""
+        apart = self.means - (pooled / max(float(np.linalg.norm(pooled)), _SMALLEST)) @ self.whitening
+        return float(np.einsum("cd,cd->c", apart, apart).min())
+
+    def save(self, file: Path) -> None:
+        """Write the arrays to ``file``."""
+        save_file({"whitening": np.ascontiguousarray(self.whitening), "means": np.ascontiguousarray(self.means)}, file)
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read the arrays that :meth:`save` wrote."""
+        return cls(**load_file(file))
+
+
+def prediction_set(logits: NDArray[np.float32], output: OutputSpec, threshold: float) -> tuple[int, ...]:
+    """Return the classes, most likely first, that are in the set of an image with these ``logits`` (C,)."""
+    held = in_set(output.percents(logits) / 100, threshold)
+    return tuple(index for index in np.argsort(-logits, kind="stable").tolist() if held[index])
+
+
+def in_set(likely: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    """Tell of each class, (..., C), whether its probability puts it into the set, or makes it the most likely one."""
+    held: NDArray[np.bool_] = likely >= np.minimum(threshold, likely.max(axis=-1, keepdims=True))
+    return held
