@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from src.calibration.calibrate import COVERAGE, FEWEST, Calibrated, Known, calibrate
 from src.calibration.samples import Samples
+from src.calibration.words import lines
 from src.evaluation.observations import Observations
 from src.store.manifest import Manifest
 
@@ -38,23 +39,7 @@ class Lesson:
             stays = ": that of its training stays" if self.kept else ""
             yield f"calibration   needs {FEWEST} different images that it was not trained on, not {number}{stays}"
         else:
-            yield from _lines(self.calibrated, self.samples)
-
-
-def _lines(calibrated: Calibrated, samples: Samples) -> Iterator[str]:
-    learned = calibrated.learned
-    if figures := learned.calibration:
-        right = float((samples.logits.argmax(axis=1) == samples.targets).mean())
-        yield f"calibration   {right:.2%} of {learned.images} images are right; what the percentages promise was"
-        yield f"              {figures.error_before:.2%} off, and is {figures.error_after:.2%} off with temperature"
-        yield f"              {calibrated.output.temperature:.3g} (on images that were not used for fitting)"
-    if sets := learned.sets:
-        yield f"sets          hold the right class of {sets.measured:.2%} of the images ({sets.coverage} % asked),"
-        yield f"              with {sets.mean_size:.2f} classes on average"
-    if familiarity := learned.familiarity:
-        yield f"familiar      are all but {familiarity.false_alarms:.2%} of the images"
-    for remark in calibrated.remarks:
-        yield f"not learned   {remark}"
+            yield from lines(self.calibrated, self.samples)
 
 
 def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known of both
