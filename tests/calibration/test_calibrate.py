@@ -93,7 +93,7 @@ def test_every_image_is_judged_once_and_each_part_has_its_share_of_each_class() 
 
 def test_the_most_likely_class_is_always_in_the_set() -> None:
     """Where no class reaches the threshold the set is the most likely one; else it is sorted by probability."""
-    logits = np.log(np.float32([0.2, 0.5, 0.3]))
+    logits = np.log(np.array([0.2, 0.5, 0.3], np.float32))
     assert prediction_set(logits, PLAIN, 0.9) == (1,)
     assert prediction_set(logits, PLAIN, 0.25) == (1, 2)
     assert prediction_set(logits, PLAIN, 0.0) == (1, 2, 0)

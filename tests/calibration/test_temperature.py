@@ -47,7 +47,7 @@ def test_no_other_temperature_makes_the_classes_likelier(rng: np.random.Generato
 
 def test_a_few_images_that_are_all_right_make_nothing_certain() -> None:
     """Where no image is wrong the temperature stays near 1 instead of falling to nothing."""
-    logits = np.tile(np.float32([6, 0]), (50, 1))
+    logits = np.tile(np.array([6, 0], np.float32), (50, 1))
     assert 0.6 < fit_temperature(logits, np.zeros(50, np.int64)) <= 1
 
 
@@ -67,5 +67,5 @@ def test_the_error_is_the_mean_difference_of_promise_and_truth(rng: np.random.Ge
 
 def test_certainty_lies_in_the_last_range() -> None:
     """A probability of exactly 1 counts among the highest."""
-    mean, share, count = reliability(np.float32([[900, 0], [900, 0]]), np.array([0, 1]), PLAIN)
+    mean, share, count = reliability(np.array([[900, 0], [900, 0]], np.float32), np.array([0, 1]), PLAIN)
     assert (mean[-1], share[-1], count[-1]) == (1, 0.5, 2)
