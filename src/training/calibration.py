@@ -25,7 +25,7 @@ from src.training.dataset import LabelledImage, Split
 
 __all__ = ["calibrate_checkpoint"]
 
-_MOST: Final = 2000  # images that show what the classes look like: more take longer and show little else
+_MOST: Final = 1000  # images that show what the classes look like: more take longer and show little else
 _BATCH: Final = 8
 
 
@@ -98,7 +98,7 @@ def _sight(network: nn.Module, spec: InputSpec) -> tuple[Callable[[torch.Tensor]
 
 
 def _some(images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """Return at most 2,000 of ``images``, as many of each class, but ten of each where there are."""
+    """Return at most 1,000 of ``images``, as many of each class, but ten of each where there are."""
     of_class: dict[object, list[LabelledImage]] = {}
     for image in images:
         of_class.setdefault(image.label if isinstance(image.label, int) else 0, []).append(image)
