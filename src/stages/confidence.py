@@ -1,6 +1,6 @@
 """How sure an answer is: the classes that hold the right one, and whether the image is of a kind that was taught."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -41,11 +41,17 @@ class Familiarity:
 
     whitening: NDArray[np.float32]
     means: NDArray[np.float32]
+    _half_squares: NDArray[np.float32] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_half_squares", np.einsum("cd,cd->c", self.means, self.means) / 2)
 
     def distance(self, pooled: NDArray[np.float32]) -> float:
         """Return the squared distance of an image, from the mean of its features over all positions, (K,)."""
-        apart = self.means - (pooled / max(float(np.linalg.norm(pooled)), _SMALLEST)) @ self.whitening
-        return float(np.einsum("cd,cd->c", apart, apart).min())
+        point = (pooled / max(float(np.linalg.norm(pooled)), _SMALLEST)) @ self.whitening
+        nearest = (self._half_squares - self.means @ point).argmin()  # half of |m|^2 - 2 m x + |x|^2, but for |x|^2
+        apart = self.means[nearest] - point
+        return float(apart @ apart)
 
     def save(self, file: Path) -> None:
         """Write the arrays to ``file``."""
@@ -59,8 +65,8 @@ class Familiarity:
 
 def prediction_set(logits: NDArray[np.float32], output: OutputSpec, threshold: float) -> tuple[int, ...]:
     """Return the classes, most likely first, that are in the set of an image with these ``logits`` (C,)."""
-    held = in_set(output.percents(logits) / 100, threshold)
-    return tuple(index for index in np.argsort(-logits, kind="stable").tolist() if held[index])
+    held = np.flatnonzero(in_set(output.percents(logits) / 100, threshold))
+    return tuple(held[np.argsort(-logits[held], kind="stable")].tolist())
 
 
 def in_set(likely: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
