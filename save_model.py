@@ -182,7 +182,7 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
         evaluation = _check_folder(draft, source)
         draft, lesson = learn_from(evaluation.observed, evaluation.targets, draft, carried, coverage)
         _tell_lesson(lesson, source)
-        return draft, evaluation.figures()
+        return draft, evaluation.figures() | lesson.figures
     from src.evaluation.multilabel import evaluate_table
     from src.stages.output_spec import OutputSpec
 
@@ -194,7 +194,7 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
     draft = draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds))
     draft, lesson = learn_from(table.observed, table.any_class, draft, carried, coverage)
     _tell_lesson(lesson, source)
-    return draft, table.figures()
+    return draft, table.figures() | lesson.figures
 
 
 def _check_folder(draft: Draft, folder: Path) -> Evaluation:

@@ -142,7 +142,7 @@ def test_a_check_takes_the_place_of_what_was_learned_in_training(draft: Draft, s
     checked, lesson = learn_from(seen, np.arange(60) % 2, taken, said, 75)
     learned = checked.manifest.learned
     assert learned is not None
-    assert (learned.source, learned.images, learned.left_out, lesson.left_out) == ("check", 57, 3, 3)
+    assert (learned.source, learned.images, lesson.figures) == ("check", 57, {"trained_on": 3})
     assert learned.sets is not None
     assert learned.sets.coverage == 75
     assert learned.familiarity is not None

@@ -189,6 +189,10 @@ class CheckResponse(_Response):
     accuracy: float = Field(
         description="Share of the images that got their class, 0 to 1; in a multi-label model just their classes."
     )
+    trained_on: int | None = Field(
+        default=None,
+        description="How many of them the network was trained on; null: not known, since its checkpoint does not say.",
+    )
     recall: dict[str, float] = Field(description="The same for each class: share of its images that got it.")
     precision: dict[str, float] | None = Field(
         default=None,

@@ -98,11 +98,12 @@ class _Percentages:
 def _percentages(seen: Samples, output: OutputSpec, coverage: int) -> _Percentages:
     plain = output.model_copy(update={"temperature": 1.0})
     whole, threshold = _fitted(seen, plain, coverage)
-    unseen, sets = np.empty_like(seen.logits), np.ones(seen.logits.shape, np.bool_)
+    unseen, sets = np.empty_like(seen.logits), np.empty(seen.logits.shape, np.bool_)
     for part in folds(seen.targets):
         fitted, least = _fitted(seen.take(~part), plain, coverage)
         unseen[part] = seen.logits[part] / np.float32(fitted.temperature)
         sets[part] = in_set(plain.percents(unseen[part]) / 100, least)
+        threshold = threshold if least else 0.0
     before, after = (calibration_error(logits, seen.targets, plain) for logits in (seen.logits, unseen))
     found = PredictionSets(
         coverage=coverage,

@@ -19,22 +19,28 @@ __all__ = ["Lesson", "learn"]
 class Lesson:
     """What was ``calibrated`` on ``samples``: nothing, where there are fewer than 50 of them.
 
-    ``left_out`` counts images that the network itself had learned from; None: its checkpoint does not say from which.
+    ``trained_on`` counts images that the network itself had learned from, which are left out; None: its checkpoint does
+    not say from which it has.
     ``kept``: what the checkpoint says of its calibration stays.
     """
 
     samples: Samples
-    left_out: int | None
+    trained_on: int | None
     calibrated: Calibrated | None
     kept: bool = False
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What the model store keeps beside the figures of the check."""
+        return {} if self.trained_on is None else {"trained_on": self.trained_on}
 
     def lines(self) -> Iterator[str]:
         """Yield in words what was learned, and why something was not."""
         number = len(self.samples)
-        if self.left_out is None:
+        if self.trained_on is None:
             yield "trained on    not known: the checkpoint does not say whether it learned from these images"
-        elif self.left_out:
-            yield f"left out      {self.left_out} images that it was trained on; {number} others are left to learn from"
+        elif self.trained_on:
+            yield f"left out      {self.trained_on} images that it was trained on; {number} others to learn from"
         if self.calibrated is None:
             stays = ": that of its training stays" if self.kept else ""
             yield f"calibration   needs {FEWEST} different images that it was not trained on, not {number}{stays}"
@@ -60,14 +66,14 @@ def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known 
         learned_from: SHA-256 of the files that it was trained on; None: not known.
         coverage: Percent of the images whose set shall hold their class.
     """
-    trained_on = ~observed.others(learned_from or ())
-    chosen = observed.first & ~trained_on
+    others = observed.others(learned_from or ())
+    chosen = observed.first & others
     if manifest.output.exclusive:  # an image of a class whose name others have, too, may be of any of them
         single = np.array([manifest.labels.count(label) == 1 for label in manifest.labels])
         chosen &= single[targets]
     samples = Samples(observed.logits, observed.features, targets).take(chosen)
-    left_out = None if learned_from is None else int(trained_on.sum())
+    trained_on = None if learned_from is None else int((~others).sum())
     if len(samples) < FEWEST:
-        return Lesson(samples, left_out, None, kept=manifest.learned is not None)
+        return Lesson(samples, trained_on, None, kept=manifest.learned is not None)
     calibrated = calibrate(samples, manifest.output, "check", known or manifest.layer, coverage)
-    return Lesson(samples, left_out, calibrated)
+    return Lesson(samples, trained_on, calibrated)

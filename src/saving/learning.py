@@ -49,8 +49,7 @@ def learn_from(
     lesson = learn(observed, targets, draft.manifest, _known(draft), learned_from, coverage or COVERAGE)
     if (found := lesson.calibrated) is None:
         return draft, lesson
-    learned = found.learned.model_copy(update={"left_out": lesson.left_out})
-    return draft.with_learned(found.output, learned, found.familiarity), lesson
+    return draft.with_learned(found.output, found.learned, found.familiarity), lesson
 
 
 def _known(draft: Draft) -> Known | None:

@@ -60,11 +60,6 @@ class Learned(BaseModel):
         description="check: from the folder of a check; training: from images that were held back from training."
     )
     images: int = Field(description="Images that it was learned from; equal files count once.")
-    left_out: int | None = Field(
-        default=None,
-        description="Images of the folder that were left out, as the network had learned from them; null: it is not"
-        " known whether it had, since its checkpoint does not say.",
-    )
     calibration: Calibration | None = None
     sets: PredictionSets | None = None
     familiarity: FamiliarityFigures | None = None

@@ -47,11 +47,11 @@ def test_images_that_it_was_trained_on_are_left_out(seen: tuple[Observations, np
     lesson = learn(observed, targets, manifest(), None, set(digests(120)))
     rest = Observations(*(tuple(range(180)), observed.logits[120:], observed.features[120:], digests(180), ()))
     alone = learn(rest, targets[120:], manifest(), None, ())
-    assert (lesson.left_out, alone.left_out, len(lesson.samples)) == (120, 0, 180)
+    assert (lesson.trained_on, alone.trained_on, len(lesson.samples)) == (120, 0, 180)
     assert lesson.calibrated is not None
     assert alone.calibrated is not None
     assert lesson.calibrated.learned == alone.calibrated.learned
-    assert "120 images that it was trained on; 180 others" in "\n".join(lesson.lines())
+    assert "120 images that it was trained on; 180 others to learn" in "\n".join(lesson.lines())
     assert "with temperature" in "\n".join(lesson.lines())
 
 
@@ -60,7 +60,7 @@ def test_fewer_than_fifty_images_teach_nothing(seen: tuple[Observations, np.ndar
     observed, targets = seen
     learned = Learned(source="training", images=60)
     lesson = learn(observed, targets, manifest(learned=learned), None, set(digests(251)))
-    assert (lesson.calibrated, lesson.left_out) == (None, 251)
+    assert (lesson.calibrated, lesson.trained_on) == (None, 251)
     assert "needs 50 different images that it was not trained on, not 49: that of its training stays" in (
         "\n".join(lesson.lines())
     )
@@ -77,7 +77,7 @@ def test_equal_images_count_once(seen: tuple[Observations, np.ndarray]) -> None:
 def test_of_a_foreign_checkpoint_it_is_not_known_what_it_was_trained_on(seen: tuple[Observations, np.ndarray]) -> None:
     """Where a checkpoint says no digests the command says so, and the model too."""
     lesson = learn(*seen, manifest(), None, None)
-    assert lesson.left_out is None
+    assert lesson.figures == {}
     assert "not known" in next(lesson.lines())
 
 
