@@ -8,6 +8,7 @@ from src.evaluation.observations import Observations
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
 from src.stages.learned import Learned
+from src.stages.output_spec import OutputSpec
 from src.store.manifest import Manifest
 from tests.calibration.test_calibrate import CLASSES, weak
 
@@ -87,3 +88,13 @@ def test_classes_that_share_their_name_teach_nothing(seen: tuple[Observations, n
     lesson = learn(observed, targets, manifest(("a", "b", "a", "c", "d", "e")), None, None)
     assert set(lesson.samples.targets) == {1, 3, 4, 5}
     assert set(targets) == set(range(CLASSES))
+
+
+def test_a_multi_label_model_learns_what_is_familiar(seen: tuple[Observations, np.ndarray]) -> None:
+    """All images are of its one class of everything; classes may share a name."""
+    observed, targets = seen
+    several = manifest(("a", "b", "a", "c", "d", "e")).model_copy(update={"output": OutputSpec(kind="multilabel")})
+    lesson = learn(observed, 0 * targets, several, None, set(digests(40)))
+    assert lesson.calibrated is not None
+    assert (lesson.calibrated.learned.images, lesson.calibrated.learned.sets) == (260, None)
+    assert [line.split()[0] for line in lesson.lines()] == ["left", "familiar"]
