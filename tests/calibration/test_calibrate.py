@@ -6,6 +6,7 @@ import pytest
 from src.calibration.calibrate import Known, calibrate
 from src.calibration.familiarity import distances, fit_familiarity
 from src.calibration.samples import Samples, folds
+from src.calibration.temperature import fit_temperature
 from src.stages.confidence import in_set, prediction_set
 from src.stages.output_spec import OutputSpec
 
@@ -44,6 +45,35 @@ def test_percentages_of_a_weak_model_mean_what_they_say(rng: np.random.Generator
     assert figures.error_after < 0.02
     assert calibrated.output.temperature == pytest.approx(2, rel=0.1)
     assert calibrated.learned.source == "training"
+
+
+def test_no_image_is_judged_by_a_fit_to_it(rng: np.random.Generator) -> None:
+    """Each fifth of the images is divided by the temperature of the others, and its sets are by their threshold."""
+    seen = weak(rng, 60)
+    calibrated = calibrate(seen, PLAIN, "check", "layer")
+    held = 0
+    for part in folds(seen.targets):
+        temperature = fit_temperature(seen.logits[~part], seen.targets[~part])
+        np.testing.assert_allclose(calibrated.unseen[part], seen.logits[part] / temperature, rtol=1e-5)
+        likely = PLAIN.percents(seen.logits / temperature)[np.arange(60), seen.targets]
+        least = np.sort(likely[~part])[::-1][int(np.ceil(0.9 * ((~part).sum() + 1))) - 1]
+        highest = PLAIN.percents(seen.logits / temperature).max(axis=1)
+        held += (likely[part] >= np.minimum(least * (1 - 1e-6), highest[part])).sum()
+    assert calibrated.learned.sets is not None
+    assert calibrated.learned.sets.measured == held / 60
+
+
+def test_no_image_is_found_familiar_by_itself(rng: np.random.Generator) -> None:
+    """The threshold is the quantile of distances from where the classes lie without the image's own fifth."""
+    seen = weak(rng, 150)
+    apart = np.empty(150)
+    for part in folds(seen.targets):
+        apart[part] = distances(
+            fit_familiarity(seen.features[~part], seen.targets[~part], CLASSES), seen.features[part]
+        )
+    figures = calibrate(seen, PLAIN, "check", "layer").learned.familiarity
+    assert figures is not None
+    assert figures.threshold == np.sort(apart)[int(np.ceil(0.975 * 151)) - 1]
 
 
 def test_strangers_are_unfamiliar_and_the_classes_familiar(rng: np.random.Generator) -> None:
