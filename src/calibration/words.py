@@ -9,17 +9,20 @@ __all__ = ["lines"]
 
 
 def lines(calibrated: Calibrated, samples: Samples) -> Iterator[str]:
-    """Yield what was learned from ``samples``, and what they were too few for."""
+    """Yield what was learned from ``samples``, and what they were too few for.
+
+    Each figure is of images that were not used for fitting.
+    """
     learned = calibrated.learned
     if figures := learned.calibration:
         right = float((samples.logits.argmax(axis=1) == samples.targets).mean())
-        yield f"calibration   {right:.2%} of {learned.images} images are right; what the percentages promise was"
-        yield f"              {figures.error_before:.2%} off, and is {figures.error_after:.2%} off with temperature"
-        yield f"              {calibrated.output.temperature:.3g} (on images that were not used for fitting)"
+        temperature = f"{calibrated.output.temperature:.3g}"
+        yield f"calibration   {right:.2%} of {learned.images} images are right; temperature {temperature} changes the"
+        yield f"              calibration error from {figures.error_before:.2%} to {figures.error_after:.2%}"
     if sets := learned.sets:
-        yield f"sets          hold the right class of {sets.measured:.2%} of the images ({sets.coverage} % asked),"
-        yield f"              with {sets.mean_size:.2f} classes on average"
+        yield f"sets          contain the right class of {sets.measured:.2%} of the images ({sets.coverage} % requested),"
+        yield f"              and {sets.mean_size:.2f} classes on average"
     if familiarity := learned.familiarity:
-        yield f"familiar      are all but {familiarity.false_alarms:.2%} of the images"
+        yield f"familiar      all but {familiarity.false_alarms:.2%} of the images"
     for remark in calibrated.remarks:
         yield f"not learned   {remark}"

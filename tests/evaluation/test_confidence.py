@@ -53,7 +53,7 @@ def test_images_that_it_was_trained_on_are_left_out(seen: tuple[Observations, np
     assert alone.calibrated is not None
     assert lesson.calibrated.learned == alone.calibrated.learned
     assert "120 images that it was trained on; 180 others to learn" in "\n".join(lesson.lines())
-    assert "with temperature" in "\n".join(lesson.lines())
+    assert "; temperature" in "\n".join(lesson.lines())
 
 
 def test_fewer_than_fifty_images_teach_nothing(seen: tuple[Observations, np.ndarray]) -> None:
