@@ -20,8 +20,8 @@ def lines(calibrated: Calibrated, samples: Samples) -> Iterator[str]:
         yield f"calibration   {right:.2%} of {learned.images} images are right; temperature {temperature} changes the"
         yield f"              calibration error from {figures.error_before:.2%} to {figures.error_after:.2%}"
     if sets := learned.sets:
-        yield f"sets          contain the right class of {sets.measured:.2%} of the images ({sets.coverage} % requested),"
-        yield f"              and {sets.mean_size:.2f} classes on average"
+        yield f"sets          {sets.measured:.2%} contain the right class ({sets.coverage} % requested), and on average"
+        yield f"              {sets.mean_size:.2f} classes"
     if familiarity := learned.familiarity:
         yield f"familiar      all but {familiarity.false_alarms:.2%} of the images"
     for remark in calibrated.remarks:
