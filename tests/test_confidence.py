@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import save_model
 from src.api.schemas import ModelResponse
 from src.calibration.familiarity import distances, fit_familiarity
 from src.checkpoints.carried import Carried
@@ -161,3 +162,31 @@ def test_without_enough_other_images_that_of_the_training_stays(draft: Draft, se
     checked, lesson = learn_from(seen, np.arange(60) % 2, taken, said, None)
     assert checked is taken
     assert lesson.kept
+
+
+def test_the_command_prints_what_a_check_teaches(
+    draft: Draft,
+    tmp_path: Path,
+    rng: np.random.Generator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind accuracy and confusion stand calibration, sets and familiarity; the diagram is drawn, the folder ready."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("bus", "car"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(30):
+            (tmp_path / "images" / label / f"{number}.png").write_bytes(noise(rng))
+    checked, figures = save_model._check(draft, tmp_path / "images", None, 80)
+    said = capsys.readouterr().out
+    for part in (
+        "trained on    not known",
+        "of 60 images are right; temperature",
+        "(80 % requested)",
+        "familiar      all",
+    ):
+        assert part in said
+    assert (tmp_path / "images-reliability.png").stat().st_size > 10_000
+    assert (figures["images"], "trained_on" in figures) == (60, False)
+    assert checked.manifest == checked_manifest(draft.folder)
+    assert checked.manifest.learned is not None
