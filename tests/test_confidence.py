@@ -121,7 +121,9 @@ def test_what_was_learned_of_another_network_is_not_taken_over(draft: Draft, see
         "input": replace(said, input=said.input.model_copy(update={"mean": (0.1, 0.1, 0.1)})),
         "output": replace(said, output=OutputSpec(kind="binary")),
         "layer": replace(said, learned=said.learned.model_copy(update={"familiarity": other_layer})),
-        "width": replace(said, familiarity=replace(said.familiarity, whitening=np.eye(5, dtype=np.float32))),
+        "width": replace(
+            said, familiarity=fit_familiarity(np.pad(seen.features, ((0, 0), (0, 1))), np.arange(60) % 2, 2)
+        ),
         "nothing learned": replace(said, learned=None, familiarity=None),
     }
     taken, words = take_over(draft, others[change])

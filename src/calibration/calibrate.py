@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.calibration.familiarity import FEWEST_OF_CLASS, distances, fit_familiarity, has_enough_of_each
-from src.calibration.quantile import conformal_quantile
+from src.calibration.quantile import conformal_quantile, tolerance_bound
 from src.calibration.samples import FOLDS, Samples, folds
 from src.calibration.temperature import calibration_error, fit_temperature
 from src.stages.confidence import Familiarity, in_set
@@ -18,7 +18,8 @@ __all__ = ["COVERAGE", "FEWEST", "Calibrated", "Known", "calibrate"]
 
 FEWEST: Final = 50
 COVERAGE: Final = 90  # percent
-_FAMILIAR: Final = 0.975  # share of the images of its classes that a model is to find familiar
+_FAMILIAR: Final = 0.975  # share of the images of its classes that a model finds familiar,
+_CERTAINTY: Final = 0.9  # at least, with this probability: a few images may by chance all be near
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _fitted(seen: Samples, plain: OutputSpec, coverage: int) -> tuple[OutputSpec
 def _familiarity(
     seen: Samples, classes: int, known: Known | str
 ) -> tuple[Familiarity, FamiliarityFigures] | tuple[None, None]:
-    """Return where the classes lie, and the distance beyond which one image of them in forty lies."""
+    """Return where the classes lie, and the distance beyond which at most one image of them in forty lies."""
     if isinstance(known, Known):
         apart = distances(known.familiarity, seen.features)
     elif has_enough_of_each(seen.targets, classes):
@@ -137,13 +138,11 @@ def _familiarity(
         known = Known(fit_familiarity(seen.features, seen.targets, classes), len(seen), known)
     else:
         return None, None
-    threshold = conformal_quantile(apart, _FAMILIAR)
-    if not threshold:
+    threshold = tolerance_bound(apart, _FAMILIAR, _CERTAINTY)
+    if not threshold > 0:
         return None, None
-    beyond = np.concatenate(
-        [apart[part] > (conformal_quantile(apart[~part], _FAMILIAR) or threshold) for part in folds(seen.targets)]
-    )
+    beyond = [apart[part] > tolerance_bound(apart[~part], _FAMILIAR, _CERTAINTY) for part in folds(seen.targets)]
     figures = FamiliarityFigures(
-        threshold=threshold, false_alarms=float(beyond.mean()), images=known.images, layer=known.layer
+        threshold=threshold, false_alarms=float(np.concatenate(beyond).mean()), images=known.images, layer=known.layer
     )
     return known.familiarity, figures

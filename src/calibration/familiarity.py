@@ -24,19 +24,21 @@ def has_enough_of_each(targets: NDArray[np.int64], classes: int) -> bool:
 def fit_familiarity(features: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> Familiarity:
     """Return the Gaussians of the ``classes``, from features (N, K) and the class that each is of, (N,).
 
-    Features of more than 256 dimensions are projected to 256 of them. The covariance is that around the mean of each
-    class, shrunk by a tenth towards a multiple of the identity.
+    Features of more than 256 dimensions are summed up, with signs, to 256: which ones, is chosen at random and always
+    the same. (Principal components would leave out the directions in which the classes hardly vary, and there strangers
+    differ.) The covariance is that around the mean of each class, shrunk by a tenth towards a multiple of the identity.
     """
-    unit = _unit(features)
-    projection = _projection(unit.shape[1])
-    inside = unit @ projection
-    means = np.stack([inside[targets == index].mean(axis=0) for index in range(classes)])
-    apart = inside - means[targets]
+    places, signs = _sums(features.shape[1])
+    size = int(places.max()) + 1
+    blank = Familiarity(places, signs, np.eye(size, dtype=np.float32), np.zeros((classes, size), np.float32))
+    points = np.stack([blank.sums(one) for one in features]).astype(np.float64)
+    means = np.stack([points[targets == index].mean(axis=0) for index in range(classes)])
+    apart = points - means[targets]
     covariance = apart.T @ apart / len(apart)
-    round_one = max(np.trace(covariance) / len(covariance), _SMALLEST) * np.eye(len(covariance))
+    round_one = max(np.trace(covariance) / size, _SMALLEST) * np.eye(size)
     covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * round_one
-    whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(len(covariance)), lower=True).T
-    return Familiarity((projection @ whitening).astype(np.float32), (means @ whitening).astype(np.float32))
+    whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(size), lower=True).T
+    return Familiarity(places, signs, whitening.astype(np.float32), (means @ whitening).astype(np.float32))
 
 
 def distances(familiarity: Familiarity, features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -44,18 +46,10 @@ def distances(familiarity: Familiarity, features: NDArray[np.float32]) -> NDArra
     return np.array([familiarity.distance(one) for one in features])
 
 
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = features.astype(np.float64)
-    unit: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), _SMALLEST)
-    return unit
-
-
-def _projection(width: int) -> NDArray[np.float64]:
-    """Return 256 directions (K, D) at random, always the same ones; all of them where there are no more.
-
-    What is unfamiliar differs from the classes where these hardly vary: principal components would leave that out.
-    """
+def _sums(width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return of each of ``width`` features the sum that it belongs to, one of 256 at most, and its sign."""
     if width <= _DIMENSIONS:
-        return np.eye(width)
-    directions, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(width, _DIMENSIONS)))
-    return directions
+        return np.arange(width), np.ones(width, np.float32)
+    rng = np.random.default_rng(0)
+    places = rng.permutation(width) % _DIMENSIONS
+    return places, rng.choice(np.array([-1, 1], np.float32), width)

@@ -43,8 +43,8 @@ class Carried:
             "learned_from": torch.from_numpy(digests.copy()),
         }
         if self.familiarity:
-            content["whitening"] = torch.from_numpy(self.familiarity.whitening)
-            content["means"] = torch.from_numpy(self.familiarity.means)
+            arrays = self.familiarity.arrays()
+            content["familiarity"] = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return content
 
 
@@ -64,8 +64,7 @@ def read_carried(said: Mapping[str, object]) -> Carried | None:
 
 
 def _read(content: Any) -> Carried:  # noqa: ANN401 - whatever a file holds
-    learned = content["learned"]
-    digests = content["learned_from"]
+    learned, digests, arrays = content["learned"], content["learned_from"], content.get("familiarity")
     if digests.dtype != torch.uint8 or digests.shape[1:] != (_DIGEST,):
         raise ValueError("not digests")
     return Carried(
@@ -73,11 +72,5 @@ def _read(content: Any) -> Carried:  # noqa: ANN401 - whatever a file holds
         OutputSpec.model_validate(content["output"]),
         frozenset(bytes(digest) for digest in digests.numpy()),
         learned and Learned.model_validate(learned),
-        Familiarity(_matrix(content["whitening"]), _matrix(content["means"])) if "whitening" in content else None,
+        arrays and Familiarity(**{name: tensor.numpy() for name, tensor in arrays.items()}),
     )
-
-
-def _matrix(tensor: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    if tensor.dtype != torch.float32 or tensor.ndim != len("KD") or not bool(torch.isfinite(tensor).all()):
-        raise ValueError("not a matrix of finite numbers")
-    return tensor.numpy()

@@ -63,7 +63,7 @@ def _known(draft: Draft) -> Known | None:
 def _fits(familiarity: Familiarity | None, draft: Draft) -> bool:
     classes = len(draft.manifest.labels) if draft.manifest.output.exclusive else 1
     wanted = draft.manifest.features.channels, classes
-    return familiarity is not None and (len(familiarity.whitening), len(familiarity.means)) == wanted
+    return familiarity is not None and (len(familiarity.places), len(familiarity.means)) == wanted
 
 
 def _words(learned: Learned) -> str:

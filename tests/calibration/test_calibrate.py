@@ -5,6 +5,7 @@ import pytest
 
 from src.calibration.calibrate import Known, calibrate
 from src.calibration.familiarity import distances, fit_familiarity
+from src.calibration.quantile import tolerance_bound
 from src.calibration.samples import Samples, folds
 from src.calibration.temperature import fit_temperature
 from src.stages.confidence import in_set, prediction_set
@@ -64,7 +65,7 @@ def test_no_image_is_judged_by_a_fit_to_it(rng: np.random.Generator) -> None:
 
 
 def test_no_image_is_found_familiar_by_itself(rng: np.random.Generator) -> None:
-    """The threshold is the quantile of distances from where the classes lie without the image's own fifth."""
+    """The threshold is the bound of distances from where the classes lie without the image's own fifth."""
     seen = weak(rng, 150)
     apart = np.empty(150)
     for part in folds(seen.targets):
@@ -73,11 +74,11 @@ def test_no_image_is_found_familiar_by_itself(rng: np.random.Generator) -> None:
         )
     figures = calibrate(seen, PLAIN, "check", "layer").learned.familiarity
     assert figures is not None
-    assert figures.threshold == np.sort(apart)[int(np.ceil(0.975 * 151)) - 1]
+    assert figures.threshold == tolerance_bound(apart, 0.975, 0.9)
 
 
 def test_strangers_are_unfamiliar_and_the_classes_familiar(rng: np.random.Generator) -> None:
-    """Of new images of its classes one in forty is unfamiliar, of others most; whatever images show its classes."""
+    """Of new images of its classes at most one in forty is unfamiliar, of others most; whatever shows its classes."""
     seen, new, taught = weak(rng, 800), weak(rng, 4000), weak(rng, 500)
     strangers = 10 + 9 * np.eye(CLASSES, WIDTH, 10)[new.targets] + rng.normal(0, 1, (4000, WIDTH))
     fitted = fit_familiarity(taught.features, taught.targets, CLASSES)
@@ -87,8 +88,8 @@ def test_strangers_are_unfamiliar_and_the_classes_familiar(rng: np.random.Genera
         assert figures is not None
         assert familiarity is not None
         assert (figures.layer, figures.images) == ("layer", 800 if known == "layer" else 500)
-        assert abs(figures.false_alarms - 0.025) < 0.01
-        assert (distances(familiarity, new.features) > figures.threshold).mean() < 0.05
+        assert figures.false_alarms < 0.03
+        assert (distances(familiarity, new.features) > figures.threshold).mean() < 0.03
         assert (distances(familiarity, strangers.astype(np.float32)) > figures.threshold).mean() > 0.98
 
 

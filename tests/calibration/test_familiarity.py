@@ -22,13 +22,14 @@ def clusters(rng: np.random.Generator, images: int, width: int) -> tuple[NDArray
 def test_the_distance_is_that_of_mahalanobis(width: int, rng: np.random.Generator) -> None:
     """It is the least over the classes of scipy's distance, squared, of the features that are scaled to length 1.
 
-    Those of 300 dimensions are compared in the 256 that were chosen, whichever axes these are measured by.
+    Those of 300 dimensions are compared by the 256 sums that they were given to.
     """
     features, targets = clusters(rng, 600, width)
     fitted = fit_familiarity(features, targets, 3)
-    axes = np.linalg.svd(fitted.whitening.astype(float), full_matrices=False)[0]
-    assert axes.shape == (width, min(width, 256))
-    unit = features.astype(float) / np.linalg.norm(features.astype(float), axis=1, keepdims=True) @ axes
+    projection = np.zeros((width, min(width, 256)))
+    projection[np.arange(width), fitted.places] = fitted.signs
+    assert (np.abs(projection).sum(axis=0) > 0).all()
+    unit = features.astype(float) / np.linalg.norm(features.astype(float), axis=1, keepdims=True) @ projection
     means = np.stack([unit[targets == index].mean(axis=0) for index in range(3)])
     covariance = np.cov((unit - means[targets]).T, bias=True)
     covariance = 0.9 * covariance + 0.1 * np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
@@ -38,12 +39,13 @@ def test_the_distance_is_that_of_mahalanobis(width: int, rng: np.random.Generato
 
 
 def test_what_differs_where_the_classes_hardly_vary_is_far(rng: np.random.Generator) -> None:
-    """Of 300 dimensions in which 30 vary none is lost by the projection to 256: a stranger in another one is seen."""
+    """Of 300 dimensions 30 vary; what differs in another one is seen unless that shares its sum with one of these."""
     targets = np.arange(400) % 2
     features = 10 + np.pad(rng.normal(size=(400, 30)) + 3 * targets[:, None], ((0, 0), (0, 270)))
     strangers = features + np.eye(300)[rng.integers(30, 300, 400)] * 3
     fitted = fit_familiarity(features.astype(np.float32), targets, 2)
-    assert distances(fitted, strangers.astype(np.float32)).min() > distances(fitted, features.astype(np.float32)).max()
+    farthest = distances(fitted, features.astype(np.float32)).max()
+    assert (distances(fitted, strangers.astype(np.float32)) > farthest).mean() > 0.9
 
 
 def test_it_is_stored_and_read(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -22,8 +22,16 @@ CARRIED = Carried(
     OutputSpec(temperature=0.75),
     frozenset({bytes(32), bytes(range(32))}),
     Learned(source="training", images=60, familiarity=FIGURES),
-    Familiarity(np.eye(4, 3, dtype=np.float32), np.ones((2, 3), np.float32)),
+    Familiarity(
+        np.array([0, 1, 2, 1]),
+        np.array([1, 1, 1, -1], np.float32),
+        np.eye(3, dtype=np.float32),
+        np.ones((2, 3), np.float32),
+    ),
 )
+
+
+ARRAYS: dict[str, Any] = CARRIED.plain()["familiarity"]
 
 
 def stored(file: Path, said: object) -> Path:
@@ -45,8 +53,8 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     )
     assert again.familiarity is not None
     assert CARRIED.familiarity is not None
-    np.testing.assert_array_equal(again.familiarity.whitening, CARRIED.familiarity.whitening)
-    np.testing.assert_array_equal(again.familiarity.means, CARRIED.familiarity.means)
+    for name, array in CARRIED.familiarity.arrays().items():
+        np.testing.assert_array_equal(again.familiarity.arrays()[name], array)
 
 
 def test_a_checkpoint_that_was_not_calibrated_says_what_it_learned_from(tmp_path: Path) -> None:
@@ -66,8 +74,11 @@ def test_other_checkpoints_say_nothing() -> None:
     [
         {"learned_from": torch.zeros(3, 31, dtype=torch.uint8)},
         {"learned_from": [1]},
-        {"whitening": torch.full((4, 3), torch.nan)},
-        {"means": "text"},
+        {"familiarity": {**ARRAYS, "whitening": torch.full((3, 3), torch.nan)}},
+        {"familiarity": {**ARRAYS, "places": torch.tensor([0, 1, 2, 3])}},
+        {"familiarity": {**ARRAYS, "means": torch.ones(2, 4)}},
+        {"familiarity": {**ARRAYS, "signs": "text"}},
+        {"familiarity": {**ARRAYS, "more": torch.ones(1)}},
         {"learned": {"source": "nowhere"}},
         {"input": None},
         {"output": {"temperature": -1}},
