@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from src.calibration.familiarity import FEWEST_OF_CLASS, distances, fit_familiarity, has_enough_of_each
 from src.calibration.quantile import conformal_quantile, tolerance_bound
 from src.calibration.samples import FOLDS, Samples, folds
-from src.calibration.temperature import calibration_error, fit_temperature
+from src.calibration.temperature import calibration_error, fit_temperature, reliability
 from src.stages.confidence import Familiarity, in_set
-from src.stages.learned import Calibration, FamiliarityFigures, Learned, PredictionSets
+from src.stages.learned import Calibration, FamiliarityFigures, Learned, PredictionSets, Range
 from src.stages.output_spec import OutputSpec
 
 __all__ = ["COVERAGE", "FEWEST", "Calibrated", "Known", "calibrate"]
@@ -112,7 +112,13 @@ def _percentages(seen: Samples, output: OutputSpec, coverage: int) -> _Percentag
         measured=float(sets[np.arange(len(seen)), seen.targets].mean()),
         mean_size=float(sets.sum(axis=1).mean()),
     )
-    figures = Calibration(folds=FOLDS, error_before=before, error_after=after)
+    ranges = zip(*(values.tolist() for values in reliability(unseen, seen.targets, plain)), strict=True)
+    figures = Calibration(
+        folds=FOLDS,
+        error_before=before,
+        error_after=after,
+        reliability=tuple(Range(said=said, right=right, images=images) for said, right, images in ranges if images),
+    )
     return _Percentages(whole, figures, found if threshold > 0 else None, unseen)
 
 

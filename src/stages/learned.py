@@ -4,9 +4,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Calibration", "FamiliarityFigures", "Learned", "PredictionSets"]
+__all__ = ["Calibration", "FamiliarityFigures", "Learned", "PredictionSets", "Range"]
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Range(BaseModel):
+    """A range of percentages, of fifteen that are equally wide, that some images got."""
+
+    model_config = _STRICT
+
+    said: float = Field(description="Mean probability of their most likely class, 0 to 1.")
+    right: float = Field(description="Share of these images that were right, 0 to 1.")
+    images: int = Field(description="How many images these are.")
 
 
 class Calibration(BaseModel):
@@ -21,6 +31,7 @@ class Calibration(BaseModel):
     folds: int = Field(description="In so many parts the images were split; each was judged by a fit to the others.")
     error_before: float = Field(description="Expected calibration error without a temperature, 0 to 1.")
     error_after: float = Field(description="The same with the temperature of the output.")
+    reliability: tuple[Range, ...] = Field(default=(), description="With that temperature, the ranges with images.")
 
 
 class PredictionSets(BaseModel):

@@ -44,6 +44,9 @@ def test_percentages_of_a_weak_model_mean_what_they_say(rng: np.random.Generator
     assert figures is not None
     assert figures.error_before > 0.1
     assert figures.error_after < 0.02
+    assert sum(one.images for one in figures.reliability) == 3000
+    apart = sum(one.images * abs(one.said - one.right) for one in figures.reliability) / 3000
+    assert apart == pytest.approx(figures.error_after)
     assert calibrated.output.temperature == pytest.approx(2, rel=0.1)
     assert calibrated.learned.source == "training"
 
