@@ -189,6 +189,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
         print("\nStopped; the best checkpoint so far is kept.")
     print(f"accuracy      {right} of {total} images that it has not seen are right: {100 * right / total:.2f} %")
     if not interrupted:
+        print("Calibrating on these images ...", flush=True)
         print("\n".join(calibrate_checkpoint(best, run.classifier.network, run.parts, run.carried, run.pool)))
     print(f"written       {best}, last.ckpt, metrics.csv, learning_curve.png")
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
