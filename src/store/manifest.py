@@ -41,6 +41,10 @@ class Manifest(BaseModel):
     batch: int = Field(
         default=1, ge=1, description="Images that a CPU had better take at once: more than 1 where that was faster."
     )
+    bf16: bool | None = Field(
+        default=None,
+        description="Whether bf16 changed nothing that matters on the images of a check; null: it was not tried.",
+    )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
     learned: Learned | None = Field(default=None, description="What labelled images showed of its answers.")
