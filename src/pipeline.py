@@ -1,4 +1,4 @@
-"""The one place that joins the stages: decode -> transform -> backbone -> predict -> Grad-CAM -> render."""
+"""The one place that joins the stages: decode, transform, backbone, predict, confidence, Grad-CAM, render."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +10,7 @@ from src.errors import InvalidRequest
 from src.options import ImageFormat, Method, Options
 from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Evaluation, Runtime
+from src.stages.confidence import Confidence, Familiarity, prediction_set
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import Box, DecodedImage
 from src.stages.gradcam import BY_GRADIENT, Heatmap, gradcam
@@ -21,6 +22,7 @@ from src.store.manifest import Manifest
 __all__ = ["Explanation", "Pipeline", "Recognition", "Seen"]
 
 _UNOBSERVED: Final = Unobserved()
+_UNEXPLAINED: Final = Options(gradcam=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Recognition:
     """
 
     prediction: Prediction
+    confidence: Confidence | None
     explanation: Explanation | None
     heatmaps: tuple[NDArray[np.float32], ...]
     width: int
@@ -70,11 +73,16 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A stored network, ready to recognize images; safe to use from several threads at once."""
+    """A stored network, ready to recognize images; safe to use from several threads at once.
+
+    ``exact``: large images are prepared bit for bit as torchvision does it, too.
+    """
 
     manifest: Manifest
     runtime: Runtime
     limits: DecodeLimits
+    familiarity: Familiarity | None = None
+    exact: bool = False
 
     def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
         """Recognize the image in ``data``, the bytes of an image file; ``progress`` is told of each stage.
@@ -94,7 +102,7 @@ class Pipeline:
         with progress.stage(Stage.DECODE):
             image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
-            return Seen(image, transform(image, self.manifest.input))
+            return Seen(image, transform(image, self.manifest.input, exact=self.exact))
 
     def answer(
         self,
@@ -113,6 +121,7 @@ class Pipeline:
         with progress.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k, self.manifest.output)
             asked = scores_of(also, self.manifest.output.percents(evaluation.logits), labels) if also else ()
+            sure = self._confidence(evaluation)
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
         image, box = seen.image, seen.input.box
@@ -129,7 +138,7 @@ class Pipeline:
             listed = (*prediction.top, *asked)
             with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in listed)
-        return Recognition(prediction, explanation, heatmaps, image.width, image.height, box, asked)
+        return Recognition(prediction, sure, explanation, heatmaps, image.width, image.height, box, asked)
 
     def _classes(self, options: Options) -> tuple[int, int | None, int | None]:
         """Return how many classes to list, which one to explain, and against which."""
@@ -138,6 +147,28 @@ class Pipeline:
         top_k = listed_classes(options.top_k, labels)
         _check_another(versus, target, labels)
         return top_k, target, versus
+
+    def evaluate(self, data: bytes) -> Evaluation:
+        """Return what the network makes of the image in ``data``, the bytes of an image file.
+
+        Raises:
+            RequestError: The image cannot be used.
+        """
+        image = decode_image(data, self.limits, self._enough(_UNEXPLAINED))
+        return self.runtime.evaluate(transform(image, self.manifest.input).pixels)
+
+    def _confidence(self, evaluation: Evaluation) -> Confidence | None:
+        """Return how sure the answer is, or None where nothing was learned that could tell."""
+        learned, labels = self.manifest.learned, self.manifest.labels
+        familiar, held = None, None
+        if self.familiarity and learned and learned.familiarity:
+            familiar = self.familiarity.distance(evaluation.pooled) <= learned.familiarity.threshold
+        if learned and learned.sets:
+            indices = prediction_set(evaluation.logits, self.manifest.output, learned.sets.threshold)
+            held = tuple(labels[index] for index in indices)
+        if familiar is None and held is None:
+            return None
+        return Confidence(familiar, held, learned.sets.coverage if learned and learned.sets else None)
 
     def _enough(self, options: Options) -> Enough:
         """Return how many pixels the network needs, and the returned image."""

@@ -46,9 +46,14 @@ class Settings(BaseSettings):
         default="auto",
         description="What runs the network; auto: OpenVINO on a CPU where it was converted, else torch.",
     )
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "bf16", "auto"] = Field(
         default="fp32",
         description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
+    )
+    resize: Literal["fast", "exact"] = Field(
+        default="fast",
+        description="How images of more than a megapixel are resized for the network: fast differs from torchvision by"
+        " at most 2 of 256 levels; exact by nothing.",
     )
     network_batch: int | None = Field(
         default=None,

@@ -82,6 +82,7 @@ def _run(order: Order, settings: Settings, stored: Bundle) -> Run:
         archive=_absolute(order.input),
         model=stored.tag,
         precision=settings.precision,
+        resize=settings.resize,
         heatmaps=order.heatmaps,
         heatmap_files=order.heatmap_files,
         targets=tuple(_class(target, stored.manifest.labels) for target in order.targets),

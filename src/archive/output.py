@@ -34,6 +34,7 @@ class Run(BaseModel):
     archive: str
     model: str
     precision: str
+    resize: str = ""
     heatmaps: bool
     heatmap_files: bool
     targets: tuple[int, ...]

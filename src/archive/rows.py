@@ -20,6 +20,9 @@ SCHEMA: Final = pa.schema(
         ("top", pa.list_(pa.struct([*_CLASS, ("heatmap", pa.list_(pa.list_(pa.float32())))]))),
         ("other", pa.float64()),
         ("results", pa.list_(pa.string())),
+        ("familiar", pa.bool_()),
+        ("set", pa.list_(pa.string())),
+        ("coverage", pa.int32()),
         ("targets", pa.list_(pa.struct([*_CLASS, ("heatmap", pa.list_(pa.list_(pa.float32())))]))),
         ("box", pa.list_(pa.float64(), 4)),
         ("width", pa.int32()),
@@ -80,12 +83,15 @@ def _columns(recognition: Recognition) -> dict[str, Any]:
     ]
     for one, heatmap in zip(classes, recognition.heatmaps, strict=False):  # of all of them or of none
         one["heatmap"] = heatmap.tolist()
-    listed = len(prediction.top)
+    listed, sure = len(prediction.top), recognition.confidence
     return {
         "label": prediction.top[0].label,
         "top": classes[:listed],
         "other": prediction.other,
         "results": prediction.seen,
+        "familiar": sure and sure.familiar,
+        "set": sure and sure.labels,
+        "coverage": sure and sure.coverage,
         "targets": classes[listed:],
         "box": [box.x0, box.y0, box.x1, box.y1],
         "width": recognition.width,

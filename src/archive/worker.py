@@ -32,6 +32,7 @@ from src.pipeline import Pipeline, Recognition, Seen
 from src.runtimes.base import Evaluation
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
+from src.store.bundle import Bundle
 from src.store.files import checked_manifest
 from src.store.manifest import Manifest
 
@@ -84,7 +85,9 @@ class Worker:
             precision=settings.precision,
             cores=max(1, self._assignment.crew.cpus),
         )
-        return Pipeline(manifest, runtime, DecodeLimits(settings.max_pixels, settings.max_input_side))
+        limits = DecodeLimits(settings.max_pixels, settings.max_input_side)
+        familiarity = Bundle(self._assignment.run.model, manifest, folder).familiarity
+        return Pipeline(manifest, runtime, limits, familiarity, exact=settings.resize == "exact")
 
     def _at_once(self, manifest: Manifest) -> int:
         return _GROUP if self._assignment.crew.gpus else manifest.batch

@@ -45,6 +45,11 @@ class Box:
     x1: float
     y1: float
 
+    def within(self, other: "Box") -> "Box":
+        """Return the part of it that lies in the ``other``: rounding may have put it beyond an edge."""
+        left, top = max(self.x0, other.x0), max(self.y0, other.y0)
+        return Box(left, top, min(self.x1, other.x1), min(self.y1, other.y1))
+
     def scaled(self, x: float, y: float) -> "Box":
         """Return the same rectangle after the image was stretched by the factors ``x`` and ``y``."""
         return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from src.options import Colormap, ImageFormat, Options
 from src.stages.decoded_image import Box, DecodedImage
+from src.stages.resize import resize
 
 __all__ = ["COLORS", "encode", "overlay"]
 
@@ -81,7 +82,7 @@ def _reduced(image: DecodedImage, max_side: int) -> Image.Image:
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     if size == image.raster.size:
         return image.raster
-    return image.raster.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    return resize(image.raster, size, Image.Resampling.BOX)
 
 
 def _covered(start: float, stop: float, size: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from src.stages.decoded_image import Box, DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
+from src.stages.resize import is_fast, resize
 
 __all__ = ["NetworkInput", "seen_box", "transform"]
 
@@ -25,33 +26,36 @@ class NetworkInput:
     box: Box
 
 
-def transform(image: DecodedImage, spec: InputSpec) -> NetworkInput:
+def transform(image: DecodedImage, spec: InputSpec, *, exact: bool = False) -> NetworkInput:
     """Resize and crop an image by the rules of ``spec``.
 
     Equal, bit for bit, to torchvision's ``Resize -> CenterCrop`` on Pillow images, but for images that are very long
-    (of those only the part that is seen is resized) and for those that were decoded at less than their full size.
+    (of those only the part that is seen is resized), for those that were decoded at less than their full size, and,
+    unless it shall be ``exact``, for those of more than a megapixel as decoded: see :func:`.resize.resize`.
     """
     box = seen_box(image.width, image.height, spec)
     if spec.channels == _RGB:
-        pixels = np.asarray(image.srgb(_seen_part(image, spec)))
+        pixels = np.asarray(image.srgb(_seen_part(image, spec, exact=exact)))
     else:
         gray = replace(image, raster=image.srgb(image.raster).convert("L"))
-        pixels = np.asarray(_seen_part(gray, spec))
+        pixels = np.asarray(_seen_part(gray, spec, exact=exact))
     return NetworkInput(pixels.reshape(*spec.crop, spec.channels), box)
 
 
-def _seen_part(image: DecodedImage, spec: InputSpec) -> Image.Image:
+def _seen_part(image: DecodedImage, spec: InputSpec, *, exact: bool) -> Image.Image:
     raster, resampling = image.raster, spec.resampling
     rows, columns = spec.resized(image.width, image.height)
     height, width = spec.crop
     top, left = spec.margin_of(rows, height), spec.margin_of(columns, width)
     gap = SPARE if image.reduced else None
+    part = Box(left, top, left + width, top + height).scaled(raster.width / columns, raster.height / rows)
+    if not exact and is_fast(raster, resampling):
+        return resize(raster, (width, height), resampling, part)
     if rows * columns > _MUCH_LONGER * height * width:
-        part = Box(left, top, left + width, top + height).scaled(raster.width / columns, raster.height / rows)
         return raster.resize((width, height), resampling, (part.x0, part.y0, part.x1, part.y1), gap)
     scale = raster.height / rows
-    exact = all(float(np.float32(scale * cut)) == scale * cut for cut in (top, top + height))
-    if gap is None and exact and raster.width >= raster.height and resampling != Image.Resampling.NEAREST:
+    cut_alike = all(float(np.float32(scale * cut)) == scale * cut for cut in (top, top + height))
+    if gap is None and cut_alike and raster.width >= raster.height and resampling != Image.Resampling.NEAREST:
         return _by_columns_first(raster, columns, Box(left, top, left + width, top + height), scale, resampling)
     resized = raster.resize((columns, rows), resampling, reducing_gap=gap)
     return resized.crop((left, top, left + width, top + height))

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
+from src.stages.learned import Learned
 from src.stages.output_spec import OutputSpec
 
 __all__ = ["SCHEMA_VERSION", "Head", "Manifest", "OutputSpec", "RuntimeName"]
@@ -40,9 +41,13 @@ class Manifest(BaseModel):
     batch: int = Field(
         default=1, ge=1, description="Images that a CPU had better take at once: more than 1 where that was faster."
     )
+    bf16: bool | None = Field(
+        default=None,
+        description="Whether bf16 changed nothing that matters on the images of a check; null: it was not tried.",
+    )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
-    learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled images found.")
+    learned: Learned | None = Field(default=None, description="What labelled images showed of its answers.")
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         description="SHA-256 of each file beside this one."
     )

@@ -20,6 +20,7 @@ from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
 from src.stages.output_spec import OutputKind
+from src.stages.resize import is_fast, resize
 
 __all__ = ["Dataset", "Label", "LabelledImage", "Skipped", "Split", "read_dataset", "split"]
 
@@ -37,13 +38,14 @@ class LabelledImage:
     """An upright image, RGB or gray, resized already; equal images have equal ``digest``.
 
     ``digest`` is the SHA-256 of all decoded pixels, so it is the same for files of the same bytes, too. A large
-    JPEG file is decoded at half, a quarter or an eighth of its size.
+    JPEG file is decoded at half, a quarter or an eighth of its size. ``file_digest`` is the SHA-256 of the file.
     """
 
     path: Path
     label: Label
     raster: Image.Image
     digest: str
+    file_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,8 @@ def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[Labe
 
 def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
     try:
-        image = decode_image(file.read_bytes(), _LIMITS, Enough(spec.enough, spec.enough))
+        data = file.read_bytes()
+        image = decode_image(data, _LIMITS, Enough(spec.enough, spec.enough))
     except RequestError as exc:
         return Skipped(file, exc.message)
     except OSError as exc:
@@ -170,17 +173,18 @@ def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
     digest = hashlib.sha256(f"{image.raster.size} ".encode() + image.raster.tobytes()).hexdigest()
     if spec.channels == 1:
         image = replace(image, raster=image.srgb(image.raster).convert("L"), conversion=None)
-    return LabelledImage(file, label, image.srgb(_resized(image, spec)), digest)
+    return LabelledImage(file, label, image.srgb(_resized(image, spec)), digest, hashlib.sha256(data).digest())
 
 
 def _resized(image: DecodedImage, spec: InputSpec) -> Image.Image:
     """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
-    gap = SPARE if image.reduced else None
     rows, columns = spec.resized(image.width, image.height)
-    if not isinstance(spec.resize, int):
-        return image.raster.resize((columns, rows), spec.resampling, reducing_gap=gap)
-    size = min(columns, spec.resize * _LONGEST), min(rows, spec.resize * _LONGEST)
-    return _middle(image.raster).resize(size, spec.resampling, reducing_gap=gap)
+    size, seen = (columns, rows), image.raster
+    if isinstance(spec.resize, int):
+        size, seen = (min(columns, spec.resize * _LONGEST), min(rows, spec.resize * _LONGEST)), _middle(image.raster)
+    if is_fast(image.raster, spec.resampling):
+        return resize(seen, size, spec.resampling)
+    return seen.resize(size, spec.resampling, reducing_gap=SPARE if image.reduced else None)
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -16,6 +16,7 @@ from src.archive.sources import Source
 from src.archive.summary import summarize
 from src.errors import ArchiveError
 from src.pipeline import Recognition
+from src.stages.confidence import Confidence
 from src.stages.decoded_image import Box
 from src.stages.predict import ClassScore, Prediction
 
@@ -33,6 +34,7 @@ RUN = Run(
 )
 SEEN = Recognition(
     Prediction((ClassScore("cat", 1, 90.0), ClassScore("dog", 0, 80.0)), None, ("cat",)),
+    Confidence(familiar=False, labels=("cat", "dog"), coverage=90),
     None,
     (np.eye(2, dtype=np.float32), np.zeros((2, 2), np.float32), np.ones((2, 2), np.float32)),
     40,
@@ -72,6 +74,7 @@ def test_a_part_knows_its_sources_and_figures_and_is_written_over_itself(tmp_pat
     seen, broken, same = pq.read_table(file).to_pylist()
     assert (seen["label"], seen["results"], seen["other"], seen["box"]) == ("cat", ["cat"], None, [5, 0, 35, 30])
     assert seen["top"][0] == {"class": "cat", "index": 1, "percent": 90.0, "heatmap": [[1, 0], [0, 1]]}
+    assert (seen["familiar"], seen["set"], seen["coverage"]) == (False, ["cat", "dog"], 90)
     assert seen["targets"] == [{"class": "cow", "index": 2, "percent": 0.5, "heatmap": [[1, 1], [1, 1]]}]
     assert (broken["error_code"], broken["error_message"], broken["label"]) == ("broken_image", "It is damaged.", None)
     assert (same["duplicate_of"], same["label"]) == ("/images/0", None)

@@ -42,14 +42,14 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=400, help="of them, as many of each class (default: 400)")
     parser.add_argument("--checkpoint", type=Path, help="whose answers (default: the default network)")
     options = parser.parse_args()
-    pipeline = _pipeline(options.checkpoint)
+    pipeline = make_pipeline(options.checkpoint)
     photos = list(_photos(options.folder, options.photos))
-    expected = [_answer(pipeline, _file(photo)) for photo in tqdm(photos, "sRGB", unit=" photos")]
+    expected = [_answer(pipeline, make_file(photo)) for photo in tqdm(photos, "sRGB", unit=" photos")]
     for space, numbers in _SPACES.items():
         profile = profile_of(*numbers)
         files = [_in_space(photo, space) for photo in photos]
         for what, profiles in (("with its profile", profile), ("without", None)):
-            found = [_answer(pipeline, _file(file, profiles)) for file in tqdm(files, space, unit=" photos")]
+            found = [_answer(pipeline, make_file(file, profiles)) for file in tqdm(files, space, unit=" photos")]
             same = sum(one == other for one, other in zip(found, expected, strict=True))
             print(f"{space} {what}: the same class as in sRGB for {same} of {len(photos)} ({same / len(photos):.1%})")
 
@@ -86,7 +86,8 @@ def _to_xyz(space: str) -> NDArray[np.float64]:
     return columns * np.linalg.solve(columns, np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290]))
 
 
-def _file(photo: Image.Image, profile: bytes | None = None) -> bytes:
+def make_file(photo: Image.Image, profile: bytes | None = None) -> bytes:
+    """Return the photo as a PNG file, with a profile if it has one."""
     buffer = BytesIO()
     photo.save(buffer, "PNG", compress_level=1, **({"icc_profile": profile} if profile else {}))
     return buffer.getvalue()
@@ -96,7 +97,7 @@ def _answer(pipeline: Pipeline, file: bytes) -> int:
     return pipeline.recognize(file, _OPTIONS).prediction.top[0].index
 
 
-def _pipeline(checkpoint: Path | None) -> Pipeline:
+def make_pipeline(checkpoint: Path | None) -> Pipeline:
     """Store the model in the tests' own model store, and start it."""
     save_model.main([str(checkpoint)] if checkpoint else [])
     stored = bundle.load("image_recognition:latest")
