@@ -187,6 +187,11 @@ class ModelResponse(_Response):
     input: InputSpec
     output: OutputSpec = OutputSpec()
     layer: str = Field(description="The Grad-CAM layer.")
+    exact: bool = Field(
+        default=False,
+        description="Whether the map of a class by gradcam, before ReLU and division by its maximum, sums to its logit"
+        " less the bias, so that nothing is left unexplained: verified when the model was stored.",
+    )
     runtime: str
     precision: str
     device: str
@@ -203,6 +208,7 @@ class ModelResponse(_Response):
             input=manifest.input,
             output=manifest.output,
             layer=manifest.layer,
+            exact=manifest.exact,
             runtime=runtime.name,
             precision=runtime.precision,
             device=runtime.device,

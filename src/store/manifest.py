@@ -40,6 +40,11 @@ class Manifest(BaseModel):
     batch: int = Field(
         default=1, ge=1, description="Images that a CPU had better take at once: more than 1 where that was faster."
     )
+    exact: bool = Field(
+        default=False,
+        description="Whether the Grad-CAM map of each class, before ReLU and division by its maximum, sums to its logit"
+        " less the bias: verified when it was stored.",
+    )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
     learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled images found.")

@@ -96,6 +96,11 @@ def test_a_network_is_converted_with_its_head(drafted: Draft) -> None:
     assert _start(drafted, runtime="torch").name == "torch"
 
 
+def test_a_model_says_whether_its_map_is_complete(drafted: Draft) -> None:
+    """Only behind pooling and one linear layer the map and the bias sum to the logit."""
+    assert drafted.manifest.exact == (drafted.manifest.architecture == "timm/test_resnet")
+
+
 def test_the_first_image_is_run_before_there_are_threads(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting runs an image: two threads that used OpenVINO's bindings first at the same time have hung for good."""
     threads: list[int] = []
