@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -149,7 +150,8 @@ def _stored(
         tell(report(notes, draft))
         figures: dict[str, object] = {**draft.figures()}
         if check:
-            draft, figures["check"] = _check(draft, check)
+            draft, checked = _check(draft, check)
+            figures["check"] = checked | _check_explanations(draft, check)
         return bundle.store(draft.folder, draft.manifest, name, version, figures)
 
 
@@ -205,6 +207,22 @@ def _try_preparations(draft: Draft, source: Path) -> None:
 
     found = compare_preparations(prepared, manifest.input, cases(manifest, source))
     print(f"preparation   {with_flags(str(found), found.best.remedies if found.best and found.beyond_chance else ())}")
+
+
+def _check_explanations(draft: Draft, source: Path) -> dict[str, Any]:
+    from src.conversion.randomize import randomized
+    from src.evaluation.explanations import check_explanations
+    from src.evaluation.preparations import cases
+
+    pipeline = _pipeline(draft)
+    with randomized(draft.folder, draft.manifest) as chance:
+        found = check_explanations(
+            pipeline, replace(pipeline, runtime=chance), [file for file, _ in cases(draft.manifest, source)]
+        )
+    if found is None:
+        return {}
+    print(f"explanations  {found.table()}")
+    return {"faithfulness": found.figures()}
 
 
 def _pipeline(

@@ -18,7 +18,7 @@ from src.stages.render import encode, overlay
 from src.stages.transform import transform
 from src.store.manifest import Manifest
 
-__all__ = ["Explanation", "Pipeline", "Recognition"]
+__all__ = ["Explanation", "Pipeline", "Recognition", "heatmap"]
 
 _UNOBSERVED: Final = Unobserved()
 
@@ -90,15 +90,24 @@ class Pipeline:
             index = prediction.top[0].index if target is None else target
             _check_another(versus, index, labels)
             with progress.stage(Stage.GRADCAM):
-                heat = _heatmap(evaluation, options.method, index, versus)
+                heat = heatmap(evaluation, options.method, index, versus)
             with progress.stage(Stage.RENDER):
                 drawn = encode(overlay(image, heat.values, seen.box, options), options.format)
             against = None if versus is None else labels[versus]
             explanation = Explanation(labels[index], against, options.method, heat.evidence, options.format, drawn)
         if options.heatmaps:
             with progress.stage(Stage.GRADCAM):
-                heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in prediction.top)
+                heatmaps = tuple(heatmap(evaluation, options.method, score.index).values for score in prediction.top)
         return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box)
+
+    def pixels(self, data: bytes) -> NDArray[np.uint8]:
+        """Return what the network takes, (H, W, C), of the image in ``data``, the bytes of an image file.
+
+        Raises:
+            RequestError: The image cannot be used.
+        """
+        image = decode_image(data, self.limits, Enough(self.manifest.input.enough, self.manifest.input.enough))
+        return transform(image, self.manifest.input).pixels
 
     def _enough(self, options: Options) -> Enough:
         """Return how many pixels the network needs, and the returned image."""
@@ -111,8 +120,8 @@ def _check_another(versus: int | None, explained: int | None, labels: tuple[str,
         raise InvalidRequest(f"{labels[versus]!r} is the class that is explained: give another one as versus.")
 
 
-def _heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
-    """Return the heat of class ``index``, or of what speaks for it and not for ``versus``."""
+def heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
+    """Return the heat of class ``index`` by ``method``, or of what speaks for it and not for ``versus``."""
     if method in BY_GRADIENT:
         return BY_GRADIENT[method](evaluation.features, evaluation.gradient(index, versus))
     return gradcam(evaluation.features, evaluation.weights(index, versus))

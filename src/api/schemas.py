@@ -157,6 +157,28 @@ class BatchResponse(_Response):
     results: list[RecognitionResponse | ErrorResponse]
 
 
+class MeasuresResponse(_Response):
+    """How faithful the heatmaps of a method are: means over images."""
+
+    deletion: float = Field(description="Area under the probability while the hottest pixels go first; low is good.")
+    insertion: float = Field(description="The same while they come first, from a blurred image; high is good.")
+    road: float = Field(description="Probability without the coldest pixels less that without the hottest; ROAD.")
+    drop: float = Field(description="Share of the probability that is lost if only the hot pixels remain; low is good.")
+    increase: float = Field(description="Share of the images whose probability is then higher; high is good.")
+    randomized: float = Field(
+        description="Rank correlation with the heatmaps of the same network with random weights; near 0 is good."
+    )
+
+
+class FaithfulnessResponse(_Response):
+    """How faithful the heatmaps are, by each method, for the class that was recognized."""
+
+    images: int = Field(description="How many were measured.")
+    steps: int = Field(description="In how many steps pixels go and come.")
+    best: Method = Field(description="The method with the best mean rank over all measures but `randomized`.")
+    methods: dict[Method, MeasuresResponse]
+
+
 class CheckResponse(_Response):
     """What a check on labelled images found before the model was stored."""
 
@@ -174,6 +196,9 @@ class CheckResponse(_Response):
         default=None,
         exclude_if=lambda precision: precision is None,
         description="Multi-label models only: for each class the area under its precision over recall.",
+    )
+    faithfulness: FaithfulnessResponse | None = Field(
+        default=None, description="How faithful the heatmaps were; null if an earlier version checked the model."
     )
 
 

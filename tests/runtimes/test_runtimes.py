@@ -25,6 +25,7 @@ from src.checkpoints.network import build
 from src.conversion.capture import capture
 from src.conversion.cut import cut
 from src.conversion.draft import Draft, draft
+from src.conversion.randomize import randomized
 from src.conversion.verify import answers, compare
 from src.cores import usable_cores
 from src.errors import ModelError
@@ -33,7 +34,7 @@ from src.runtimes.openvino import OpenVinoGraphs
 from src.runtimes.select import start
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
-from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM
+from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM, WEIGHTS, sha256
 from tests.places import ROOT
 
 CROP = (64, 64)
@@ -99,6 +100,18 @@ def test_a_network_is_converted_with_its_head(drafted: Draft) -> None:
 def test_a_model_says_whether_its_map_is_complete(drafted: Draft) -> None:
     """Only behind pooling and one linear layer the map and the bias sum to the logit."""
     assert drafted.manifest.exact == (drafted.manifest.architecture == "timm/test_resnet")
+
+
+@_ONE
+def test_random_weights_leave_nothing_that_was_learned(drafted: Draft) -> None:
+    """Every tensor has the values that it had, in another order; the stored model stays as it is."""
+    before, pixels = sha256(drafted.folder / WEIGHTS), _pixels(SPEC)
+    trained = _start(drafted, runtime="torch").evaluate(pixels)
+    with randomized(drafted.folder, drafted.manifest) as runtime:
+        found = runtime.evaluate(pixels)
+        assert not np.allclose(found.logits, trained.logits, atol=1e-3)
+        assert not np.allclose(found.weights(0), trained.weights(0), atol=1e-3)
+    assert sha256(drafted.folder / WEIGHTS) == before
 
 
 def test_the_first_image_is_run_before_there_are_threads(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
