@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from src.conversion.capture import random_images
 from src.conversion.cut import Cut
 from src.errors import ModelError
-from src.runtimes.base import Array, Runtime
+from src.runtimes.base import Array, Evaluation, Runtime
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
 from src.store.manifest import Manifest
@@ -134,27 +134,21 @@ def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer, mani
     if any(heat.shape != wanted.heat.shape for heat in heats):
         return Agreement(math.inf, math.inf)
     heat = max(float(np.abs(heat - wanted.heat).max()) for heat in heats)
-    complete = runtime.closed_form is not None and is_complete(
-        found.features,
-        np.stack([found.weights(index) for index in range(found.logits.size)]),
-        found.logits,
-        wanted.bias,
-    )
+    complete = runtime.closed_form is not None and is_complete(found, wanted.bias)
     return Agreement(float(np.abs(likely - expected).max()), heat, complete)
 
 
-def is_complete(maps: Array, weights: Array, logits: Array, bias: Array) -> bool:
-    r"""Tell whether :math:`\sum_{kij} \alpha_{ck} A_{kij}` plus the bias is the logit of every class c.
+def is_complete(found: Evaluation, bias: Array) -> bool:
+    r"""Tell whether :math:`\sum_{kij} \alpha_k A_{kij}` plus the bias is the logit, for every class.
 
     Args:
-        maps: A, (K, h, w).
-        weights: Those of Grad-CAM for every class, alpha, (C, K).
-        logits: (C,)
+        found: What a network makes of an image.
         bias: (C,) the logits of maps that are zero everywhere.
     """
-    sums = weights.astype(np.float64) @ maps.sum(axis=(1, 2), dtype=np.float64)
-    explained = logits.astype(np.float64) - bias
-    return bool(np.abs(sums - explained).max() <= _MAX_REMAINDER * np.abs(explained).max())
+    totals = found.features.sum(axis=(1, 2), dtype=np.float64)
+    explained = found.logits.astype(np.float64) - bias
+    most = _MAX_REMAINDER * np.abs(explained).max()
+    return all(abs(found.weights(index) @ totals - one) <= most for index, one in enumerate(explained))
 
 
 def _images(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:

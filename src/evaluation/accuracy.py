@@ -127,6 +127,6 @@ def save_plot(evaluation: Evaluation, file: Path) -> None:
     axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
     for (row, column), count in np.ndenumerate(evaluation.confusion):
         if count and len(columns) <= _MAX_SHOWN:
-            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half of the colour range
+            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half of the color range
             axes.text(column, row, str(count), ha="center", va="center", color=shade)
     figure.savefig(file, dpi=120)
