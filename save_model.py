@@ -50,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.list:
             return _list()
+        if options.card:
+            return _card(options.card)
         check_that_all_is_used(options)
         if options.if_missing and _is_stored(options.name):
             print(f"{options.name} is in the model store already.")
@@ -74,6 +76,14 @@ def _list() -> int:
         accuracy = f", {check['accuracy']:.2%} of {images} images right" if check else ""
         if "gradcam_layer" in metadata:
             print(f"{model.tag}  {metadata['architecture']}, {metadata['classes']} classes{accuracy}")
+    return 0
+
+
+def _card(tag: str) -> int:
+    from src.saving.card import card
+    from src.store import bundle
+
+    print(card(bundle.load(tag)))
     return 0
 
 
@@ -210,19 +220,21 @@ def _try_preparations(draft: Draft, source: Path) -> None:
 
 
 def _check_explanations(draft: Draft, source: Path) -> dict[str, Any]:
-    from src.conversion.randomize import randomized
     from src.evaluation.explanations import check_explanations
-    from src.evaluation.preparations import cases
+    from src.evaluation.preparations import all_cases, cases
+    from src.labelled_folder import fingerprint
+    from src.saving.randomize import randomized
 
     pipeline = _pipeline(draft)
     with randomized(draft.folder, draft.manifest) as chance:
         found = check_explanations(
             pipeline, replace(pipeline, runtime=chance), [file for file, _ in cases(draft.manifest, source)]
         )
+    known = {"digest": fingerprint(file for file, _ in all_cases(draft.manifest, source))}
     if found is None:
-        return {}
+        return known
     print(f"explanations  {found.table()}")
-    return {"faithfulness": found.figures()}
+    return known | {"faithfulness": found.figures()}
 
 
 def _pipeline(

@@ -19,7 +19,7 @@ ROOMS = {
     "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "cores", "errors", "runtimes", "stages", "store"},
     "evaluation": {"errors", "labelled_folder", "options", "pipeline", "stages", "store"},
-    "saving": {"checkpoints", "conversion", "errors", "stages"},
+    "saving": {"checkpoints", "conversion", "errors", "runtimes", "stages", "store"},
     "training": {"checkpoints", "cores", "errors", "labelled_folder", "stages"},
 }
 NOT_IN_A_BENTO = {"checkpoints", "conversion", "demo", "evaluation", "labelled_folder", "saving", "train", "training"}

@@ -179,6 +179,15 @@ class FaithfulnessResponse(_Response):
     methods: dict[Method, MeasuresResponse]
 
 
+class ConfusionResponse(_Response):
+    """What the model took images for."""
+
+    classes: list[str]
+    counts: list[list[int]] = Field(
+        description="Row: the class of the images; column: what they were called, the last one for any other class."
+    )
+
+
 class CheckResponse(_Response):
     """What a check on labelled images found before the model was stored."""
 
@@ -196,6 +205,12 @@ class CheckResponse(_Response):
         default=None,
         exclude_if=lambda precision: precision is None,
         description="Multi-label models only: for each class the area under its precision over recall.",
+    )
+    confusion: ConfusionResponse | None = Field(
+        default=None, description="Null for more than 20 classes, and for multi-label models."
+    )
+    digest: str | None = Field(
+        default=None, description="Which images those were: the SHA-256 of the sorted SHA-256 of all files."
     )
     faithfulness: FaithfulnessResponse | None = Field(
         default=None, description="How faithful the heatmaps were; null if an earlier version checked the model."

@@ -56,8 +56,11 @@ class Evaluation:
         }
 
     def figures(self) -> dict[str, Any]:
-        """Return what the model store keeps: number of images, accuracy, and recall per class."""
-        return {"images": self.total, "accuracy": self.accuracy, "recall": self.recall}
+        """Return what the model store keeps: number of images, accuracy, recall, and the confusion of few classes."""
+        figures = {"images": self.total, "accuracy": self.accuracy, "recall": self.recall}
+        if len(self.classes) > _MAX_SHOWN:
+            return figures
+        return figures | {"confusion": {"classes": list(self.classes), "counts": self.confusion.tolist()}}
 
     def table(self) -> str:
         """Return accuracy, recall per class and, for few classes, the confusion as text."""

@@ -8,10 +8,12 @@ of one anywhere on noise. Then two discs of two classes lie side by side, and th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import product
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -44,22 +46,11 @@ class Layer:
 
 def networks() -> Iterator[tuple[str, nn.Module]]:
     """Yield ten untrained networks: six ViT, by class token and by mean, and four Swin."""
-    for seed, (pool, depth, width) in enumerate(
-        (("token", 3, 48), ("token", 4, 48), ("token", 6, 48), ("avg", 3, 48), ("avg", 4, 48), ("avg", 6, 48))
-    ):
+    pools: tuple[Literal["token", "avg"], ...] = ("token", "avg")
+    for seed, (pool, depth) in enumerate(product(pools, (3, 4, 6))):
         torch.manual_seed(seed)
-        yield (
-            f"ViT, {pool}, depth {depth}",
-            VisionTransformer(
-                img_size=SIDE,
-                patch_size=4,
-                embed_dim=width,
-                depth=depth,
-                num_heads=4,
-                num_classes=CLASSES,
-                global_pool=pool,
-            ),
-        )
+        shape: dict[str, Any] = {"img_size": SIDE, "patch_size": 4, "embed_dim": 48, "depth": depth, "num_heads": 4}
+        yield f"ViT, {pool}, depth {depth}", VisionTransformer(**shape, num_classes=CLASSES, global_pool=pool)
     for seed, depths in enumerate(((2, 2), (2, 4), (2, 2, 2), (2, 4, 2)), start=10):
         torch.manual_seed(seed)
         yield (
@@ -77,7 +68,7 @@ def networks() -> Iterator[tuple[str, nn.Module]]:
         )
 
 
-def textures(rng: np.random.Generator, classes: np.ndarray) -> Tensor:
+def textures(rng: np.random.Generator, classes: NDArray[np.int64]) -> Tensor:
     """Return (N, 3, SIDE, SIDE) in [-1, 1]: gray textures of ``classes`` (N,) in any phase, with any two colors."""
     count = len(classes)
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
@@ -119,7 +110,7 @@ def batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
     return discs(rng, textures(rng, classes), (0, SIDE), grounds(rng, count)), torch.from_numpy(classes)
 
 
-def pairs(rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+def pairs(rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
     """Return images with a disc of one class on the left and of another one on the right, and both classes (N, 2)."""
     left = rng.integers(0, CLASSES, COMPOSED)
     right = (left + rng.integers(1, CLASSES, COMPOSED)) % CLASSES
@@ -140,7 +131,7 @@ def train(network: nn.Module, seed: int) -> float:
         images, classes = batch(rng, 32)
         loss = functional.cross_entropy(network(images), classes)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         if step % 50 == 49:
@@ -170,7 +161,7 @@ def layers(network: nn.Module) -> list[Layer]:
     return [Layer(parts.layer, parts.features is default, *localise(parts, images, classes)) for parts in found]
 
 
-def localise(parts: Cut, images: Tensor, classes: np.ndarray) -> tuple[float, float]:
+def localise(parts: Cut, images: Tensor, classes: NDArray[np.int64]) -> tuple[float, float]:
     """Return the share of heats whose maximum lies on the half of their class, and the mean share that lies there."""
     with torch.no_grad():
         features = parts.network()(images)[0]

@@ -25,13 +25,13 @@ from src.checkpoints.network import build
 from src.conversion.capture import capture
 from src.conversion.cut import cut
 from src.conversion.draft import Draft, draft
-from src.conversion.randomize import randomized
 from src.conversion.verify import answers, compare
 from src.cores import usable_cores
 from src.errors import ModelError
 from src.runtimes.base import Runtime
 from src.runtimes.openvino import OpenVinoGraphs
 from src.runtimes.select import start
+from src.saving.randomize import randomized
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
 from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM, WEIGHTS, sha256
