@@ -147,18 +147,21 @@ def train(network: nn.Module, seed: int) -> float:
 def layers(network: nn.Module) -> list[Layer]:
     """Return how well each layer of ``network`` localises that can be cut at, first ones first."""
     whole = capture(network, SPEC)
-    default = cut(whole, SPEC).features
+    default = cut(whole, SPEC)
     images, classes = pairs(np.random.default_rng(2000))
-    cuts: dict[torch.fx.Node, Cut] = {}
+    cuts: dict[str, Cut] = {default.features.name: default}
     for name, _ in network.named_modules():
         try:
             parts = cut(whole, SPEC, name)
         except ModelError:
             continue
-        cuts[parts.features] = parts
-    order = {node: place for place, node in enumerate(whole.graph.nodes)}
-    found = sorted(cuts.values(), key=lambda parts: order[parts.features])
-    return [Layer(parts.layer, parts.features is default, *localise(parts, images, classes)) for parts in found]
+        cuts.setdefault(parts.features.name, parts)
+    order = {node.name: place for place, node in enumerate(whole.graph.nodes)}
+    found = sorted(cuts.values(), key=lambda parts: order[parts.features.name])
+    return [
+        Layer(parts.layer, parts.features.name == default.features.name, *localise(parts, images, classes))
+        for parts in found
+    ]
 
 
 def localise(parts: Cut, images: Tensor, classes: NDArray[np.int64]) -> tuple[float, float]:
