@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from src.conversion.capture import capture
-from src.conversion.cut import Cut, cut
+from src.conversion.cut import Cut, _last, _named, _Operations
 from src.errors import ModelError
 from src.evaluation.pointing import on_half
 from src.stages.gradcam import gradcam
@@ -147,12 +147,13 @@ def train(network: nn.Module, seed: int) -> float:
 def layers(network: nn.Module) -> list[Layer]:
     """Return how well each layer of ``network`` localises that can be cut at, first ones first."""
     whole = capture(network, SPEC)
-    default = cut(whole, SPEC)
+    graph = _Operations(whole, SPEC)  # once for all layers, which takes most of the time
+    default = _last(graph)
     images, classes = pairs(np.random.default_rng(2000))
     cuts: dict[str, Cut] = {default.features.name: default}
     for name, _ in network.named_modules():
         try:
-            parts = cut(whole, SPEC, name)
+            parts = _named(graph, name)
         except ModelError:
             continue
         cuts.setdefault(parts.features.name, parts)
