@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from src.checkpoints.carried import Carried
     from src.checkpoints.checkpoint import Checkpoint
     from src.conversion.draft import Draft
+    from src.evaluation.accuracy import Evaluation
+    from src.evaluation.confidence import Lesson
     from src.pipeline import Pipeline
     from src.runtimes.base import Precision
     from src.runtimes.select import RuntimeChoice
@@ -138,7 +141,8 @@ def _save(options: argparse.Namespace) -> None:
     from src.store import bundle
 
     bundle.check_free(options.name, options.version)
-    tag = _stored([_checkpoint(options)], options.name, options.version, options.check, tell=print)
+    check = (options.check, options.coverage) if options.check else None
+    tag = _stored([_checkpoint(options)], options.name, options.version, check, tell=print)
     print(f"stored        {tag}")
 
 
@@ -146,22 +150,28 @@ def _stored(
     checkpoints: list[Checkpoint],
     name: str,
     version: str | None,
-    check: Path | None = None,
+    check: tuple[Path, int | None] | None = None,
     tell: Callable[[str], object] = _LOG.info,
 ) -> str:
-    """Verify and store the one checkpoint in a list, which it takes out, so that its memory can be used."""
+    """Verify and store the one checkpoint in a list, which it takes out, so that its memory can be used.
+
+    ``check``: the images to try it on, and the coverage of its prediction sets, if any was asked for.
+    """
     from src.conversion.draft import draft as drafted
+    from src.saving.learning import take_over
     from src.saving.report import report
     from src.store import bundle
 
-    notes = checkpoints[0].notes
+    notes, carried = checkpoints[0].notes, checkpoints[0].carried
     with drafted(checkpoints.pop()) as verified:  # which alone keeps the network, as long as it needs it
-        draft = verified
+        draft, said = take_over(verified, carried)
         tell(report(notes, draft))
+        if said:
+            tell(said)
         figures: dict[str, object] = {**draft.figures()}
         if check:
-            draft, checked = _check(draft, check)
-            figures["check"] = checked | _check_explanations(draft, check)
+            draft, checked = _check(draft, check[0], carried, check[1])
+            figures["check"] = checked | _check_explanations(draft, check[0])
         return bundle.store(draft.folder, draft.manifest, name, version, figures)
 
 
@@ -175,23 +185,31 @@ def _checkpoint(options: argparse.Namespace) -> Checkpoint:
     return read_checkpoint(options.checkpoint, given(options))
 
 
-def _check(draft: Draft, source: Path) -> tuple[Draft, dict[str, Any]]:
+def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | None) -> tuple[Draft, dict[str, Any]]:
     """Try the model on labelled images; return it with what it learned from them, and the figures to keep."""
+    from src.saving.learning import learn_from
+
     _try_preparations(draft, source)
     if draft.manifest.output.exclusive:
-        return draft, _check_folder(draft, source)
+        evaluation = _check_folder(draft, source)
+        draft, lesson = learn_from(evaluation.observed, evaluation.targets, draft, carried, coverage)
+        _tell_lesson(lesson, source)
+        return draft, evaluation.figures() | lesson.figures
     from src.evaluation.multilabel import evaluate_table
     from src.stages.output_spec import OutputSpec
 
-    evaluation = evaluate_table(_pipeline(draft), source)
-    print(evaluation.table())
-    thresholds = evaluation.thresholds()
-    chosen = ", ".join(f"{label} {value:.2f}" for label, value in zip(evaluation.classes, thresholds, strict=True))
+    table = evaluate_table(_pipeline(draft), source)
+    print(table.table())
+    thresholds = table.thresholds(table.observed.others(carried.learned_from if carried else ()))
+    chosen = ", ".join(f"{label} {value:.2f}" for label, value in zip(table.classes, thresholds, strict=True))
     print(f"thresholds    {chosen}: of the best F1 on these images, from now on in place of 0.50")
-    return draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds)), evaluation.figures()
+    draft = draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds))
+    draft, lesson = learn_from(table.observed, table.any_class, draft, carried, coverage)
+    _tell_lesson(lesson, source)
+    return draft, table.figures() | lesson.figures
 
 
-def _check_folder(draft: Draft, folder: Path) -> dict[str, Any]:
+def _check_folder(draft: Draft, folder: Path) -> Evaluation:
     from src.evaluation.accuracy import evaluate, save_plot
     from src.evaluation.precision import measure_change
 
@@ -203,7 +221,18 @@ def _check_folder(draft: Draft, folder: Path) -> dict[str, Any]:
     plot = Path(f"{folder.resolve().name}-confusion.png")
     save_plot(evaluation, plot)
     print(f"plotted       {plot}")
-    return evaluation.figures()
+    return evaluation
+
+
+def _tell_lesson(lesson: Lesson, source: Path) -> None:
+    from src.calibration.reliability import save_diagram
+
+    for line in lesson.lines():
+        print(line)
+    if lesson.calibrated and lesson.calibrated.learned.calibration:
+        plot = Path(f"{source.resolve().name}-reliability.png")
+        save_diagram(lesson.samples.logits, lesson.calibrated.unseen, lesson.samples.targets, plot)
+        print(f"plotted       {plot}")
 
 
 def _try_preparations(draft: Draft, source: Path) -> None:

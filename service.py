@@ -165,7 +165,7 @@ class ImageRecognition:
             batching=self.endpoints.batching(stored.manifest.batch),
         )
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_input_side)
-        pipeline = Pipeline(stored.manifest, running, limits, exact=SETTINGS.resize == "exact")
+        pipeline = Pipeline(stored.manifest, running, limits, stored.familiarity, exact=SETTINGS.resize == "exact")
         self.endpoints.serve(pipeline, ModelResponse.of(stored, running))
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)

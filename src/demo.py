@@ -3,6 +3,7 @@
 import argparse
 import base64
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{'all others':<24} {answer['other']:7.3f} %")
     if "results" in answer:
         print(f"\nAbove their thresholds: {', '.join(answer['results']) or 'none'}")
+    for sentence in _confidence(answer.get("confidence") or {}):
+        print(f"\n{sentence}")
     print(f"\nThe pixels that spoke for {answer['explained']['class']!r}: {options.out}")
     return 0
+
+
+def _confidence(said: dict[str, Any]) -> Iterator[str]:
+    if said.get("familiar") is False:
+        yield "This does not look like anything the model was taught."
+    if said.get("set"):
+        yield f"In {said['coverage']} % of all cases the right class is among: {', '.join(said['set'])}"
 
 
 class _NoAnswerError(Exception):

@@ -1,4 +1,4 @@
-"""The one place that joins the stages: decode -> transform -> backbone -> predict -> Grad-CAM -> render."""
+"""The one place that joins the stages: decode, transform, backbone, predict, confidence, Grad-CAM, render."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +10,7 @@ from src.errors import InvalidRequest
 from src.options import ImageFormat, Method, Options
 from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Evaluation, Runtime
+from src.stages.confidence import Confidence, Familiarity, prediction_set
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import Box
 from src.stages.gradcam import BY_GRADIENT, Heatmap, gradcam
@@ -21,6 +22,7 @@ from src.store.manifest import Manifest
 __all__ = ["Explanation", "Pipeline", "Recognition", "heatmap"]
 
 _UNOBSERVED: Final = Unobserved()
+_UNEXPLAINED: Final = Options(gradcam=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Recognition:
     """
 
     prediction: Prediction
+    confidence: Confidence | None
     explanation: Explanation | None
     heatmaps: tuple[NDArray[np.float32], ...]
     width: int
@@ -63,6 +66,7 @@ class Pipeline:
     manifest: Manifest
     runtime: Runtime
     limits: DecodeLimits
+    familiarity: Familiarity | None = None
     exact: bool = False
 
     def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
@@ -84,6 +88,7 @@ class Pipeline:
             evaluation = self.runtime.evaluate(seen.pixels)
         with progress.stage(Stage.PREDICT):
             prediction = predict(evaluation.logits, labels, top_k, self.manifest.output)
+            sure = self._confidence(evaluation)
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
         if options.gradcam:
@@ -98,7 +103,28 @@ class Pipeline:
         if options.heatmaps:
             with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(heatmap(evaluation, options.method, score.index).values for score in prediction.top)
-        return Recognition(prediction, explanation, heatmaps, image.width, image.height, seen.box)
+        return Recognition(prediction, sure, explanation, heatmaps, image.width, image.height, seen.box)
+
+    def evaluate(self, data: bytes) -> Evaluation:
+        """Return what the network makes of the image in ``data``, the bytes of an image file.
+
+        Raises:
+            RequestError: The image cannot be used.
+        """
+        return self.runtime.evaluate(self.pixels(data))
+
+    def _confidence(self, evaluation: Evaluation) -> Confidence | None:
+        """Return how sure the answer is, or None where nothing was learned that could tell."""
+        learned, labels = self.manifest.learned, self.manifest.labels
+        familiar, held = None, None
+        if self.familiarity and learned and learned.familiarity:
+            familiar = self.familiarity.distance(evaluation.pooled) <= learned.familiarity.threshold
+        if learned and learned.sets:
+            indices = prediction_set(evaluation.logits, self.manifest.output, learned.sets.threshold)
+            held = tuple(labels[index] for index in indices)
+        if familiar is None and held is None:
+            return None
+        return Confidence(familiar, held, learned.sets.coverage if learned and learned.sets else None)
 
     def pixels(self, data: bytes) -> NDArray[np.uint8]:
         """Return what the network takes, (H, W, C), of the image in ``data``, the bytes of an image file.
@@ -106,7 +132,7 @@ class Pipeline:
         Raises:
             RequestError: The image cannot be used.
         """
-        image = decode_image(data, self.limits, Enough(self.manifest.input.enough, self.manifest.input.enough))
+        image = decode_image(data, self.limits, self._enough(_UNEXPLAINED))
         return transform(image, self.manifest.input).pixels
 
     def _enough(self, options: Options) -> Enough:

@@ -22,9 +22,11 @@ from src.training.options import parser
 
 if TYPE_CHECKING:
     import argparse
+    from concurrent.futures import Executor
 
     import pytorch_lightning as pl
 
+    from src.checkpoints.carried import Carried
     from src.training.batches import SeenBatches, VariedBatches
     from src.training.classifier import Classifier
     from src.training.dataset import Dataset, Split
@@ -48,6 +50,9 @@ class _Run:
     epochs: int
     earlier: Earlier | None
     out: Path
+    parts: Split
+    pool: Executor
+    carried: Carried
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,6 +78,8 @@ def _train(options: argparse.Namespace) -> int:
     print(f"Reading {options.folder} ...", flush=True)
     import pytorch_lightning as pl
 
+    from src.checkpoints.carried import Carried
+    from src.stages.output_spec import OutputSpec
     from src.training.feed import Feed, workers
     from src.training.recipe import check_same, earlier_run, new_classifier, pace, recipe
 
@@ -85,12 +92,16 @@ def _train(options: argparse.Namespace) -> int:
     classifier = new_classifier(chosen, dataset)
     if earlier:
         check_same(earlier, classifier)
+    learned_from = frozenset(image.file_digest for image in parts.training)
+    classifier.carried = carried = Carried(chosen.input, OutputSpec(kind=dataset.output), learned_from)
     _announce(chosen, dataset, parts)
     steps = pace(options, len(parts.training))
     with workers(classifier) as pool:
         feed = Feed(classifier, chosen.input, pool)
         training = feed.training(parts.training, steps.batch_size, chosen.seed, earlier.epochs if earlier else 0)
-        run = _Run(classifier, training, feed.validation(parts.validation), steps.epochs, earlier, out)
+        run = _Run(
+            classifier, training, feed.validation(parts.validation), steps.epochs, earlier, out, parts, pool, carried
+        )
         return _finish(run, interrupted=_fit(run))
 
 
@@ -165,6 +176,7 @@ def _trainer(run: _Run) -> pl.Trainer:
 
 def _finish(run: _Run, *, interrupted: bool) -> int:
     """Draw the learning curve, say how good the best checkpoint is; return the exit code."""
+    from src.training.calibration import calibrate_checkpoint
     from src.training.learning_curve import history, plot
 
     best = run.out / "best.ckpt"
@@ -176,6 +188,9 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
     if interrupted:
         print("\nStopped; the best checkpoint so far is kept.")
     print(f"accuracy      {right} of {total} images that it has not seen are right: {100 * right / total:.2f} %")
+    if not interrupted:
+        print("Calibrating on these images ...", flush=True)
+        print("\n".join(calibrate_checkpoint(best, run.classifier.network, run.parts, run.carried, run.pool)))
     print(f"written       {best}, last.ckpt, metrics.csv, learning_curve.png")
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     name = re.sub(r"[^a-z0-9]+", "_", run.out.resolve().name.lower()).strip("_") or "model"

@@ -167,7 +167,7 @@ def test_descriptions_name_the_kind_of_output(stored: Stored) -> None:
     assert manifest.input.channels == KINDS[stored.kind][1]
     runtime = stored.pipeline().runtime
     described = ModelResponse.of(Bundle("x:1", manifest, stored.drafted.folder), runtime)
-    assert described.model_dump()["output"] == {"kind": kind, "thresholds": None}
+    assert described.model_dump()["output"] == {"kind": kind, "temperature": 1, "thresholds": None}
     said = report(stored.checkpoint.notes, stored.drafted)
     assert {"softmax": "the classes exclude each other", "binary": "one of two", "multilabel": "on its own"}[
         kind

@@ -106,6 +106,10 @@ def test_what_would_be_ignored_is_refused(option: list[str], capsys: pytest.Capt
     [
         (["x.pt", "--module", "net.py:Net", "--arch", "resnet18"], "--module and --arch both say"),
         (["x.pt", "--check", "nowhere"], "There is no folder nowhere"),
+        (
+            ["x.pt", "--coverage", "90"],
+            "--coverage is of the images of a check: name their folder too. (--check FOLDER)",
+        ),
     ],
 )
 def test_what_cannot_end_well_is_refused_at_once(

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from src.options import ImageFormat, Method, Options
 from src.stages.input_spec import InputSpec
+from src.stages.learned import Learned
 from src.stages.output_spec import OutputSpec
 
 if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
@@ -88,6 +89,19 @@ class ImageResponse(_Response):
     )
 
 
+class ConfidenceResponse(_Response):
+    """How sure the answer is, as far as the model has learned to tell."""
+
+    familiar: bool | None = Field(
+        description="false: the image does not look like anything that the model was taught; null: it cannot tell."
+    )
+    set: list[str] | None = Field(
+        description="The classes, most likely first, that hold the right one in coverage percent of all cases; null"
+        " in a multi-label model, and where there were too few images to learn that from."
+    )
+    coverage: int | None = Field(description="Percent; null where set is.")
+
+
 class RecognitionResponse(_Response):
     """What is in an image, how sure the model is, and which pixels spoke for it."""
 
@@ -102,6 +116,10 @@ class RecognitionResponse(_Response):
         exclude_if=lambda results: results is None,
         description="Multi-label models only: the classes above their thresholds, most likely first.",
     )
+    confidence: ConfidenceResponse | None = Field(
+        default=None,
+        description="How sure the answer is; null where the model was neither checked nor calibrated in its training.",
+    )
     gradcam: str | None = Field(description="The image with the heat on it, base64; null if not asked for.")
     explained: ExplainedResponse | None = Field(description="What the image in gradcam shows; null if there is none.")
     image: ImageResponse
@@ -111,6 +129,7 @@ class RecognitionResponse(_Response):
     def of(cls, recognition: "Recognition", model: str) -> Self:
         """Write down ``recognition`` as the answer of the model with the tag ``model``."""
         top, box, explanation = recognition.prediction.top, recognition.box, recognition.explanation
+        sure = recognition.confidence
         heatmaps = [heatmap.astype(float).round(6).tolist() for heatmap in recognition.heatmaps] or [None] * len(top)
         return cls(
             result=top[0].label,
@@ -120,6 +139,12 @@ class RecognitionResponse(_Response):
             ],
             other=recognition.prediction.other,
             results=None if (seen := recognition.prediction.seen) is None else list(seen),
+            confidence=sure
+            and ConfidenceResponse(
+                familiar=sure.familiar,
+                set=None if sure.labels is None else list(sure.labels),
+                coverage=sure.coverage,
+            ),
             gradcam=explanation and pybase64.b64encode_as_string(explanation.image),
             explained=explanation
             and ExplainedResponse(
@@ -195,6 +220,10 @@ class CheckResponse(_Response):
     accuracy: float = Field(
         description="Share of the images that got their class, 0 to 1; in a multi-label model just their classes."
     )
+    trained_on: int | None = Field(
+        default=None,
+        description="How many of them the network was trained on; null: not known, since its checkpoint does not say.",
+    )
     recall: dict[str, float] = Field(description="The same for each class: share of its images that got it.")
     precision: dict[str, float] | None = Field(
         default=None,
@@ -236,6 +265,14 @@ class ModelResponse(_Response):
     precision: str
     device: str
     check: CheckResponse | None = Field(description="How it did on labelled images; null if it was not checked.")
+    calibrated: bool = Field(
+        default=False,
+        description="Whether its percentages were calibrated on labelled images, so that they mean what they say.",
+    )
+    learned: Learned | None = Field(
+        default=None,
+        description="What it learned of its answers from labelled images, and the figures; null if nothing.",
+    )
 
     @classmethod
     def of(cls, bundle: "Bundle", runtime: "Runtime") -> Self:
@@ -253,4 +290,6 @@ class ModelResponse(_Response):
             precision=runtime.precision,
             device=runtime.device,
             check=CheckResponse.model_validate(bundle.check) if bundle.check else None,
+            calibrated=manifest.learned is not None and manifest.learned.calibration is not None,
+            learned=manifest.learned,
         )

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest
+from src.checkpoints.carried import Carried, read_carried
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
 from src.checkpoints.hub.described import Described
@@ -43,7 +44,8 @@ _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("st
 class Checkpoint:
     """A trained ``network`` before it is stored, in eval mode, and what is known of it.
 
-    ``layer`` is the Grad-CAM layer if it was chosen; ``notes`` say what was found out and what was left out.
+    ``layer`` is the Grad-CAM layer if it was chosen; ``notes`` say what was found out and what was left out;
+    ``carried`` is what our own training says of its calibration.
     """
 
     architecture: str
@@ -53,6 +55,7 @@ class Checkpoint:
     layer: str | None = None
     notes: tuple[Note, ...] = ()
     output: OutputSpec = _SOFTMAX
+    carried: Carried | None = None
 
 
 def read_checkpoint(path: Path, given: Given) -> Checkpoint:
@@ -80,7 +83,8 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     if found.left_out:
         notes += (Note(f"left out: {_summary(found.left_out)}"),)
     network, layer = _explained(found.network, given.layer, output)
-    return Checkpoint(found.architecture, labels, spec, network, layer, (*notes, label_note, input_note), output)
+    notes, carried = (*notes, label_note, input_note), read_carried(file.elsewhere)
+    return Checkpoint(found.architecture, labels, spec, network, layer, notes, output, carried)
 
 
 def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tuple[Note, ...]) -> Checkpoint:

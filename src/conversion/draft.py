@@ -21,8 +21,19 @@ from src.conversion.probabilities import find_scores
 from src.conversion.verify import Agreement, Answer, Verification, answers, compare, verify
 from src.errors import ModelError
 from src.runtimes.select import start
+from src.stages.confidence import Familiarity
+from src.stages.learned import Learned
 from src.stages.output_spec import OutputSpec
-from src.store.files import CLOSED_FORM, GRADIENT, GRADIENT_PROGRAM, MANIFEST, NETWORK, NETWORK_PROGRAM, sha256
+from src.store.files import (
+    CLOSED_FORM,
+    FAMILIARITY,
+    GRADIENT,
+    GRADIENT_PROGRAM,
+    MANIFEST,
+    NETWORK,
+    NETWORK_PROGRAM,
+    sha256,
+)
 from src.store.manifest import SCHEMA_VERSION, Manifest
 
 __all__ = ["Draft", "draft"]
@@ -54,6 +65,17 @@ class Draft:
         manifest = self.manifest.model_copy(update={"output": output})
         _write_manifest(manifest, self.folder)
         return replace(self, manifest=manifest)
+
+    def with_learned(self, output: OutputSpec, learned: Learned, familiarity: Familiarity | None) -> "Draft":
+        """Return the same model with what it learned of its answers, which its folder has from now on."""
+        file = self.folder / FAMILIARITY
+        file.unlink(missing_ok=True)
+        sums = {name: digest for name, digest in self.manifest.sha256.items() if name != FAMILIARITY}
+        if familiarity is not None:
+            familiarity.save(file)
+            sums[FAMILIARITY] = sha256(file)
+        manifest = self.manifest.model_copy(update={"learned": learned, "sha256": sums})
+        return replace(self, manifest=manifest).with_output(output)
 
     def figures(self) -> dict[str, float]:
         """Return what was measured, for the model store."""

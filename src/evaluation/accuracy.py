@@ -7,29 +7,30 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from src.errors import ModelError, RequestError
+from src.errors import ModelError
+from src.evaluation.observations import Observations, observe
 from src.labelled_folder import class_folders, image_files
-from src.options import Options
 from src.pipeline import Pipeline
 
 __all__ = ["Evaluation", "evaluate", "images", "save_plot"]
 
 _MAX_SHOWN: Final = 20
-_PLAIN: Final = Options(gradcam=False, top_k=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What became of labelled images: ``confusion[i, j]`` counts those of class ``classes[i]`` called ``classes[j]``.
 
-    The last column counts images that were called something else. ``skipped`` names what could not be decoded.
+    The last column counts images that were called something else. ``skipped`` names what could not be decoded;
+    ``targets`` (N,) are the indices, among the labels of the model, of the classes of what was ``observed``.
     """
 
     classes: tuple[str, ...]
     confusion: NDArray[np.int64]
     skipped: tuple[str, ...]
+    targets: NDArray[np.int64]
+    observed: Observations
 
     @property
     def total(self) -> int:
@@ -89,19 +90,17 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
     if not labelled or unknown:
         what = f"the model has no class {unknown[0]!r}" if unknown else "there are no images in it"
         raise ModelError(f"{folder} cannot be checked: {what}; it needs a folder of images for each class.")
-    confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
-    skipped = []
-    for label, file in tqdm(labelled, unit="image", desc="checking"):
-        try:
-            called = pipeline.recognize(file.read_bytes(), _PLAIN).prediction.top[0].label
-        except RequestError:
-            skipped.append(str(file.relative_to(folder)))
-            continue
-        column = classes.index(called) if called in classes else len(classes)
-        confusion[classes.index(label), column] += 1
-    if not confusion.any():
+    observed = observe(pipeline, [file for _, file in labelled])
+    if observed is None:
         raise ModelError(f"{folder} cannot be checked: none of its {len(labelled)} images can be decoded.")
-    return Evaluation(classes, confusion, tuple(skipped))
+    labels = pipeline.manifest.labels
+    confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
+    shown = [labelled[place][0] for place in observed.places]
+    for label, index in zip(shown, observed.logits.argmax(axis=1).tolist(), strict=True):
+        column = classes.index(labels[index]) if labels[index] in classes else len(classes)
+        confusion[classes.index(label), column] += 1
+    skipped = tuple(str(file.relative_to(folder)) for file in observed.skipped)
+    return Evaluation(classes, confusion, skipped, np.array([labels.index(label) for label in shown]), observed)
 
 
 def images(folder: Path) -> Iterator[tuple[str, Path]]:

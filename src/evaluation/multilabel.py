@@ -6,11 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from src.errors import ModelError, RequestError
+from src.errors import ModelError
+from src.evaluation.observations import Observations, observe
 from src.labelled_folder import LabelTable, read_table
-from src.options import Options
 from src.pipeline import Pipeline
 
 __all__ = ["MultilabelEvaluation", "average_precision", "best_threshold", "evaluate_table", "matching_table"]
@@ -31,6 +30,12 @@ class MultilabelEvaluation:
     seen: NDArray[np.bool_]
     percents: NDArray[np.float64]
     skipped: tuple[str, ...]
+    observed: Observations
+
+    @property
+    def any_class(self) -> NDArray[np.int64]:
+        """Of each image, (N,), 0: the one class of whatever is of any number of classes."""
+        return np.zeros(len(self.targets), np.int64)
 
     def figures(self) -> dict[str, Any]:
         """Return what the model store keeps; no recall of classes without images, no precision of those never seen."""
@@ -45,12 +50,12 @@ class MultilabelEvaluation:
             "average_precision": {self.classes[i]: value for i, value in ranked.items()},
         }
 
-    def thresholds(self) -> tuple[float, ...]:
+    def thresholds(self, others: NDArray[np.bool_]) -> tuple[float, ...]:
         """Return for each class the probability, 0 to 1, above which it is best called seen, as :func:`best_threshold`.
 
-        It stays 0.5 for a class of which fewer than ten images are, or are not.
+        It stays 0.5 for a class of which fewer than ten of the images ``others`` (N,) are, or are not.
         """
-        columns = zip(self.targets.T, self.percents.T / 100, strict=True)
+        columns = zip(self.targets[others].T, self.percents[others].T / 100, strict=True)
         return tuple(
             best_threshold(targets, scores) if _FEWEST <= targets.sum() <= len(targets) - _FEWEST else _HALF
             for targets, scores in columns
@@ -75,22 +80,15 @@ def evaluate_table(pipeline: Pipeline, file: Path) -> MultilabelEvaluation:
         ModelError: It is no CSV of labels, names other classes than the model, or none of its images can be decoded.
     """
     labels = pipeline.manifest.labels
-    everything = Options(gradcam=False, top_k=len(labels))
-    targets, percents, skipped = [], [], []
-    for image, marks in tqdm(matching_table(file, labels).rows, unit="image", desc="checking"):
-        try:
-            top = pipeline.recognize(image.read_bytes(), everything).prediction.top
-        except (RequestError, OSError):
-            skipped.append(str(image.relative_to(file.parent)))
-            continue
-        targets.append(marks)
-        percents.append([score.percent for score in sorted(top, key=lambda score: score.index)])
-    if not targets:
+    rows = matching_table(file, labels).rows
+    observed = observe(pipeline, [image for image, _ in rows])
+    if observed is None:
         raise ModelError(f"{file} cannot be checked: none of its images can be decoded.")
-    found = np.array(percents)
-    return MultilabelEvaluation(
-        labels, np.array(targets, bool), pipeline.manifest.output.seen(found), found, tuple(skipped)
-    )
+    output = pipeline.manifest.output
+    percents = output.percents(observed.logits)
+    targets = np.array([rows[place][1] for place in observed.places], bool)
+    skipped = tuple(str(image.relative_to(file.parent)) for image in observed.skipped)
+    return MultilabelEvaluation(labels, targets, output.seen(percents), percents, skipped, observed)
 
 
 def matching_table(file: Path, labels: tuple[str, ...]) -> LabelTable:

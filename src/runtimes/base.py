@@ -53,6 +53,13 @@ class Evaluation:
         maps: Array = self._runtime.layout.fold(self._raw)[0]
         return maps
 
+    @property
+    def pooled(self) -> Array:
+        """The mean (K,) of each map over all positions."""
+        maps = self.features
+        mean: Array = np.einsum("khw->k", maps) / np.float32(maps[0].size)  # mean() takes eight times as long
+        return mean
+
     def weights(self, class_index: int, versus: int | None = None) -> Array:
         """Return the Grad-CAM weight (K,) of each map for a class: the mean of dy/dA_k over all positions.
 

@@ -61,6 +61,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         type=Path,
         help="try it on a folder of images per class, or a CSV of labels; keep the figures",
     )
+    add(
+        "--coverage",
+        metavar="PERCENT",
+        type=_percent,
+        help="of the images of --check whose prediction set shall hold their class (default: 90)",
+    )
     _add_network(options)
     _add_input(options)
     return options
@@ -117,6 +123,12 @@ def _argument(text: str) -> tuple[str, object]:
         return name, value
 
 
+def _percent(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 99:  # noqa: PLR2004 - 100 would be every class, always
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 99, such as 90, not {text!r}")
+    return int(text)
+
+
 def _size(text: str) -> int | tuple[int, int]:
     height, _, width = text.lower().partition("x")
     try:
@@ -145,6 +157,8 @@ def check_that_all_is_used(options: argparse.Namespace) -> None:
         raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: name its file first.")
     if options.check and not options.check.exists():
         raise ModelError(f"There is no folder {options.check} to check it on.")
+    if options.coverage and not options.check:
+        raise ModelError("--coverage is of the images of a check: name their folder too.", Remedy("check", "FOLDER"))
     if options.arg and not options.module:
         raise ModelError("--arg gives an argument to a class of your own: name that class too.", Remedy("module"))
     if options.module and options.arch:

@@ -26,6 +26,9 @@ class OutputSpec(BaseModel):
         description="softmax: an image is of one of the classes; binary: of one of two, by a sigmoid;"
         " multilabel: of any number of them, by a sigmoid for each.",
     )
+    temperature: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="Logits are divided by it; learned from labelled images."
+    )
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
         default=None, description="multilabel: a class counts as seen above this probability; null: above 0.5."
     )
@@ -36,8 +39,11 @@ class OutputSpec(BaseModel):
         return self.kind != "multilabel"
 
     def percents(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the percentage of each class, (..., C): softmax of ``logits``, or sigmoid of multi-label ones."""
-        scores = logits.astype(np.float64)
+        """Return the percentage of each class, (..., C): softmax of ``logits``, or sigmoid of multi-label ones.
+
+        The logits are divided by the temperature before: Guo et al., https://arxiv.org/abs/1706.04599.
+        """
+        scores = logits.astype(np.float64) / self.temperature
         if not self.exclusive:
             sigmoid: NDArray[np.float64] = 100 * np.exp(-np.logaddexp(0, -scores))
             return sigmoid
@@ -54,4 +60,6 @@ class OutputSpec(BaseModel):
     def _check(self) -> Self:
         if self.thresholds is not None and self.kind != "multilabel":
             raise ValueError(f"{self.kind} has no thresholds: they belong to multilabel")
+        if self.temperature != 1 and self.kind == "multilabel":
+            raise ValueError("multilabel has no temperature: it has a threshold for each class")
         return self

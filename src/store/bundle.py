@@ -10,7 +10,8 @@ import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
 from src.errors import ModelError, ModelMissing, Remedy
-from src.store.files import WEIGHTS, checked_manifest
+from src.stages.confidence import Familiarity
+from src.store.files import FAMILIARITY, WEIGHTS, checked_manifest
 from src.store.manifest import Manifest
 
 __all__ = ["Bundle", "check_free", "load", "store"]
@@ -24,6 +25,12 @@ class Bundle:
     manifest: Manifest
     folder: Path
     check: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """Where its classes lie among its features, if it has learned that."""
+        learned = self.manifest.learned
+        return Familiarity.load(self.folder / FAMILIARITY) if learned and learned.familiarity else None
 
 
 def check_free(name: str, version: str | None) -> None:

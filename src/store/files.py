@@ -10,6 +10,7 @@ from src.store.manifest import SCHEMA_VERSION, Manifest
 
 __all__ = [
     "CLOSED_FORM",
+    "FAMILIARITY",
     "GRADIENT",
     "GRADIENT_PROGRAM",
     "MANIFEST",
@@ -29,6 +30,7 @@ NETWORK_PROGRAM: Final = "network.pt2"
 GRADIENT_PROGRAM: Final = "gradient.pt2"
 WEIGHTS: Final = "weights.safetensors"
 CLOSED_FORM: Final = "closed_form.safetensors"
+FAMILIARITY: Final = "familiarity.safetensors"
 
 
 def checked_manifest(folder: Path) -> Manifest:

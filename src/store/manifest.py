@@ -2,10 +2,11 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
+from src.stages.learned import Learned
 from src.stages.output_spec import OutputSpec
 
 __all__ = ["SCHEMA_VERSION", "Head", "Manifest", "OutputSpec", "RuntimeName"]
@@ -47,7 +48,7 @@ class Manifest(BaseModel):
     )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
-    learned: dict[str, JsonValue] | None = Field(default=None, description="What a check on labelled images found.")
+    learned: Learned | None = Field(default=None, description="What labelled images showed of its answers.")
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         description="SHA-256 of each file beside this one."
     )

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from src.checkpoints.carried import KEY, Carried
 from src.checkpoints.network import RGB, build
 
 __all__ = ["Classifier", "head_names"]
@@ -65,6 +66,7 @@ class Classifier(pl.LightningModule):
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.carried: Carried | None = None
         self.save_hyperparameters(
             {
                 "architecture": architecture,
@@ -86,6 +88,11 @@ class Classifier(pl.LightningModule):
         )
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name.partition(".")[0] not in frozen)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let every ``checkpoint`` say which images it learned from, by ``carried``."""
+        if self.carried:
+            checkpoint[KEY] = self.carried.plain()
 
     def frozen_layers(self) -> list[nn.Module]:
         """Return the layers that do not learn, in the order in which they are run."""

@@ -38,13 +38,14 @@ class LabelledImage:
     """An upright image, RGB or gray, resized already; equal images have equal ``digest``.
 
     ``digest`` is the SHA-256 of all decoded pixels, so it is the same for files of the same bytes, too. A large
-    JPEG file is decoded at half, a quarter or an eighth of its size.
+    JPEG file is decoded at half, a quarter or an eighth of its size. ``file_digest`` is the SHA-256 of the file.
     """
 
     path: Path
     label: Label
     raster: Image.Image
     digest: str
+    file_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[Labe
 
 def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
     try:
-        image = decode_image(file.read_bytes(), _LIMITS, Enough(spec.enough, spec.enough))
+        data = file.read_bytes()
+        image = decode_image(data, _LIMITS, Enough(spec.enough, spec.enough))
     except RequestError as exc:
         return Skipped(file, exc.message)
     except OSError as exc:
@@ -171,7 +173,7 @@ def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
     digest = hashlib.sha256(f"{image.raster.size} ".encode() + image.raster.tobytes()).hexdigest()
     if spec.channels == 1:
         image = replace(image, raster=image.srgb(image.raster).convert("L"), conversion=None)
-    return LabelledImage(file, label, image.srgb(_resized(image, spec)), digest)
+    return LabelledImage(file, label, image.srgb(_resized(image, spec)), digest, hashlib.sha256(data).digest())
 
 
 def _resized(image: DecodedImage, spec: InputSpec) -> Image.Image:

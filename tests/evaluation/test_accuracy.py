@@ -9,6 +9,7 @@ from PIL import Image
 
 from src.errors import ModelError
 from src.evaluation.accuracy import evaluate, save_plot
+from src.evaluation.observations import observe
 from tests.test_pipeline import red_pipeline
 
 RED, BLUE = (230, 30, 30), (30, 30, 230)
@@ -49,6 +50,21 @@ def test_what_is_right_and_wrong_is_counted(tmp_path: Path) -> None:
     table = evaluation.table()
     for part in ("5 of 7 right: 71.43%", "66.67%", "75.00%", "blue/2.png"):
         assert part in table
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_files_are_observed_as_the_network_sees_them(tmp_path: Path) -> None:
+    """Logits and pooled features are those of the images in their order; what cannot be decoded has its place."""
+    folder = dataset(tmp_path, red=[image(RED), b"no image", image(BLUE)])
+    files = sorted(folder.rglob("*.png"))
+    observed = observe(red_pipeline(), files)
+    assert observed is not None
+    assert (observed.places, observed.skipped) == ((0, 2), (files[1],))
+    assert observed.features.shape == (2, 2)
+    np.testing.assert_array_equal(observed.logits.argmax(axis=1), [0, 1])
+    np.testing.assert_allclose(observed.logits, 10 * observed.features, rtol=1e-5)
+    np.testing.assert_array_equal(observed.others({observed.digests[1]}), [True, False])
+    assert observe(red_pipeline(), files[1:2]) is None
 
 
 def test_a_class_may_be_left_out(tmp_path: Path) -> None:

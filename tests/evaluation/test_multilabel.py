@@ -9,6 +9,7 @@ from PIL import Image
 
 from src.errors import ModelError
 from src.evaluation.multilabel import MultilabelEvaluation, average_precision, best_threshold, evaluate_table
+from src.evaluation.observations import Observations
 from src.pipeline import Pipeline
 from src.stages.output_spec import OutputSpec
 from tests.test_pipeline import red_pipeline
@@ -96,8 +97,10 @@ def test_thresholds_are_learned_where_there_are_enough_images() -> None:
     """A class with ten images and ten others gets its own threshold; one with fewer keeps 0.5."""
     percents = np.stack([np.repeat([10.0, 30.0], 10), np.repeat([10.0, 30.0], 10)], axis=1)
     targets = np.stack([np.repeat([False, True], 10), np.arange(20) == 19], axis=1)
-    evaluation = MultilabelEvaluation(("red", "blue"), targets, percents > 50, percents, ())
-    np.testing.assert_allclose(evaluation.thresholds(), [0.2, 0.5])
+    nothing = Observations((), np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32), (), ())
+    evaluation = MultilabelEvaluation(("red", "blue"), targets, percents > 50, percents, (), nothing)
+    assert evaluation.thresholds(np.ones(20, bool)) == pytest.approx((0.2, 0.5))
+    assert evaluation.thresholds(np.arange(20) > 0) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

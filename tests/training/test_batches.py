@@ -24,7 +24,7 @@ def photos(rng: np.random.Generator) -> list[LabelledImage]:
     """Forty-three noisy images, each of a class of its own."""
     noise = rng.integers(0, 256, (43, 40, 50, 3), dtype=np.uint8)
     return [
-        LabelledImage(Path(str(label)), label, Image.fromarray(pixels), str(label))
+        LabelledImage(Path(str(label)), label, Image.fromarray(pixels), str(label), b"")
         for label, pixels in enumerate(noise)
     ]
 

@@ -1,0 +1,55 @@
+"""Where the images of each class lie among a network's features, learned from images."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from src.stages.confidence import Familiarity
+
+__all__ = ["FEWEST_OF_CLASS", "distances", "fit_familiarity", "has_enough_of_each"]
+
+FEWEST_OF_CLASS: Final = 10
+_DIMENSIONS: Final = 256  # more would cost more than 0.3 ms an image
+_SHRINKAGE: Final = 0.1
+_SMALLEST: Final = 1e-12
+
+
+def has_enough_of_each(targets: NDArray[np.int64], classes: int) -> bool:
+    """Whether ``targets`` (N,) has ten images of each class: a class without would always be unfamiliar."""
+    return bool(np.bincount(targets, minlength=classes).min() >= FEWEST_OF_CLASS)
+
+
+def fit_familiarity(features: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> Familiarity:
+    """Return the Gaussians of the ``classes``, from features (N, K) and the class that each is of, (N,).
+
+    Features of more than 256 dimensions are summed up, with signs, to 256: which ones, is chosen at random and always
+    the same. (Principal components would leave out the directions in which the classes hardly vary, and there strangers
+    differ.) The covariance is that around the mean of each class, shrunk by a tenth towards a multiple of the identity.
+    """
+    places, signs = _sums(features.shape[1])
+    size = int(places.max()) + 1
+    blank = Familiarity(places, signs, np.eye(size, dtype=np.float32), np.zeros((classes, size), np.float32))
+    points = np.stack([blank.sums(one) for one in features]).astype(np.float64)
+    means = np.stack([points[targets == index].mean(axis=0) for index in range(classes)])
+    apart = points - means[targets]
+    covariance = apart.T @ apart / len(apart)
+    round_one = max(np.trace(covariance) / size, _SMALLEST) * np.eye(size)
+    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * round_one
+    whitening = solve_triangular(np.linalg.cholesky(covariance), np.eye(size), lower=True).T
+    return Familiarity(places, signs, whitening.astype(np.float32), (means @ whitening).astype(np.float32))
+
+
+def distances(familiarity: Familiarity, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the squared Mahalanobis distance of each image to the nearest class, (N,), from features (N, K)."""
+    return np.array([familiarity.distance(one) for one in features])
+
+
+def _sums(width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return of each of ``width`` features the sum that it belongs to, one of 256 at most, and its sign."""
+    if width <= _DIMENSIONS:
+        return np.arange(width), np.ones(width, np.float32)
+    rng = np.random.default_rng(0)
+    places = rng.permutation(width) % _DIMENSIONS
+    return places, rng.choice(np.array([-1, 1], np.float32), width)

@@ -1,0 +1,66 @@
+"""Image files through the whole path -> what the network makes of them."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from src.errors import ModelError, RequestError
+from src.pipeline import Pipeline
+
+__all__ = ["Observations", "observe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the network made of the N files that could be decoded.
+
+    ``places`` are theirs among the files that were given, (N,); ``logits`` (N, C); ``features``, pooled, (N, K);
+    ``digests`` are the SHA-256 of the files; ``skipped`` are the files that could not be decoded.
+    """
+
+    places: tuple[int, ...]
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32]
+    digests: tuple[bytes, ...]
+    skipped: tuple[Path, ...]
+
+    def others(self, learned_from: Collection[bytes]) -> NDArray[np.bool_]:
+        """Tell of each image, (N,), whether the network has not learned from it: its digest is not among these."""
+        return np.array([digest not in learned_from for digest in self.digests], np.bool_)
+
+    @property
+    def first(self) -> NDArray[np.bool_]:
+        """Of each image, (N,), whether it is the first of those that are equal."""
+        chosen = np.zeros(len(self.digests), np.bool_)
+        chosen[list({digest: place for place, digest in reversed([*enumerate(self.digests)])}.values())] = True
+        return chosen
+
+
+def observe(pipeline: Pipeline, files: Sequence[Path]) -> Observations | None:
+    """Let the network of ``pipeline`` see every image of ``files``; None if none of them can be decoded.
+
+    Raises:
+        ModelError: The network gives scores that are not finite.
+    """
+    places, logits, features, digests, skipped = [], [], [], [], []
+    for place, file in enumerate(tqdm(files, unit="image", desc="checking")):
+        try:
+            data = file.read_bytes()
+            evaluation = pipeline.evaluate(data)
+        except (RequestError, OSError):
+            skipped.append(file)
+            continue
+        if not np.isfinite(evaluation.logits).all():
+            raise ModelError(f"The network gives scores for {file} that are not finite.")
+        places.append(place)
+        logits.append(evaluation.logits)
+        features.append(evaluation.pooled)
+        digests.append(hashlib.sha256(data).digest())
+    if not places:
+        return None
+    return Observations(tuple(places), np.stack(logits), np.stack(features), tuple(digests), tuple(skipped))
