@@ -63,7 +63,10 @@ def _learned(bundle: Bundle) -> str:
     learned = bundle.manifest.model_dump(mode="json")["learned"]
     if not learned:
         return "## Calibration\n\nNot calibrated: the percentages are those of the network."
-    return _section("Calibration", dict(_flat(learned)))
+    bins = (learned.get("calibration") or {}).get("reliability") or []
+    rows = ([f"{one['said']:.1%}", f"{one['right']:.1%}"] for one in bins)
+    reliability = "\n\n" + _table(["said", "right"], rows) if bins else ""
+    return _section("Calibration", dict(_flat(learned))) + reliability
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, str]]:
@@ -71,7 +74,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, st
         words = f"{before}{name}".replace("_", " ")
         if isinstance(value, Mapping):
             yield from _flat(value, f"{words}: ")
-        elif value is not None:
+        elif value is not None and not isinstance(value, list):
             yield words.capitalize(), f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

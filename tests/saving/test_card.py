@@ -13,6 +13,7 @@ from src.evaluation.explanations import Faithfulness
 from src.evaluation.faithfulness import Measures
 from src.options import Method
 from src.saving.card import card
+from src.stages.learned import Learned
 from src.store.bundle import Bundle
 from src.store.files import WEIGHTS
 from tests.test_pipeline import red_pipeline
@@ -67,6 +68,17 @@ def test_without_a_check_the_card_has_no_figures() -> None:
     text = card(replace(_bundle(), check={}))
     assert "Not checked on labelled images" in text
     assert _read(text).eval_results is None
+
+
+def test_the_card_shows_the_calibration() -> None:
+    """What was learned of the percentages is listed, and what they promised beside how often they were right."""
+    bins = [{"said": 0.9, "right": 0.8, "images": 3}]
+    calibration = {"folds": 5, "error_before": 0.1, "error_after": 0.02, "reliability": bins}
+    learned = Learned.model_validate({"source": "check", "images": 60, "calibration": calibration})
+    bundle = _bundle()
+    text = card(replace(bundle, manifest=bundle.manifest.model_copy(update={"learned": learned})))
+    assert "- Calibration: error after: 0.02" in text
+    assert "| 90.0% | 80.0% |" in text
 
 
 def test_the_command_prints_the_card(stored_model: str, capsys: pytest.CaptureFixture[str]) -> None:
