@@ -191,7 +191,7 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
 
     _try_preparations(draft, source)
     if draft.manifest.output.exclusive:
-        evaluation = _check_folder(draft, source)
+        draft, evaluation = _check_folder(draft, source)
         draft, lesson = learn_from(evaluation.observed, evaluation.targets, draft, carried, coverage)
         _tell_lesson(lesson, source)
         return draft, evaluation.figures() | lesson.figures
@@ -209,7 +209,7 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
     return draft, table.figures() | lesson.figures
 
 
-def _check_folder(draft: Draft, folder: Path) -> Evaluation:
+def _check_folder(draft: Draft, folder: Path) -> tuple[Draft, Evaluation]:
     from src.evaluation.accuracy import evaluate, save_plot
     from src.evaluation.precision import measure_change
 
@@ -217,11 +217,13 @@ def _check_folder(draft: Draft, folder: Path) -> Evaluation:
     evaluation = evaluate(exact, folder)
     print(evaluation.table())
     if fast.runtime.precision == "bf16":  # not every CPU has it
-        print(f"bf16          {measure_change(exact, fast, folder)}")
+        change = measure_change(exact, fast, folder)
+        print(f"bf16          {change}{': IMAGE_RECOGNITION_PRECISION=auto takes it' if change.harmless else ''}")
+        draft = draft.with_bf16(harmless=change.harmless)
     plot = Path(f"{folder.resolve().name}-confusion.png")
     save_plot(evaluation, plot)
     print(f"plotted       {plot}")
-    return evaluation
+    return draft, evaluation
 
 
 def _tell_lesson(lesson: Lesson, source: Path) -> None:

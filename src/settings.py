@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         default="auto",
         description="What runs the network; auto: OpenVINO on a CPU where it was converted, else torch.",
     )
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "bf16", "auto"] = Field(
         default="fp32",
         description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
     )

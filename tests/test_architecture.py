@@ -19,7 +19,7 @@ ROOMS = {
     "calibration": {"stages"},
     "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "cores", "errors", "runtimes", "stages", "store"},
-    "evaluation": {"calibration", "errors", "labelled_folder", "options", "pipeline", "stages", "store"},
+    "evaluation": {"calibration", "errors", "labelled_folder", "options", "pipeline", "runtimes", "stages", "store"},
     "saving": {"calibration", "checkpoints", "conversion", "errors", "evaluation", "runtimes", "stages", "store"},
     "training": {"calibration", "checkpoints", "conversion", "cores", "errors", "labelled_folder", "stages"},
 }

@@ -47,6 +47,7 @@ def test_the_store_shows_what_it_holds(stored_model: str) -> None:
         "labels",
         "input",
         "output",
+        "bf16",
         "batch",
         "layer",
         "features",

@@ -264,6 +264,11 @@ class ModelResponse(_Response):
     runtime: str
     precision: str
     device: str
+    bf16: bool | None = Field(
+        default=None,
+        description="Whether the check found that bf16 changes nothing that matters, so that the precision auto takes"
+        " it where the CPU has it; null: it was not tried.",
+    )
     check: CheckResponse | None = Field(description="How it did on labelled images; null if it was not checked.")
     calibrated: bool = Field(
         default=False,
@@ -289,6 +294,7 @@ class ModelResponse(_Response):
             runtime=runtime.name,
             precision=runtime.precision,
             device=runtime.device,
+            bf16=manifest.bf16,
             check=CheckResponse.model_validate(bundle.check) if bundle.check else None,
             calibrated=manifest.learned is not None and manifest.learned.calibration is not None,
             learned=manifest.learned,

@@ -66,6 +66,12 @@ class Draft:
         _write_manifest(manifest, self.folder)
         return replace(self, manifest=manifest)
 
+    def with_bf16(self, *, harmless: bool) -> "Draft":
+        """Return the same model with what a check found of bf16, which its folder has from now on."""
+        manifest = self.manifest.model_copy(update={"bf16": harmless})
+        _write_manifest(manifest, self.folder)
+        return replace(self, manifest=manifest)
+
     def with_learned(self, output: OutputSpec, learned: Learned, familiarity: Familiarity | None) -> "Draft":
         """Return the same model with what it learned of its answers, which its folder has from now on."""
         file = self.folder / FAMILIARITY

@@ -15,12 +15,13 @@ from src.runtimes.closed_form import ClosedForm
 from src.store.files import CLOSED_FORM
 from src.store.manifest import Manifest, RuntimeName
 
-__all__ = ["Device", "RuntimeChoice", "choose", "start", "torch_is_installed"]
+__all__ = ["Device", "PrecisionChoice", "RuntimeChoice", "choose", "start", "torch_is_installed"]
 
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 RuntimeChoice = Literal["auto", "openvino", "torch"]
+PrecisionChoice = Literal["fp32", "bf16", "auto"]
 
 _ONE_BY_ONE: Final = Batching()
 _NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux under Windows
@@ -33,26 +34,28 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     threads: int,
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
-    precision: Precision = "fp32",
+    precision: PrecisionChoice = "fp32",
     batching: Batching = _ONE_BY_ONE,
 ) -> Runtime:
     """Make the network in ``folder`` ready for use by ``threads`` threads at once, which share out the cores.
 
     On a CPU it runs in OpenVINO where it was converted, else in torch; on a CUDA GPU, which ``auto`` takes where there
-    is one, in torch. With ``batching`` any number of threads may use it.
+    is one, in torch. With ``batching`` any number of threads may use it. ``precision`` auto is bf16 where the check of
+    the model found that it changes nothing that matters.
 
     Raises:
         ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
     """
     name, target = choose(manifest, device, runtime)
+    numbers = _numbers(precision, manifest, name)
     if name == "torch":
         from src.runtimes.torch import TorchGraphs  # noqa: PLC0415 - seconds that OpenVINO does not need
 
-        graphs: Graphs = TorchGraphs(folder, manifest, target, precision, threads)
+        graphs: Graphs = TorchGraphs(folder, manifest, target, numbers, threads)
     else:
         from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - nor does torch need OpenVINO
 
-        graphs = OpenVinoGraphs(folder, precision, threads, batching.most)
+        graphs = OpenVinoGraphs(folder, numbers, threads, batching.most)
     closed_form = ClosedForm.load(folder / CLOSED_FORM).gradient if manifest.head == "closed_form" else None
     running = Runtime(graphs, manifest.features, closed_form)
     if batching.most > 1:
@@ -61,6 +64,16 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     reason = f" ({manifest.note})" if running.name == "torch" and manifest.note else ""
     logger.info("The network runs in %s on %s, %s%s.", running.name, running.device, running.precision, reason)
     return running
+
+
+def _numbers(precision: PrecisionChoice, manifest: Manifest, runtime: RuntimeName) -> Precision:
+    """Return the precision to ask for; by ``auto`` bf16 where a check found it harmless in the same runtime.
+
+    Where a CPU does not compute it by itself, OpenVINO stays with fp32.
+    """
+    if precision != "auto":
+        return precision
+    return "bf16" if manifest.bf16 and runtime == "openvino" else "fp32"
 
 
 def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[RuntimeName, Literal["cpu", "cuda"]]:

@@ -46,6 +46,10 @@ class Manifest(BaseModel):
         description="Whether the Grad-CAM map of each class, before ReLU and division by its maximum, sums to its logit"
         " less the bias: verified when it was stored.",
     )
+    bf16: bool | None = Field(
+        default=None,
+        description="Whether bf16 changed nothing that matters on the images of a check; null: it was not tried.",
+    )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
     learned: Learned | None = Field(default=None, description="What labelled images showed of its answers.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.evaluation.precision import measure_change
+from src.evaluation.precision import Change, measure_change
 from tests.test_pipeline import random_patch, red_pipeline
 
 
@@ -25,7 +25,17 @@ def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
     change = measure_change(red_pipeline(), red_pipeline(), folder)
     assert (change.images, change.same_class, change.probability) == (12, 1, 0)
     assert change.correlation == pytest.approx(1)
+    assert change.error_fast == change.error_exact
+    assert change.harmless
     assert "100.00% of 12 images get the same class" in str(change)
+
+
+@pytest.mark.parametrize(
+    ("same", "error", "harmless"), [(1.0, 0.02, True), (0.995, 0.0209, True), (0.994, 0.01, False), (1.0, 0.022, False)]
+)
+def test_only_what_changes_nothing_is_harmless(same: float, error: float, *, harmless: bool) -> None:
+    """Half a percent of the classes may change, but the calibration error must not grow."""
+    assert Change(400, same, 0.001, 1.0, error_exact=0.02, error_fast=error).harmless == harmless
 
 
 def test_bf16_changes_a_little(folder: Path) -> None:

@@ -145,6 +145,17 @@ def test_both_runtimes_answer_as_the_plain_network(drafted: Draft) -> None:
     np.testing.assert_allclose(heats[0], heats[1], atol=1e-3)
 
 
+@_ONE
+@pytest.mark.parametrize(("found", "taken"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
+def test_auto_takes_bf16_where_a_check_found_it_harmless(drafted: Draft, taken: Any, *, found: bool | None) -> None:
+    """Without that evidence, on a CPU that does not compute it, or in another runtime, numbers stay in fp32."""
+    manifest = drafted.manifest.model_copy(update={"bf16": found})
+    on_this_cpu = _start(drafted, precision=taken).precision
+    assert start(drafted.folder, manifest, threads=1, device="cpu", precision="auto").precision == on_this_cpu
+    by_torch = start(drafted.folder, manifest, threads=1, device="cpu", runtime="torch", precision="auto")
+    assert by_torch.precision == "fp32"
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 def test_the_weights_are_the_mean_of_the_gradient(drafted: Draft, runtime: str) -> None:
     """A closed form gives, for every class, what the whole gradient (K, h, w) gives."""
