@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.list:
             return _list()
+        if options.card:
+            return _card(options.card)
         check_that_all_is_used(options)
         if options.if_missing and _is_stored(options.name):
             print(f"{options.name} is in the model store already.")
@@ -76,6 +79,14 @@ def _list() -> int:
         accuracy = f", {check['accuracy']:.2%} of {images} images right" if check else ""
         if "gradcam_layer" in metadata:
             print(f"{model.tag}  {metadata['architecture']}, {metadata['classes']} classes{accuracy}")
+    return 0
+
+
+def _card(tag: str) -> int:
+    from src.saving.card import card
+    from src.store import bundle
+
+    print(card(bundle.load(tag)))
     return 0
 
 
@@ -159,7 +170,8 @@ def _stored(
             tell(said)
         figures: dict[str, object] = {**draft.figures()}
         if check:
-            draft, figures["check"] = _check(draft, check[0], carried, check[1])
+            draft, checked = _check(draft, check[0], carried, check[1])
+            figures["check"] = checked | _check_explanations(draft, check[0])
         return bundle.store(draft.folder, draft.manifest, name, version, figures)
 
 
@@ -236,6 +248,24 @@ def _try_preparations(draft: Draft, source: Path) -> None:
 
     found = compare_preparations(prepared, manifest.input, cases(manifest, source))
     print(f"preparation   {with_flags(str(found), found.best.remedies if found.best and found.beyond_chance else ())}")
+
+
+def _check_explanations(draft: Draft, source: Path) -> dict[str, Any]:
+    from src.evaluation.explanations import check_explanations
+    from src.evaluation.preparations import all_cases, cases
+    from src.labelled_folder import fingerprint
+    from src.saving.randomize import randomized
+
+    pipeline = _pipeline(draft)
+    with randomized(draft.folder, draft.manifest) as chance:
+        found = check_explanations(
+            pipeline, replace(pipeline, runtime=chance), [file for file, _ in cases(draft.manifest, source)]
+        )
+    known = {"digest": fingerprint(file for file, _ in all_cases(draft.manifest, source))}
+    if found is None:
+        return known
+    print(f"explanations  {found.table()}")
+    return known | {"faithfulness": found.figures()}
 
 
 def _pipeline(

@@ -1,14 +1,15 @@
 """Labelled images: a folder for each class, with its files in any depth, or a CSV with a 0 or 1 for each class."""
 
 import csv
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from src.errors import ModelError
 
-__all__ = ["LabelTable", "class_folders", "image_files", "read_table"]
+__all__ = ["LabelTable", "class_folders", "fingerprint", "image_files", "read_table"]
 
 _FORM: Final = "its first line is image,<class>,<class>,..., each other one is a file and a 0 or 1 for each class"
 
@@ -29,6 +30,12 @@ def image_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Return the SHA-256 of the SHA-256 of all ``files``, sorted: which images they are, whatever they are called."""
+    digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from src.stages.render import encode, overlay
 from src.stages.transform import NetworkInput, transform
 from src.store.manifest import Manifest
 
-__all__ = ["Explanation", "Pipeline", "Recognition", "Seen"]
+__all__ = ["Explanation", "Pipeline", "Recognition", "Seen", "heatmap"]
 
 _UNOBSERVED: Final = Unobserved()
 _UNEXPLAINED: Final = Options(gradcam=False)
@@ -129,7 +129,7 @@ class Pipeline:
             index = prediction.top[0].index if target is None else target
             _check_another(versus, index, labels)
             with progress.stage(Stage.GRADCAM):
-                heat = _heatmap(evaluation, options.method, index, versus)
+                heat = heatmap(evaluation, options.method, index, versus)
             with progress.stage(Stage.RENDER):
                 drawn = encode(overlay(image, heat.values, box, options), options.format)
             against = None if versus is None else labels[versus]
@@ -137,7 +137,7 @@ class Pipeline:
         if options.heatmaps:
             listed = (*prediction.top, *asked)
             with progress.stage(Stage.GRADCAM):
-                heatmaps = tuple(_heatmap(evaluation, options.method, score.index).values for score in listed)
+                heatmaps = tuple(heatmap(evaluation, options.method, score.index).values for score in listed)
         return Recognition(prediction, sure, explanation, heatmaps, image.width, image.height, box, asked)
 
     def _classes(self, options: Options) -> tuple[int, int | None, int | None]:
@@ -154,8 +154,7 @@ class Pipeline:
         Raises:
             RequestError: The image cannot be used.
         """
-        image = decode_image(data, self.limits, self._enough(_UNEXPLAINED))
-        return self.runtime.evaluate(transform(image, self.manifest.input).pixels)
+        return self.runtime.evaluate(self.pixels(data))
 
     def _confidence(self, evaluation: Evaluation) -> Confidence | None:
         """Return how sure the answer is, or None where nothing was learned that could tell."""
@@ -170,6 +169,14 @@ class Pipeline:
             return None
         return Confidence(familiar, held, learned.sets.coverage if learned and learned.sets else None)
 
+    def pixels(self, data: bytes) -> NDArray[np.uint8]:
+        """Return what the network takes, (H, W, C), of the image in ``data``, the bytes of an image file.
+
+        Raises:
+            RequestError: The image cannot be used.
+        """
+        return self.see(data, _UNEXPLAINED).pixels
+
     def _enough(self, options: Options) -> Enough:
         """Return how many pixels the network needs, and the returned image."""
         needed = self.manifest.input.enough
@@ -181,8 +188,8 @@ def _check_another(versus: int | None, explained: int | None, labels: tuple[str,
         raise InvalidRequest(f"{labels[versus]!r} is the class that is explained: give another one as versus.")
 
 
-def _heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
-    """Return the heat of class ``index``, or of what speaks for it and not for ``versus``."""
+def heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
+    """Return the heat of class ``index`` by ``method``, or of what speaks for it and not for ``versus``."""
     if method in BY_GRADIENT:
         return BY_GRADIENT[method](evaluation.features, evaluation.gradient(index, versus))
     return gradcam(evaluation.features, evaluation.weights(index, versus))

@@ -21,7 +21,7 @@ ROOMS = {
     "checkpoints": {"errors", "labelled_folder", "stages"},
     "conversion": {"checkpoints", "cores", "errors", "runtimes", "stages", "store"},
     "evaluation": {"calibration", "errors", "labelled_folder", "options", "pipeline", "runtimes", "stages", "store"},
-    "saving": {"calibration", "checkpoints", "conversion", "errors", "evaluation", "stages", "store"},
+    "saving": {"calibration", "checkpoints", "conversion", "errors", "evaluation", "runtimes", "stages", "store"},
     "training": {"calibration", "checkpoints", "conversion", "cores", "errors", "labelled_folder", "stages"},
 }
 NOT_IN_A_BENTO = {

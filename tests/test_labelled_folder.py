@@ -1,5 +1,6 @@
 """The one reader of labelled folders."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from src.checkpoints.labels import read_labels
 from src.errors import ModelError
 from src.evaluation.accuracy import images
-from src.labelled_folder import class_folders, image_files
+from src.labelled_folder import class_folders, fingerprint, image_files
 
 
 @pytest.fixture
@@ -42,3 +43,19 @@ def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
     """A folder that does not exist is an error that says what to give."""
     with pytest.raises(ModelError, match=r"There is no folder .*nowhere: give one that has a folder of images"):
         class_folders(tmp_path / "nowhere")
+
+
+def test_a_fingerprint_says_which_images_whatever_they_are_called(tmp_path: Path) -> None:
+    """Names, folders and their order do not matter; contents do."""
+    contents = {"a/1.png": b"one", "a/2.png": b"two", "b/0.png": b"one"}
+    files = [tmp_path / name for name in contents]
+    for file, content in zip(files, contents.values(), strict=True):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    before = fingerprint(files)
+    digests = sorted(hashlib.sha256(content).digest() for content in contents.values())
+    assert before == hashlib.sha256(b"".join(digests)).hexdigest()
+    files[0] = files[0].rename(tmp_path / "b" / "9.png")
+    assert fingerprint(reversed(files)) == before
+    files[0].write_bytes(b"three")
+    assert fingerprint(files) != before

@@ -18,10 +18,10 @@ from tests.serving import start_server
 COLORS = {"blueberry": (40, 50, 150), "lemon": (230, 220, 50), "tomato": (210, 40, 30)}
 
 
-def _photos(folder: Path, rng: np.random.Generator) -> None:
+def _photos(folder: Path, rng: np.random.Generator, count: int = 16) -> None:
     for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
-        for index in range(16):
+        for index in range(count):
             noise = rng.normal(color, 25, (48, 64, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(noise).save(folder / name / f"{index}.jpg")
 
@@ -34,6 +34,7 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     (block,) = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)
     train, save, serve, ask = block.strip().splitlines()
     _photos(tmp_path / "photos", rng)
+    _photos(tmp_path / "few", rng, 3)
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "tomato" / "0.jpg").read_bytes())
     for name in ("src", "save_model.py", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -48,11 +49,12 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     trained = run(train)
     assert "save_model.py runs/photos/best.ckpt" in trained
     assert (tmp_path / "runs" / "photos" / "learning_curve.png").exists()
-    saved = run(save)
-    found = re.search(r"(\d+) of 48 right", saved)
+    saved = run(save.replace("--check photos", "--check few"))  # each image takes a second
+    found = re.search(r"(\d+) of 9 right", saved)
     assert found, saved
-    assert int(found[1]) >= 45, saved
-    assert (tmp_path / "photos-confusion.png").exists()
+    assert int(found[1]) >= 8, saved
+    assert "is the best method" in saved
+    assert (tmp_path / "few-confusion.png").exists()
     setting, *command = shlex.split(serve)
     name, _, value = setting.partition("=")
     assert command[1:] == ["serve", "service:ImageRecognition"]
@@ -64,5 +66,6 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     finally:
         server.stop()
     assert model["labels"] == sorted(COLORS)
-    assert model["check"]["accuracy"] == int(found[1]) / 48
-    assert model["check"]["images"] == 48
+    assert model["check"]["accuracy"] == int(found[1]) / 9
+    assert model["check"]["images"] == 9
+    assert model["check"]["faithfulness"]["images"] == 9

@@ -53,6 +53,7 @@ def test_the_store_shows_what_it_holds(stored_model: str) -> None:
         "features",
         "runtime",
         "head",
+        "exact",
         "note",
         "torch",
         "learned",

@@ -253,6 +253,7 @@ def test_the_model_describes_itself(client: httpx.Client) -> None:
     }
     assert (model["layer"], model["runtime"], model["precision"]) == ("bn2", "openvino", "fp32")
     assert model["device"] in {"cpu", "cuda"}
+    assert model["exact"] is True
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics", "/", "/docs", "/docs.json"])

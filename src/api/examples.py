@@ -66,6 +66,7 @@ MODEL: Final = _answer(
             "std": [0.5, 0.5, 0.5],
         },
         "layer": "bn2",
+        "exact": True,
         "runtime": "openvino",
         "precision": "fp32",
         "device": "cpu",

@@ -182,6 +182,37 @@ class BatchResponse(_Response):
     results: list[RecognitionResponse | ErrorResponse]
 
 
+class MeasuresResponse(_Response):
+    """How faithful the heatmaps of a method are: means over images."""
+
+    deletion: float = Field(description="Area under the probability while the hottest pixels go first; low is good.")
+    insertion: float = Field(description="The same while they come first, from a blurred image; high is good.")
+    road: float = Field(description="Probability without the coldest pixels less that without the hottest; ROAD.")
+    drop: float = Field(description="Share of the probability that is lost if only the hot pixels remain; low is good.")
+    increase: float = Field(description="Share of the images whose probability is then higher; high is good.")
+    randomized: float = Field(
+        description="Rank correlation with the heatmaps of the same network with random weights; near 0 is good."
+    )
+
+
+class FaithfulnessResponse(_Response):
+    """How faithful the heatmaps are, by each method, for the class that was recognized."""
+
+    images: int = Field(description="How many were measured.")
+    steps: int = Field(description="In how many steps pixels go and come.")
+    best: Method = Field(description="The method with the best mean rank over all measures but `randomized`.")
+    methods: dict[Method, MeasuresResponse]
+
+
+class ConfusionResponse(_Response):
+    """What the model took images for."""
+
+    classes: list[str]
+    counts: list[list[int]] = Field(
+        description="Row: the class of the images; column: what they were called, the last one for any other class."
+    )
+
+
 class CheckResponse(_Response):
     """What a check on labelled images found before the model was stored."""
 
@@ -204,6 +235,15 @@ class CheckResponse(_Response):
         exclude_if=lambda precision: precision is None,
         description="Multi-label models only: for each class the area under its precision over recall.",
     )
+    confusion: ConfusionResponse | None = Field(
+        default=None, description="Null for more than 20 classes, and for multi-label models."
+    )
+    digest: str | None = Field(
+        default=None, description="Which images those were: the SHA-256 of the sorted SHA-256 of all files."
+    )
+    faithfulness: FaithfulnessResponse | None = Field(
+        default=None, description="How faithful the heatmaps were; null if an earlier version checked the model."
+    )
 
 
 class ModelResponse(_Response):
@@ -216,6 +256,11 @@ class ModelResponse(_Response):
     input: InputSpec
     output: OutputSpec = OutputSpec()
     layer: str = Field(description="The Grad-CAM layer.")
+    exact: bool = Field(
+        default=False,
+        description="Whether the map of a class by gradcam, before ReLU and division by its maximum, sums to its logit"
+        " less the bias, so that nothing is left unexplained: verified when the model was stored.",
+    )
     runtime: str
     precision: str
     device: str
@@ -245,6 +290,7 @@ class ModelResponse(_Response):
             input=manifest.input,
             output=manifest.output,
             layer=manifest.layer,
+            exact=manifest.exact,
             runtime=runtime.name,
             precision=runtime.precision,
             device=runtime.device,

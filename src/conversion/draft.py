@@ -179,4 +179,4 @@ def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> t
             for file in (folder / graph, (folder / graph).with_suffix(".bin")):
                 file.unlink(missing_ok=True)
     sums = {file.name: sha256(file) for file in sorted(folder.iterdir())}
-    return manifest.model_copy(update={"sha256": sums}), agreement
+    return manifest.model_copy(update={"sha256": sums, "exact": agreement.complete}), agreement

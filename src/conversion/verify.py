@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from src.conversion.capture import random_images
 from src.conversion.cut import Cut
 from src.errors import ModelError
-from src.runtimes.base import Runtime
+from src.runtimes.base import Array, Evaluation, Runtime
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
 from src.store.manifest import Manifest
 
-__all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "verify"]
+__all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "is_complete", "verify"]
 
 _MAX_PROBABILITY: Final = 1e-4
 _MAX_HEAT: Final = 1e-3
+_MAX_REMAINDER: Final = 1e-4  # of the largest logit without its bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,27 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The largest differences between the answers of a runtime and of torch: in a probability, in a heatmap's value."""
+    """The largest differences between the answers of a runtime and of torch: in a probability, in a heatmap's value.
+
+    ``complete``: whether the sum of each class's Grad-CAM map and the bias was its logit.
+    """
 
     probability: float
     heat: float
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What torch makes of an image: the logits (C,), and the heatmap (h, w) of the class ``class_index``."""
+    """What torch makes of an image: the logits (C,), and the heatmap (h, w) of the class ``class_index``.
+
+    ``bias`` (C,) are the logits of features that are zero everywhere.
+    """
 
     class_index: int
     logits: NDArray[np.float32]
     heat: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tensor], Tensor]) -> Verification:
@@ -93,7 +102,9 @@ def _answer(cut: Cut, image: torch.Tensor) -> Answer:
     index = int(scores.argmax())
     (gradient,) = torch.autograd.grad(scores[index], leaf)
     maps, weights = cut.layout.fold(leaf.detach())[0], cut.layout.fold(gradient)[0].mean(dim=(1, 2))
-    return Answer(index, scores.detach().numpy(), gradcam(maps.numpy(), weights.numpy()).values)
+    with torch.no_grad():
+        bias = cut.head(torch.zeros_like(leaf))[0].numpy()
+    return Answer(index, scores.detach().numpy(), gradcam(maps.numpy(), weights.numpy()).values, bias)
 
 
 def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) -> Agreement:
@@ -112,7 +123,7 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) 
             f"In {runtime.name} the network answers differently than in torch:"
             f" by {probability:.1g} in a probability, by {heat:.1g} in a heatmap."
         )
-    return Agreement(probability, heat)
+    return Agreement(probability, heat, all(one.complete for one in agreements))
 
 
 def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer, manifest: Manifest) -> Agreement:
@@ -123,7 +134,21 @@ def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer, mani
     if any(heat.shape != wanted.heat.shape for heat in heats):
         return Agreement(math.inf, math.inf)
     heat = max(float(np.abs(heat - wanted.heat).max()) for heat in heats)
-    return Agreement(float(np.abs(likely - expected).max()), heat)
+    complete = runtime.closed_form is not None and is_complete(found, wanted.bias)
+    return Agreement(float(np.abs(likely - expected).max()), heat, complete)
+
+
+def is_complete(found: Evaluation, bias: Array) -> bool:
+    r"""Tell whether :math:`\sum_{kij} \alpha_k A_{kij}` plus the bias is the logit, for every class.
+
+    Args:
+        found: What a network makes of an image.
+        bias: (C,) the logits of maps that are zero everywhere.
+    """
+    totals = found.features.sum(axis=(1, 2), dtype=np.float64)
+    explained = found.logits.astype(np.float64) - bias
+    most = _MAX_REMAINDER * np.abs(explained).max()
+    return all(abs(found.weights(index) @ totals - one) <= most for index, one in enumerate(explained))
 
 
 def _images(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:

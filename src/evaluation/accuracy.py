@@ -57,8 +57,11 @@ class Evaluation:
         }
 
     def figures(self) -> dict[str, Any]:
-        """Return what the model store keeps: number of images, accuracy, and recall per class."""
-        return {"images": self.total, "accuracy": self.accuracy, "recall": self.recall}
+        """Return what the model store keeps: number of images, accuracy, recall, and the confusion of few classes."""
+        figures = {"images": self.total, "accuracy": self.accuracy, "recall": self.recall}
+        if len(self.classes) > _MAX_SHOWN:
+            return figures
+        return figures | {"confusion": {"classes": list(self.classes), "counts": self.confusion.tolist()}}
 
     def table(self) -> str:
         """Return accuracy, recall per class and, for few classes, the confusion as text."""
@@ -126,6 +129,6 @@ def save_plot(evaluation: Evaluation, file: Path) -> None:
     axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
     for (row, column), count in np.ndenumerate(evaluation.confusion):
         if count and len(columns) <= _MAX_SHOWN:
-            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half of the colour range
+            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half of the color range
             axes.text(column, row, str(count), ha="center", va="center", color=shade)
     figure.savefig(file, dpi=120)

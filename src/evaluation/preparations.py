@@ -17,7 +17,7 @@ from src.pipeline import Pipeline, Recognition
 from src.stages.input_spec import InputSpec
 from src.store.manifest import Manifest
 
-__all__ = ["Case", "Comparison", "Preparation", "cases", "compare_preparations", "usual_preparations"]
+__all__ = ["Case", "Comparison", "Preparation", "all_cases", "cases", "compare_preparations", "usual_preparations"]
 
 _SAMPLE: Final = 100  # images
 _CHANCE: Final = 0.05
@@ -80,14 +80,17 @@ def _said(fields: dict[str, Any]) -> tuple[Remedy, ...]:
     return tuple(Remedy(name, ",".join(f"{value:g}" for value in values)) for name, values in fields.items())
 
 
-def cases(manifest: Manifest, source: Path) -> list[Case]:
-    """Return a seeded sample of at most 100 labelled images of a folder per class or, multi-label, of a CSV."""
-    everything: list[Case]
+def all_cases(manifest: Manifest, source: Path) -> list[Case]:
+    """Return the labelled images of a folder per class or, multi-label, of a CSV."""
     if manifest.output.exclusive:
-        everything = [(file, _is(label)) for label, file in images(source)]
-    else:
-        table = matching_table(source, manifest.labels)
-        everything = [(file, _has(table.labels, marks)) for file, marks in table.rows]
+        return [(file, _is(label)) for label, file in images(source)]
+    table = matching_table(source, manifest.labels)
+    return [(file, _has(table.labels, marks)) for file, marks in table.rows]
+
+
+def cases(manifest: Manifest, source: Path) -> list[Case]:
+    """Return a seeded sample of at most 100 of :func:`all_cases`."""
+    everything = all_cases(manifest, source)
     return random.Random(0).sample(everything, min(_SAMPLE, len(everything)))  # noqa: S311 - nobody must not guess it
 
 

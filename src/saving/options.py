@@ -51,6 +51,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
     add("--list", action="store_true", help="show the models in the store and end")
     add(
+        "--card",
+        metavar="TAG",
+        help="print the card of a model in the store, as Markdown for the Hugging Face hub, and end",
+    )
+    add(
         "--check",
         metavar="FOLDER",
         type=Path,

@@ -69,6 +69,7 @@ def _runtime(draft: Draft) -> str:
     manifest, agreement = draft.manifest, draft.agreement
     what = f"torch, on a CPU too: {manifest.note}" if manifest.note else "OpenVINO on a CPU, without torch"
     how = "in closed form" if manifest.head == "closed_form" else "by the gradient of its head"
+    how += ", exactly" if manifest.exact else ""
     return (
         f"{what}; explained {how}; what was written\n"
         f"              answers as the network did: probabilities differ by at most {agreement.probability:.1g},"

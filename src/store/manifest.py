@@ -41,6 +41,11 @@ class Manifest(BaseModel):
     batch: int = Field(
         default=1, ge=1, description="Images that a CPU had better take at once: more than 1 where that was faster."
     )
+    exact: bool = Field(
+        default=False,
+        description="Whether the Grad-CAM map of each class, before ReLU and division by its maximum, sums to its logit"
+        " less the bias: verified when it was stored.",
+    )
     bf16: bool | None = Field(
         default=None,
         description="Whether bf16 changed nothing that matters on the images of a check; null: it was not tried.",

@@ -41,7 +41,12 @@ def test_what_is_right_and_wrong_is_counted(tmp_path: Path) -> None:
     assert (evaluation.right, evaluation.total, evaluation.accuracy) == (5, 7, 5 / 7)
     assert evaluation.recall == {"blue": 2 / 3, "red": 3 / 4}
     assert evaluation.skipped == ("blue/2.png",)
-    assert evaluation.figures() == {"images": 7, "accuracy": 5 / 7, "recall": {"blue": 2 / 3, "red": 3 / 4}}
+    assert evaluation.figures() == {
+        "images": 7,
+        "accuracy": 5 / 7,
+        "recall": {"blue": 2 / 3, "red": 3 / 4},
+        "confusion": {"classes": ["blue", "red"], "counts": [[2, 1, 0], [1, 3, 0]]},
+    }
     table = evaluation.table()
     for part in ("5 of 7 right: 71.43%", "66.67%", "75.00%", "blue/2.png"):
         assert part in table

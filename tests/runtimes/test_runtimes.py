@@ -31,9 +31,10 @@ from src.errors import ModelError
 from src.runtimes.base import Runtime
 from src.runtimes.openvino import OpenVinoGraphs
 from src.runtimes.select import start
+from src.saving.randomize import randomized
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
-from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM
+from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM, WEIGHTS, sha256
 from tests.places import ROOT
 
 CROP = (64, 64)
@@ -94,6 +95,23 @@ def test_a_network_is_converted_with_its_head(drafted: Draft) -> None:
     assert (drafted.manifest.runtime, drafted.manifest.head) == NETWORKS[drafted.manifest.architecture]
     assert _start(drafted).name == "openvino"
     assert _start(drafted, runtime="torch").name == "torch"
+
+
+def test_a_model_says_whether_its_map_is_complete(drafted: Draft) -> None:
+    """Only behind pooling and one linear layer the map and the bias sum to the logit."""
+    assert drafted.manifest.exact == (drafted.manifest.architecture == "timm/test_resnet")
+
+
+@_ONE
+def test_random_weights_leave_nothing_that_was_learned(drafted: Draft) -> None:
+    """Every tensor has the values that it had, in another order; the stored model stays as it is."""
+    before, pixels = sha256(drafted.folder / WEIGHTS), _pixels(SPEC)
+    trained = _start(drafted, runtime="torch").evaluate(pixels)
+    with randomized(drafted.folder, drafted.manifest) as runtime:
+        found = runtime.evaluate(pixels)
+        assert not np.allclose(found.logits, trained.logits, atol=1e-3)
+        assert not np.allclose(found.weights(0), trained.weights(0), atol=1e-3)
+    assert sha256(drafted.folder / WEIGHTS) == before
 
 
 def test_the_first_image_is_run_before_there_are_threads(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:

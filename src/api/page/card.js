@@ -12,7 +12,8 @@ async function fetchModel() {
 }
 
 function facts(model) {
-  const { check, learned, faithfulness, input } = model;
+  const { check, learned, input } = model;
+  const faithfulness = check?.faithfulness;
   const [height, width] = input.crop;
   const said = {
     Model: model.model,

@@ -1,0 +1,125 @@
+"""A sample of images through the whole path -> how faithful the heatmaps of each method are."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from tqdm import tqdm
+
+from src.errors import RequestError
+from src.evaluation.faithfulness import STEPS, Measures, likeness, measure
+from src.options import Method
+from src.pipeline import Pipeline, heatmap
+
+__all__ = ["Faithfulness", "check_explanations"]
+
+_SECONDS: Final = 120  # of a large network that is enough for a few images
+_FEWEST: Final = 8
+_SAME: Final = 1e-4  # of the maximum: methods that agree but for rounding are measured once
+_LESS_IS_BETTER: Final = {"deletion", "drop"}
+_NOT_RANKED: Final = {"randomized"}  # it tells whether a method can be trusted at all, not which one is better
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How faithful the heatmaps of each method were on ``images`` images, for the class that was recognized."""
+
+    images: int
+    methods: Mapping[Method, Measures]
+
+    @property
+    def best(self) -> Method:
+        """The method with the best mean rank over all measures but that of random weights; of equals the first."""
+        ranks = sum(
+            rankdata(
+                [
+                    getattr(one, field.name) * (1 if field.name in _LESS_IS_BETTER else -1)
+                    for one in self.methods.values()
+                ]
+            )
+            for field in fields(Measures)
+            if field.name not in _NOT_RANKED
+        )
+        return list(self.methods)[int(np.argmin(ranks))]
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the model store keeps."""
+        methods = {str(method): asdict(one) for method, one in self.methods.items()}
+        return {"images": self.images, "steps": STEPS, "best": str(self.best), "methods": methods}
+
+    def table(self) -> str:
+        """Return a line for each method, the best one marked."""
+        names = [field.name for field in fields(Measures)]
+        arrows = [
+            f"{name} {'↓' if name in _LESS_IS_BETTER else '≈0' if name in _NOT_RANKED else '↑'}" for name in names
+        ]
+        lines = [f"of the heatmaps of {self.images} images, in {STEPS} steps: {self.best} is the best method"]
+        lines.append("  " + " " * 11 + "".join(f"{arrow:>14}" for arrow in arrows))
+        lines += [
+            f"  {method:<11}" + "".join(f"{getattr(one, name):>14.3f}" for name in names)
+            for method, one in self.methods.items()
+        ]
+        return "\n".join(lines)
+
+
+def check_explanations(
+    pipeline: Pipeline, randomized: Pipeline, files: Sequence[Path], seconds: float = _SECONDS
+) -> Faithfulness | None:
+    """Measure how faithful the heatmaps of ``pipeline`` are, by each method.
+
+    Args:
+        pipeline: The model.
+        randomized: The same with random weights.
+        files: Images, in the order in which they are taken; those that cannot be decoded are passed over.
+        seconds: After so long no further image is taken, but after at least eight.
+
+    Returns:
+        None if no image can be decoded.
+    """
+    found: list[list[Measures]] = []
+    started = time.monotonic()
+    for file in tqdm(files, unit="image", desc="explanations"):
+        if len(found) >= _FEWEST and time.monotonic() - started > seconds:
+            break
+        try:
+            pixels = pipeline.pixels(file.read_bytes())
+        except RequestError:
+            continue
+        found.append(_measures(pipeline, randomized, pixels))
+    if not found:
+        return None
+    return Faithfulness(
+        len(found), {method: _mean([one[place] for one in found]) for place, method in enumerate(Method)}
+    )
+
+
+def _measures(pipeline: Pipeline, randomized: Pipeline, pixels: NDArray[np.uint8]) -> list[Measures]:
+    """Return the measures of each method's heatmap of the class that is recognized in ``pixels``."""
+    evaluation, chance = pipeline.runtime.evaluate(pixels), randomized.runtime.evaluate(pixels)
+    index = int(evaluation.logits.argmax())
+    manifest = pipeline.manifest
+    fill = np.rint(255 * np.array(manifest.input.mean)).astype(np.uint8)
+
+    def score(changed: NDArray[np.uint8]) -> float:
+        return float(manifest.output.percents(pipeline.runtime.evaluate(changed).logits)[index] / 100)
+
+    before = float(manifest.output.percents(evaluation.logits)[index] / 100)
+    measured: list[tuple[NDArray[np.float32], Measures]] = []
+    for method in Method:
+        heat = heatmap(evaluation, method, index).values
+        measures = next((known for other, known in measured if np.abs(heat - other).max() < _SAME), None)
+        measures = measures or measure(score, pixels, heat, fill, before)
+        alike = likeness(heat, heatmap(chance, method, index).values)
+        measured.append((heat, replace(measures, randomized=alike)))
+    return [measures for _, measures in measured]
+
+
+def _mean(measures: Sequence[Measures]) -> Measures:
+    return Measures(
+        **{field.name: float(np.mean([getattr(one, field.name) for one in measures])) for field in fields(Measures)}
+    )

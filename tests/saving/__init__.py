@@ -1,0 +1,1 @@
+"""Tests of what save_model.py asks and says."""
