@@ -38,10 +38,11 @@ def worker_of(server: Server) -> psutil.Process:
     return worker
 
 
-@pytest.fixture
-def mortal(stored_model: str, tmp_path: Path) -> Iterator[Server]:
-    """A server to do anything to."""
-    started = start_server("service:ImageRecognition", tmp_path, {"IMAGE_RECOGNITION_MODEL": stored_model})
+@pytest.fixture(scope="module")
+def mortal(stored_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server to do anything to; the test that ends it comes last."""
+    folder = tmp_path_factory.mktemp("mortal")
+    started = start_server("service:ImageRecognition", folder, {"IMAGE_RECOGNITION_MODEL": stored_model})
     try:
         started.wait_until_ready()
         yield started
@@ -73,6 +74,31 @@ def wait_until_arrived(server: Server, count: int) -> None:
             return
 
 
+def test_a_killed_worker_comes_back(mortal: Server) -> None:
+    """A worker that is killed is replaced, and the service answers again."""
+    killed = worker_of(mortal)
+    killed.kill()
+    mortal.wait_until_ready()
+    assert worker_of(mortal).pid != killed.pid
+    assert recognizes(mortal)
+
+
+def test_a_disk_that_fills_up_stops_nothing(mortal: Server) -> None:
+    """From the moment when no byte can be written to any file any more, the log included, answers go on."""
+    assert recognizes(mortal)
+    worker = worker_of(mortal)
+    with ExitStack() as freed:
+        for pid in (mortal.process.pid, worker.pid):
+            _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            freed.callback(resource.prlimit, pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, most))
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+        before = mortal.log_file.stat().st_size
+        for _ in range(3):
+            assert recognizes(mortal)
+        assert mortal.log_file.stat().st_size == before
+    assert worker.is_running()
+
+
 def test_an_end_under_load_loses_no_request(mortal: Server) -> None:
     """Every request that has arrived when the server is told to end is answered; then it ends well and in time."""
     host, port = mortal.url.removeprefix("http://").split(":")
@@ -90,27 +116,6 @@ def test_an_end_under_load_loses_no_request(mortal: Server) -> None:
     assert mortal.process.wait(timeout=GRACE_SECONDS) == 0
     assert time.monotonic() - began < GRACE_SECONDS
     assert "Traceback" not in mortal.log
-
-
-def test_a_killed_worker_comes_back(mortal: Server) -> None:
-    """A worker that is killed is replaced, and the service answers again."""
-    killed = worker_of(mortal)
-    killed.kill()
-    mortal.wait_until_ready()
-    assert worker_of(mortal).pid != killed.pid
-    assert recognizes(mortal)
-
-
-def test_a_disk_that_fills_up_stops_nothing(mortal: Server) -> None:
-    """From the moment when no byte can be written to any file any more, the log included, answers go on."""
-    assert recognizes(mortal)
-    for process in (psutil.Process(mortal.process.pid), worker_of(mortal)):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))
-    before = mortal.log_file.stat().st_size
-    for _ in range(3):
-        assert recognizes(mortal)
-    assert mortal.log_file.stat().st_size == before
-    assert worker_of(mortal).is_running()
 
 
 def _namespaces_work() -> bool:

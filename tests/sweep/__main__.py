@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="leave out what is in sweep/results.jsonl already")
     parser.add_argument("--table", type=Path, default=Path("sweep/architectures.md"), help="default: %(default)s")
     parser.add_argument("--together", action="store_true", help="all in this process: quicker, for a few small ones")
+    parser.add_argument("--stored", nargs="+", help="store and serve only these; of others see that they are explained")
     options = parser.parse_args()
     _LINES.parent.mkdir(exist_ok=True)
     if not options.resume:
@@ -35,7 +36,8 @@ def main() -> int:
     for name in options.names:
         if name not in done:
             with _LINES.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_checked(name, alone=not options.together)) + "\n")
+                stored = options.stored is None or name in options.stored
+                file.write(json.dumps(_checked(name, alone=not options.together, stored=stored)) + "\n")
     rows = list(_known().values())
     options.table.write_text(table(rows), encoding="utf-8")
     failed = [row["architecture"] for row in rows if "failed" in row]
@@ -43,9 +45,9 @@ def main() -> int:
     return bool(failed)
 
 
-def _checked(name: str, *, alone: bool) -> dict[str, Any]:
+def _checked(name: str, *, alone: bool, stored: bool) -> dict[str, Any]:
     try:
-        row = check(name, alone=alone)
+        row = check(name, alone=alone, stored=stored)
     except AssertionError as exc:
         row = {"architecture": name, "failed": str(exc)}
     print(row, flush=True)

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -47,11 +48,14 @@ _SUMMED_IN_ANOTHER_ORDER: Final = {"timm/resmlp_12_224", "timm/test_vit_relpos",
 _SECONDS: Final = 420
 
 
-def check(architecture: str, *, alone: bool = True) -> dict[str, Any]:
-    """Check ``architecture``, ``alone`` in processes of its own, as people do it; return the line of the table."""
+def check(architecture: str, *, alone: bool = True, stored: bool = True) -> dict[str, Any]:
+    """Check ``architecture``, ``alone`` in processes of its own, as people do it; return the line of the table.
+
+    Unless it is to be ``stored``, it is captured, cut and explained only.
+    """
     began = time.monotonic()
     results_file(architecture).unlink(missing_ok=True)
-    for step in _steps(architecture):
+    for step in _steps(architecture, stored=stored and architecture not in TOO_LARGE):
         if alone:
             run_alone(step, architecture, _SECONDS)
         else:
@@ -59,10 +63,10 @@ def check(architecture: str, *, alone: bool = True) -> dict[str, Any]:
     return {**json.loads(results_file(architecture).read_text()), "seconds": round(time.monotonic() - began, 1)}
 
 
-def _steps(architecture: str) -> tuple[Callable[[str], None], ...]:
+def _steps(architecture: str, *, stored: bool) -> tuple[Callable[[str], None], ...]:
     if architecture in REFUSED:
         return (_check_refused,)
-    return (_check_captured_and_store,) if architecture in TOO_LARGE else (_check_captured_and_store, _check_served)
+    return (partial(_check_captured, stored=True), _check_served) if stored else (_check_captured,)
 
 
 def results_file(architecture: str) -> Path:
@@ -84,19 +88,19 @@ def _check_refused(architecture: str) -> None:
     _note(architecture, refused=str(refused.value))
 
 
-def _check_captured_and_store(architecture: str) -> None:
+def _check_captured(architecture: str, *, stored: bool = False) -> None:
     network = random_network(architecture)
     spec = _spec(architecture, network)
     whole = capture(network, spec)
     parts = cut(whole, spec)
     _note(architecture, layer=parts.layer, maps="x".join(map(str, parts.layout.shape)))
-    _check_captured(architecture, network, parts, spec)
+    _check_logits(architecture, network, parts, spec)
     _note(architecture, heatmap=_largest_difference(network, parts, spec))
-    if architecture not in TOO_LARGE:
+    if stored:
         _store(architecture, network, spec, lambda *_: whole)
 
 
-def _check_captured(architecture: str, network: nn.Module, parts: Cut, spec: InputSpec) -> None:
+def _check_logits(architecture: str, network: nn.Module, parts: Cut, spec: InputSpec) -> None:
     """Check that the captured network, and its head behind its features, give the logits of the network."""
     torch.manual_seed(1)
     images = torch.randn(1 if max(spec.crop) >= _BIG_INPUT else 3, *spec.shape)

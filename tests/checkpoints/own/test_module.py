@@ -13,6 +13,8 @@ import torch
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given
 from src.checkpoints.own.module import Arguments, instantiate, parse_reference
+from src.conversion.capture import capture
+from src.conversion.cut import cut
 from src.conversion.draft import draft
 from src.errors import ModelError, Remedy
 from src.runtimes.select import start
@@ -101,8 +103,8 @@ def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
     """Another Grad-CAM layer is taken by its name."""
     torch.save(instantiate(module_file, "BusCar", Arguments({})).state_dict(), tmp_path / "x.pt")
     given = Given(module=f"{module_file}:BusCar", labels="bus,car", layer="features.10")
-    with draft(read_checkpoint(tmp_path / "x.pt", given)) as verified:
-        assert verified.manifest.layer == "features.10"
+    checkpoint = read_checkpoint(tmp_path / "x.pt", given)
+    assert cut(capture(checkpoint.network, checkpoint.input), checkpoint.input, checkpoint.layer).layer == "features.10"
 
 
 def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ ORDERS: Final[tuple[Literal["<", ">"], ...]] = ("<", ">")
 LOSSY: Final = ("jpeg", "webp", "jpeg2000", "jpegxl")
 LOSSLESS: Final = ("none", "lzw", "deflate", "packbits", "zstd", "lzma")
 TOLERANCE: Final = {"assocalpha": 4, "cielab": 4}
+QUICK: Final = {"lzma": {"level": 0}, "jpegxl": {"effort": 1}}  # otherwise they take longer than all others together
 DEPTHS: Final = (*(f"u{bits}" for bits in (1, 2, 4, 8, 10, 12, 14, 16, 32)), "i8", "i16", "i32", "f16", "f32", "f64")
 
 
@@ -101,6 +102,7 @@ def encoded(kind: Kind) -> bytes | None:
     options: dict[str, Any] = {
         "bitspersample": None if kind.bits in {8, 16, 32, 64} else kind.bits,
         "compression": None if kind.compression == "none" else kind.compression,
+        "compressionargs": QUICK.get(kind.compression),
         "extrasamples": kind.extra and [kind.extra],
         "planarconfig": kind.planar if kind.samples > 1 else None,
         "predictor": kind.predictor,
