@@ -1,8 +1,10 @@
 """Cutting captured networks at their Grad-CAM layer."""
 
+from functools import cache
+
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from src.checkpoints.network import build
@@ -15,7 +17,6 @@ from src.stages.input_spec import InputSpec
 # Grad-CAM layer, layout of the features, maps, tokens without a place
 LAYERS = {
     "torchvision/alexnet": ("features.11", "NKhw", (256, 13, 13), 0),
-    "torchvision/vgg11": ("features.19", "NKhw", (512, 14, 14), 0),
     "torchvision/resnet18": ("layer4", "NKhw", (512, 7, 7), 0),
     "torchvision/mobilenet_v3_small": ("features", "NKhw", (576, 7, 7), 0),
     "torchvision/convnext_tiny": ("features", "NKhw", (768, 7, 7), 0),
@@ -46,16 +47,24 @@ def _spec(size: tuple[int, int] = (224, 224)) -> InputSpec:
     return InputSpec(resize=size, crop=size, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
+@cache
+def _captured(architecture: str) -> tuple[nn.Module, fx.GraphModule, InputSpec]:
+    """Return a network, as it is and captured, and its input."""
+    torch.manual_seed(0)
+    network, spec = build(architecture, 3), _spec((160, 160) if architecture == "timm/test_vit" else (224, 224))
+    return network, capture(network, spec), spec
+
+
 def _parts(network: nn.Module, layer: str | None = None, size: tuple[int, int] = (224, 224)) -> Cut:
     return cut(capture(network, _spec(size)), _spec(size), layer)
 
 
-def _check(network: nn.Module, parts: Cut, size: tuple[int, int] = (224, 224)) -> None:
+def _check(network: nn.Module, parts: Cut) -> None:
     """Check that both the graph and the head behind its features give the logits of the network.
 
     They do so bit for bit, but where one token is read: a product with one row may be rounded otherwise.
     """
-    images = torch.randn(2, 3, *size)
+    images = torch.randn(2, *_spec().shape)
     with torch.no_grad():
         logits = network(images)
         features, captured = parts.network()(images)
@@ -70,9 +79,8 @@ def test_a_network_is_cut_where_grad_cam_wants_it(
     architecture: str, expected: tuple[str, str, tuple[int, int, int], int]
 ) -> None:
     """Its graph, and the head behind the layer that Grad-CAM wants, give the logits of the network."""
-    torch.manual_seed(0)
-    network = build(architecture, 3)
-    parts = _parts(network)
+    network, captured, spec = _captured(architecture)
+    parts = cut(captured, spec)
     _check(network, parts)
     layer, axes, (channels, height, width), placeless = expected
     layout = FeatureLayout(axes=axes, channels=channels, height=height, width=width, placeless=placeless)
@@ -91,9 +99,8 @@ def test_a_network_is_cut_where_grad_cam_wants_it(
 )
 def test_a_named_layer_is_cut(architecture: str, layer: str, shape: tuple[int, int, int]) -> None:
     """The name of a module stands for its output."""
-    torch.manual_seed(0)
-    network = build(architecture, 3)
-    parts = _parts(network, layer)
+    network, captured, spec = _captured(architecture)
+    parts = cut(captured, spec, layer)
     _check(network, parts)
     assert (parts.layer, parts.layout.shape) == (layer, shape)
 
@@ -119,9 +126,9 @@ def test_the_name_of_a_cut_finds_it_again() -> None:
 )
 def test_a_layer_that_cannot_be_cut_is_refused(architecture: str, layer: str, reason: str) -> None:
     """A layer that does not exist, is passed by, has no map, or whose map is not read is an error that says so."""
-    network = build(architecture, 3)
+    _, captured, spec = _captured(architecture)
     with pytest.raises(ModelError, match=reason):
-        _parts(network, layer, (160, 160) if architecture == "timm/test_vit" else (224, 224))
+        cut(captured, spec, layer)
 
 
 class _SideBySide(nn.Module):

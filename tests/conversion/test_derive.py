@@ -74,12 +74,11 @@ def test_other_heads_have_no_closed_form(head: nn.Module) -> None:
     assert derive(*_cut(head)) is None
 
 
-@pytest.mark.parametrize("architecture", ["torchvision/alexnet", "torchvision/vgg11"])
-def test_large_linear_heads_have_a_closed_form(architecture: str) -> None:
-    """The heads of alexnet and vgg, with hidden layers, need no way back through their first and largest layer."""
+def test_large_linear_heads_have_a_closed_form() -> None:
+    """A head with hidden layers, as alexnet and vgg have, needs no way back through its first and largest layer."""
     torch.manual_seed(0)
     spec = InputSpec(resize=224, crop=(224, 224), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
-    parts = cut(capture(build(architecture, CLASSES), spec), spec)
+    parts = cut(capture(build("torchvision/alexnet", CLASSES), spec), spec)
     with torch.no_grad():
         features = parts.network()(random_images(spec))[0][:1]
     derived = derive(parts, features)

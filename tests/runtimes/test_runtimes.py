@@ -373,7 +373,7 @@ class _Recurrent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.rows = nn.Conv2d(3, 4, 8, stride=8), nn.LSTM(4, 4, batch_first=True)
+        self.conv, self.rows = nn.Conv2d(3, 4, 16, stride=16), nn.LSTM(4, 4, batch_first=True)
         self.last = nn.Linear(4, 3)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

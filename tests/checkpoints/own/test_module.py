@@ -23,19 +23,21 @@ from src.store import bundle
 TUTORIAL = '''
 import torch
 from torch import nn
-from torchvision.models import alexnet
 
 
 class BusCar(nn.Module):
-    """The tutorial's alexnet, taken apart."""
+    """The tutorial's alexnet, taken apart, and narrower."""
 
     def __init__(self, classes=2, **unused):
         super().__init__()
-        network = alexnet()
-        self.features = network.features[:12]
-        self.maxpool = network.features[12]
-        self.avgpool = network.avgpool
-        layers = nn.Linear(256 * 36, 64), nn.ReLU(), nn.Linear(64, classes)  # 4,096 wide in the tutorial
+        layers = []
+        for before, after, size in (3, 16, 11), (16, 32, 5), (32, 48, 3), (48, 32, 3), (32, 32, 3):
+            layers += nn.Conv2d(before, after, size, 4 if size == 11 else 1, size // 2 if size < 11 else 2), nn.ReLU()
+            layers += [nn.MaxPool2d(3, 2)] if size > 3 else []
+        self.features = nn.Sequential(*layers)
+        self.maxpool = nn.MaxPool2d(3, 2)
+        self.avgpool = nn.AdaptiveAvgPool2d(6)
+        layers = nn.Linear(32 * 36, 64), nn.ReLU(), nn.Linear(64, classes)
         self.classifier = nn.Sequential(nn.Dropout(), *layers)
 
     def forward(self, x):
@@ -95,7 +97,7 @@ def test_a_custom_class_is_stored_and_served(
     expected = network(torch.from_numpy(loaded.manifest.input.normalize(pixels))[None])[0].detach().numpy()
     for runtime in ("openvino", "torch"):
         evaluation = start(loaded.folder, loaded.manifest, threads=1, runtime=runtime).evaluate(pixels)
-        assert evaluation.features.shape == (256, 13, 13)
+        assert evaluation.features.shape == (32, 13, 13)
         np.testing.assert_allclose(evaluation.logits, expected, atol=1e-5)
 
 
@@ -138,7 +140,7 @@ def test_a_class_that_cannot_be_made_is_explained(module_file: Path, name: str, 
 def test_a_class_without_logits_is_explained(module_file: Path, tmp_path: Path) -> None:
     """A class that gives maps cannot be served, and the error says what it gives and what to write."""
     torch.save(instantiate(module_file, "Maps", Arguments({})).state_dict(), tmp_path / "x.pt")
-    with pytest.raises(ModelError, match=r"a tensor of the shape \(2, 256, 13, 13\) .* write a class around it"):
+    with pytest.raises(ModelError, match=r"a tensor of the shape \(2, 32, 13, 13\) .* write a class around it"):
         read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Maps", labels="bus,car"))
 
 
