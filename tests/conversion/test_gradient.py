@@ -84,31 +84,46 @@ def _linear(*layers: nn.Module) -> nn.Module:
     return head
 
 
+class _Sum(nn.Module):
+    """Several heads that answer together: capturing and converting each of them would take longer."""
+
+    def __init__(self, *heads: nn.Module) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([head(x) for head in self.heads]).sum(dim=0)
+
+
 def _heads() -> dict[str, nn.Module]:
     torch.manual_seed(0)
     conv = nn.Conv2d
     return {
-        "pool and linear": _linear(nn.AdaptiveAvgPool2d(1)),
-        "adaptive pool that divides": _linear(nn.AdaptiveAvgPool2d((6, 5)), nn.Tanh()),
-        "adaptive pool that overlaps": _linear(nn.AdaptiveAvgPool2d((5, 7)), nn.Tanh()),
-        "average pool": _linear(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Tanh()),
-        "average pool without stride": _linear(nn.AvgPool2d((4, 2)), nn.Tanh()),
-        "max pool": _linear(nn.MaxPool2d(3, 2)),
-        "max pool that overlaps and dilates": _linear(nn.MaxPool2d(3, 1, 1, dilation=2)),
-        "adaptive max pool": _linear(nn.AdaptiveMaxPool2d(2)),
-        "convolution": _linear(conv(CHANNELS, 8, 3, 2, 1), nn.ReLU()),
-        "convolution with groups and dilation": _linear(
-            conv(CHANNELS, 6, 3, padding=2, dilation=2, groups=3), nn.SiLU()
+        "average pools": _Sum(
+            _linear(nn.AdaptiveAvgPool2d(1)),
+            _linear(nn.AdaptiveAvgPool2d((6, 5)), nn.Tanh()),  # which divides the map
+            _linear(nn.AdaptiveAvgPool2d((5, 7)), nn.Tanh()),  # whose windows overlap
+            _linear(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Tanh()),
+            _linear(nn.AvgPool2d((4, 2)), nn.Tanh()),
         ),
-        "convolution without steps": _linear(conv(CHANNELS, CHANNELS, 3, padding=1), nn.ReLU()),
+        "max pools": _Sum(
+            _linear(nn.MaxPool2d(3, 2)), _linear(nn.MaxPool2d(3, 1, 1, dilation=2)), _linear(nn.AdaptiveMaxPool2d(2))
+        ),
+        "convolutions": _Sum(
+            _linear(conv(CHANNELS, 8, 3, 2, 1), nn.ReLU()),
+            _linear(conv(CHANNELS, 6, 3, padding=2, dilation=2, groups=3), nn.SiLU()),
+            _linear(conv(CHANNELS, CHANNELS, 3, padding=1), nn.ReLU()),
+            _linear(nn.AdaptiveAvgPool2d(1), conv(CHANNELS, 9, 1), nn.Hardswish()),
+            _linear(nn.ConvTranspose2d(CHANNELS, 3, 3, 2, 1), nn.Mish()),
+        ),
         "wide 1 x 1 convolution": _linear(
             nn.AdaptiveAvgPool2d(1), conv(CHANNELS, 512, 1), nn.ReLU(), conv(512, 512, 1), nn.ReLU()
         ),
-        "1 x 1 convolution": _linear(nn.AdaptiveAvgPool2d(1), conv(CHANNELS, 9, 1), nn.Hardswish()),
-        "transposed convolution": _linear(nn.ConvTranspose2d(CHANNELS, 3, 3, 2, 1), nn.Mish()),
-        "batch norm": _linear(nn.BatchNorm2d(CHANNELS), nn.ELU(), nn.AdaptiveAvgPool2d(1)),
-        "group norm": _linear(nn.GroupNorm(2, CHANNELS), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(1)),
-        "squares, as in GeM": _linear(nn.Softplus(), nn.LPPool2d(3, 2)),
+        "norms and squares": _Sum(
+            _linear(nn.BatchNorm2d(CHANNELS), nn.ELU(), nn.AdaptiveAvgPool2d(1)),
+            _linear(nn.GroupNorm(2, CHANNELS), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(1)),
+            _linear(nn.Softplus(), nn.LPPool2d(3, 2)),  # as in GeM
+        ),
         "hidden layers": _linear(nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(7), nn.ReLU6(), nn.Dropout()),
         "channels last": _ChannelsLast(),
         "tokens": _Tokens(),
