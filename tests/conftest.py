@@ -21,7 +21,6 @@ _LONG = (
     "test_own_model",
     "test_runtimes",
     "test_gradcam",
-    "test_without_torch",
     "test_bento",
     "test_soak",
 )

@@ -18,7 +18,7 @@ from tests.serving import start_server
 COLORS = {"blueberry": (40, 50, 150), "lemon": (230, 220, 50), "tomato": (210, 40, 30)}
 
 
-def _photos(folder: Path, rng: np.random.Generator, count: int = 16) -> None:
+def _photos(folder: Path, rng: np.random.Generator, count: int) -> None:
     for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
         for index in range(count):
@@ -33,7 +33,7 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     chapter = readme.partition("## Serve your own model")[2].partition("\n## ")[0]
     (block,) = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)
     train, save, serve, ask = block.strip().splitlines()
-    _photos(tmp_path / "photos", rng)
+    _photos(tmp_path / "photos", rng, 6)
     _photos(tmp_path / "few", rng, 3)
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "tomato" / "0.jpg").read_bytes())
     for name in ("src", "save_model.py", ".venv"):

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import openvino as ov
 import pytest
@@ -34,8 +35,10 @@ from src.runtimes.select import start
 from src.saving.randomize import randomized
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
+from src.store import bundle
 from src.store.files import GRADIENT, GRADIENT_PROGRAM, NETWORK, NETWORK_PROGRAM, WEIGHTS, sha256
 from tests.places import ROOT
+from tests.serving import running_server
 
 CROP = (64, 64)
 SPEC = InputSpec(resize=64, crop=CROP, interpolation="bilinear", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
@@ -248,6 +251,28 @@ def test_openvino_does_not_import_torch(drafted: Draft) -> None:
         "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(drafted.folder)], cwd=ROOT, check=True)
+
+
+def _processes(parent: int) -> list[int]:
+    """Return ``parent`` and all processes that it started, and that these did."""
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
+    return [parent, *(one for child in children.stdout.split() for one in _processes(int(child)))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc, as Linux has it")
+@pytest.mark.parametrize("drafted", ["timm/test_vit"], indirect=True)
+def test_a_vit_is_served_and_explained_by_processes_without_torch(drafted: Draft, tmp_path: Path) -> None:
+    """The service of a ViT answers with a heatmap, and none of its processes has a library of torch in its memory."""
+    tag = bundle.store(drafted.folder, drafted.manifest, "vit")
+    with running_server(tmp_path, {"IMAGE_RECOGNITION_MODEL": tag}) as server:
+        files = {"img": (ROOT / "docs" / "cat.jpg").read_bytes()}
+        answer = httpx.post(f"{server.url}/image_recognition_file", files=files, timeout=30).json()
+        assert answer["explained"]["class"] == answer["result"]
+        found = _processes(server.process.pid)
+        maps = "".join(Path(f"/proc/{process}/maps").read_text(encoding="utf-8") for process in found)
+    assert len(found) > 1
+    assert "openvino" in maps
+    assert "libtorch" not in maps
 
 
 def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ QUICK = [
     "timm/test_efficientnet_gn",
     "timm/test_efficientnet_ln",
     "timm/test_nfnet",
-    "timm/test_vit",  # tokens of which only the class token is read; test_without_torch stores and serves it
+    "timm/test_vit",  # tokens of which only the class token is read; test_runtimes stores and serves it
     "timm/efficientvim_m1",  # several maps: no Grad-CAM
 ]
 
