@@ -19,7 +19,7 @@ from src.runtimes.batches import Batching, batched
 from src.runtimes.openvino import OpenVinoGraphs
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
-from src.store.files import NETWORK
+from src.store.files import GRADIENT, NETWORK
 
 LAYOUT = FeatureLayout(axes="NKhw", channels=1, height=1, width=1)
 MOST = 4
@@ -174,7 +174,10 @@ def test_images_are_put_together_where_that_is_measured_to_be_faster(tmp_path: P
     flat = ops.reshape(ops.convert(pixels, np.float32), [0, 48 * 48 * 3], special_zero=True)
     weights = np.random.default_rng(0).normal(size=(units, 48 * 48 * 3)).astype(np.float32)
     logits = ops.matmul(flat, weights, transpose_a=False, transpose_b=True)
-    ov.save_model(ov.Model([logits], [pixels]), tmp_path / NETWORK, compress_to_fp16=False)
+    ov.save_model(ov.Model([flat, logits], [pixels]), tmp_path / NETWORK, compress_to_fp16=False)
+    features, direction = (ops.parameter([-1, size], np.float32) for size in (48 * 48 * 3, units))
+    gradient = ops.multiply(features, ops.reduce_sum(direction, 1, keep_dims=True))
+    ov.save_model(ov.Model([gradient], [features, direction]), tmp_path / GRADIENT)
     running = OpenVinoGraphs(tmp_path, "fp32", 1)
     running.network(np.zeros((1, 48, 48, 3), np.uint8))
     assert best_batch(tmp_path, spec, running) == expected

@@ -23,6 +23,7 @@ from torch import nn
 
 from src.checkpoints.checkpoint import Checkpoint
 from src.checkpoints.network import build
+from src.conversion.batch import best_batch
 from src.conversion.capture import capture
 from src.conversion.cut import cut
 from src.conversion.draft import Draft, draft
@@ -199,6 +200,18 @@ def test_the_graphs_take_batches(drafted: Draft) -> None:
         np.testing.assert_allclose(
             drafted.manifest.features.fold(gradients)[place], alone.gradient(place), atol=1e-5 * scale
         )
+
+
+@pytest.mark.parametrize(
+    ("drafted", "expected"), [("timm/test_resnet", 8), ("timm/test_vit", 1)], indirect=["drafted"]
+)
+def test_images_go_together_only_where_they_can_be_explained_together(
+    drafted: Draft, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much faster eight at once are, a network whose gradient does not compile for them takes one."""
+    monkeypatch.setattr("src.conversion.batch._seconds", lambda _graphs, _spec, batch, _cores: 0.1 / batch)
+    graphs = OpenVinoGraphs(drafted.folder, "fp32", 1)
+    assert best_batch(drafted.folder, drafted.manifest.input, graphs) == expected
 
 
 def test_eight_threads_get_what_one_gets(drafted: Draft) -> None:
