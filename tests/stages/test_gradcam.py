@@ -47,7 +47,8 @@ def _hidden() -> nn.Module:
 
 def _efficientnet() -> nn.Module:
     blocks = [MBConvConfig(ratio, 3, 2, *sizes, 1, 1, 1) for ratio, sizes in ((1, (32, 16)), (6, (16, 24)))]
-    return models.EfficientNet(blocks, 0.2, num_classes=CLASSES)
+    network: nn.Module = models.EfficientNet(blocks, 0.2, num_classes=CLASSES)
+    return network
 
 
 # kind -> a small network, how an oracle sees it, and the module whose output is the Grad-CAM layer
