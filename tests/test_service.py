@@ -123,7 +123,9 @@ def test_an_answer_has_the_fields_of_the_contract(client: httpx.Client) -> None:
     """An answer has every field of the contract and no other, and its picture is a JPEG of the right size."""
     answer = ask(client)
     tag = client.get("/model").json()["model"]
-    assert set(answer) == {"success", "result", "detail", "other", "gradcam", "explained", "image", "model"}
+    told = {"success", "result", "detail", "other", "confidence", "gradcam", "explained", "image", "model"}
+    assert set(answer) == told
+    assert answer["confidence"] is None  # the model was neither checked nor calibrated
     assert answer["success"] is True
     assert answer["result"] == answer["detail"][0]["class"] == "tiger cat"
     assert [set(score) for score in answer["detail"]] == [{"class", "index", "prob"}] * 5
