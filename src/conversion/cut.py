@@ -23,8 +23,10 @@ aten: Final = torch.ops.aten
 POOLING: Final = frozenset(
     {aten.max_pool2d, aten.max_pool2d_with_indices, aten.adaptive_max_pool2d, aten.avg_pool2d, aten.adaptive_avg_pool2d}
 )
-# What only gathers or rearranges the map before it: Grad-CAM wants that one.
+# What only gathers, rearranges or rescales the map before it: Grad-CAM wants that one. LayerNorm makes all places
+# equally strong: the map behind it is less often hot where the object is (docs/concepts/heatmaps.md).
 _GATHERING: Final = POOLING | {
+    aten.layer_norm,
     *(aten.alias, aten.clone, aten.contiguous, aten.dropout, aten.flatten, aten.permute, aten.reshape, aten.transpose),
     *(aten.unflatten, aten.view),
 }
@@ -147,7 +149,7 @@ class _Operations:
         return {node for (node, index), reach in zip(place.items(), passing, strict=False) if reach <= index}
 
     def only_gathers(self, node: fx.Node) -> bool:
-        """Tell whether ``node`` pools or reshapes a map and adds nothing to it."""
+        """Tell whether ``node`` pools, reshapes or normalizes a map and adds nothing to it."""
         packet = getattr(node.target, "overloadpacket", None)
         return packet in _GATHERING and node.all_input_nodes[0] in self.maps
 
