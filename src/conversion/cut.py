@@ -24,10 +24,13 @@ POOLING: Final = frozenset(
     {aten.max_pool2d, aten.max_pool2d_with_indices, aten.adaptive_max_pool2d, aten.avg_pool2d, aten.adaptive_avg_pool2d}
 )
 # What only gathers or rearranges the map before it: Grad-CAM wants that one.
-_GATHERING: Final = POOLING | {
-    *(aten.alias, aten.clone, aten.contiguous, aten.dropout, aten.flatten, aten.permute, aten.reshape, aten.transpose),
-    *(aten.unflatten, aten.view),
-}
+_REARRANGING: Final = frozenset(
+    {
+        *(aten.alias, aten.clone, aten.contiguous, aten.dropout, aten.flatten, aten.permute, aten.reshape),
+        *(aten.transpose, aten.unflatten, aten.view),
+    }
+)
+_GATHERING: Final = POOLING | _REARRANGING
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +150,25 @@ class _Operations:
         return {node for (node, index), reach in zip(place.items(), passing, strict=False) if reach <= index}
 
     def only_gathers(self, node: fx.Node) -> bool:
-        """Tell whether ``node`` pools or reshapes a map and adds nothing to it."""
+        """Tell whether ``node`` pools or reshapes a map, or normalizes that of a Swin, and adds nothing to it.
+
+        LayerNorm makes all places equally strong: in a Swin, whose channels come last, the map behind it is less often
+        hot where the object is (docs/concepts/heatmaps.md).
+        """
         packet = getattr(node.target, "overloadpacket", None)
-        return packet in _GATHERING and node.all_input_nodes[0] in self.maps
+        gathers = packet in _GATHERING or (packet is aten.layer_norm and self.maps[node].axes == "NhwK")
+        return gathers and node.all_input_nodes[0] in self.maps
 
     def name(self, node: fx.Node) -> str:
-        """Return the largest module that ends with ``node``, or the operation's own name."""
-        return next((path for path in _path(node) if self._last_of(path) is node), node.name)
+        """Return the largest module that ends with ``node``, or rearranges it at its end, or the operation's name."""
+        for path in _path(node):
+            if self._last_of(path) is node:
+                return path
+        (*users,) = node.users
+        if len(users) == 1 and getattr(users[0].target, "overloadpacket", None) in _REARRANGING:
+            named = self.name(users[0])
+            return node.name if named == users[0].name else named
+        return node.name
 
     def output_of(self, layer: str) -> fx.Node:
         """Return the last operation inside the module ``layer``, or the operation of that name."""

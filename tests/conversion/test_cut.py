@@ -25,7 +25,7 @@ LAYERS = {
     "torchvision/googlenet": ("inception5b", "NKhw", (1024, 7, 7), 0),
     "timm/tf_efficientnet_lite0": ("bn2", "NKhw", (1280, 7, 7), 0),
     "timm/vgg11": ("features.19", "NKhw", (512, 14, 14), 0),
-    "timm/swin_tiny_patch4_window7_224": ("norm", "NhwK", (768, 7, 7), 0),
+    "timm/swin_tiny_patch4_window7_224": ("layers", "NTK", (768, 7, 7), 0),
     "timm/mixer_s32_224": ("norm", "NTK", (512, 7, 7), 0),
     "timm/vit_tiny_patch16_224": ("blocks.10", "NTK", (192, 14, 14), 1),
 }
