@@ -15,6 +15,7 @@ from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.resnet import BasicBlock
+from torchvision.ops import Permute
 
 from src.checkpoints.default import default_checkpoint
 from src.conversion.capture import capture
@@ -32,6 +33,13 @@ def _as_sequence(densenet: nn.Module) -> nn.Module:
     """Return densenet with the ReLU behind its features as a module of its own, where a hook can reach it."""
     features, classifier = densenet.get_submodule("features"), densenet.get_submodule("classifier")
     return nn.Sequential(features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
+
+
+def _channels_first(swin: nn.Module) -> nn.Module:
+    """Return a Swin with its features, before the closing norm, channels first, as oracles expect them."""
+    parts = {name: swin.get_submodule(name) for name in ("features", "norm", "permute", "avgpool", "flatten", "head")}
+    features = parts.pop("features")
+    return nn.Sequential(features, Permute([0, 3, 1, 2]), Permute([0, 2, 3, 1]), *parts.values())
 
 
 def _unchanged(network: nn.Module) -> nn.Module:
@@ -65,8 +73,8 @@ ORACLES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], nn.Modul
     ),
     "swin": (
         lambda: models.SwinTransformer([4, 4], 24, [2, 2], [2, 2], [7, 7], num_classes=CLASSES),
-        _unchanged,
-        "permute",
+        _channels_first,
+        "1",
     ),
     "default": (lambda: default_checkpoint().network, _unchanged, "bn2"),
 }
