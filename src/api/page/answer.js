@@ -23,8 +23,8 @@ function showRows({ detail, other, results }, chosen, choose) {
     row.setAttribute("aria-pressed", index === chosen);
     row.onclick = () => choose(index);
   });
-  byId("other").hidden = other === null; // of a multi-label model nothing is left over
-  if (other !== null) fill(byId("other"), other);
+  byId("other").hidden = !other; // of a multi-label model, and where all classes are listed, nothing is left over
+  if (other) fill(byId("other"), other);
 }
 
 function showWords({ result, results, confidence }, model) {

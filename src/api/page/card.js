@@ -60,7 +60,8 @@ function confusion({ classes, counts }) {
   const table = document.createElement("table");
   table.createCaption().textContent = "What images show (rows), and what they were called (columns)";
   const head = table.createTHead().insertRow();
-  for (const name of ["", ...classes, "other"]) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: name }));
+  head.insertCell();
+  for (const name of [...classes, "other"]) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: name }));
   const body = table.createTBody();
   counts.forEach((row, index) => {
     const line = body.insertRow();
@@ -91,7 +92,12 @@ function reliability(bins) {
   context.moveTo(0, 240);
   context.lineTo(240, 0);
   context.stroke();
-  for (const { said, right } of bins) context.fillRect(240 * said - 4, 240 * (1 - right) - 4, 8, 8);
+  const most = Math.max(...bins.map(({ images }) => images));
+  for (const { said, right, images } of bins) { // the larger the point, the more images
+    context.beginPath();
+    context.arc(240 * said, 240 * (1 - right), 2 + 8 * Math.sqrt(images / most), 0, 2 * Math.PI);
+    context.fill();
+  }
   figure.append(canvas, Object.assign(document.createElement("figcaption"), { textContent: "Said (across) and right (up): on the line they agree" }));
   return figure;
 }
