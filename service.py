@@ -16,14 +16,9 @@ from bentoml.images import Image
 from bentoml.models import BentoModel
 from yaml import YAMLError
 
-from src.api.schemas import (
-    BatchRequest,
-    BatchResponse,
-    FileRequest,
-    ModelResponse,
-    RecognitionRequest,
-    RecognitionResponse,
-)
+from src.api.schemas.answers import BatchResponse, RecognitionResponse
+from src.api.schemas.model import ModelResponse
+from src.api.schemas.requests import BatchRequest, FileRequest, RecognitionRequest
 from src.api.telemetry.logs import configure_logs
 from src.errors import ModelError, ModelMissing
 from src.runtimes.select import choose, torch_is_installed

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import save_model
-from src.api.schemas import ModelResponse
+from src.api.schemas.model import ModelResponse
 from src.calibration.familiarity import distances, fit_familiarity
 from src.checkpoints.carried import Carried
 from src.conversion.draft import Draft

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from src.api.schemas import BatchRequest, RecognitionRequest
+from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.options import Colormap, ImageFormat, Options
 
 VALUES = st.recursive(

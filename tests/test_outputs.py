@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from src.api.schemas import ModelResponse
+from src.api.schemas.model import ModelResponse
 from src.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from src.checkpoints.given import Given
 from src.checkpoints.network import build

@@ -17,14 +17,9 @@ from starlette.types import Message
 from src.api.body import FORM, IMAGE_ITSELF, JSON, check_json, decompressed, is_compressed, read_body
 from src.api.concurrency import Concurrency, Lease
 from src.api.errors import error_object, internal_error, invalid_request
-from src.api.schemas import (
-    BatchRequest,
-    BatchResponse,
-    ErrorResponse,
-    ModelResponse,
-    RecognitionRequest,
-    RecognitionResponse,
-)
+from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionResponse
+from src.api.schemas.model import ModelResponse
+from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.api.telemetry.metrics import Metrics
 from src.api.telemetry.observation import Observation, Observer, while_connected
 from src.api.telemetry.tracing import start_tracing

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from src import errors
-from src.api.schemas import ErrorBody, ErrorResponse
+from src.api.schemas.answers import ErrorBody, ErrorResponse
 from src.api.telemetry.logs import request_id
 
 __all__ = [

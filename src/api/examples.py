@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from src.api.schemas import BatchResponse, ModelResponse, RecognitionResponse
+from src.api.schemas.answers import BatchResponse, RecognitionResponse
+from src.api.schemas.model import ModelResponse
 
 __all__ = ["METRICS", "MODEL", "ONE", "ONE_ANSWER", "SEVERAL", "SEVERAL_ANSWERS"]
 

@@ -11,15 +11,9 @@ from pydantic.json_schema import models_json_schema
 from src.api import examples
 from src.api.body import FORM, JSON
 from src.api.errors import STATUS, framework_error
-from src.api.schemas import (
-    BatchRequest,
-    BatchResponse,
-    ErrorResponse,
-    FileRequest,
-    ModelResponse,
-    RecognitionRequest,
-    RecognitionResponse,
-)
+from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionResponse
+from src.api.schemas.model import ModelResponse
+from src.api.schemas.requests import BatchRequest, FileRequest, RecognitionRequest
 from src.options import Method
 
 __all__ = ["openapi_document"]

@@ -25,8 +25,7 @@ def best_batch(folder: Path, spec: InputSpec, running: Graphs) -> int:
     """Return 8 where OpenVINO is faster by a quarter with eight images at once, while every core runs them; else 1.
 
     That is so where reading the weights takes longer than the arithmetic: see AlexNet and VGG. A network that
-    ``running`` takes less than 2 ms or more than half a second for is not tried; one whose gradient OpenVINO cannot
-    compile for several images stays with one.
+    ``running`` takes less than 2 ms or more than half a second for is not tried.
     """
     if not _LEAST_SECONDS < _seconds(running, spec, 1, 1) < _MOST_SECONDS:
         return 1
@@ -34,19 +33,7 @@ def best_batch(folder: Path, spec: InputSpec, running: Graphs) -> int:
     single = OpenVinoGraphs(folder, "fp32", cores)
     together = OpenVinoGraphs(folder, "fp32", cores, _BATCH)
     gains = (_seconds(single, spec, 1, cores) / _seconds(together, spec, _BATCH, cores) for _ in range(_TRIES))
-    faster = all(gain >= _GAIN for gain in gains)  # which ends with the first that is not
-    return _BATCH if faster and _explains(together, spec) else 1
-
-
-def _explains(graphs: Graphs, spec: InputSpec) -> bool:
-    """Return whether the gradient compiles too: a fault of OpenVINO's channel shuffles keeps some from any batch."""
-    channels, height, width = spec.shape
-    features, *_, logits = graphs.network(np.zeros((1, height, width, channels), np.uint8))
-    try:
-        graphs.gradient(features, np.zeros_like(logits))
-    except RuntimeError:
-        return False
-    return True
+    return _BATCH if all(gain >= _GAIN for gain in gains) else 1  # which ends with the first that is not
 
 
 def _seconds(graphs: Graphs, spec: InputSpec, batch: int, cores: int) -> float:

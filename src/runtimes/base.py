@@ -121,7 +121,7 @@ class Runtime:
         return self.evaluate_batch(pixels[None])[0]
 
     def evaluate_batch(self, pixels: NDArray[np.uint8]) -> list[Evaluation]:
-        """Run the network on ``pixels`` (N, H, W, C), as many images as its graphs take at once; one for each."""
+        """Run the network on ``pixels`` (N, H, W, C); return one evaluation for each image."""
         features, *hidden, logits = self.graphs.network(pixels)
         return [
             Evaluation(logits[row], features[row : row + 1], tuple(one[row : row + 1] for one in hidden), self)

@@ -1,7 +1,7 @@
 """The graphs of a stored network in OpenVINO on the CPU."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,11 @@ class OpenVinoGraphs:
 
 
 class _Compiled:
-    """A compiled graph, with an infer request for each thread that uses it."""
+    """A compiled graph, with an infer request for each thread that uses it.
+
+    Some graphs do not compile for a batch of any size (a fault of OpenVINO's channel shuffles): they take images one by
+    one.
+    """
 
     def __init__(self, file: Path, precision: Precision, threads: int, batch: int, cores: int | None) -> None:
         cores = cores or usable_cores()
@@ -67,12 +71,22 @@ class _Compiled:
         }
         # In a thread that gives way: the threads of the network are as patient as the one that compiles it.
         with ThreadPoolExecutor(1, initializer=give_way, initargs=(Priority.NETWORK,)) as patient:
-            self._model = patient.submit(_compile, file, batch, options).result()
+            try:
+                self._model, self._most = patient.submit(_compile, file, batch, options).result(), batch
+            except RuntimeError:
+                self._model, self._most = patient.submit(_compile, file, 1, options).result(), 1
         self._of_thread = threading.local()
         hint = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.precision = _NAMES.get(hint, hint)
 
     def __call__(self, *inputs: NDArray[np.generic]) -> tuple[Array, ...]:
+        count, most = len(inputs[0]), self._most
+        if count <= most:
+            return self._run(inputs)
+        parts = [self._run([value[at : at + most] for value in inputs]) for at in range(0, count, most)]
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+    def _run(self, inputs: Sequence[NDArray[np.generic]]) -> tuple[Array, ...]:
         request = self._request()
         for tensor, value in zip(request.input_tensors, inputs, strict=True):
             tensor.shape = value.shape
@@ -90,8 +104,7 @@ class _Compiled:
 def _compile(file: Path, batch: int, options: Mapping[str, str]) -> ov.CompiledModel:
     core = ov.Core()
     model = core.read_model(file)
-    # A graph for one image is faster, by 6 % for small networks; and some do not compile for a batch of any size (a
-    # fault of OpenVINO's channel shuffles).
+    # A graph for one image is faster, by 6 % for small networks.
     images = 1 if batch == 1 else ov.Dimension(1, batch)
     model.reshape({port: [images, *port.partial_shape[1:]] for port in model.inputs})
     return core.compile_model(model, "CPU", options)

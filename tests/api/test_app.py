@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from src.api.app import create_app
 from src.api.endpoints import Endpoints
-from src.api.schemas import ErrorResponse
+from src.api.schemas.answers import ErrorResponse
 from src.settings import Settings
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server, running_server

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from src.api.body import FORM, IMAGE_ITSELF, JSON, decompressed, is_compressed, read_body
 from src.api.endpoints import _parsed
-from src.api.schemas import BatchRequest, RecognitionRequest
+from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from src.options import Options
 from tests.cost import cost_of

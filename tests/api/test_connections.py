@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from src.api.schemas import ErrorResponse
+from src.api.schemas.answers import ErrorResponse
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server, running_server
 

@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from src.api.endpoints import Endpoints
 from src.api.errors import respond
-from src.api.schemas import ErrorResponse, ModelResponse
+from src.api.schemas.answers import ErrorResponse
+from src.api.schemas.model import ModelResponse
 from src.progress import Progress, Stage
 from src.settings import Settings
 from src.stages.input_spec import InputSpec

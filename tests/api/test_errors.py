@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 
 from src import errors
 from src.api.errors import STATUS, framework_error, invalid_request, respond
-from src.api.schemas import ErrorResponse, RecognitionRequest
+from src.api.schemas.answers import ErrorResponse
+from src.api.schemas.requests import RecognitionRequest
 
 
 def answer(fail: Exception | None = None) -> Any:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from src.api.errors import STATUS
 from src.api.examples import MODEL, ONE, ONE_ANSWER, SEVERAL, SEVERAL_ANSWERS
 from src.api.openapi import openapi_document
-from src.api.schemas import BatchResponse, RecognitionRequest, RecognitionResponse
+from src.api.schemas.answers import BatchResponse, RecognitionResponse
+from src.api.schemas.requests import RecognitionRequest
 from src.options import Options
 from src.stages.decode import decode_base64
 

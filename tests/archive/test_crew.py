@@ -15,10 +15,11 @@ import ray
 from src.archive.assignment import Assignment, Crew
 from src.archive.crew import finish
 from src.archive.figures import Figures
-from src.archive.output import Output, Part, Run
+from src.archive.output import Output, Part
 from src.archive.rows import Answer, table
 from src.archive.sources import Source
 from src.settings import Settings
+from tests.archive.test_output import RUN
 
 pytestmark = [
     pytest.mark.bulk,
@@ -57,23 +58,13 @@ def test_an_image_that_no_worker_survives_becomes_an_error(
     # What pytest keeps of an error's traceback would hold the workers of a round, and with them the cores of the next.
     caplog.set_level(logging.CRITICAL, "ray.data")
     monkeypatch.setattr("src.archive.crew.Worker", Mortal)
-    run = Run(
-        token="t",  # noqa: S106 - it is not secret
-        archive="a",
-        model="m",
-        precision="fp32",
-        heatmaps=False,
-        heatmap_files=False,
-        targets=(),
-        deduplicate=False,
-    )
     output = Output(str(tmp_path))
-    output.begin(run)
+    output.begin(RUN)
     sources = [Source(name) for name in [*map(str, range(100)), "deadly", *map(str, range(100, 200))]]
     ray.init(address=cluster.address, log_to_driver=False)
     ray.data.DataContext.get_current().max_errored_blocks = -1
     try:
-        list(finish(sources, Assignment(run, str(tmp_path), Settings(), None, Crew(2, 1, 0), None), output))
+        list(finish(sources, Assignment(RUN, str(tmp_path), Settings(), None, Crew(2, 1, 0), None), output))
     finally:
         ray.shutdown()
     rows = [row for part in tmp_path.glob("part-*") for row in pq.read_table(part).to_pylist()]

@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import Any, Final
 from unittest.mock import patch
 
-from src.api.schemas import RecognitionRequest, RecognitionResponse
+from src.api.schemas.answers import RecognitionResponse
+from src.api.schemas.requests import RecognitionRequest
 from src.cores import usable_cores
 from src.pipeline import Pipeline
 from src.runtimes.select import start

@@ -18,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from src.api.concurrency import Concurrency
 from src.api.routes import RECOGNITION, ROUTES
-from src.api.schemas import ModelResponse
+from src.api.schemas.model import ModelResponse
 from src.errors import Busy
 from src.progress import Stage
 

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from src.api.concurrency import Concurrency
 from src.api.errors import error_response
 from src.api.middleware.overload import Overload
-from src.api.schemas import ErrorResponse
+from src.api.schemas.answers import ErrorResponse
 from src.api.telemetry.metrics import Metrics
 from src.errors import Busy
 
