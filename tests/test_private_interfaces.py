@@ -21,11 +21,13 @@ from io import BytesIO
 from typing import Any, Final
 
 import bentoml
+import numpy as np
 import prometheus_client
 import pytest
 import torch
 import torch._weights_only_unpickler as unpickler
 from bentoml.models import BentoModel
+from PIL import Image
 from prometheus_client import values
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -50,6 +52,7 @@ from src.conversion.decompositions import decompositions
 from src.conversion.gradient import gradient_graph
 from src.runtimes.torch import _ENTRIES
 from src.stages.input_spec import InputSpec
+from src.stages.raster import raster_over
 from tests.places import ROOT
 
 SERVICE: Final[Any] = ImageRecognition  # a class to the type checker
@@ -281,6 +284,21 @@ def _torch_asks_whether_a_class_equals_those_that_may_be_loaded() -> None:
     assert "not in _get_user_allowed_globals().values()" in source
 
 
+def _pillow_makes_an_image_over_memory_that_is_ours() -> None:
+    for shape, mode in (((2, 3, 4), "RGB"), ((2, 3), "L")):
+        pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+        image = raster_over(pixels)
+        assert (image.mode, image.size) == (mode, (3, 2))
+        shown = pixels[:, :, :3] if mode == "RGB" else pixels
+        assert np.array_equal(np.asarray(image), shown)
+        pixels += 100  # the image shows it: it is no copy
+        assert np.array_equal(np.asarray(image), shown)
+        image.putpixel((0, 0), 0)
+        assert pixels.flat[0] == 100  # what changes the image leaves the memory alone
+    with pytest.raises(ValueError, match="not large enough"):
+        Image.core.map_buffer(np.zeros(11, np.uint8), (3, 1), "raw", 0, ("RGB", 0, 1))  # type: ignore[attr-defined]
+
+
 def _state_dicts_have_versions() -> None:
     assert torch.nn.BatchNorm2d(1).state_dict()._metadata[""] == {"version": 2}  # type: ignore[attr-defined]
 
@@ -324,6 +342,14 @@ INTERFACES: Final = (
         "starlette", "middleware.exceptions.ExceptionMiddleware", "src/api/app.py",
         "errors are plain text, without an id and without CORS headers",
         _an_exception_handler_can_stand_inside_other_middleware,
+    ),
+    Interface(
+        "pillow", "Image.core.map_buffer", "src/stages/raster.py",
+        "no JPEG file and no large image can be recognized", _pillow_makes_an_image_over_memory_that_is_ours,
+    ),
+    Interface(
+        "pillow", "Image.Image._new", "src/stages/raster.py",
+        "no JPEG file and no large image can be recognized", _pillow_makes_an_image_over_memory_that_is_ours,
     ),
     Interface(
         "bentoml", "Service.to_asgi", "service.py",

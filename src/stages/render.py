@@ -10,7 +10,8 @@ from PIL import Image
 
 from src.options import Colormap, ImageFormat, Options
 from src.stages.decoded_image import Box, DecodedImage
-from src.stages.resize import resize
+from src.stages.raster import raster_over
+from src.stages.resize import resized
 
 __all__ = ["COLORS", "encode", "overlay"]
 
@@ -50,7 +51,7 @@ def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: O
         box: The part of the image that the network saw.
         options: ``colormap``, ``alpha`` and ``max_side`` of the request.
     """
-    pixels = np.array(image.srgb(_reduced(image, options.max_side)))
+    pixels = _reduced(image, options.max_side)
     if not heat.any():
         return pixels
     height, width, _ = pixels.shape
@@ -76,13 +77,19 @@ def encode(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
     return buffer.getvalue()
 
 
-def _reduced(image: DecodedImage, max_side: int) -> Image.Image:
+def _reduced(image: DecodedImage, max_side: int) -> NDArray[np.uint8]:
+    """Return the pixels (height, width, 3) of ``image`` in sRGB, the longer side at most ``max_side``, as a copy."""
     longest = max(image.width, image.height)
     factor = min(max_side, longest) / longest
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     if size == image.raster.size:
-        return image.raster
-    return resize(image.raster, size, Image.Resampling.BOX)
+        return np.array(image.srgb(image.raster))
+    pixels = resized(image.raster, size, Image.Resampling.BOX)
+    if image.conversion:
+        return np.array(image.srgb(raster_over(pixels)))
+    rgb: NDArray[np.uint8] = np.empty((*pixels.shape[:2], 3), np.uint8)
+    cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=rgb)
+    return rgb
 
 
 def _covered(start: float, stop: float, size: int) -> tuple[int, int]:

@@ -6,12 +6,15 @@ Rounding in between as Pillow does, it differs from it by at most 2 levels of 25
 import math
 from typing import Final
 
+import numpy as np
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
+from numpy.typing import NDArray
 from PIL import Image
 
 from src.stages.decoded_image import Box
+from src.stages.raster import raster_over
 
-__all__ = ["is_fast", "resize"]
+__all__ = ["is_fast", "resize", "resized"]
 
 _REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, looks at 3 to each side
 _LARGE_PIXELS: Final = 1_000_000
@@ -35,6 +38,13 @@ def resize(
 
     Pixels around the box count as in a resize of the whole image that is cropped afterwards.
     """
+    return raster_over(resized(image, size, resampling, box))
+
+
+def resized(
+    image: Image.Image, size: tuple[int, int], resampling: Image.Resampling, box: Box | None = None
+) -> NDArray[np.uint8]:
+    """Return what :func:`resize` does as an array, (height, width, 4) with a byte of no meaning, or (height, width)."""
     whole = Box(0, 0, image.width, image.height)
     box = whole if box is None else box.within(whole)
     width, height = size
@@ -43,11 +53,12 @@ def resize(
     columns = CropBox(box.x0, first, box.x1 - box.x0, last - first)
     rows = CropBox(0, box.y0 - first, width, box.y1 - box.y0)
     stripe = _stretched(image, columns, (width, last - first), _KINDS[resampling])
-    return _stretched(stripe, rows, size, _KINDS[resampling])
+    return _stretched(raster_over(stripe), rows, size, _KINDS[resampling])
 
 
-def _stretched(image: Image.Image, part: CropBox, size: tuple[int, int], kind: FilterType) -> Image.Image:
-    result = Image.new(image.mode, size)
+def _stretched(image: Image.Image, part: CropBox, size: tuple[int, int], kind: FilterType) -> NDArray[np.uint8]:
+    width, height = size
+    pixels = np.empty((height, width, 4) if image.mode == "RGB" else (height, width), np.uint8)
     options = ResizeOptions(resize_alg=ResizeAlg.convolution(kind), use_alpha=False, crop_box=part)
-    Resizer().resize_pil(image, result, options)
-    return result
+    Resizer().resize_pil(image, raster_over(pixels), options)
+    return pixels

@@ -15,12 +15,13 @@ from PIL import Image
 
 from src.stages.decode.formats.jpeg import has_all_scans
 from src.stages.decode.formats.jpeg_rest import is_rest_of_pixels
+from src.stages.raster import raster_over
 
 __all__ = ["check_jpeg", "decode_jpeg"]
 
 _Decoded = TypeVar("_Decoded")
 
-_COLORS: Final = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_COLORS: Final = {"L": "GRAY", "RGB": "RGBX", "CMYK": "CMYK"}
 _MOST_WARNINGS: Final = 4  # that are mended
 _END: Final = b"\xff\xd9"
 _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
@@ -84,7 +85,7 @@ def _decoded(image: Image.Image, data: bytes, *, strict: bool) -> Image.Image:
         data, _COLORS[image.mode], min_height=image.height, min_width=image.width, strict=strict
     )
     if image.mode == "RGB":
-        return Image.fromarray(pixels)
+        return raster_over(pixels)
     if image.mode == "CMYK" and "adobe" in image.info:  # its inks are stored inverted
         np.subtract(255, pixels, out=pixels)
     return Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
