@@ -139,7 +139,7 @@ def test_a_body_as_it_is_is_not_compressed(encoding: str | None) -> None:
 def test_another_encoding_is_refused_by_name(encoding: str) -> None:
     """What is compressed otherwise is refused before it is read, with what to do instead."""
     asked, taken = request([b"x"], {"Content-Type": JSON, "Content-Encoding": encoding})
-    with pytest.raises(UnsupportedMediaType, match=f"{encoding}.*: send the body plain or compressed by gzip"):
+    with pytest.raises(UnsupportedMediaType, match=f"{encoding}.*: send the body uncompressed or with gzip"):
         asyncio.run(read_body(asked, (JSON,), 10))
     assert not taken
 

@@ -139,7 +139,7 @@ def test_a_slow_upload_is_distinguished_from_a_slow_answer() -> None:
     asked = Request(request(b"").scope, receive)
     response = answered(endpoints(Slow(0), timeout=0.1).json, asked)
     assert (response.status_code, code(response)) == (504, "timeout")
-    assert b"had not arrived in 0.1 seconds" in bytes(response.body)
+    assert b"did not arrive within 0.1 seconds" in bytes(response.body)
 
 
 def test_a_bomb_is_refused_and_decompressed_bytes_count() -> None:
