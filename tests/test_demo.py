@@ -37,7 +37,7 @@ def test_the_demo_says_in_words_how_sure_the_answer_is() -> None:
     """It says that an image is unlike what was taught, and which classes hold the right one; else nothing."""
     unlike = {"familiar": False, "set": ["bus", "car"], "coverage": 90}
     assert list(demo._confidence(unlike)) == [
-        "This does not look like anything the model was taught.",
+        "This does not resemble the images that the model has learned.",
         "In 90 % of all cases the right class is among: bus, car",
     ]
     assert not list(demo._confidence({"familiar": True, "set": None, "coverage": None}))

@@ -167,7 +167,7 @@ def test_a_damaged_model_is_refused(stored_model: str, tmp_path: Path) -> None:
     file.write_bytes(data)
     started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(home)})
     assert started.process.wait(timeout=60) != 0
-    assert "is missing or changed: store the model anew with save_model.py" in started.log
+    assert "is missing or changed: store the model again with save_model.py" in started.log
     assert len(started.log.strip().splitlines()) == 1
 
 

@@ -48,7 +48,7 @@ ONE_ANSWER: Final = _answer(
     },
 )
 SEVERAL: Final = {"imgs": [_CAT, "bm90IGFuIGltYWdl"], "top_k": 3}
-_NO_IMAGE: Final = "The image is none of the accepted formats: send one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC."
+_NO_IMAGE: Final = "The image is not of an accepted format: send one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC."
 SEVERAL_ANSWERS: Final = _answer(
     BatchResponse,
     {"results": [ONE_ANSWER, {"success": False, "error": {"code": "unsupported_image", "message": _NO_IMAGE}}]},

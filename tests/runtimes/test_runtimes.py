@@ -379,7 +379,7 @@ def test_a_program_with_a_pickled_entry_is_refused(drafted: Draft, tmp_path: Pat
     buffer = BytesIO()
     torch.save(_Trap(trace), buffer)
     _planted(folder / program, entry, buffer.getvalue())
-    with pytest.raises(ModelError, match="holds more than operations, which may run code"):
+    with pytest.raises(ModelError, match="contains more than operations, and may run code"):
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
     assert not trace.exists()
 
@@ -392,7 +392,7 @@ def test_a_program_that_lists_a_pickled_tensor_is_refused(drafted: Draft, tmp_pa
     shutil.copytree(drafted.folder, folder)
     listed = {"config": {"x": {"path_name": "weight_0", "is_param": True, "use_pickle": True, "tensor_meta": None}}}
     _planted(folder / NETWORK_PROGRAM, f"data/{kind}/model_{kind}_config.json", json.dumps(listed).encode())
-    with pytest.raises(ModelError, match="holds more than operations, which may run code"):
+    with pytest.raises(ModelError, match="contains more than operations, and may run code"):
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
 
 

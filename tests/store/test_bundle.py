@@ -109,7 +109,7 @@ def test_versions_stand_side_by_side(verified: Draft) -> None:
         bundle.store(verified.folder, verified.manifest, "versions", "one")
     bundle.check_free("versions", "three")
     bundle.check_free("versions", None)
-    with pytest.raises(ModelError, match="has versions:one already: choose another version"):
+    with pytest.raises(ModelError, match="already has versions:one: choose another version"):
         bundle.check_free("versions", "one")
     assert bundle.load("versions:one").check == figures
     assert bundle.load("versions:two").check == {}

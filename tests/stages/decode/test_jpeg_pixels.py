@@ -254,7 +254,7 @@ def _late_height() -> bytes:
         (bytes(imagecodecs.jpegls_encode(np.zeros((16, 16), np.uint8))), "JPEG-LS"),
         (photo().replace(b"\xff\xc0", b"\xff\xc5", 1), "hierarchical"),
         (segment(0xD8, b"")[:2] + segment(0xC0, b"\x08\0\x08\0\x08\x02" + bytes(6)) + bytes(9), "2 components"),
-        (_late_height(), "height after its pixels"),
+        (_late_height(), "stores its height after its pixels"),
         (photo().replace(b"\xff\xc0", b"\xff\xcb", 1), "lossless arithmetic-coded"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -100,7 +100,7 @@ def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("bits", "compression", "name"),
-    [(2, 0, "2 bits a pixel"), (64, 0, "64 bits"), (0, 4, "a JPEG file inside"), (0, 5, "a PNG file inside")],
+    [(2, 0, "2 bits per pixel"), (64, 0, "64 bits"), (0, 4, "a JPEG file inside"), (0, 5, "a PNG file inside")],
 )
 def test_other_kinds_of_bmp_are_named(bits: int, compression: int, name: str) -> None:
     """What Windows allows in a BMP file, but hardly anybody writes, is not called damaged."""
