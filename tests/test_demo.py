@@ -43,7 +43,7 @@ def test_the_demo_says_in_words_how_sure_the_answer_is() -> None:
     assert not list(demo._confidence({"familiar": True, "set": None, "coverage": None}))
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"text", "accepted formats"), (None, "No such file")])
+@pytest.mark.parametrize(("content", "message"), [(b"text", "not of an accepted format"), (None, "No such file")])
 def test_a_wrong_file_is_explained(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
 ) -> None:
