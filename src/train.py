@@ -187,7 +187,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
     right, total = _count_right(run, best)
     if interrupted:
         print("\nStopped; the best checkpoint so far is kept.")
-    print(f"accuracy      {right} of {total} validation images are classified correctly: {100 * right / total:.2f} %")
+    print(f"accuracy      {right} of {total} images classified correctly in validation: {100 * right / total:.2f} %")
     if not interrupted:
         print("Calibrating on these images ...", flush=True)
         print("\n".join(calibrate_checkpoint(best, run.classifier.network, run.parts, run.carried, run.pool)))
