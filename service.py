@@ -1,7 +1,7 @@
 """The Bento service: image recognition with Grad-CAM over HTTP, on port 8000."""
 
-# The engine takes a while to import: only the worker, which makes an instance of the service, pays for it, and not the
-# process that supervises the workers, documents the API or builds the bento.
+# The engine is slow to import: only the worker, which instantiates the service, pays for it; the processes that
+# supervise the workers, document the API or build the bento do not.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = read_settings()
 configure_logs(SETTINGS.log_format)
-# What two packages ask for and nothing here may or must have; pyproject.toml says the same, and why.
+# Dependencies of two packages that must not be installed here; pyproject.toml has the same overrides, and the reasons.
 NEVER: Final = ' ; sys_platform == \\"never\\"'
 OVERRIDES: Final = f"override-dependencies = ['flask{NEVER}', 'openvino-telemetry{NEVER}']"
 IMAGE: Final = Image(
@@ -43,14 +43,14 @@ IMAGE: Final = Image(
     distro="none",  # "debian" would install compilers and git: half a gigabyte that nothing here needs
     commands=[
         f'mkdir -p /etc/uv && echo "{OVERRIDES}" > /etc/uv/uv.toml',
-        # BentoML makes these when it starts, which a read-only file system and other users would not let it.
+        # BentoML creates these at startup, which fails on a read-only file system and for other users.
         "cd $BENTOML_HOME && mkdir bentos envs models tmp && chmod 755 .",
     ],
 )
 
 
 class StoredNetwork(BentoModel):
-    """Makes BentoML pack the model into a bento; says what to do where it is missing, damaged or cannot run here."""
+    """Makes BentoML pack the model into a bento; says what to do if it is missing, damaged or cannot run here."""
 
     def resolve(self, *args: Any, **kwargs: Any) -> bentoml.Model:
         try:
@@ -60,22 +60,22 @@ class StoredNetwork(BentoModel):
             if (SETTINGS.device, SETTINGS.runtime) != (
                 "auto",
                 "auto",
-            ) or not torch_is_installed():  # else it always finds a way
+            ) or not torch_is_installed():  # otherwise there is always a runtime
                 choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
             raise NotFound(_with_variables(exc)) from exc
         except YAMLError as exc:
             raise NotFound(
-                f"The model {self.tag} is damaged (its model.yaml): store it anew with save_model.py."
+                f"The model {self.tag} is damaged (its model.yaml): store it again with save_model.py."
             ) from exc
         return super().resolve(*args, **kwargs)
 
 
 class Documented(bentoml.IODescriptor):
-    """Documents the fields of a request to BentoML and its clients, but hands the method the request itself.
+    """Documents the fields of a request for BentoML and its clients, but passes the raw request to the method.
 
-    So every byte of it is read, limited and refused by our own code, in the one error shape: BentoML's parsers fetch
-    web addresses, spool to disk, and answer mistakes with a traceback in the log.
+    Our own code thus reads, limits and refuses every byte and uses one error format. BentoML's parsers fetch URLs,
+    spool to disk, and log a traceback for invalid requests.
     """
 
     __root_input__: ClassVar[bool] = True
@@ -104,7 +104,7 @@ class BatchInput(Documented, BatchRequest):
 
 
 class OwnApplication(bentoml.Service[Any]):
-    """A service that is answered by our own application, with BentoML's behind it."""
+    """A service whose requests go to our own application, with BentoML's behind it."""
 
     @cached_property
     def endpoints(self) -> Endpoints:
@@ -128,21 +128,21 @@ class OwnApplication(bentoml.Service[Any]):
     metrics={"enabled": False},  # /metrics is ours
     envs=[
         {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
-        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # numpy's products: the other cores have images of their own
+        {"name": "OPENBLAS_NUM_THREADS", "value": "1"},  # NumPy's products: the other cores process other images
         # The memory of one image is kept for the next: clearing it anew would take the kernel a fifth of the time.
         {"name": "MALLOC_MMAP_THRESHOLD_", "value": str(32 << 20)},
         {"name": "MALLOC_TRIM_THRESHOLD_", "value": str(64 << 20)},
     ],
 )
 class ImageRecognition:
-    """What is in an image, how sure the model is, and which pixels spoke for it."""
+    """Recognize images: their classes, how confident the model is, and which pixels support the answer."""
 
     model = StoredNetwork(SETTINGS.model)
 
     @bentoml.on_deployment
     @staticmethod
     def check_model() -> None:
-        """Refuse a model that cannot be served in one sentence, before the server starts."""
+        """Refuse a model that cannot be served, in one sentence, before the server starts."""
         _check_served(ImageRecognition)
 
     def __init__(self) -> None:
@@ -168,29 +168,29 @@ class ImageRecognition:
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
     async def image_recognition(self, request: Request) -> Response:
-        """Recognize one image: its classes with percentages, and a heatmap of the pixels that spoke for one."""
+        """Recognize one image: its classes with percentages, and a heatmap that explains one of them."""
         return await self.endpoints.json(request)
 
     @bentoml.api(input_spec=FileInput, output_spec=RecognitionResponse)
     async def image_recognition_file(self, request: Request) -> Response:
-        """Recognize one image that is sent as a file."""
+        """Recognize one image, sent as a file."""
         return await self.endpoints.file(request)
 
     @bentoml.api(input_spec=BatchInput, output_spec=BatchResponse)
     async def image_recognition_batch(self, request: Request) -> Response:
-        """Recognize several images; one that cannot be recognized does not harm the others."""
+        """Recognize several images; one that fails does not affect the others."""
         return await self.endpoints.batch(request)
 
 
 def _with_variables(error: ModelError) -> str:
-    """Return the sentence of ``error`` with the variables that settle it."""
+    """Return the message of ``error``, with the environment variables that resolve it."""
     prefix = SETTINGS.model_config["env_prefix"]
     variables = [f"{prefix}{remedy.field.upper()}={remedy.value}" for remedy in error.remedies]
     return f"{error} Set {' or '.join(variables)}." if variables else str(error)
 
 
 def _served_tag(service: bentoml.Service[ImageRecognition]) -> str:
-    """Return the tag that the settings name; in a bento, where they name none, the version that was packed."""
+    """Return the tag in the settings; in a bento without that setting, the tag of the packed model."""
     if service.bento is None or "model" in SETTINGS.model_fields_set:
         return SETTINGS.model
     return str(service.bento.info.all_models[0].tag)
@@ -201,5 +201,5 @@ def _endpoints(service: bentoml.Service[ImageRecognition]) -> Endpoints:
 
 
 def _check_served(service: bentoml.Service[ImageRecognition]) -> None:
-    if service.bento is not None:  # BentoML has looked at the packed model only, without our checks
+    if service.bento is not None:  # BentoML has only resolved the packed model, without our checks
         StoredNetwork(_served_tag(service)).resolve()

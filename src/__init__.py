@@ -1,1 +1,1 @@
-"""Image recognition with Grad-CAM: the stages, the model and the web edge behind ``service.py``."""
+"""Image recognition with Grad-CAM: the stages, the model and the web API behind ``service.py``."""

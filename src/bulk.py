@@ -1,4 +1,4 @@
-"""Recognize all images of an archive, on this machine or on a Ray cluster, and write the answers as Parquet."""
+"""Recognize all images of an archive, on this machine or on a Ray cluster, and write the results as Parquet."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from typing import Final
 from src.errors import ArchiveError, ModelError, RequestError
 from src.settings import read_settings
 
-# Both are read once, when the packages are imported.
+# Both are read only when the packages are imported.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -18,18 +18,18 @@ _EXTRA: Final = ("ray", "pyarrow", "fsspec", "matplotlib", "tqdm")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 where it cannot begin or go on."""
+    """Run the command; return its exit code: 0, or 2 if it cannot start or continue."""
     options = _parser().parse_args(arguments)
     if missing := [name for name in _EXTRA if find_spec(name) is None]:
         return _failed(f"{', '.join(missing)} must be installed first: pip install '.[bulk]'")
-    from src.archive.job import Order, carry_out  # noqa: PLC0415 - seconds, for which --help need not wait
+    from src.archive.job import Order, carry_out  # noqa: PLC0415 - slow, and not needed for --help
 
     try:
         summary = carry_out(Order(**vars(options)), read_settings())
     except (ArchiveError, ModelError, RequestError) as exc:
         return _failed(str(exc))
     except KeyboardInterrupt:
-        return _failed("stopped; the same command goes on from here.")
+        return _failed("stopped; run the same command again to continue.")
     print(f"{summary.text()}\nwritten       {options.output}")
     return 0
 
@@ -38,13 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m src.bulk", description=__doc__)
     add = parser.add_argument
     add("input", metavar="INPUT", help="folder, pattern, list (.txt), tar or Parquet file; local, or s3://, gs://, ...")
-    add("output", metavar="OUTPUT", help="folder of the Parquet files; the same command again goes on where it stopped")
-    add("--heatmaps", action="store_true", help="with the heatmap of every class that is listed, as numbers")
-    add("--heatmap-files", action="store_true", help="with each image under the heat of its class, in OUTPUT/_heatmaps")
-    add("--targets", type=_split, default=(), metavar="A,B", help="classes to report of every image, by label or index")
+    add("output", metavar="OUTPUT", help="folder of the Parquet files; run the same command again to continue")
+    add("--heatmaps", action="store_true", help="add the heatmap of every listed class, as numbers")
+    add("--heatmap-files", action="store_true", help="write each image with its heatmap to OUTPUT/_heatmaps")
+    add("--targets", type=_split, default=(), metavar="A,B", help="classes to report for all images, by label or index")
     add("--model", metavar="TAG", help="model in the model store (default: IMAGE_RECOGNITION_MODEL)")
     add("--deduplicate", action="store_true", help="recognize only the first of several images with the same bytes")
-    add("--concurrency", type=_positive, metavar="N", help="workers at once (default: one for each CPU, or each GPU)")
+    add("--concurrency", type=_positive, metavar="N", help="number of workers (default: one for each CPU, or each GPU)")
     add("--ray", metavar="ADDRESS", help="address of a Ray cluster (default: this machine alone)")
     return parser
 

@@ -13,10 +13,10 @@ _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
 def usable_cores(hierarchy: Path = _HIERARCHY, membership: Path = _MEMBERSHIP) -> int:
-    """Return the number of cores that the affinity mask and the control groups leave to this process, at least 1.
+    """Return the number of cores that the affinity mask and the control groups grant this process, at least 1.
 
-    A share of a core counts as a core: with one thread less it would be idle. A quota may be set on the process's own
-    group or on any group above it; the smallest holds.
+    A fraction of a core counts as a core, which would otherwise be idle. A quota may be set on the process's own group
+    or on any group above it; the smallest applies.
 
     Args:
         hierarchy: Where the control groups are mounted.
@@ -28,9 +28,10 @@ def usable_cores(hierarchy: Path = _HIERARCHY, membership: Path = _MEMBERSHIP) -
 
 
 def _groups(hierarchy: Path, membership: Path) -> Iterator[Path]:
-    """Yield the folders that may hold a CPU quota of this process: its group and all above it, of either version.
+    """Yield the folders that may have a CPU quota of this process: its group and all above it, of either version.
 
-    In a container the listed path may be the host's, which is not there: the root of the mount is the container's own.
+    In a container the listed path may be the host's, which does not exist there: the root of the mount is the
+    container's own group.
     """
     lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else ["0::/", "1:cpu:/"]
     for number, controllers, path in (line.split(":", 2) for line in lines):
@@ -41,7 +42,7 @@ def _groups(hierarchy: Path, membership: Path) -> Iterator[Path]:
 
 
 def _quota(group: Path) -> float:
-    """Return how many cores' time ``group`` grants, of either version; infinity where it sets no limit."""
+    """Return the quota of ``group``, of either version, in cores; infinity if it sets no limit."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()

@@ -1,4 +1,4 @@
-"""Send an image to the running service, show the classes as a table, write the image with the heat on it."""
+"""Send an image to the running service, print the classes, and write the image with the heatmap drawn on it."""
 
 import argparse
 import base64
@@ -14,7 +14,7 @@ _EXIT_FAILED: Final = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 where the image was not recognized."""
+    """Run the command; return its exit code: 0, or 2 if the image was not recognized."""
     options = _parser().parse_args(arguments)
     try:
         answer = _ask(options.url, (options.image or _packaged_photo()).read_bytes())
@@ -33,19 +33,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nAbove their thresholds: {', '.join(answer['results']) or 'none'}")
     for sentence in _confidence(answer.get("confidence") or {}):
         print(f"\n{sentence}")
-    print(f"\nThe pixels that spoke for {answer['explained']['class']!r}: {options.out}")
+    print(f"\nHeatmap of {answer['explained']['class']!r}: {options.out}")
     return 0
 
 
 def _confidence(said: dict[str, Any]) -> Iterator[str]:
     if said.get("familiar") is False:
-        yield "This does not look like anything the model was taught."
+        yield "This does not resemble the images that the model has learned."
     if said.get("set"):
         yield f"In {said['coverage']} % of all cases the right class is among: {', '.join(said['set'])}"
 
 
 class _NoAnswerError(Exception):
-    """The service did not recognize the image; the message goes on behind its address."""
+    """The service did not recognize the image; the message continues after its URL."""
 
 
 def _ask(url: str, data: bytes) -> dict[str, Any]:
@@ -53,20 +53,20 @@ def _ask(url: str, data: bytes) -> dict[str, Any]:
         img = base64.b64encode(data).decode()
         answer = httpx.post(f"{url}/image_recognition", json={"img": img}, timeout=60).json()
     except (httpx.HTTPError, ValueError) as exc:
-        raise _NoAnswerError(f"gives no answer ({exc}): start the service with 'make serve' first.") from exc
+        raise _NoAnswerError(f"does not answer ({exc}): start the service with 'make serve' first.") from exc
     if not isinstance(answer, dict) or "success" not in answer:
-        raise _NoAnswerError("is another service: give the address of this one with --url.")
+        raise _NoAnswerError("is another service: set the URL of this one with --url.")
     if not answer["success"]:
-        raise _NoAnswerError(f"refuses the image: {answer['error']['message']}")
+        raise _NoAnswerError(f"refused the image: {answer['error']['message']}")
     return answer
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m src.demo", description=__doc__)
     parser.add_argument("image", nargs="?", type=Path, help="image file (default: the cat that scikit-image ships)")
-    parser.add_argument("--url", default="http://localhost:8000", help="address of the service (default: %(default)s)")
+    parser.add_argument("--url", default="http://localhost:8000", help="URL of the service (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, default=Path("demo/heatmap.jpg"), help="where to write (default: %(default)s)"
+        "--out", type=Path, default=Path("demo/heatmap.jpg"), help="file to write (default: %(default)s)"
     )
     return parser
 

@@ -1,6 +1,6 @@
-"""What can go wrong, as plain exceptions.
+"""The exceptions of the project.
 
-Nothing here knows about the web: :mod:`src.api.errors` gives each request error its HTTP status.
+They are independent of HTTP: :mod:`src.api.errors` assigns each request error its status.
 """
 
 from dataclasses import dataclass
@@ -49,37 +49,37 @@ class InvalidBase64(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The service has a key, and the request has not."""
+    """The service requires a key that the request does not have."""
 
     code = "unauthorized"
 
 
 class UnknownClass(RequestError):
-    """The target names no class of the model, or more than one."""
+    """The name of a class matches no class of the model, or more than one."""
 
     code = "unknown_class"
 
 
 class BodyTooLarge(RequestError):
-    """The request has more bytes than are accepted."""
+    """The request has more bytes than allowed."""
 
     code = "body_too_large"
 
 
 class ImageTooLarge(RequestError):
-    """The image has more pixels than are decoded."""
+    """The image has more pixels than allowed."""
 
     code = "image_too_large"
 
 
 class UnsupportedImage(RequestError):
-    """The bytes are none of the accepted image formats."""
+    """The bytes are not of an accepted image format, or are of a kind that is not decoded."""
 
     code = "unsupported_image"
 
 
 class UnsupportedMediaType(RequestError):
-    """The Content-Type of the request is not the one that the route takes."""
+    """The route does not accept the Content-Type or the Content-Encoding of the request."""
 
     code = "unsupported_media_type"
 
@@ -91,7 +91,7 @@ class BrokenImage(RequestError):
 
 
 class Busy(RequestError):
-    """Too many requests are waiting already."""
+    """Too many requests are already waiting."""
 
     code = "busy"
 
@@ -104,9 +104,9 @@ class DeadlineExceeded(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What a person can say to settle a matter: a field of :class:`Given` or of the settings, and a value for it.
+    """A value that the user can set to resolve an error: a field of :class:`Given` or of the settings, and its value.
 
-    Each command, and the service, knows how its users say it: by a flag, a variable or an argument.
+    The service and each command know how their users set it: by a variable, a flag or an argument.
     """
 
     field: str
@@ -114,7 +114,7 @@ class Remedy:
 
 
 class ModelError(Exception):
-    """A checkpoint, a network or a stored model cannot be used; the message says why, ``remedies`` what settles it."""
+    """A checkpoint, a network or a stored model cannot be used; the message says why, ``remedies`` resolve it."""
 
     def __init__(self, message: str, *remedies: Remedy) -> None:
         super().__init__(message)
@@ -122,7 +122,7 @@ class ModelError(Exception):
 
 
 class ModelMissing(ModelError):
-    """The model store does not have the model."""
+    """The model is not in the model store."""
 
     def __init__(self, tag: str) -> None:
         super().__init__(f"There is no model {tag} in the model store: run save_model.py first.")

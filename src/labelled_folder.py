@@ -1,4 +1,4 @@
-"""Labelled images: a folder for each class, with its files in any depth, or a CSV with a 0 or 1 for each class."""
+"""Labelled images: a folder per class, with files at any depth, or a CSV with a 0 or 1 for each class."""
 
 import csv
 import hashlib
@@ -11,36 +11,36 @@ from src.errors import ModelError
 
 __all__ = ["LabelTable", "class_folders", "fingerprint", "image_files", "read_table"]
 
-_FORM: Final = "its first line is image,<class>,<class>,..., each other one is a file and a 0 or 1 for each class"
+_FORM: Final = "the first line is image,<class>,<class>,..., each other line a file and a 0 or 1 for each class"
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the folder of each class, sorted by name as torchvision's ImageFolder does; hidden ones are passed over.
+    """Return the folder of each class, sorted by name as in torchvision's ImageFolder; hidden ones are skipped.
 
     Raises:
         ModelError: There is no such folder.
     """
     if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}: give one that has a folder of images for each class.")
+        raise ModelError(f"There is no folder {folder}: name one that has a folder of images for each class.")
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the files below the folder of a class, sorted; what is hidden, or lies in what is, is passed over."""
+    """Yield the files below the folder of a class, sorted; hidden files and folders are skipped."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of the SHA-256 of all ``files``, sorted: which images they are, whatever they are called."""
+    """Return the SHA-256 of the sorted SHA-256 of all ``files``: it identifies the images, whatever their names."""
     digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """Images that may be of several classes: of each the file and whether it is of each of the ``labels``."""
+    """Images of any number of classes: for each its file, and whether it has each of the ``labels``."""
 
     labels: tuple[str, ...]
     rows: tuple[tuple[Path, tuple[bool, ...]], ...]
@@ -49,10 +49,10 @@ class LabelTable:
 def read_table(file: Path) -> LabelTable:
     """Read a CSV of labels: a line ``image,<class>,<class>,...``, then for each image its file and a 0 or 1 per class.
 
-    Files are beside the CSV, or below.
+    Paths of files are relative to the folder of the CSV.
 
     Raises:
-        ModelError: It is no such table; the message names the line.
+        ModelError: It is not such a table; the message says where.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
@@ -60,9 +60,9 @@ def read_table(file: Path) -> LabelTable:
     except (OSError, ValueError, csv.Error) as exc:
         raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
     if not rows or len(set(labels)) != len(labels) or not all(labels):
-        raise ModelError(f"{file} names no images, or no classes, or one of them twice: {_FORM}.")
+        raise ModelError(f"{file} names no images, no classes, or a class twice: {_FORM}.")
     for number, row in enumerate(rows, 2):
         if len(row) != len(labels) + 1 or not {cell.strip() for cell in row[1:]} <= {"0", "1"}:
-            raise ModelError(f"{file}: image {number - 1}, {row[0]!r}, has not a 0 or 1 for each class: {_FORM}.")
+            raise ModelError(f"{file}: image {number - 1}, {row[0]!r}, does not have a 0 or 1 for each class: {_FORM}.")
     marked = ((file.parent / row[0], tuple(cell.strip() == "1" for cell in row[1:])) for row in rows)
     return LabelTable(tuple(labels), tuple(marked))

@@ -1,4 +1,4 @@
-"""What one may ask of a recognition."""
+"""The options of a recognition."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,7 +9,7 @@ __all__ = ["Colormap", "ImageFormat", "Method", "Options"]
 
 
 class Colormap(StrEnum):
-    """Color map of the heat, from no evidence to the strongest evidence."""
+    """Color map of the heatmap, from no evidence to the strongest evidence."""
 
     JET = "jet"
     TURBO = "turbo"
@@ -22,7 +22,7 @@ class Colormap(StrEnum):
 
 
 class Method(StrEnum):
-    """How the features and the gradient of a score become a heatmap."""
+    """Method that computes a heatmap from the features and the gradient of a score."""
 
     GRADCAM = "gradcam"
     HIRESCAM = "hirescam"
@@ -40,7 +40,7 @@ class ImageFormat(StrEnum):
 
 
 class Options(BaseModel):
-    """The options of one request; unknown names are refused so that a typing error is not silently ignored."""
+    """The options of one request; unknown names are refused so that a typo is not silently ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -53,15 +53,15 @@ class Options(BaseModel):
         default=None, description="Class to explain, as label or index; default: the predicted class."
     )
     versus: Annotated[StrictStr | StrictInt | None, Field(union_mode="left_to_right")] = Field(
-        default=None, description="Class, as label or index, against which the other one is explained: why not this?"
+        default=None, description="Class, as label or index, to contrast the explained class with: why not this one?"
     )
     method: Method = Field(
         default=Method.GRADCAM,
-        description="How the heat is computed: gradcam, hirescam, layercam, gradcam++, xgradcam.",
+        description="Method of the heatmap: gradcam, hirescam, layercam, gradcam++, xgradcam.",
     )
     gradcam: bool = Field(default=True, description="false skips the explanation and the image.")
-    alpha: float = Field(default=0.4, ge=0, le=1, description="Strength of the heat on the image, 0 to 1.")
-    colormap: Colormap = Field(default=Colormap.JET, description="Color map of the heat.")
+    alpha: float = Field(default=0.4, ge=0, le=1, description="Opacity of the heatmap on the image, 0 to 1.")
+    colormap: Colormap = Field(default=Colormap.JET, description="Color map of the heatmap.")
     format: ImageFormat = Field(
         default=ImageFormat.JPEG, description="Encoding of the returned image: jpeg, png or webp."
     )

@@ -27,9 +27,9 @@ _UNEXPLAINED: Final = Options(gradcam=False)
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The image with the heat of a class on it, encoded; ``evidence`` is false if nothing spoke for the class.
+    """The encoded image with the heatmap of a class; ``evidence`` is false if the heatmap is empty.
 
-    ``versus`` is the class against which it was explained, if any.
+    ``versus`` is the class that it was contrasted with, if any.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A decoded image, and what the network sees of it."""
+    """A decoded image, and the input of the network for it."""
 
     image: DecodedImage
     input: NetworkInput
@@ -55,10 +55,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What was seen in an image of ``width`` x ``height`` pixels, upright, of which the network saw ``box``.
+    """The result for an image of ``width`` x ``height`` pixels, upright, of which the network saw ``box``.
 
-    ``heatmaps`` are those of ``prediction.top`` and then of ``also``, the classes that were asked about by name, in
-    their order, each (h, w) in [0, 1]; empty if none were asked for.
+    ``also`` has the scores of the additionally requested classes. ``heatmaps`` has one for each class of
+    ``prediction.top`` and then of ``also``, in their order, each (h, w) in [0, 1]; it is empty if none were requested.
     """
 
     prediction: Prediction
@@ -73,9 +73,9 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A stored network, ready to recognize images; safe to use from several threads at once.
+    """A stored network, ready to recognize images; safe to use from several threads at the same time.
 
-    ``exact``: large images are prepared bit for bit as torchvision does it, too.
+    ``exact``: large images, too, are preprocessed bit for bit as in torchvision.
     """
 
     manifest: Manifest
@@ -85,20 +85,20 @@ class Pipeline:
     exact: bool = False
 
     def recognize(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Recognition:
-        """Recognize the image in ``data``, the bytes of an image file; ``progress`` is told of each stage.
+        """Recognize the image in ``data``, the bytes of an image file; report each stage to ``progress``.
 
         Raises:
             RequestError: The image or an option cannot be used.
-            Abandoned: Nobody waits for the answer any more.
+            Abandoned: The client no longer waits for the answer.
         """
-        self._classes(options)  # what is wrong with them is said before anything is decoded
+        self._classes(options)  # report errors in them before decoding
         seen = self.see(data, options, progress)
         with progress.stage(Stage.NETWORK):
             evaluation = self.runtime.evaluate(seen.pixels)
         return self.answer(seen, evaluation, options, progress)
 
     def see(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Seen:
-        """Decode the image in ``data`` and prepare it for the network: what comes before :meth:`answer`."""
+        """Decode the image in ``data`` and preprocess it for the network."""
         with progress.stage(Stage.DECODE):
             image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
@@ -112,9 +112,9 @@ class Pipeline:
         progress: Progress = _UNOBSERVED,
         also: tuple[int, ...] = (),
     ) -> Recognition:
-        """Say what is in an image of which the network made ``evaluation``, and why.
+        """Return the recognition of an image, given its ``evaluation`` by the network.
 
-        The classes of ``also``, by index, are reported whether the image looks like them or not.
+        The classes of ``also``, by index, are reported in addition to the most likely ones.
         """
         labels = self.manifest.labels
         top_k, target, versus = self._classes(options)
@@ -141,7 +141,7 @@ class Pipeline:
         return Recognition(prediction, sure, explanation, heatmaps, image.width, image.height, box, asked)
 
     def _classes(self, options: Options) -> tuple[int, int | None, int | None]:
-        """Return how many classes to list, which one to explain, and against which."""
+        """Return how many classes to list, the class to explain, and the class to contrast it with."""
         labels = self.manifest.labels
         target, versus = find_class(options.target, labels), find_class(options.versus, labels)
         top_k = listed_classes(options.top_k, labels)
@@ -149,7 +149,7 @@ class Pipeline:
         return top_k, target, versus
 
     def evaluate(self, data: bytes) -> Evaluation:
-        """Return what the network makes of the image in ``data``, the bytes of an image file.
+        """Run the network on the image in ``data``, the bytes of an image file.
 
         Raises:
             RequestError: The image cannot be used.
@@ -157,7 +157,7 @@ class Pipeline:
         return self.runtime.evaluate(self.pixels(data))
 
     def _confidence(self, evaluation: Evaluation) -> Confidence | None:
-        """Return how sure the answer is, or None where nothing was learned that could tell."""
+        """Return the confidence in the answer, or None if the model has neither familiarity nor prediction sets."""
         learned, labels = self.manifest.learned, self.manifest.labels
         familiar, held = None, None
         if self.familiarity and learned and learned.familiarity:
@@ -170,7 +170,7 @@ class Pipeline:
         return Confidence(familiar, held, learned.sets.coverage if learned and learned.sets else None)
 
     def pixels(self, data: bytes) -> NDArray[np.uint8]:
-        """Return what the network takes, (H, W, C), of the image in ``data``, the bytes of an image file.
+        """Return the network's input, (H, W, C), for the image in ``data``, the bytes of an image file.
 
         Raises:
             RequestError: The image cannot be used.
@@ -178,18 +178,18 @@ class Pipeline:
         return self.see(data, _UNEXPLAINED).pixels
 
     def _enough(self, options: Options) -> Enough:
-        """Return how many pixels the network needs, and the returned image."""
+        """Return how many pixels the network and the returned image need."""
         needed = self.manifest.input.enough
         return Enough(needed, max(needed, options.max_side if options.gradcam else 0))
 
 
 def _check_another(versus: int | None, explained: int | None, labels: tuple[str, ...]) -> None:
     if versus is not None and versus == explained:
-        raise InvalidRequest(f"{labels[versus]!r} is the class that is explained: give another one as versus.")
+        raise InvalidRequest(f"{labels[versus]!r} is the explained class itself: send another class as versus.")
 
 
 def heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
-    """Return the heat of class ``index`` by ``method``, or of what speaks for it and not for ``versus``."""
+    """Return the heatmap of class ``index`` by ``method``, contrasted with the class ``versus`` if given."""
     if method in BY_GRADIENT:
         return BY_GRADIENT[method](evaluation.features, evaluation.gradient(index, versus))
     return gradcam(evaluation.features, evaluation.weights(index, versus))

@@ -1,8 +1,8 @@
-"""Which threads of the service run first when there are more threads than cores.
+"""Priorities of the service's threads, for when there are more threads than cores.
 
-First the event loop, so that probes and refusals need not wait for images; then the work on an image in Python, since
-such a thread may hold the interpreter's lock, and all others wait while it has no core; last the network, which has
-threads of its own, never holds that lock and takes most of the time.
+The event loop comes first, so that probes and refusals do not wait for images. Then comes the work on images in Python:
+such a thread may hold the interpreter's lock, and all others wait while it has no core. The network comes last: it has
+its own threads, never holds that lock and takes most of the time.
 """
 
 import os
@@ -14,7 +14,7 @@ __all__ = ["Priority", "give_way"]
 
 
 class Priority(IntEnum):
-    """How many steps of niceness a thread is behind the event loop."""
+    """How much higher a thread's niceness is than the event loop's."""
 
     IMAGE = 5
     NETWORK = 10
@@ -22,6 +22,6 @@ class Priority(IntEnum):
 
 def give_way(priority: Priority) -> None:
     """Lower the priority of this thread, and of those that it starts; call it once per thread."""
-    if sys.platform == "linux":  # where every thread has a niceness of its own
+    if sys.platform == "linux":  # elsewhere threads have no niceness of their own
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + priority)

@@ -1,4 +1,4 @@
-"""The progress of one recognition: an observer is told of every stage, and can end the work between two."""
+"""The progress of one recognition: an observer follows every stage, and can end the work between two stages."""
 
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
@@ -19,14 +19,14 @@ class Stage(StrEnum):
 
 
 class Abandoned(Exception):
-    """Nobody waits for the answer anymore: the work on it ends here."""
+    """The client no longer waits for the answer, so the work on it ends."""
 
 
 class Progress(Protocol):
-    """Follows the recognition of one image, in whatever thread that happens."""
+    """Follows the recognition of one image, from any thread."""
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:
-        """Surround one stage.
+        """Return the context of one stage.
 
         Raises:
             Abandoned: On entry, if the stage need not start anymore.
@@ -37,5 +37,5 @@ class Unobserved:
     """Progress that is not observed."""
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:  # noqa: ARG002 - the signature is that of Progress
-        """Surround a stage with nothing."""
+        """Return a context that does nothing."""
         return nullcontext()

@@ -1,4 +1,4 @@
-"""The one settings object: every value can be set by an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
+"""The settings of the service, each from an environment variable ``IMAGE_RECOGNITION_<NAME>``."""
 
 import difflib
 import logging
@@ -40,33 +40,34 @@ class Settings(BaseSettings):
         default="image_recognition:latest", pattern=_TAG, description="Tag of the model in the BentoML model store."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the network runs; auto takes a CUDA GPU where there is one."
+        default="auto", description="Where the network runs; auto: a CUDA GPU if there is one, else the CPU."
     )
     runtime: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
-        description="What runs the network; auto: OpenVINO on a CPU where it was converted, else torch.",
+        description="What runs the network; auto: OpenVINO on a CPU if it was converted, else torch.",
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
         default="fp32",
-        description="fp32 answers as torch does; bf16 is faster on CPUs that have it: see save_model.py --check.",
+        description="fp32 matches PyTorch; bf16 is faster on CPUs that support it; auto: bf16 if"
+        " save_model.py --check found it harmless.",
     )
     resize: Literal["fast", "exact"] = Field(
         default="fast",
         description="How images of more than a megapixel are resized for the network: fast differs from torchvision by"
-        " at most 2 of 256 levels; exact by nothing.",
+        " at most 2 of 256 levels; exact does not differ.",
     )
     network_batch: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="Images that go through the network at once where so many wait for it, while twice as many more are"
-        " decoded; 1: none; default: 8 where that was faster when the model was stored, else 1.",
+        description="Maximum images per batch of the network; twice as many more may wait for it, decoded. 1: no"
+        " batching; default: 8 if that was faster when the model was stored, else 1.",
     )
     network_batch_wait_ms: float = Field(
         default=0.0,
         ge=0,
         le=1000,
-        description="Milliseconds that a batch with room waits for more images while all threads are at work.",
+        description="Milliseconds that a batch with room waits for more images while all threads are busy.",
     )
     threads: int = Field(
         default_factory=lambda: 2 * usable_cores(),
@@ -79,16 +80,20 @@ class Settings(BaseSettings):
     timeout: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds from the head of a request to its 504; also to send a head, or to take an answer.",
+        description="Seconds from the head of a request to its 504; also to send a head or read an answer.",
     )
     max_waiting_bytes: int = Field(
-        default=512_000_000, ge=1, description="Bytes of all bodies in memory; a request beyond that is answered 429."
+        default=512_000_000,
+        ge=1,
+        description="Bytes of all request bodies in memory; a request beyond that is answered 429.",
     )
-    max_body_bytes: int = Field(default=20_000_000, ge=1, description="Bytes of a request body; more is answered 413.")
+    max_body_bytes: int = Field(
+        default=20_000_000, ge=1, description="Bytes of a request body; a longer one is answered 413."
+    )
     max_batch_bytes: int = Field(default=64_000_000, ge=1, description="Bytes of the body of a batch request.")
     max_batch: int = Field(default=64, ge=1, description="Images in a batch request.")
-    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, judged before decoding.")
-    max_input_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of an image that is sent.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, checked before decoding.")
+    max_input_side: int = Field(default=20_000, ge=1, description="Pixels of the longer side of a sent image.")
     max_output_side: int = Field(
         default=4_096,
         ge=1,
@@ -110,7 +115,7 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Return the settings of the environment; end the program with one sentence where one of them is wrong."""
+    """Read the settings from the environment; exit with one sentence if one of them is wrong."""
     _refuse_renamed()
     _warn_of_misspelled()
     try:
@@ -129,14 +134,14 @@ def _sentence(name: str, what: str) -> str:
 
 
 def _refuse_renamed() -> None:
-    """End the program where a limit is set under a name that it no longer has: it would silently not hold."""
+    """Exit if a limit is set under its former name, because it would be silently ignored."""
     for old, new in _RENAMED.items():
         if _PREFIX + old in os.environ:
             raise SystemExit(f"{_PREFIX}{old} is now called {_PREFIX}{new}: set that instead.")
 
 
 def _warn_of_misspelled() -> None:
-    """Report variables that look like misspelled settings; Kubernetes sets some of its own under our prefix."""
+    """Warn about variables that look like misspelled settings; Kubernetes sets its own with our prefix, too."""
     names = [_PREFIX + name.upper() for name in Settings.model_fields]
     for variable in sorted(os.environ.keys() - set(names)):
         if variable.startswith(_PREFIX) and (meant := difflib.get_close_matches(variable, names, 1, _ALIKE)):

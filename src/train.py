@@ -1,6 +1,6 @@
 """Train a classifier on a folder of images per class, FOLDER/<class>/<image>, or on a CSV of labels."""
 
-# Torch and Lightning take seconds to import and --help and mistakes in the options must not wait for them.
+# Torch and Lightning take seconds to import: --help and errors in the options must not wait for them.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SKIPPED_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """All that a training needs."""
+    """Everything that a training run needs."""
 
     classifier: Classifier
     training: VariedBatches
@@ -56,13 +56,13 @@ class _Run:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 2 where it cannot train, 130 where it was stopped by Ctrl-C."""
+    """Run the command; return its exit code: 0, 2 if it cannot train, 130 if it was stopped by Ctrl-C."""
     options = parser(__doc__).parse_args(arguments)
     on_interrupt = signal.getsignal(signal.SIGINT)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Lightning advises on worker processes and folders that are not empty
+            warnings.simplefilter("ignore")  # Lightning's advice about worker processes and non-empty folders
             return _train(options)
     except ModelError as exc:
         print(f"train: {exc}", file=sys.stderr)
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nStopped before the training began.", file=sys.stderr)
         return _EXIT_INTERRUPTED
     finally:
-        signal.signal(signal.SIGINT, on_interrupt)  # Lightning ignores it once it was interrupted
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning ignores it after an interrupt
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -124,7 +124,7 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
             print(f"  {skipped.path}: {skipped.reason}")
     counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
-    print(f"images        {len(parts.training)} to learn from, {len(parts.validation)} to judge by")
+    print(f"images        {len(parts.training)} for training, {len(parts.validation)} for validation")
     weights = "published weights" if recipe.pretrained else "random weights: it needs many images and epochs"
     print(f"network       {recipe.architecture}, from {weights}", flush=True)
 
@@ -175,7 +175,7 @@ def _trainer(run: _Run) -> pl.Trainer:
 
 
 def _finish(run: _Run, *, interrupted: bool) -> int:
-    """Draw the learning curve, say how good the best checkpoint is; return the exit code."""
+    """Plot the learning curve, report the accuracy of the best checkpoint, and return the exit code."""
     from src.training.calibration import calibrate_checkpoint
     from src.training.learning_curve import history, plot
 
@@ -187,7 +187,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
     right, total = _count_right(run, best)
     if interrupted:
         print("\nStopped; the best checkpoint so far is kept.")
-    print(f"accuracy      {right} of {total} images that it has not seen are right: {100 * right / total:.2f} %")
+    print(f"accuracy      {right} of {total} images classified correctly in validation: {100 * right / total:.2f} %")
     if not interrupted:
         print("Calibrating on these images ...", flush=True)
         print("\n".join(calibrate_checkpoint(best, run.classifier.network, run.parts, run.carried, run.pool)))
@@ -199,7 +199,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
 
 
 def _count_right(run: _Run, best: Path) -> tuple[int, int]:
-    """Return how many images of the validation ``best`` has right, and of how many."""
+    """Return how many validation images ``best`` classifies correctly, and their total number."""
     import torch
 
     run.classifier.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])

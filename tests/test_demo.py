@@ -37,13 +37,13 @@ def test_the_demo_says_in_words_how_sure_the_answer_is() -> None:
     """It says that an image is unlike what was taught, and which classes hold the right one; else nothing."""
     unlike = {"familiar": False, "set": ["bus", "car"], "coverage": 90}
     assert list(demo._confidence(unlike)) == [
-        "This does not look like anything the model was taught.",
+        "This does not resemble the images that the model has learned.",
         "In 90 % of all cases the right class is among: bus, car",
     ]
     assert not list(demo._confidence({"familiar": True, "set": None, "coverage": None}))
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"text", "accepted formats"), (None, "No such file")])
+@pytest.mark.parametrize(("content", "message"), [(b"text", "not of an accepted format"), (None, "No such file")])
 def test_a_wrong_file_is_explained(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
 ) -> None:

@@ -167,7 +167,7 @@ def test_a_damaged_model_is_refused(stored_model: str, tmp_path: Path) -> None:
     file.write_bytes(data)
     started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(home)})
     assert started.process.wait(timeout=60) != 0
-    assert "is missing or changed: store the model anew with save_model.py" in started.log
+    assert "is missing or changed: store the model again with save_model.py" in started.log
     assert len(started.log.strip().splitlines()) == 1
 
 
@@ -179,5 +179,5 @@ def test_a_damaged_description_is_refused(stored_model: str, tmp_path: Path) -> 
     file.write_text("{", encoding="utf-8")
     started = start_server("service:ImageRecognition", tmp_path, {"BENTOML_HOME": str(tmp_path / "home")})
     assert started.process.wait(timeout=60) != 0
-    assert "is damaged (its model.yaml): store it anew" in started.log.strip().splitlines()[-1]
+    assert "is damaged (its model.yaml): store it again" in started.log.strip().splitlines()[-1]
     assert "Traceback" not in started.log

@@ -41,7 +41,7 @@ def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
 
 def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
     """A folder that does not exist is an error that says what to give."""
-    with pytest.raises(ModelError, match=r"There is no folder .*nowhere: give one that has a folder of images"):
+    with pytest.raises(ModelError, match=r"There is no folder .*nowhere: name one that has a folder of images"):
         class_folders(tmp_path / "nowhere")
 
 

@@ -210,7 +210,7 @@ def test_a_class_can_be_explained_against_another(patch_file: bytes, method: Met
 @pytest.mark.parametrize("target", [None, "red", 0])
 def test_a_class_against_itself_is_refused(patch_file: bytes, target: str | int | None) -> None:
     """The class that is explained, named or predicted, cannot be the one that it is explained against."""
-    with pytest.raises(InvalidRequest, match="'red' is the class that is explained: give another one as versus"):
+    with pytest.raises(InvalidRequest, match="'red' is the explained class itself: send another class as versus"):
         red_pipeline().recognize(patch_file, Options(target=target, versus="red"))
 
 

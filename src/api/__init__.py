@@ -1,1 +1,1 @@
-"""The service over HTTP: what a request may be, how it is answered, and the one shape of every error."""
+"""The HTTP API: validation of requests, responses, and one format for every error."""

@@ -1,4 +1,4 @@
-"""The composition root: the one place that puts the routes, BentoML's application and the middleware together."""
+"""The composition root, which assembles the routes, BentoML's application and the middleware."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,15 +25,15 @@ from src.settings import Settings
 
 __all__ = ["create_app"]
 
-# What BentoML's application answers: the probes, and the schema for its clients.
+# Routes of BentoML's application: the probes, and the schema for its clients.
 _BENTOML: Final = (*PROBES, "/schema.json")
 
 
 def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Overload:
-    """Return the web application: our routes, and ``bento``, which BentoML made, behind them.
+    """Return the web application: our routes, with BentoML's application ``bento`` behind them.
 
-    The life of ``bento`` is that of the whole: it makes the service, and with it the model. Of its routes those listed
-    above are reached, and no other; its middleware, which logs, traces and times requests like ours, is not.
+    The lifespan of ``bento`` is that of the whole application: it creates the service and loads the model. Only its
+    routes listed above are reachable. Its middleware, which logs, traces and times requests as ours does, is bypassed.
     """
 
     @asynccontextmanager
@@ -56,15 +56,15 @@ def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Ov
             Middleware(ExceptionMiddleware, handlers={Exception: respond}),
             *_key(settings),
         ],
-        exception_handlers={HTTPException: respond},  # what the router raises; it has a handler of its own for these
+        exception_handlers={HTTPException: respond},  # raised by the router, and otherwise handled by Starlette
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # it would send clients on to whatever host they have named
+    app.router.redirect_slashes = False  # it would redirect clients to whatever host their request names
     return Overload(app, _busy(settings, endpoints.concurrency), endpoints.concurrency, endpoints.metrics)
 
 
 def _busy(settings: Settings, concurrency: Concurrency) -> ASGIApp:
-    """Return what answers a request that is refused before it reaches the application."""
+    """Return the response to a request that is refused before it reaches the application."""
     answer = error_response(Busy(concurrency.places.refusal))
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return Cors(answer, settings.cors_origins) if settings.cors_origins else answer
@@ -75,7 +75,7 @@ def _cors(settings: Settings) -> list[Middleware]:
 
 
 def _key(settings: Settings) -> list[Middleware]:
-    """Require the key if one is set; the pages, where people type it, never need it, and probes and metrics may not."""
+    """Require the key, if there is one, except for the pages, where users enter it, and perhaps probes and metrics."""
     if settings.api_key is None:
         return []
     probes = PROBES if settings.open_probes else ()

@@ -1,4 +1,4 @@
-"""The body of a request -> its bytes, within limits."""
+"""Read the body of a request, within limits."""
 
 import zlib
 from collections.abc import Iterable
@@ -25,21 +25,21 @@ FORM: Final = "multipart/form-data"
 IMAGE_ITSELF: Final = ("image/*", "application/octet-stream")
 
 _HAS_OPTIONS: Final = {JSON: "the JSON object", FORM: "the form"}
-_OPTION_COMMAS: Final = 100  # those between the options, and in the name of a class
-_IMAGE_COMMAS: Final = 2  # behind an image, and in a data: URL
+_OPTION_COMMAS: Final = 100  # between the options, and in the name of a class
+_IMAGE_COMMAS: Final = 2  # after an image, and in a data: URL
 _GZIP: Final = ("gzip", "x-gzip")
-_NO_ENCODING: Final = ("", "identity", "utf-8")  # the last is a common mistake that changes nothing of the body
+_NO_ENCODING: Final = ("", "identity", "utf-8")  # the last is a common and harmless mistake
 _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 _SHOWN: Final = 60
 
 
 def media_type(request: Request) -> str:
-    """Return the type that ``request`` says its body has, in lower case and without parameters."""
+    """Return the media type that ``request`` declares for its body, in lower case and without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, accepted: Iterable[str], limit: int) -> bytes:
-    """Return the body of ``request``, at most ``limit`` bytes; reading stops where it is too long.
+    """Return the body of ``request``, at most ``limit`` bytes; stop reading as soon as it is too long.
 
     Args:
         request: The request whose body is read.
@@ -47,7 +47,7 @@ async def read_body(request: Request, accepted: Iterable[str], limit: int) -> by
         limit: Maximum number of bytes, compressed or not.
 
     Raises:
-        UnsupportedMediaType: The Content-Type is another one, or the compression is not gzip.
+        UnsupportedMediaType: The Content-Type is not accepted, or the compression is not gzip.
         InvalidRequest: The query has options that belong in the body.
         BodyTooLarge: The body is longer, whatever its Content-Length says.
     """
@@ -71,7 +71,7 @@ def is_compressed(request: Request) -> bool:
     """Return whether the body of ``request`` is compressed with gzip.
 
     Raises:
-        UnsupportedMediaType: It is compressed otherwise.
+        UnsupportedMediaType: It has another compression.
     """
     sent = ",".join(request.headers.getlist("content-encoding"))
     encodings = [name for name in sent.lower().replace(" ", "").split(",") if name not in _NO_ENCODING]
@@ -79,35 +79,37 @@ def is_compressed(request: Request) -> bool:
         return False
     if len(encodings) == 1 and encodings[0] in _GZIP:
         return True
-    raise UnsupportedMediaType(f"The Content-Encoding is {sent[:_SHOWN]!r}: send the body plain or compressed by gzip.")
+    raise UnsupportedMediaType(f"The Content-Encoding is {sent[:_SHOWN]!r}: send the body uncompressed or with gzip.")
 
 
 def decompressed(body: bytes, limit: int) -> bytes:
-    """Return what the gzip file ``body`` holds, at most ``limit`` bytes.
+    """Return the contents of the gzip file ``body``, at most ``limit`` bytes.
 
     Raises:
         InvalidRequest: It is not exactly one complete gzip file.
-        BodyTooLarge: It holds more.
+        BodyTooLarge: The contents are longer.
     """
     stream = zlib.decompressobj(_GZIP_FORMAT)
     try:
         data = stream.decompress(body, limit + 1)
     except zlib.error as exc:
-        raise InvalidRequest("The body is not gzip, as its Content-Encoding says: send it as it is.") from exc
+        raise InvalidRequest(
+            "The Content-Encoding is gzip, but the body is not: compress it or drop the header."
+        ) from exc
     if len(data) > limit:
         raise _too_large(limit)
     if not stream.eof or stream.unused_data:
-        raise InvalidRequest("The body is not one whole gzip file: compress it in one piece and send all of it.")
+        raise InvalidRequest("The body is not one complete gzip file: compress it in one piece and send all of it.")
     return data
 
 
 def check_json(body: bytes, images: int) -> None:
-    """Check that a JSON request has no more values than ``images`` images, each perhaps a data: URL, need.
+    """Check that a JSON request has no more values than ``images`` images need, each possibly a data: URL.
 
-    Otherwise a list of ten million numbers would be answered with an error for each: a minute, and 8 GB.
+    Without this check, a list of ten million numbers would produce an error for each, in a minute and 8 GB.
 
     Raises:
-        InvalidRequest: There are more commas; without a comma there is no second value.
+        InvalidRequest: There are too many commas, and so possibly too many values.
     """
     if body.count(b",") > _OPTION_COMMAS + images * _IMAGE_COMMAS:
         raise InvalidRequest(f"The request has more values than {images} images need: see ./docs for the fields.")
@@ -118,8 +120,8 @@ def _refuse_query(request: Request) -> None:
     where = _HAS_OPTIONS.get(media_type(request))
     for name in request.query_params if where else ():
         raise InvalidRequest(
-            f"The address has {name[:_SHOWN]!r} in its query: send options as fields of {where}. "
-            "The query is for them only where the body is the image itself."
+            f"The query has {name[:_SHOWN]!r}: send options as fields of {where}. "
+            "They belong in the query only if the body is the image itself."
         )
 
 
@@ -129,4 +131,4 @@ def _either(names: Iterable[str]) -> str:
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request is longer than the {limit / 1e6:g} MB that are accepted: send a smaller image.")
+    return BodyTooLarge(f"The request is larger than the limit of {limit / 1e6:g} MB: send a smaller image.")

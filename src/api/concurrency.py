@@ -1,4 +1,4 @@
-"""How many images may be in work and wait at once, and how many bytes of them."""
+"""Limit how many images are processed and wait at the same time, and how many bytes they take."""
 
 import asyncio
 import threading
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class Budget:
-    """A number of something that all requests share.
+    """An amount that all requests share.
 
     Args:
-        limit: How much of it there is.
-        refusal: What a request is told that asks for more than is left.
+        limit: The total amount.
+        refusal: Message for a request that needs more than is left.
     """
 
     def __init__(self, limit: int, refusal: str) -> None:
@@ -36,7 +36,7 @@ class Budget:
 
     @contextmanager
     def lease(self, count: int = 0) -> Iterator["Lease"]:
-        """Hold ``count`` of the budget, and what the lease takes later; everything is given back at the end.
+        """Hold ``count`` of the budget, and whatever the lease takes later; release all of it at the end.
 
         Raises:
             Busy: Less is left.
@@ -50,7 +50,7 @@ class Budget:
 
 
 class Lease:
-    """What one request holds of a budget."""
+    """The share of a budget that one request holds."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -68,25 +68,25 @@ class Lease:
         self._held += count
 
     def shrink(self, count: int) -> None:
-        """Give back everything beyond ``count``."""
+        """Release everything beyond ``count``."""
         surplus = max(0, self._held - count)
         self._budget.held -= surplus
         self._held -= surplus
 
 
 class Concurrency:
-    """Bounded threads with a bounded queue before them; belongs to one event loop.
+    """Bounded threads with a bounded queue in front of them; belongs to one event loop.
 
-    Work starts in the order of arrival. What is cancelled while it waits never starts; a thread is free again only when
-    its work has really ended, so no more than ``threads`` images are ever in work, and at most ``ahead`` others have
-    stepped aside, decoded, until the network takes them.
+    Work starts in the order of arrival. Work that is cancelled while it waits never starts. A thread is free again only
+    when its work has ended, so at most ``threads`` images are processed at a time, and at most ``ahead`` others have
+    been decoded and wait for the network.
 
-    ``places`` are those of the images in work and of those that wait, ``bytes`` those of bodies, complete or not. A
-    request whose body is still on its way holds no place: clients that send slowly take none from others.
+    ``places`` counts the images that are processed or wait, ``bytes`` the bodies in memory, complete or not. A request
+    whose body is still arriving holds no place, so slow clients do not take places from others.
 
     Args:
-        threads: Images that may be in work at once.
-        max_queue: Images that may wait for them.
+        threads: Images that may be processed at the same time.
+        max_queue: Images that may wait for a thread.
         max_bytes: Bytes of bodies that may be in memory.
         waited: Called with the seconds that each piece of work waited.
     """
@@ -110,20 +110,20 @@ class Concurrency:
 
     @property
     def waiting(self) -> int:
-        """Number of images that wait for a thread, 0 to ``max_queue``."""
+        """Number of images waiting for a thread, 0 to ``max_queue``."""
         return max(0, self.places.held - self.threads)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return the result of ``work``, run in a thread as soon as one is free.
 
-        The threads take it from their own queue: they need not wait until the event loop, which may have a thousand
-        requests to refuse, gives them the next.
+        The threads take work from their own queue, so they never wait for the event loop, which may have a thousand
+        requests to refuse.
         """
         loop, came = asyncio.get_running_loop(), time.perf_counter()
         return await loop.run_in_executor(self._executor, copy_context().run, self._observed, work, came)
 
     def let_ahead(self, ahead: int) -> None:
-        """Let ``ahead`` images step aside; to be called before there is any work."""
+        """Let ``ahead`` images wait for the network outside of the ``threads``; call this before there is any work."""
         self.ahead = ahead
         self._executor = ThreadPoolExecutor(
             self.threads + ahead, thread_name_prefix="recognize", initializer=give_way, initargs=(Priority.IMAGE,)
@@ -131,12 +131,12 @@ class Concurrency:
 
     @property
     def busy(self) -> bool:
-        """Whether as many images are in work as there may be."""
+        """Whether as many images are being processed as allowed."""
         return self.working >= self.threads
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Let another image be in work while the thread inside of this only waits."""
+        """Let another image be processed while the thread inside this context only waits."""
         with self._counted(-1):
             self._turns.release()
             try:

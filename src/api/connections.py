@@ -1,4 +1,4 @@
-"""The connections themselves: what a client may send before it is a request, and how long it may take."""
+"""Limits of connections: what a client may send before its request is complete, and how long it may take."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from src.api.errors import framework_error
 from src.api.middleware.access import note_unreadable
 from src.api.telemetry.metrics import Metrics
 
-if TYPE_CHECKING or find_spec("httptools") is not None:  # not on Windows, where nobody serves the public
+if TYPE_CHECKING or find_spec("httptools") is not None:  # missing on Windows, which is not for production
     from httptools import HttpParserUpgrade, HttpRequestParser
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 else:
@@ -21,35 +21,35 @@ else:
 __all__ = ["GuardedProtocol", "guard_connections"]
 
 _LOGGER: Final = logging.getLogger("uvicorn.error.connections")
-_LOGGER.setLevel(logging.ERROR)  # it would log clients' mistakes once more, without id and address
+_LOGGER.setLevel(logging.ERROR)  # it would log clients' mistakes a second time, without id and address
 _MAX_HEAD: Final = 65_536
 _MAX_PIPELINED: Final = 16
-_MIN_CHUNK: Final = 64  # bytes, on average of what comes at once; each chunk is some work, however little is in it
+_MIN_CHUNK: Final = 64  # bytes per chunk, on average over one read; even an empty chunk costs some work
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's connection, with limits where uvicorn has none.
 
-    The head of a request must arrive within ``seconds`` and 64 KiB, and its answer must be taken within
-    ``seconds``; else the connection is closed. The body has limits of its own, in :mod:`src.api.body`. What is not HTTP
-    gets the one error object. A request that asks for another protocol is answered like any other.
+    The head of a request must arrive within ``seconds`` and 64 KiB, and the client must read the answer within
+    ``seconds``; otherwise the connection is closed. :mod:`src.api.body` limits the body. Bytes that are not HTTP are
+    answered with the common error object, and requests to upgrade to another protocol like any other request.
     """
 
     seconds = 30.0
     metrics: Metrics | None = None
 
-    _declined = b""  # head of the request that is to be read again, without the upgrade that it asks for
-    _pieces = 0  # chunks of a body in what came at once
-    _silent = 0  # bytes since the last that were of use: the end of a head, or some of a body
+    _declined = b""  # head of the request to parse again, without the upgrade that it asks for
+    _pieces = 0  # chunks of a body in the current read
+    _silent = 0  # bytes since the last useful ones: the end of a head, or part of a body
     _reading: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever uvicorn gives its connections
         super().__init__(*args, **kwargs)
-        self.access_log = False  # the log is ours; uvicorn would quote the address of every request for nothing
+        self.access_log = False  # we log; uvicorn would quote the URL of every request for nothing
         self.logger = _LOGGER
-        self.ws_protocol_class = None  # there is nothing behind a WebSocket: its handshake is a GET like any other
-        self.parser = _Parser(self.parser, self)  # type: ignore[assignment] # it stands for the one that it has
+        self.ws_protocol_class = None  # there are no WebSockets: their handshake is a GET like any other
+        self.parser = _Parser(self.parser, self)  # type: ignore[assignment] # it wraps uvicorn's parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Start waiting for a request."""
@@ -64,7 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client has sent."""
+        """Receive bytes from the client."""
         self._silent += len(data)
         self._pieces = 0
         super().data_received(data)
@@ -74,7 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """Start to answer: from now on the deadline of the request applies."""
+        """Start to answer; from now on the deadline of the request applies."""
         self._silent = 0
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._declined = self._plain_head()
@@ -86,18 +86,18 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take some of the body."""
+        """Receive part of the body."""
         self._silent = 0
         self._pieces += 1
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of a request, unless it will be read again."""
+        """Finish a request, unless it will be parsed again."""
         if not self._declined:
             super().on_message_complete()
 
     def without_upgrade(self) -> bytes:
-        """Return the head of a request that asked for an upgrade, once, to be read again; or nothing."""
+        """Return, once, the head of a request that asked for an upgrade, to parse again; otherwise nothing."""
         head, self._declined = self._declined, b""
         return head
 
@@ -107,18 +107,18 @@ class GuardedProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     def on_response_complete(self) -> None:
-        """Wait for the rest of a body that was not read, and for the next request."""
+        """Wait for the unread rest of the body, and for the next request."""
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._reading = self.loop.call_later(self.seconds, self.transport.abort)
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what it was sent."""
+        """Wait for the client to read what was sent."""
         super().pause_writing()
         self._writing = self.loop.call_later(self.seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on sending."""
+        """Continue sending."""
         super().resume_writing()
         if self._writing is not None:
             self._writing.cancel()
@@ -140,10 +140,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class _Parser:
-    """httptools' parser, which stops after the head of a request that asks for an upgrade, and drops its body.
+    """A wrapper of httptools' parser, which stops after the head of a request that asks for an upgrade.
 
     An upgrade that is not accepted must be ignored (RFC 9110, 7.8): Java's HttpClient and ``curl --http2`` ask for one
-    by default. So such a request is read again from a head that does not ask.
+    by default. So such a request is parsed again, with its body, from a head without the upgrade.
     """
 
     def __init__(self, parser: "HttpRequestParser", connection: GuardedProtocol) -> None:
@@ -151,7 +151,7 @@ class _Parser:
         self._connection = connection
 
     def feed_data(self, data: bytes) -> None:
-        """Read ``data``, whole."""
+        """Parse all of ``data``."""
         while True:
             try:
                 self._parser.feed_data(data)
@@ -171,8 +171,8 @@ def guard_connections(seconds: float, metrics: Metrics) -> None:
     """Make the server that is started next guard its connections.
 
     Args:
-        seconds: How long a client may take to send the head of a request, or to take an answer.
-        metrics: Counts what is not HTTP.
+        seconds: How long a client may take to send the head of a request, or to read an answer.
+        metrics: Counts requests that are not valid HTTP.
     """
     if find_spec("httptools") is not None:
         GuardedProtocol.seconds = seconds

@@ -1,4 +1,4 @@
-"""What the routes do: read the request, wait for a thread, recognize, write down the answer."""
+"""The handlers of the routes: read the request, wait for a thread, recognize, serialize the answer."""
 
 import asyncio
 from codecs import BOM_UTF8
@@ -34,8 +34,8 @@ from src.stages.decode import decode_base64
 
 __all__ = ["Endpoints"]
 
-_AHEAD: Final = 2  # batches that are put together while others are in the network
-_TURNS: Final = 2  # one image in a thread, one ready for it
+_AHEAD: Final = 2  # batches that are collected while the network evaluates others
+_TURNS: Final = 2  # images per thread: one in it, one ready for it
 
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
@@ -43,7 +43,7 @@ Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers: the pipeline of a model, the model's tag and labels, and its description as JSON."""
+    """The model that answers: its pipeline, its tag and labels, and its description as JSON."""
 
     pipeline: Pipeline
     tag: str
@@ -52,9 +52,9 @@ class Serving:
 
 
 class Endpoints:
-    """The routes that need the model; what goes wrong in them is raised, for the one exception handler.
+    """The routes that need the model; they raise errors, which the application's exception handler answers.
 
-    BentoML makes the service, and with it the model, when the application starts: until :meth:`serve` is called every
+    BentoML creates the service and loads the model while the application starts. Until :meth:`serve` is called, every
     route answers 503.
     """
 
@@ -68,7 +68,7 @@ class Endpoints:
         self._serving: Serving | None = None
 
     def batching(self, proposed: int) -> Batching:
-        """Return how images are to be put together: as the settings say, or ``proposed`` of them at most."""
+        """Return how to batch images: as the settings say, otherwise at most ``proposed`` at a time."""
         most = self._settings.network_batch or proposed
         if most == 1:
             return Batching()
@@ -107,13 +107,13 @@ class Endpoints:
 
     async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
         observation = self._observer.observe(request)
-        late = "The request had not arrived in {:g} seconds: send a smaller image, or over a faster connection."
+        late = "The request did not arrive within {:g} seconds: send a smaller image, or use a faster connection."
         try:
             async with asyncio.timeout(self._settings.timeout):
                 with self.concurrency.bytes.lease() as memory:
                     counted = _counted(request, memory.take)
                     body = await read_body(counted, accepted, limit)
-                    late = "The answer was not ready in {:g} seconds: try again."
+                    late = "The answer was not ready within {:g} seconds: try again."
                     if is_compressed(request):
                         body = await self._decompressed(body, limit)
                         memory.take(len(body))
@@ -166,10 +166,10 @@ class Endpoints:
     async def _recognize_all(
         self, asked: BatchRequest, observation: Observation, places: Lease
     ) -> list[RecognitionResponse | ErrorResponse]:
-        """Recognize the images of a batch, each in a place of its own, two for each thread at a time.
+        """Recognize the images of a batch, each in a place of its own, two per thread at a time.
 
-        More of them in the queue would make every request behind them wait for the whole batch. A batch of more images
-        than there are places takes all of them.
+        With more of them in the queue, every later request would wait for the whole batch. A batch with more images
+        than there are places takes all places.
         """
         left = len(asked.imgs)
         places.take(min(left, self.concurrency.places.limit) - 1)
@@ -196,7 +196,7 @@ class Endpoints:
             return error_object(exc)
         except Abandoned:
             raise
-        except Exception as exc:  # noqa: BLE001 - one image, whatever it does, never fails its neighbours
+        except Exception as exc:  # noqa: BLE001 - an image never fails the other images of its batch
             return internal_error(exc)
 
     def _recognize(self, data: bytes, options: Options, observation: Observation) -> RecognitionResponse:
@@ -208,7 +208,7 @@ class Endpoints:
 
 
 def _counted(request: Request, take: Callable[[int], None]) -> Request:
-    """Return ``request``, whose body, as it comes in, is reported to ``take``."""
+    """Return ``request`` such that ``take`` is called with the size of each part of its body as it arrives."""
 
     async def receive() -> Message:
         message = await request.receive()

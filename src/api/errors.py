@@ -1,4 +1,4 @@
-"""The one error object: for what we refuse, what the framework refuses, and what goes wrong."""
+"""The common error object: for refusals by us and by the framework, and for internal errors."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Under this name the scope of a request has the code of the error that it was answered with.
+# Key in the ASGI scope of a request for the code of the error that answered it.
 ERROR_CODE: Final = "image_recognition.error_code"
 
 STATUS: Final[dict[type[errors.RequestError], HTTPStatus]] = {
@@ -54,20 +54,20 @@ _HEADERS: Final = {
 }
 _OF_FRAMEWORK: Final = {
     HTTPStatus.BAD_REQUEST: ("invalid_request", "The request is not valid HTTP for this service: see {docs}."),
-    HTTPStatus.NOT_FOUND: ("not_found", "There is nothing at this address: see {docs} for what there is."),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "This address does not take this method: see {docs}."),
+    HTTPStatus.NOT_FOUND: ("not_found", "There is no such route: see {docs} for the routes."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "This route does not accept this method: see {docs}."),
     HTTPStatus.TOO_MANY_REQUESTS: ("busy", "Too many requests are waiting: try again in a moment."),
     HTTPStatus.SERVICE_UNAVAILABLE: ("not_ready", "The service is not ready yet: try again in a moment."),
     HTTPStatus.GATEWAY_TIMEOUT: ("timeout", "The answer was not ready in time: try again."),
 }
-_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's number for it
+_CLIENT_CLOSED_REQUEST: Final = 499  # as in nginx
 _SHOWN: Final = 3
 _MAX_FIELD: Final = 60
 _MAX_DEPTH: Final = 8
 
 
 class ErrorAnswer(Response):
-    """The one error object as a response, which leaves its code in the scope, for the log and the metrics."""
+    """The error object as a response, which stores its code in the scope for the log and the metrics."""
 
     media_type = "application/json"
 
@@ -77,45 +77,45 @@ class ErrorAnswer(Response):
         self._code = code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         scope[ERROR_CODE] = self._code
         await super().__call__(scope, receive, send)
 
 
 async def respond(request: Request, exc: Exception) -> Response:
-    """Return the answer to a request that ended with ``exc``; the one exception handler of the application."""
+    """Return the answer to a request that raised ``exc``; the only exception handler of the application."""
     if isinstance(exc, errors.RequestError):
         return error_response(exc)
     if isinstance(exc, HTTPException):
         body = framework_error(exc.status_code, request.url.path).error
         return ErrorAnswer(exc.status_code, body.code, body.message, exc.headers)
-    if isinstance(exc, ClientDisconnect):  # nobody reads the answer, but the log and the metrics have it
-        return ErrorAnswer(_CLIENT_CLOSED_REQUEST, "client_gone", "The client hung up before the answer.")
+    if isinstance(exc, ClientDisconnect):  # for the log and the metrics only
+        return ErrorAnswer(_CLIENT_CLOSED_REQUEST, "client_gone", "The client disconnected before the answer.")
     body = internal_error(exc).error
     return ErrorAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, body.code, body.message)
 
 
 def error_response(error: errors.RequestError) -> Response:
-    """Return ``error`` as the one error object with its status."""
+    """Return ``error`` as a response with its status."""
     status = STATUS[type(error)]
     return ErrorAnswer(status, error.code, error.message, _HEADERS.get(status))
 
 
 def error_object(error: errors.RequestError) -> ErrorResponse:
-    """Return ``error`` as the one error object."""
+    """Return ``error`` as the common error object."""
     return ErrorResponse(error=ErrorBody(code=error.code, message=error.message))
 
 
 def internal_error(exc: Exception) -> ErrorResponse:
-    """Log ``exc`` with its traceback, under an id that the returned error object names."""
+    """Log ``exc`` with its traceback and an id; return the error object that names the id."""
     error_id = request_id.get() or secrets.token_hex(8)
     logger.error("internal error %s", error_id, exc_info=exc)
-    message = f"Something went wrong inside the service; see its log for the id {error_id}."
+    message = f"The service failed: see its log for the id {error_id}."
     return ErrorResponse(error=ErrorBody(code="internal", message=message))
 
 
 def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
-    """Return what pydantic found wrong with a request, as one sentence for people that repeats none of its values."""
+    """Return the faults that pydantic found in a request as one sentence that does not repeat any of its values."""
     faults = []
     for fault in exc.errors(include_url=False, include_input=False, include_context=False)[:_SHOWN]:
         field = ".".join(map(str, fault["loc"]))[:_MAX_FIELD] or "body"
@@ -129,17 +129,17 @@ def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
 
 
 def framework_error(status: int, path: str = "/") -> ErrorResponse:
-    """Return the one error object for a ``status`` that was not given by us, to a request of ``path``.
+    """Return the error object for a ``status`` that the framework chose, in answer to a request for ``path``.
 
-    Links are relative to that address: in front of it a proxy may have taken away a prefix that nobody here knows.
+    Links are relative to ``path``, because a proxy may have removed a prefix that is unknown here.
     """
     docs = ("../" * min(path.count("/") - 1, _MAX_DEPTH) or "./") + "docs"
     if status in _OF_FRAMEWORK:
         code, message = _OF_FRAMEWORK[HTTPStatus(status)]
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        code, message = "internal", "Something went wrong inside the service; see its log."
+        code, message = "internal", "The service failed: see its log."
     else:
         phrase = responses.get(status, "Refused")
         code = re.sub(r"\W+", "_", phrase.lower())
-        message = f"{phrase}: see {{docs}} for what the service takes."
+        message = f"{phrase}: see {{docs}} for valid requests."
     return ErrorResponse(error=ErrorBody(code=code, message=message.format(docs=docs)))

@@ -1,4 +1,4 @@
-"""Requests, and what the default network answers to them: the examples in the documentation of the API."""
+"""Example requests, and the default network's answers to them, for the documentation of the API."""
 
 from typing import Any, Final
 
@@ -11,11 +11,11 @@ __all__ = ["METRICS", "MODEL", "ONE", "ONE_ANSWER", "SEVERAL", "SEVERAL_ANSWERS"
 
 
 def _answer(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer as the service writes it, with every field that it has."""
+    """Return an answer as the service serializes it, with all of its fields."""
     return model.model_validate(fields).model_dump(mode="json", by_alias=True)
 
 
-# The cat of docs/cat.jpg, 48 pixels wide, as WebP: what "Try it out" sends.
+# The cat of docs/cat.jpg, 48 pixels wide, as WebP; "Try it out" sends it.
 _CAT: Final = (
     "UklGRqIBAABXRUJQVlA4IJYBAAAwCgCdASowADAAPu1urVKppiOio4z5MB2JYwC7NBR9aGs/wJnJdVTLRMvtYJm7wTg3cM1cldxV1pIsrCEbuw4k"
     "rdwJrDNiYdF0YefxxX+aRtXVPZbdkxiSm4AA+ez2I4VH92UaW74DxMSljkducP82ymkrBNjcWoRn/4NEaTJ90feUvJLuIiztczvhFblMSHnsiUqM"
@@ -48,7 +48,7 @@ ONE_ANSWER: Final = _answer(
     },
 )
 SEVERAL: Final = {"imgs": [_CAT, "bm90IGFuIGltYWdl"], "top_k": 3}
-_NO_IMAGE: Final = "The image is none of the accepted formats: send one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC."
+_NO_IMAGE: Final = "The image is not of an accepted format: send one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC."
 SEVERAL_ANSWERS: Final = _answer(
     BatchResponse,
     {"results": [ONE_ANSWER, {"success": False, "error": {"code": "unsupported_image", "message": _NO_IMAGE}}]},

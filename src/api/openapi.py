@@ -21,27 +21,27 @@ __all__ = ["openapi_document"]
 _ALWAYS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 _REFUSALS: Final = sorted({*STATUS.values(), *_ALWAYS})
 _TAGS: Final = {
-    "Recognition": "What is in an image, and which pixels spoke for it.",
-    "Model": "What answers.",
+    "Recognition": "Classify images, and show which pixels support the answer.",
+    "Model": "Describe the served model.",
     "Operation": "Probes and metrics, which need no key unless a setting says so.",
 }
 _PROBES: Final = {
     "/livez": "Whether the service is alive.",
-    "/readyz": "Whether the service takes requests.",
+    "/readyz": "Whether the service accepts requests.",
     "/healthz": "Like /livez.",
 }
 
 
 def openapi_document(*, keyed: bool = False) -> dict[str, Any]:
-    """Return the document, OpenAPI 3.1, as JSON objects; ``keyed``: of a service that has a key."""
+    """Return the OpenAPI 3.1 document as JSON objects; ``keyed``: the service requires a key."""
     return {
         "openapi": "3.1.0",
         "servers": [{"url": "."}],  # wherever a proxy has put the document
         "info": {
             "title": "Image recognition",
             "version": "1",
-            "description": "What is in an image, how sure the model is, and which pixels spoke for it. "
-            "The examples are answers of the default network.",
+            "description": "Recognize images: their classes, how confident the model is, and which pixels support the "
+            "answer. The examples are answers of the default network.",
         },
         "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
         "paths": _recognition() | _reading(),
@@ -69,7 +69,7 @@ def _recognition() -> dict[str, Any]:
             "Recognize several images.",
             _json(BatchRequest, examples.SEVERAL),
             several,
-            "An image that cannot be recognized gets an error of its own and does not harm the others.",
+            "An image that cannot be recognized gets its own error and does not affect the others.",
         ),
     }
 
@@ -95,7 +95,7 @@ def _schemas() -> dict[str, Any]:
     for model in requests:
         fields = definitions[model.__name__]["properties"]
         fields.update({name: _field(field, nullable=model is not FileRequest) for name, field in fields.items()})
-    # Generators of clients would make the same name of gradcam and gradcam++.
+    # Client generators would give gradcam and gradcam++ the same name.
     definitions[Method.__name__]["x-enum-varnames"] = [method.name for method in Method]
     return definitions
 
@@ -116,9 +116,9 @@ def _text(example: str) -> dict[str, Any]:
 
 
 def _field(field: dict[str, Any], *, nullable: bool) -> dict[str, Any]:
-    """Return the schema of an option, its default in words: generated clients take what has a default as always there.
+    """Return the schema of an option with its default in words: generated clients require fields that have defaults.
 
-    A form has no null: there a field is sent or not, and "Try it out" sends each with its default, or empty.
+    A form has no null: a field is sent or omitted, and "Try it out" sends each with its default, or empty.
     """
     kinds = [kind for kind in field.get("anyOf", []) if nullable or kind != {"type": "null"}]
     rest = {key: value for key, value in field.items() if key not in {"anyOf", "default"}}

@@ -1,4 +1,4 @@
-"""What people and machines read with GET: the page, the documentation of the API, the metrics."""
+"""The routes to read with GET: the page, the documentation of the API, the metrics."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ _HEADERS: Final = {
 
 
 def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
-    """Return the routes of the pages and of the metrics; ``keyed``: the service has a key."""
+    """Return the routes of the pages and the metrics; ``keyed``: the service requires a key."""
     document = openapi_document(keyed=keyed)
     index = _page("index.html", {"img-src": "blob: data:"})
     docs = _page("docs.html", {"img-src": "data:", "style-src": "'self'", "script-src": "'self'"})
@@ -59,17 +59,17 @@ def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
 
 
 def _joined(files: re.Match[str]) -> str:
-    """Return the contents of files that a page names: one request brings all of it."""
+    """Return the contents of the files that a page names, to inline them: the page loads in one request."""
     return "\n".join((_FOLDER / file).read_text(encoding="utf-8") for file in files[1].split())
 
 
 def _palettes() -> str:
-    """Return the colors of every color map, red, green and blue of 256 levels in base64, as JSON."""
+    """Return the colors of every color map as JSON: 256 RGB triples each, in base64."""
     return json.dumps({name.value: base64.b64encode(colors.tobytes()).decode() for name, colors in COLORS.items()})
 
 
 def _swagger_files() -> list[Path]:
-    """Find Swagger's script and style sheet, in a package that is not imported: it would import Flask."""
+    """Find Swagger's script and style sheet without importing their package, which would import Flask."""
     package = find_spec("flask_swagger_ui")
     folders = package.submodule_search_locations if package else None
     if not folders:
@@ -85,9 +85,9 @@ def _file(path: str, file: Path) -> Route:
 
 
 def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]:
-    """Return a page with its status and headers; only what is in its file and what is ``allowed`` runs in it.
+    """Return a page with its status and headers; ``allowed`` holds directives of its content security policy.
 
-    Scripts and styles in the file are allowed by their hashes, so that nothing else that gets into the page can run.
+    The policy allows the scripts and styles in the file by their hashes, so injected ones cannot run.
     """
     html = _PARTS.sub(_joined, (_FOLDER / name).read_text(encoding="utf-8"))
     html = html.replace(_PALETTES.format("{}"), _PALETTES.format(_palettes()))
@@ -95,7 +95,7 @@ def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]
     policy |= {"connect-src": "'self'"} | allowed
     for kind, text in _INLINE.findall(html):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        if "'unsafe-inline'" not in policy.get(f"{kind}-src", ""):  # which a hash beside it would take back
+        if "'unsafe-inline'" not in policy.get(f"{kind}-src", ""):  # a hash would disable 'unsafe-inline'
             policy[f"{kind}-src"] = f"{policy.get(f'{kind}-src', '')} 'sha256-{digest}'".strip()
     rules = "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
     return html, 200, _HEADERS | {"Content-Security-Policy": rules}

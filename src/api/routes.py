@@ -1,4 +1,4 @@
-"""The addresses of the service."""
+"""The paths of the service."""
 
 from typing import Final
 
@@ -7,6 +7,6 @@ __all__ = ["METRICS", "PAGES", "PROBES", "RECOGNITION", "ROUTES"]
 RECOGNITION: Final = ("/image_recognition", "/image_recognition_file", "/image_recognition_batch")
 PROBES: Final = ("/livez", "/readyz", "/healthz")
 METRICS: Final = "/metrics"
-# What a browser needs to show the pages, and nothing else; an address with a slash at its end stands for all below it.
+# All that a browser needs to show the pages; a path that ends in a slash includes everything below it.
 PAGES: Final = ("/", "/docs", "/docs.json", "/docs/", "/samples/")
 ROUTES: Final = (*RECOGNITION, "/model", *PROBES, METRICS, "/", "/docs", "/docs.json")

@@ -1,4 +1,4 @@
-"""An image that is sent as a file, in a form or as the body itself -> its bytes and the options beside it."""
+"""Read an image that is sent as a file, in a form or as the body itself, and its options."""
 
 import json
 import re
@@ -24,8 +24,8 @@ __all__ = ["Upload", "read_upload"]
 
 _ADVICE: Final = "send one file, called img, and short option fields"
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-_NOT_SENT: Final = ("", "None", "null", "undefined")  # what clients write for an option that they do not have
-_CLASSES: Final = ("target", "versus")  # options that name a class, which may be called like one of these
+_NOT_SENT: Final = ("", "None", "null", "undefined")  # values that clients send for options that are not set
+_CLASSES: Final = ("target", "versus")  # options that name a class, whose label may be one of those values
 _MAX_FIELDS: Final = 32
 _MAX_FIELD_BYTES: Final = 4_096
 _SHOWN: Final = 60
@@ -48,15 +48,15 @@ class _Part:
 
 
 def read_upload(request: Request, body: bytes, labels: Collection[str]) -> Upload:
-    """Return the image of ``request`` and its options: fields of the form, or those of the query.
+    """Return the image of ``request`` and its options, which are fields of the form, or of the query.
 
     Args:
-        request: Says what the body is, and has the query.
+        request: Has the Content-Type and the query.
         body: A multipart form, or the image itself.
-        labels: Classes of the model, of which one may be called ``None``.
+        labels: Classes of the model; one may be called ``None``.
 
     Raises:
-        InvalidRequest: The form is not well formed or has not exactly one file, called ``img``; an option is wrong.
+        InvalidRequest: The form is malformed or does not have exactly one file, called ``img``; or an option is wrong.
     """
     if media_type(request) != FORM:
         data, options = body, request.query_params.multi_items()
@@ -68,16 +68,16 @@ def read_upload(request: Request, body: bytes, labels: Collection[str]) -> Uploa
 
 
 def _image_and_options(parts: Iterable[_Part]) -> tuple[bytes, list[tuple[str, str]]]:
-    """Return the image, which is the part called img with or without a file name, and the other fields."""
+    """Return the image, from the part called img with or without a file name, and the other fields."""
     images = [part for part in parts if part.name == "img"]
     others = [part for part in parts if part.name != "img"]
     if not images:
         raise InvalidRequest("The form has no file called img: send the image as a file field of that name.")
     if len(images) > 1:
-        raise InvalidRequest("The form has the field img twice: send one image in each request.")
+        raise InvalidRequest("The form has the field img twice: send one image per request.")
     for part in others:
         if part.is_file:
-            raise InvalidRequest("The form has a file under another name than img: send one file, called img.")
+            raise InvalidRequest("The form has a file that is not called img: send one file, called img.")
     return bytes(images[0].data), [(part.name, _text(part.data)) for part in others]
 
 
@@ -86,7 +86,7 @@ def _options(items: Iterable[tuple[str, str]], labels: Collection[str]) -> Optio
     seen = set()
     for name, text in items:
         if name in seen:
-            raise InvalidRequest(f"The field {name[:_SHOWN]!r} is sent twice: send each once.")
+            raise InvalidRequest(f"The field {name[:_SHOWN]!r} is sent twice: send each field once.")
         seen.add(name)
         is_label = name in _CLASSES and text in labels
         if text not in _NOT_SENT or is_label or name not in Options.model_fields:
@@ -98,7 +98,7 @@ def _options(items: Iterable[tuple[str, str]], labels: Collection[str]) -> Optio
 
 
 def _value(text: str) -> str | int:
-    """Return what a field says: digits are a number, a text in quotes is JSON, as BentoML's client writes it."""
+    """Return the value of a field: digits are a number, quoted text is JSON, as BentoML's client sends it."""
     if _INTEGER.fullmatch(text):
         return int(text)
     try:
@@ -122,7 +122,7 @@ def _parts(request: Request, body: bytes) -> list[_Part]:
 
 
 class _Form:
-    """Collects the parts of a form as python-multipart comes by them; all stays in memory."""
+    """Collects the parts of a form in memory as python-multipart parses them."""
 
     def __init__(self) -> None:
         self.parts: list[_Part] = []

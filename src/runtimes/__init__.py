@@ -1,1 +1,1 @@
-"""What runs the graphs of a stored network, and which one of them does."""
+"""The runtimes that run the graphs of a stored network, and the choice between them."""

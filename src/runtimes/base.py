@@ -1,4 +1,4 @@
-"""A stored network, running: pixels -> features, logits, and for any class what Grad-CAM needs."""
+"""The interface of a running network: from pixels to features, logits, and the gradient of any class score."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,30 +17,30 @@ Array = NDArray[np.float32]
 
 
 class Graphs(Protocol):
-    """The graphs of a stored network on a device; safe to use from several threads at once."""
+    """The graphs of a stored network on a device; safe to use from several threads at the same time."""
 
     @property
     def name(self) -> RuntimeName:
-        """What runs them."""
+        """Name of the runtime, openvino or torch."""
 
     @property
     def precision(self) -> str:
-        """In what numbers the network computes, fp32 or bf16; the gradient is always in fp32."""
+        """Precision of the network, fp32 or bf16; the gradient is always computed in fp32."""
 
     @property
     def device(self) -> str:
-        """Where, cpu or cuda."""
+        """Device of the graphs, cpu or cuda."""
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
         """Run the network on ``pixels`` (N, H, W, C): features (N, ...), hidden activations (N, ...), logits (N, C)."""
 
     def gradient(self, features: Array, direction: Array) -> Array:
-        """Return the gradient, (N, ...) as the features, of the scores weighted by ``direction`` (N, C)."""
+        """Return the gradient, in the shape of the features, of the sum of scores weighted by ``direction`` (N, C)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a network makes of one image: the scores y (C,) before softmax, and what explains them."""
+    """The result of a network for one image: the logits y (C,), the features, and the gradients of the logits."""
 
     logits: Array
     _raw: Array
@@ -63,7 +63,7 @@ class Evaluation:
     def weights(self, class_index: int, versus: int | None = None) -> Array:
         """Return the Grad-CAM weight (K,) of each map for a class: the mean of dy/dA_k over all positions.
 
-        With ``versus``, another class, it is the difference of the two scores that is y.
+        With ``versus``, another class, y is the difference of the two scores.
         """
         closed_form = self._runtime.closed_form
         if closed_form is None:
@@ -75,13 +75,13 @@ class Evaluation:
         return weights
 
     def gradient(self, class_index: int, versus: int | None = None) -> Array:
-        """Return the gradient of that score with respect to the maps, dy/dA, (K, h, w)."""
+        """Return the gradient of the same score y with respect to the maps, dy/dA, (K, h, w)."""
         direction = self._direction(class_index, versus)
         maps: Array = self._runtime.layout.fold(self._runtime.graphs.gradient(self._raw, direction))[0]
         return maps
 
     def _direction(self, class_index: int, versus: int | None) -> Array:
-        """Return (1, C), what each logit counts in the score that is explained."""
+        """Return the weight of each logit in the explained score, (1, C)."""
         direction = np.zeros((1, self.logits.size), np.float32)
         direction[0, class_index] = 1
         if versus is not None:
@@ -91,10 +91,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A network on the device where it runs; safe to use from several threads at once.
+    """A network on its device; safe to use from several threads at the same time.
 
-    ``closed_form`` gives the gradient summed over all positions, (N, K), of directions (N, C) and hidden activations,
-    where the head has one, for less than the gradient itself.
+    If the head has a closed form, ``closed_form`` maps directions (N, C) and hidden activations to the gradient summed
+    over all positions, (N, K), at a lower cost than the gradient itself.
     """
 
     graphs: Graphs
@@ -103,17 +103,17 @@ class Runtime:
 
     @property
     def name(self) -> RuntimeName:
-        """What runs it."""
+        """Name of the runtime, openvino or torch."""
         return self.graphs.name
 
     @property
     def precision(self) -> str:
-        """In what numbers it computes, fp32 or bf16."""
+        """Precision of the network, fp32 or bf16."""
         return self.graphs.precision
 
     @property
     def device(self) -> str:
-        """Where, cpu or cuda."""
+        """Device of the graphs, cpu or cuda."""
         return self.graphs.device
 
     def evaluate(self, pixels: NDArray[np.uint8]) -> Evaluation:

@@ -1,4 +1,4 @@
-"""A runtime that takes what several threads bring at once in one batch."""
+"""A runtime that batches the images of several threads."""
 
 import threading
 from collections import deque
@@ -17,10 +17,10 @@ __all__ = ["Batching", "batched"]
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How images are put together.
+    """How images are batched.
 
-    ``most``: images of a batch; 1: none are put together. ``seconds``: how long a batch that has room waits for more
-    while ``busy`` says that no core is idle. ``aside`` surrounds the time in which a thread does nothing but wait.
+    ``most``: maximum images of a batch; 1: no batching. ``seconds``: how long a batch with room waits for more images
+    while ``busy`` reports that no core is idle. ``aside`` is the context in which a thread only waits.
     """
 
     most: int = 1
@@ -30,7 +30,7 @@ class Batching:
 
 
 def batched(runtime: Runtime, batching: Batching, streams: int) -> Runtime:
-    """Return ``runtime``, of which ``streams`` batches run at once, to be used by any number of threads."""
+    """Return ``runtime`` with batching, for any number of threads; ``streams`` batches run at the same time."""
 
     def together(run: Callable[..., Array]) -> Callable[..., Array]:
         batches = _Batches(lambda *inputs: (run(*inputs),), batching, streams)
@@ -61,7 +61,7 @@ class _BatchedGraphs:
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """What one thread asks for, and what it gets; without either of the last two when ``called``, it runs a batch."""
+    """The request of one thread, and its outputs or error; if it has neither when ``called``, it runs a batch."""
 
     inputs: tuple[NDArray[np.generic], ...]
     called: threading.Event = field(default_factory=threading.Event)
@@ -70,10 +70,10 @@ class _Turn:
 
 
 class _Batches:
-    """Lets whichever thread comes first run a batch of all that wait: no thread of its own, no wait where none is due.
+    """Lets the first thread run a batch for all that wait, without a thread of its own or unnecessary waiting.
 
-    A free stream is taken at once, so that somebody waits only while all streams are busy; the thread that ends a batch
-    calls the one that waits longest to run the next.
+    A free stream is taken immediately, so threads wait only while all streams are busy; the thread that finishes a
+    batch calls the one that has waited longest to run the next.
     """
 
     def __init__(self, run: Callable[..., tuple[Array, ...]], batching: Batching, streams: int) -> None:
@@ -93,11 +93,11 @@ class _Batches:
                 self._lead(turn)
         if turn.error is not None:
             raise turn.error
-        assert turn.outputs is not None  # noqa: S101 - a turn ends with either of them
+        assert turn.outputs is not None  # noqa: S101 - a turn ends with one of them
         return turn.outputs
 
     def _waits(self, turn: _Turn) -> bool:
-        """Take a stream for ``turn``, or let it wait where there is none."""
+        """Take a free stream for ``turn``, or queue it if there is none; return whether it must wait."""
         with self._changed:
             if self._running < self._streams:
                 self._running += 1
@@ -107,7 +107,7 @@ class _Batches:
             return True
 
     def _lead(self, first: _Turn) -> None:
-        """Run the batch of ``first`` and of what waits behind it, then call who runs the next."""
+        """Run the batch of ``first`` and of the turns that wait, then call the one that runs the next batch."""
         batch = [first]
         try:
             batch += self._others()
@@ -129,11 +129,11 @@ class _Batches:
             return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
     def _answer(self, batch: list[_Turn]) -> None:
-        """Give every turn its rows of the outputs; one that fails must not fail the others: then each runs alone."""
+        """Give every turn its rows of the outputs; if the batch fails, run each alone, so only faulty ones fail."""
         try:
             inputs = map(np.concatenate, zip(*(turn.inputs for turn in batch), strict=True))
             outputs = self._run(*inputs)
-        except Exception as exc:  # noqa: BLE001 - whatever an engine raises is raised where it was asked for
+        except Exception as exc:  # noqa: BLE001 - whatever an engine raises is raised in the thread that asked
             if len(batch) == 1:
                 batch[0].error = exc
             else:

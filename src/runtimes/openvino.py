@@ -23,11 +23,10 @@ _NAMES: Final = {hint: name for name, hint in _HINTS.items()}
 
 
 class OpenVinoGraphs:
-    """Two compiled graphs for up to ``batch`` images, which ``threads`` threads use at once.
+    """Two compiled graphs for up to ``batch`` images, for concurrent use by ``threads`` threads.
 
-    They share out the cores: all of them, or ``cores``.
-
-    The gradient is compiled when it is first asked for: a network with a closed form may never need it.
+    The threads share all cores, or ``cores``. The gradient is compiled on first use: a network with a closed form may
+    never need it.
     """
 
     name: Final = "openvino"
@@ -57,8 +56,7 @@ class OpenVinoGraphs:
 class _Compiled:
     """A compiled graph, with an infer request for each thread that uses it.
 
-    Some graphs do not compile for a batch of any size (a fault of OpenVINO's channel shuffles): they take images one by
-    one.
+    Some graphs do not compile for batches (a bug in OpenVINO's channel shuffles): they take images one by one.
     """
 
     def __init__(self, file: Path, precision: Precision, threads: int, batch: int, cores: int | None) -> None:
@@ -69,7 +67,7 @@ class _Compiled:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "ENABLE_CPU_PINNING": "NO",  # the threads that decode images use the same cores
         }
-        # In a thread that gives way: the threads of the network are as patient as the one that compiles it.
+        # In a low-priority thread, because the threads of the network inherit the priority of the one that compiles it.
         with ThreadPoolExecutor(1, initializer=give_way, initargs=(Priority.NETWORK,)) as patient:
             try:
                 self._model, self._most = patient.submit(_compile, file, batch, options).result(), batch
@@ -92,7 +90,7 @@ class _Compiled:
             tensor.shape = value.shape
             tensor.data[:] = value
         request.infer()
-        return tuple(tensor.data.copy() for tensor in request.output_tensors)  # the next image is written over them
+        return tuple(tensor.data.copy() for tensor in request.output_tensors)  # the next image overwrites them
 
     def _request(self) -> ov.InferRequest:
         if not hasattr(self._of_thread, "request"):

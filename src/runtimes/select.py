@@ -1,4 +1,4 @@
-"""What runs a stored network, and where; decided before torch or OpenVINO is imported."""
+"""Select the runtime and the device of a stored network, before torch or OpenVINO is imported."""
 
 import importlib.util
 import logging
@@ -27,7 +27,7 @@ _ONE_BY_ONE: Final = Batching()
 _NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux under Windows
 
 
-def start(  # noqa: PLR0913 - the settings that decide about it
+def start(  # noqa: PLR0913 - the settings that it depends on
     folder: Path,
     manifest: Manifest,
     *,
@@ -39,26 +39,26 @@ def start(  # noqa: PLR0913 - the settings that decide about it
     at_once: int = 1,
     cores: int | None = None,
 ) -> Runtime:
-    """Make the network in ``folder`` ready for use by ``threads`` threads at once, which share out the cores.
+    """Load the network in ``folder`` for concurrent use by ``threads`` threads.
 
-    These are all that this process may use, or just ``cores``, where other processes run the same network.
+    The threads share all cores of this process, or only ``cores`` if other processes run the same network.
 
-    On a CPU it runs in OpenVINO where it was converted, else in torch; on a CUDA GPU, which ``auto`` takes where there
-    is one, in torch. With ``batching`` any number of threads may use it; without it each of them may give it up to
-    ``at_once`` images itself. ``precision`` auto is bf16 where the check of the model found that it changes nothing
-    that matters.
+    On a CPU the network runs in OpenVINO if it was converted, otherwise in torch; on a CUDA GPU, which ``auto`` uses if
+    there is one, in torch. With ``batching``, any number of threads may use it; without, each call may have up to
+    ``at_once`` images. ``precision`` auto is bf16 if the check of the model found that it changes no result
+    significantly.
 
     Raises:
-        ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
+        ModelError: The settings or the network require a GPU, OpenVINO or torch that is not available.
     """
     name, target = choose(manifest, device, runtime)
     numbers = _numbers(precision, manifest, name)
     if name == "torch":
-        from src.runtimes.torch import TorchGraphs  # noqa: PLC0415 - seconds that OpenVINO does not need
+        from src.runtimes.torch import TorchGraphs  # noqa: PLC0415 - slow, and not needed for OpenVINO
 
         graphs: Graphs = TorchGraphs(folder, manifest, target, numbers, threads)
     else:
-        from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - nor does torch need OpenVINO
+        from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - not needed for torch
 
         graphs = OpenVinoGraphs(folder, numbers, threads, max(batching.most, at_once), cores)
     closed_form = ClosedForm.load(folder / CLOSED_FORM).gradient if manifest.head == "closed_form" else None
@@ -72,9 +72,9 @@ def start(  # noqa: PLR0913 - the settings that decide about it
 
 
 def _numbers(precision: PrecisionChoice, manifest: Manifest, runtime: RuntimeName) -> Precision:
-    """Return the precision to ask for; by ``auto`` bf16 where a check found it harmless in the same runtime.
+    """Return the precision to request; ``auto`` is bf16 if a check found it harmless in the same runtime.
 
-    Where a CPU does not compute it by itself, OpenVINO stays with fp32.
+    On CPUs without native bf16, OpenVINO uses fp32.
     """
     if precision != "auto":
         return precision
@@ -82,10 +82,10 @@ def _numbers(precision: PrecisionChoice, manifest: Manifest, runtime: RuntimeNam
 
 
 def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[RuntimeName, Literal["cpu", "cuda"]]:
-    """Return what runs the network of ``manifest``, and where.
+    """Return the runtime and the device for the network of ``manifest``.
 
     Raises:
-        ModelError: What the settings or the network ask for is not there: a GPU, OpenVINO, torch.
+        ModelError: The settings or the network require a GPU, OpenVINO or torch that is not available.
     """
     on_gpu = _on_gpu(device)
     if runtime == "openvino" and (on_gpu or manifest.runtime != "openvino"):
@@ -100,15 +100,15 @@ def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[
 
 
 def torch_is_installed() -> bool:
-    """Return whether torch can be imported: the image does without it, unless it was asked for."""
+    """Return whether torch is installed; the Docker image has it only if built with it."""
     return importlib.util.find_spec("torch") is not None
 
 
 def _warm_up(running: Runtime, manifest: Manifest) -> None:
-    """Run a black image: the first one is slow, and must not be two at once.
+    """Run a black image: the first run is slow, and must not overlap with another.
 
-    OpenVINO's bindings fill a table at their first use and let other threads run meanwhile; a second thread that comes
-    to that table then waits for it without letting the first one go on, and the whole process hangs for good.
+    OpenVINO's bindings fill a table on first use, and release the interpreter's lock meanwhile. A second thread that
+    needs the table then waits for it without releasing the lock, and the process deadlocks.
     """
     channels, height, width = manifest.input.shape
     running.evaluate(np.zeros((height, width, channels), np.uint8)).weights(0)
@@ -123,7 +123,7 @@ def _on_gpu(device: Device) -> bool:
     if device == "cpu" or (device == "auto" and not (_has_nvidia() and torch_is_installed())):
         return False
     _require_torch("A GPU")
-    from src.runtimes.torch import has_gpu  # noqa: PLC0415 - seconds, only where there may be a GPU
+    from src.runtimes.torch import has_gpu  # noqa: PLC0415 - slow, and needed only if there may be a GPU
 
     if device == "cuda" and not has_gpu():
         raise ModelError("There is no CUDA GPU that torch can use.", Remedy("device", "auto"), Remedy("device", "cpu"))

@@ -1,4 +1,4 @@
-"""The graphs of a stored network in torch: on a GPU, and where OpenVINO cannot run them."""
+"""The graphs of a stored network in torch: on a GPU, or if OpenVINO cannot run them."""
 
 import json
 import zipfile
@@ -25,7 +25,7 @@ __all__ = ["TorchGraphs", "has_gpu"]
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _EXAMPLES: Final = "data/sample_inputs/model.pt"  # empty
-# What the archive of a program holds that has no tensors: operations and lists of nothing, all in JSON.
+# The entries of a program's archive without tensors: operations and empty lists, all in JSON.
 _ENTRIES: Final = {
     *("models/model.json", "data/weights/model_weights_config.json", "data/constants/model_constants_config.json"),
     *(_EXAMPLES, "archive_format", "archive_version", "byteorder"),
@@ -34,7 +34,7 @@ _ENTRIES: Final = {
 
 
 class TorchGraphs:
-    """Two programs on the device where they run; on a CPU ``threads`` threads share out the cores."""
+    """Two programs on their device; on a CPU, ``threads`` threads share the cores."""
 
     name: Final = "torch"
 
@@ -50,7 +50,7 @@ class TorchGraphs:
         except Exception as exc:
             raise ModelError(
                 f"torch {torch.__version__} cannot read the program of this model, which torch {manifest.torch} wrote:"
-                " store it anew with save_model.py, or install that version."
+                " store it again with save_model.py, or install that version."
             ) from exc
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
@@ -88,16 +88,16 @@ class _Program:
 
 
 def _check_archive(file: Path) -> None:
-    """Check that nothing in the archive of a program is pickled: torch would run what such an entry asks for.
+    """Check that nothing in the archive of a program is pickled: torch would execute a pickled entry.
 
     Raises:
-        ModelError: It holds something else than the operations.
+        ModelError: It contains anything except the operations.
     """
     try:
         with zipfile.ZipFile(file) as archive:
             entries = {entry.partition("/")[2]: archive.read(entry) for entry in archive.namelist()}
         configurations = [json.loads(content) for name, content in entries.items() if name.endswith("_config.json")]
     except (OSError, ValueError, zipfile.BadZipFile) as exc:
-        raise ModelError(f"{file} is no program of torch: store the model anew with save_model.py.") from exc
+        raise ModelError(f"{file} is not a program of torch: store the model again with save_model.py.") from exc
     if entries.keys() - _ENTRIES or entries.get(_EXAMPLES) or configurations != [{"config": {}}] * 2:
-        raise ModelError(f"{file} holds more than operations, which may run code: store the model anew.")
+        raise ModelError(f"{file} contains more than operations, and may run code: store the model again.")

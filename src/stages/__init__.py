@@ -1,1 +1,1 @@
-"""The five stages of a request, in order: decode, transform, predict, gradcam, render."""
+"""The pure stages of a request, in order: decode, transform, predict, confidence, gradcam, render."""

@@ -1,4 +1,4 @@
-"""How sure an answer is: the classes that hold the right one, and whether the image is of a kind that was taught."""
+"""Confidence in an answer: its prediction set, and whether the image resembles the model's training data."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,10 @@ _SMALLEST: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What a model can say of its answer.
+    """How confident a model is in its answer.
 
-    ``familiar``: whether the image resembles what it was taught; ``labels``: the classes, most likely first, that hold
-    the right one in ``coverage`` percent of all cases. None is what it cannot tell.
+    ``familiar``: whether the image resembles those that the model learned; ``labels``: the classes, most likely first,
+    that include the right one in ``coverage`` percent of all cases. None means unknown.
     """
 
     familiar: bool | None
@@ -30,10 +30,10 @@ class Confidence:
 
 @dataclass(frozen=True, slots=True)
 class Familiarity:
-    r"""Where the images of each class lie: Gaussians of one covariance, of pooled features scaled to length 1.
+    r"""Gaussians of the classes, with a shared covariance, over pooled features scaled to length 1.
 
-    The features :math:`z = A / |A|` (K,) become D sums: each belongs to one of them and counts with its sign. With
-    these sums :math:`s`, the whitening :math:`W` and the whitened mean :math:`m_c = W^T \mu_c` of each class, the
+    The features :math:`z = A / |A|` (K,) are reduced to D sums; each feature is added to one of them with its sign.
+    With these sums :math:`s`, the whitening :math:`W` and the whitened mean :math:`m_c = W^T \mu_c` of each class, the
     squared Mahalanobis distance is :math:`\min_c |W^T s - m_c|^2`.
     Mahalanobis++: Mueller and Hein, https://arxiv.org/abs/2505.18032.
 
@@ -44,7 +44,7 @@ class Familiarity:
         means: (C, D).
 
     Raises:
-        ValueError: The arrays do not fit each other, or are not finite.
+        ValueError: The shapes of the arrays do not match, or a value is not finite.
     """
 
     places: NDArray[np.int64]
@@ -57,7 +57,7 @@ class Familiarity:
         width, sums = self.signs.size, len(self.whitening)
         shapes = self.places.shape, self.signs.shape, self.whitening.shape, self.means.shape
         if shapes != ((width,), (width,), (sums, sums), (len(self.means), sums)):
-            raise ValueError(f"arrays of the shapes {shapes} do not fit each other")
+            raise ValueError(f"the shapes {shapes} do not match")
         if not (np.isfinite(self.whitening).all() and np.isfinite(self.means).all() and np.isfinite(self.signs).all()):
             raise ValueError("a number is not finite")
         if self.places.dtype != np.int64 or not ((self.places >= 0) & (self.places < sums)).all():
@@ -65,7 +65,7 @@ class Familiarity:
         object.__setattr__(self, "_half_squares", np.einsum("cd,cd->c", self.means, self.means) / 2)
 
     def distance(self, pooled: NDArray[np.float32]) -> float:
-        """Return the squared distance of an image, from the mean of its features over all positions, (K,)."""
+        """Return the squared distance of an image, given the mean of its features over all positions, (K,)."""
         point = self.sums(pooled) @ self.whitening
         nearest = (self._half_squares - self.means @ point).argmin()  # half of |m|^2 - 2 m x + |x|^2, except |x|^2
         apart = self.means[nearest] - point
@@ -77,7 +77,7 @@ class Familiarity:
         return np.bincount(self.places, self.signs * unit, len(self.whitening)).astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays by their names, each contiguous."""
+        """Return the arrays by name, each contiguous."""
         named = {"places": self.places, "signs": self.signs, "whitening": self.whitening, "means": self.means}
         return {name: np.ascontiguousarray(array) for name, array in named.items()}
 
@@ -92,12 +92,12 @@ class Familiarity:
 
 
 def prediction_set(logits: NDArray[np.float32], output: OutputSpec, threshold: float) -> tuple[int, ...]:
-    """Return the classes, most likely first, that are in the set of an image with these ``logits`` (C,)."""
+    """Return the prediction set, most likely class first, of an image with these ``logits`` (C,)."""
     held = np.flatnonzero(in_set(output.percents(logits) / 100, threshold))
     return tuple(held[np.argsort(-logits[held], kind="stable")].tolist())
 
 
 def in_set(likely: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    """Tell of each class, (..., C), whether its probability puts it into the set, or makes it the most likely one."""
+    """Return for each class, (..., C), whether it is in the set: its probability suffices, or it is the most likely."""
     held: NDArray[np.bool_] = likely >= np.minimum(threshold, likely.max(axis=-1, keepdims=True))
     return held

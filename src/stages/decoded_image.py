@@ -9,16 +9,15 @@ from PIL import Image
 __all__ = ["Box", "Conversion", "DecodedImage"]
 
 Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
-"""What makes sRGB of an image in the colors of its profile."""
+"""Converts an image from the colors of its profile to sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
     """An upright image of ``width`` x ``height`` pixels.
 
-    ``raster`` (RGB) shows it whole; of a large JPEG file it may have been decoded at half, a quarter or an eighth of
-    that size. Its colors are those of the file: ``srgb`` makes sRGB of it, or of what was cut and resized from it,
-    which is quicker.
+    ``raster`` (RGB) shows all of it; a large JPEG file may have been decoded at half, a quarter or an eighth of that
+    size. Its colors are those of the file: ``srgb`` converts it, or faster, a part that was cut and resized from it.
     """
 
     raster: Image.Image
@@ -27,12 +26,12 @@ class DecodedImage:
     conversion: Conversion | None = None
 
     def srgb(self, part: Image.Image) -> Image.Image:
-        """Return ``part``, a part of ``raster`` at any size, in sRGB; the same where it is so already."""
+        """Return ``part``, a part of ``raster`` at any size, in sRGB; unchanged if it is sRGB already."""
         return part if self.conversion is None else self.conversion(part)
 
     @property
     def reduced(self) -> bool:
-        """Whether it was decoded at less than its size."""
+        """Whether it was decoded at less than its full size."""
         return self.raster.size != (self.width, self.height)
 
 
@@ -46,10 +45,10 @@ class Box:
     y1: float
 
     def within(self, other: "Box") -> "Box":
-        """Return the part of it that lies in the ``other``: rounding may have put it beyond an edge."""
+        """Return its part inside ``other``: rounding may have moved it beyond an edge."""
         left, top = max(self.x0, other.x0), max(self.y0, other.y0)
         return Box(left, top, min(self.x1, other.x1), min(self.y1, other.y1))
 
     def scaled(self, x: float, y: float) -> "Box":
-        """Return the same rectangle after the image was stretched by the factors ``x`` and ``y``."""
+        """Return the same rectangle after stretching the image by the factors ``x`` and ``y``."""
         return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)

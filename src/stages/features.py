@@ -1,4 +1,4 @@
-"""What the backbone hands on: features as the network has them, and the maps that they are."""
+"""The memory layout of the backbone's features, and their view as feature maps."""
 
 from typing import Any, Literal, TypeVar
 
@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["FeatureLayout"]
 
 
-_A = TypeVar("_A")  # an array of numpy, or a tensor of torch: they have in common what is needed here
+_A = TypeVar("_A")  # a NumPy array or a PyTorch tensor: both have the methods used here
 
 
 class FeatureLayout(BaseModel):
-    """How the features of a network, (N, ...), lie in memory, and which maps (N, K, h, w) they are.
+    """The memory layout of a network's features, (N, ...), and the shape of their maps, (N, K, h, w).
 
-    ``axes`` is ``NKhw`` where convolutions made them, ``NhwK`` where the channels come last (Swin), and ``NTK`` for
-    tokens (ViT): ``placeless`` ones without a place in the image, such as a class token, then h w ones, row by row.
+    ``axes`` is ``NKhw`` for convolutions, ``NhwK`` for channels last (Swin), and ``NTK`` for tokens (ViT): first
+    ``placeless`` ones that have no place in the image, such as a class token, then h w ones, row by row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,7 +23,7 @@ class FeatureLayout(BaseModel):
     channels: int = Field(ge=1, description="K")
     height: int = Field(ge=1, description="h, in positions")
     width: int = Field(ge=1, description="w, in positions")
-    placeless: int = Field(default=0, ge=0, description="Tokens that have no place in the image; they come first.")
+    placeless: int = Field(default=0, ge=0, description="Leading tokens that have no place in the image.")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -31,7 +31,7 @@ class FeatureLayout(BaseModel):
         return self.channels, self.height, self.width
 
     def fold(self, features: _A) -> _A:
-        """Return the maps (N, K, h, w) of ``features``, or of their gradient, as a view where that is possible."""
+        """Return the maps (N, K, h, w) of ``features``, or of their gradient, as a view if possible."""
         maps: Any = features
         if self.axes == "NTK":
             maps = maps[:, self.placeless :].reshape(-1, self.height, self.width, self.channels)

@@ -1,4 +1,4 @@
-"""Features, and the gradient of a score -> heatmap of the positions that spoke for it."""
+"""Compute heatmaps from features and the gradient of a class score."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _TINY: Final = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """The heat of one score: ``values`` is float32 (h, w) in [0, 1]; all zero where nothing spoke for it."""
+    """The heatmap of one score: ``values`` is float32 (h, w) in [0, 1], all zero if there is no positive evidence."""
 
     values: Maps
 
     @property
     def evidence(self) -> bool:
-        """Whether any position spoke for the score."""
+        """Whether any position has positive evidence for the score."""
         return bool(self.values.any())
 
 
@@ -39,8 +39,8 @@ def gradcam(features: Maps, weights: Maps) -> Heatmap:
     with the score y before softmax and the feature maps :math:`A_k`.
     Source: Selvaraju et al., Grad-CAM, https://arxiv.org/abs/1610.02391, equations 1 and 2.
 
-    A map without positive evidence stays zero; it is never stretched between its minimum and maximum, which would
-    invent evidence. So it is with every method.
+    A map without positive evidence stays zero; no method stretches a map between its minimum and maximum, which would
+    invent evidence.
 
     Args:
         features: The maps A, (K, h, w).
@@ -75,7 +75,7 @@ def gradcam_plus_plus(features: Maps, gradient: Maps) -> Heatmap:
 
     where G is not zero. Source: Chattopadhay et al., Grad-CAM++, https://arxiv.org/abs/1710.11063, equations 5 and 19.
     """
-    # Divided by the square: 1 / (2 + G sum A). Where that is zero or less the paper says nothing; it is left as it is.
+    # Reduced by G^2: 1 / (2 + G sum A). The paper does not say what to do if the divisor is not positive: it is kept.
     divisor = 2 + gradient * features.sum(axis=(1, 2), keepdims=True)
     divisor = np.where(np.abs(divisor) < _TINY, np.copysign(_TINY, divisor), divisor)
     return gradcam(features, (np.maximum(gradient, _ZERO) / divisor).sum(axis=(1, 2)))
@@ -87,7 +87,7 @@ def xgradcam(features: Maps, gradient: Maps) -> Heatmap:
     .. math::
         \alpha_k = \frac{\sum_{ij} G_{kij} A_{kij}}{\sum_{ij} A_{kij}}
 
-    A map that is zero everywhere has no weight. Source: Fu et al., XGrad-CAM, https://arxiv.org/abs/2008.02312,
+    The weight of a map whose sum is zero is zero. Source: Fu et al., XGrad-CAM, https://arxiv.org/abs/2008.02312,
     equation 9.
     """
     totals = features.sum(axis=(1, 2))
@@ -101,7 +101,7 @@ BY_GRADIENT: Final[Mapping[Method, Callable[[Maps, Maps], Heatmap]]] = {
     Method.GRADCAM_PLUS_PLUS: gradcam_plus_plus,
     Method.XGRADCAM: xgradcam,
 }
-"""The methods that need the whole gradient, which costs more than the weights of Grad-CAM."""
+"""The methods that need the full gradient, which costs more than the weights of Grad-CAM."""
 
 
 def _scaled(evidence: Maps) -> Heatmap:

@@ -1,4 +1,4 @@
-"""What a model has learned about its own answers, from labelled images: figures that are stored with it."""
+"""Calibration, prediction sets and familiarity of a model, learned from labelled images and stored with it."""
 
 from typing import Literal
 
@@ -10,67 +10,70 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Range(BaseModel):
-    """A range of percentages, of fifteen that are equally wide, that some images got."""
+    """One of fifteen equally wide ranges of percentages, and the images whose percentage is in it."""
 
     model_config = _STRICT
 
     said: float = Field(description="Mean probability of their most likely class, 0 to 1.")
-    right: float = Field(description="Share of these images that were right, 0 to 1.")
-    images: int = Field(description="How many images these are.")
+    right: float = Field(description="Share of these images that were classified correctly, 0 to 1.")
+    images: int = Field(description="Number of these images.")
 
 
 class Calibration(BaseModel):
-    """How well the percentages mean what they say: what they promise, and how often they are right.
+    """How well the percentages are calibrated.
 
-    The expected calibration error is the mean difference of the two, over 15 ranges of percentages, each counted by its
-    images; Guo et al., https://arxiv.org/abs/1706.04599. It is measured on images that were not used for fitting.
+    The expected calibration error is the mean difference between confidence and accuracy over 15 ranges of percentages,
+    weighted by their images; Guo et al., https://arxiv.org/abs/1706.04599. It is measured on images that were not used
+    for fitting.
     """
 
     model_config = _STRICT
 
-    folds: int = Field(description="In so many parts the images were split; each was judged by a fit to the others.")
+    folds: int = Field(description="Number of folds of the images; each was evaluated with a fit to the others.")
     error_before: float = Field(description="Expected calibration error without a temperature, 0 to 1.")
     error_after: float = Field(description="The same with the temperature of the output.")
-    reliability: tuple[Range, ...] = Field(default=(), description="With that temperature, the ranges with images.")
+    reliability: tuple[Range, ...] = Field(
+        default=(), description="The ranges that have images, with that temperature."
+    )
 
 
 class PredictionSets(BaseModel):
-    """The classes that together hold the right one as often as was asked for.
+    """Prediction sets, which include the right class as often as requested.
 
-    An image's set is every class of at least this probability, and always the most likely one; Sadinle, Lei and
-    Wasserman, https://arxiv.org/abs/1609.00451.
+    The set of an image has every class of at least the threshold's probability, and always the most likely one;
+    Sadinle, Lei and Wasserman, https://arxiv.org/abs/1609.00451.
     """
 
     model_config = _STRICT
 
-    coverage: int = Field(ge=1, le=99, description="Percent of the images whose set was to hold their class.")
+    coverage: int = Field(ge=1, le=99, description="Percent of the images whose set should include their class.")
     threshold: float = Field(ge=0, le=1, description="Probability from which a class is in the set.")
     measured: float = Field(
-        description="Share of the images, not used for fitting, whose set held their class, 0 to 1."
+        description="Share of the images, not used for fitting, whose set includes their class, 0 to 1."
     )
     mean_size: float = Field(description="Mean number of classes in their sets.")
 
 
 class FamiliarityFigures(BaseModel):
-    """From where on an image does not look like anything that the model was taught."""
+    """The distance from which an image does not resemble the images that the model learned."""
 
     model_config = _STRICT
 
     threshold: float = Field(gt=0, description="Squared Mahalanobis distance beyond which an image is unfamiliar.")
     false_alarms: float = Field(description="Share of the images, not used for fitting, that are beyond it, 0 to 1.")
-    images: int = Field(description="From so many images the model knows what its classes look like.")
+    images: int = Field(description="Number of images that the classes were learned from.")
     layer: str = Field(description="The layer whose pooled features are compared.")
 
 
 class Learned(BaseModel):
-    """What was learned from ``images`` labelled images; null in it is what they were too few for."""
+    """What was learned from ``images`` labelled images; a field is null if they were too few for it."""
 
     model_config = _STRICT
 
     source: Literal["check", "training"] = Field(
-        description="check: from the folder of a check; training: from images that were held back from training."
+        description="check: from the folder of a check; training: from images held out from training."
     )
-    images: int = Field(description="Images that it was learned from; equal files count once.")
+    images: int = Field(description="Images that it was learned from; identical files count once.")
     calibration: Calibration | None = None
     sets: PredictionSets | None = None
     familiarity: FamiliarityFigures | None = None

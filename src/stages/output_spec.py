@@ -1,4 +1,4 @@
-"""What the outputs of a network mean: what is stored with a model because it belongs to its training."""
+"""The meaning of a network's outputs, which is stored with the model because it belongs to its training."""
 
 from typing import Annotated, Final, Literal, Self
 
@@ -14,20 +14,20 @@ OutputKind = Literal["softmax", "binary", "multilabel"]
 
 
 class OutputSpec(BaseModel):
-    """What the logits mean.
+    """The meaning of the logits.
 
-    A binary network had one logit z of a sigmoid: it is stored with two, -z/2 and z/2, whose softmax is the same.
+    A binary network, with one logit z of a sigmoid, is stored with two, -z/2 and z/2, whose softmax is the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: OutputKind = Field(
         default="softmax",
-        description="softmax: an image is of one of the classes; binary: of one of two, by a sigmoid;"
-        " multilabel: of any number of them, by a sigmoid for each.",
+        description="softmax: an image has one of the classes; binary: one of two, by a sigmoid;"
+        " multilabel: any number of them, by a sigmoid for each.",
     )
     temperature: float = Field(
-        default=1.0, gt=0, allow_inf_nan=False, description="Logits are divided by it; learned from labelled images."
+        default=1.0, gt=0, allow_inf_nan=False, description="Divisor of the logits, learned from labelled images."
     )
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
         default=None, description="multilabel: a class counts as seen above this probability; null: above 0.5."
@@ -35,13 +35,13 @@ class OutputSpec(BaseModel):
 
     @property
     def exclusive(self) -> bool:
-        """Whether an image is of just one class, so that the probabilities sum to 1."""
+        """Whether an image has exactly one class, so that the probabilities sum to 1."""
         return self.kind != "multilabel"
 
     def percents(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the percentage of each class, (..., C): softmax of ``logits``, or sigmoid of multi-label ones.
+        """Return the percentage of each class, (..., C): the softmax of ``logits``, or the sigmoid if multi-label.
 
-        The logits are divided by the temperature before: Guo et al., https://arxiv.org/abs/1706.04599.
+        The logits are first divided by the temperature: Guo et al., https://arxiv.org/abs/1706.04599.
         """
         scores = logits.astype(np.float64) / self.temperature
         if not self.exclusive:
@@ -52,7 +52,7 @@ class OutputSpec(BaseModel):
         return softmax
 
     def seen(self, percents: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell of each class of a multi-label network, (..., C), whether its percentage is above its threshold."""
+        """Return for each class of a multi-label network, (..., C), whether its percentage is above its threshold."""
         above: NDArray[np.bool_] = percents > 100 * (np.array(_HALF if self.thresholds is None else self.thresholds))
         return above
 

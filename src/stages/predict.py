@@ -1,4 +1,4 @@
-"""Logits -> percentages: of classes that exclude each other they sum to 100."""
+"""Turn logits into percentages, which sum to 100 if the classes exclude each other."""
 
 import difflib
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class ClassScore:
 class Prediction:
     """The most likely classes, most likely first, and the percentage of all others; together exactly 100.
 
-    Of a multi-label network each percentage is on its own: ``other`` is None, and ``seen`` names the classes above
+    The percentages of a multi-label network are independent: ``other`` is None, and ``seen`` names the classes above
     their thresholds, most likely first, whether they are listed or not.
     """
 
@@ -47,14 +47,14 @@ def predict(
 ) -> Prediction:
     """Turn ``logits`` (C,) into the ``top_k`` largest percentages, as ``output`` says, and the sum of the others.
 
-    Those that sum to 100 are rounded together, by ``iteround.saferound``, so that their sum stays 100: a percentage may
+    Percentages that sum to 100 are rounded together, by ``iteround.saferound``, to keep their sum: a percentage may
     differ by 0.001 between two values of ``top_k``.
 
     Raises:
         FloatingPointError: A logit is infinite or not a number.
     """
     if not np.isfinite(logits).all():
-        raise FloatingPointError("the network gave logits that are not finite")
+        raise FloatingPointError("the network returned logits that are not finite")
     percents = output.percents(logits)
     order = np.argsort(-logits, kind="stable")
     if not output.exclusive:
@@ -64,13 +64,13 @@ def predict(
     others = [max(0.0, 100 - sum(listed))] if top_k < len(labels) else []
     rounded = saferound([*listed, *others], _PLACES, topline=100.0)
     other = rounded.pop() if others else 0.0
-    # Rounding may lower the first of two equal classes: sorting puts that right.
+    # Rounding may lower the first of two equal classes; sorting corrects that.
     top = zip(indices, sorted(rounded, reverse=True), strict=True)
     return Prediction(tuple(ClassScore(labels[index], index, percent) for index, percent in top), other)
 
 
 def scores_of(indices: Iterable[int], percents: NDArray[np.float64], labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
-    """Return each class of ``indices`` with its percentage of ``percents`` (C,), rounded on its own."""
+    """Return each class of ``indices`` with its percentage from ``percents`` (C,), rounded independently."""
     return tuple(ClassScore(labels[index], index, round(float(percents[index]), _PLACES)) for index in indices)
 
 
@@ -87,7 +87,7 @@ def _multilabel(
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:
-    """Return how many classes to list: ``top_k``, or by default five (all, where the model has fewer).
+    """Return how many classes to list: ``top_k``, or by default five, or all if there are fewer.
 
     Raises:
         InvalidRequest: ``top_k`` is less than 1 or more than the number of classes.
@@ -105,7 +105,7 @@ def find_class(target: str | int | None, labels: tuple[str, ...]) -> int | None:
     """Return the index of the class that ``target`` names by its label or index.
 
     Raises:
-        UnknownClass: There is no such class, or more than one of that name.
+        UnknownClass: There is no such class, or more than one with that label.
     """
     if not isinstance(target, str):
         return _checked_index(target, labels)

@@ -1,4 +1,4 @@
-"""Image, heatmap and box -> image with the heat on it, as bytes."""
+"""Draw a heatmap on the box of an image, and encode the result."""
 
 from io import BytesIO
 from typing import Final
@@ -15,7 +15,7 @@ from src.stages.resize import resized
 
 __all__ = ["COLORS", "encode", "overlay"]
 
-cv2.setNumThreads(1)  # an image is worked on by one thread; the other cores have images of their own
+cv2.setNumThreads(1)  # one thread per image: the other cores process other images
 
 _COLORMAPS: Final = {
     Colormap.JET: cv2.COLORMAP_JET,
@@ -40,13 +40,13 @@ _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
 
 
 def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: Options) -> NDArray[np.uint8]:
-    """Return the pixels (height, width, 3) of ``image`` with the heat on the part that the network saw.
+    """Return the pixels (height, width, 3) of ``image`` with the heatmap on the part that the network saw.
 
     They are reduced to ``max_side`` but never enlarged. Inside the box: ``(1 - alpha) * image + alpha *
-    colormap(heat)``. Outside it, and everywhere if the map is all zero, the image stays as it is.
+    colormap(heat)``. Outside it, and everywhere if the map is all zero, the image is unchanged.
 
     Args:
-        image: It is not changed.
+        image: The upright image; it is not modified.
         heat: (h, w) in [0, 1], spread evenly over ``box``.
         box: The part of the image that the network saw.
         options: ``colormap``, ``alpha`` and ``max_side`` of the request.
@@ -69,7 +69,7 @@ def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: O
 
 def encode(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
     """Return ``pixels`` (height, width, 3) as the bytes of a JPEG, PNG or WebP file without metadata."""
-    if image_format is ImageFormat.JPEG:  # the same bytes as Pillow's, without its copy of the image
+    if image_format is ImageFormat.JPEG:  # same bytes as Pillow, without its copy of the image
         _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _JPEG_OPTIONS)
         return encoded.tobytes()
     buffer = BytesIO()
@@ -101,7 +101,7 @@ def _covered(start: float, stop: float, size: int) -> tuple[int, int]:
 def _interpolation(cells: int, start: float, stop: float, first: int, last: int) -> NDArray[np.float32]:
     """Return the (last - first, cells) matrix that interpolates linearly between ``cells`` values over [start, stop).
 
-    The value of a cell sits at its center, that of a pixel too; beyond the outermost centers it stays constant.
+    Values are located at the centers of cells and pixels, and stay constant beyond the outermost centers.
     """
     centers = (np.arange(first, last) + 0.5 - start) / (stop - start) * cells - 0.5
     distance = np.abs(np.clip(centers, 0, cells - 1)[:, None] - np.arange(cells))

@@ -1,6 +1,7 @@
-"""Resizing of large images by SIMD: as Pillow does it, first the columns and then the rows, and ten times as fast.
+"""Resize large images with SIMD: like Pillow, first the columns and then the rows, but ten times as fast.
 
-Rounding in between as Pillow does, it differs from it by at most 2 levels of 256, in less than one value of a hundred.
+It rounds between the two steps, as Pillow does, and differs from Pillow by at most 2 of 256 levels, in less than 1 % of
+the values.
 """
 
 import math
@@ -16,7 +17,7 @@ from src.stages.raster import raster_over
 
 __all__ = ["is_fast", "resize", "resized"]
 
-_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, looks at 3 to each side
+_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, reaches 3 to each side
 _LARGE_PIXELS: Final = 1_000_000
 _KINDS: Final = {
     Image.Resampling.BOX: FilterType.box,
@@ -27,7 +28,7 @@ _KINDS: Final = {
 
 
 def is_fast(image: Image.Image, resampling: Image.Resampling) -> bool:
-    """Tell whether ``image`` is to be resized by :func:`resize`: more than a megapixel, by a filter that it knows."""
+    """Return whether :func:`resize` applies to ``image``: it has over a megapixel, and the filter is supported."""
     return image.width * image.height > _LARGE_PIXELS and resampling in _KINDS
 
 
@@ -36,7 +37,7 @@ def resize(
 ) -> Image.Image:
     """Return ``box`` of ``image`` (RGB or L), or all of it, at ``size`` (width, height).
 
-    Pixels around the box count as in a resize of the whole image that is cropped afterwards.
+    Pixels around the box contribute as if the whole image were resized and then cropped.
     """
     return raster_over(resized(image, size, resampling, box))
 

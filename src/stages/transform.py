@@ -1,4 +1,4 @@
-"""Image -> the pixels that the network takes, and the box of the image that they show."""
+"""Turn an image into the network's input pixels, and the box of the image that they show."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -15,23 +15,23 @@ __all__ = ["NetworkInput", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
 _RGB: Final = 3  # channels
-_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, looks at 3 to each side
+_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, reaches 3 to each side
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """An image as the network takes it: ``pixels`` (H, W, C) of RGB or gray; ``box`` is where they lie in it."""
+    """The input of the network: ``pixels`` (H, W, C), RGB or gray, and the ``box`` of the image that they show."""
 
     pixels: NDArray[np.uint8]
     box: Box
 
 
 def transform(image: DecodedImage, spec: InputSpec, *, exact: bool = False) -> NetworkInput:
-    """Resize and crop an image by the rules of ``spec``.
+    """Resize and crop an image as ``spec`` says.
 
-    Equal, bit for bit, to torchvision's ``Resize -> CenterCrop`` on Pillow images, but for images that are very long
-    (of those only the part that is seen is resized), for those that were decoded at less than their full size, and,
-    unless it shall be ``exact``, for those of more than a megapixel as decoded: see :func:`.resize.resize`.
+    Equal, bit for bit, to torchvision's ``Resize -> CenterCrop`` on Pillow images, except for images that are very long
+    (only the visible part is resized), images decoded at less than their full size, and, unless ``exact``, images of
+    more than a megapixel as decoded: see :func:`.resize.resize`.
     """
     box = seen_box(image.width, image.height, spec)
     if spec.channels == _RGB:
@@ -64,9 +64,9 @@ def _seen_part(image: DecodedImage, spec: InputSpec, *, exact: bool) -> Image.Im
 def _by_columns_first(
     raster: Image.Image, columns: int, seen: Box, scale: float, resampling: Image.Resampling
 ) -> Image.Image:
-    """Resize a landscape in two steps as Pillow does, columns and then rows, but only what the result needs of either.
+    """Resize a landscape image in two steps as Pillow does, columns and then rows, but only the rows that are needed.
 
-    All columns are in need: Pillow cuts at 32-bit floats, and most places between columns are none.
+    All columns are needed: Pillow cuts at 32-bit floats, and most positions between columns are not exact ones.
     """
     reach = _REACH * max(scale, 1)
     first, last = max(0, int(seen.y0 * scale - reach)), min(raster.height, int(seen.y1 * scale + reach) + 1)
@@ -77,9 +77,9 @@ def _by_columns_first(
 
 
 def seen_box(width: int, height: int, spec: InputSpec) -> Box:
-    """Return the part of a ``width`` x ``height`` image that remains after resize and centre crop.
+    """Return the part of a ``width`` x ``height`` image that remains after resize and center crop.
 
-    The longer side is rounded down, as everywhere; the margins as ``spec`` says.
+    The longer side is rounded down, the margins as ``spec`` says.
     """
     resized_height, resized_width = spec.resized(width, height)
     crop_height, crop_width = spec.crop

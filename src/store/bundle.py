@@ -1,4 +1,4 @@
-"""A verified model in the model store, and what ``bentoml models get`` shows of it."""
+"""Verified models in the model store, and the metadata that ``bentoml models get`` shows."""
 
 import shutil
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ __all__ = ["Bundle", "check_free", "load", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model from the store, its files in ``folder``; ``check`` has the figures of a check on images, if any."""
+    """A model from the store, with its files in ``folder``; ``check`` has the results of a check on images, if any."""
 
     tag: str
     manifest: Manifest
@@ -28,16 +28,16 @@ class Bundle:
 
     @property
     def familiarity(self) -> Familiarity | None:
-        """Where its classes lie among its features, if it has learned that."""
+        """Its familiarity model, if it has one."""
         learned = self.manifest.learned
         return Familiarity.load(self.folder / FAMILIARITY) if learned and learned.familiarity else None
 
 
 def check_free(name: str, version: str | None) -> None:
-    """Check, before all the work, that the store will take a model of this name.
+    """Check, before any work is done, that the store will accept a model with this name.
 
     Raises:
-        ModelError: The name or the version is none, or the store has that version already.
+        ModelError: The name or the version is invalid, or the store already has that version.
     """
     tag = f"{name}:{version}" if version else name
     try:
@@ -48,7 +48,7 @@ def check_free(name: str, version: str | None) -> None:
     except (BentoMLException, ValueError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
     if taken:
-        raise ModelError(f"The model store has {tag} already: choose another version.", Remedy("version"))
+        raise ModelError(f"The model store already has {tag}: choose another version.", Remedy("version"))
 
 
 def store(
@@ -56,10 +56,10 @@ def store(
 ) -> str:
     """Put the model in ``folder`` into the model store, as a new version of ``name`` unless one is given.
 
-    Returns its tag. ``figures``, such as those of a ``check``, are kept with it, for ``bentoml models get``.
+    Returns its tag. ``figures``, such as the results of a ``check``, are stored with it, for ``bentoml models get``.
 
     Raises:
-        ModelError: The store refuses the name, or has that version already.
+        ModelError: The store refuses the name, or already has that version.
     """
     tag = f"{name}:{version}" if version else name
     labels = {"architecture": manifest.architecture, "task": "image-classification"}
@@ -74,10 +74,10 @@ def store(
 
 
 def load(tag: str) -> Bundle:
-    """Find the model ``tag`` in the model store, and that its files are as they were stored.
+    """Return the model ``tag`` from the model store, after verifying its files.
 
     Raises:
-        ModelError: The model is not there, was not stored by save_model.py, or is damaged.
+        ModelError: The model does not exist, was not stored by save_model.py, or is damaged.
     """
     try:
         model = bentoml.models.get(tag)
@@ -89,7 +89,7 @@ def load(tag: str) -> Bundle:
 
 
 def _let_everybody_read(folder: Path) -> None:
-    """Let other users read ``folder``, as a container does that runs as any user."""
+    """Let other users read ``folder``: a container may run as any user."""
     folder.chmod(0o755)
     for file in folder.iterdir():
         file.chmod(0o644)

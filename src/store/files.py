@@ -1,4 +1,4 @@
-"""The files of a stored model, and whether they are as they were written; needs no torch."""
+"""The files of a stored model, and their verification; needs no torch."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ __all__ = [
 ]
 
 MANIFEST: Final = "manifest.json"
-# For OpenVINO, each with a .bin beside it.
+# For OpenVINO, each with a .bin file.
 NETWORK: Final = "network.xml"
 GRADIENT: Final = "gradient.xml"
-# For torch, both with their tensors in one file.
+# For torch, with the tensors of both in one file.
 NETWORK_PROGRAM: Final = "network.pt2"
 GRADIENT_PROGRAM: Final = "gradient.pt2"
 WEIGHTS: Final = "weights.safetensors"
@@ -34,7 +34,7 @@ FAMILIARITY: Final = "familiarity.safetensors"
 
 
 def checked_manifest(folder: Path) -> Manifest:
-    """Return the manifest in ``folder``, after checking that the files beside it are those that it was written for.
+    """Return the manifest in ``folder``, after verifying the files that it lists.
 
     Raises:
         ModelError: The manifest is missing or not one of ours, or a file is missing or changed.
@@ -43,15 +43,15 @@ def checked_manifest(folder: Path) -> Manifest:
         content = json.loads((folder / MANIFEST).read_bytes())
         if isinstance(content, dict) and content.get("schema_version", SCHEMA_VERSION) in range(SCHEMA_VERSION):
             raise ModelError(
-                f"The model in {folder} was stored by an earlier version: store it anew with save_model.py."
+                f"The model in {folder} was stored by an earlier version: store it again with save_model.py."
             )
         manifest = Manifest.model_validate_json(json.dumps(content))
     except (OSError, ValueError) as exc:
-        raise ModelError(f"The model in {folder} has no readable manifest: store it anew with save_model.py.") from exc
+        raise ModelError(f"The model in {folder} has no readable manifest: store it again with save_model.py.") from exc
     for name, expected in manifest.sha256.items():
         file = folder / name
         if not file.is_file() or sha256(file) != expected:
-            raise ModelError(f"{name} in {folder} is missing or changed: store the model anew with save_model.py.")
+            raise ModelError(f"{name} in {folder} is missing or changed: store the model again with save_model.py.")
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""What is stored beside the graphs of a network, so that they can be used without asking anybody."""
+"""The manifest, which is stored with the graphs of a network and has everything needed to use them."""
 
 from typing import Annotated, Final, Literal
 
@@ -18,9 +18,9 @@ Head = Literal["closed_form", "gradient"]
 
 
 class Manifest(BaseModel):
-    """What a stored network is: enough to feed it, run it and name its answers.
+    """The description of a stored network: enough to preprocess images, run it and label its outputs.
 
-    From this layout on, a field that is added has a default: what was stored before stays servable.
+    New fields must have defaults, so that stored models stay servable.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,26 +33,26 @@ class Manifest(BaseModel):
     input: InputSpec
     output: OutputSpec = OutputSpec()
     layer: str = Field(description="The Grad-CAM layer: where the network is cut into backbone and head.")
-    features: FeatureLayout = Field(description="How the features of that layer are maps.")
-    runtime: RuntimeName = Field(description="What runs the graphs on a CPU.")
+    features: FeatureLayout = Field(description="The layout of that layer's features.")
+    runtime: RuntimeName = Field(description="The runtime of the graphs on a CPU.")
     head: Head = Field(
-        description="How the Grad-CAM weights come about: from the head's matrices, or from its gradient."
+        description="How the Grad-CAM weights are computed: from the head's matrices, or from its gradient."
     )
-    batch: int = Field(
-        default=1, ge=1, description="Images that a CPU had better take at once: more than 1 where that was faster."
-    )
+    batch: int = Field(default=1, ge=1, description="Recommended batch size on a CPU: above 1 if that was faster.")
     exact: bool = Field(
         default=False,
         description="Whether the Grad-CAM map of each class, before ReLU and division by its maximum, sums to its logit"
-        " less the bias: verified when it was stored.",
+        " minus the bias: verified when it was stored.",
     )
     bf16: bool | None = Field(
         default=None,
-        description="Whether bf16 changed nothing that matters on the images of a check; null: it was not tried.",
+        description="Whether bf16 changed no result significantly on the images of a check; null: not tried.",
     )
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
-    torch: str = Field(description="Version of torch that wrote the programs (.pt2): another may not read them.")
-    learned: Learned | None = Field(default=None, description="What labelled images showed of its answers.")
+    torch: str = Field(description="Version of torch that wrote the programs (.pt2): other versions may not read them.")
+    learned: Learned | None = Field(
+        default=None, description="Calibration, prediction sets and familiarity, learned from labelled images."
+    )
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         description="SHA-256 of each file beside this one."
     )

@@ -29,8 +29,8 @@ ORIGIN = "https://example.org"
 MARK = "TWFya2VkQmFzZTY0"
 
 
-def test_a_fault_of_bentomls_application_gets_the_one_shape() -> None:
-    """What goes wrong behind our routes is answered like what goes wrong in them, with the id that the log has."""
+def test_an_error_in_bentomls_application_is_answered_like_ours() -> None:
+    """An error behind our routes gets the common error object, with the id in the log."""
 
     async def fail(_: Request) -> Response:
         raise RuntimeError("secret")
@@ -79,8 +79,8 @@ def code(response: httpx.Response) -> str:
     ["", "Bearer", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer {KEY.upper()}"],
 )
 @pytest.mark.parametrize("path", ["/image_recognition", "/model", "/metrics", "/schema.json", "/nothing"])
-def test_without_the_key_nothing_is_answered(guarded: Server, path: str, sent: str) -> None:
-    """Any other key, or none, is refused with the scheme that is wanted, and readable at the allowed origin."""
+def test_requests_without_the_key_are_refused(guarded: Server, path: str, sent: str) -> None:
+    """A wrong or missing key is refused with the required scheme, readable at the allowed origin."""
     headers = {"Origin": ORIGIN} | ({"Authorization": sent} if sent else {})
     response = httpx.get(f"{guarded.url}{path}", headers=headers)
     assert response.status_code == 401
@@ -91,13 +91,13 @@ def test_without_the_key_nothing_is_answered(guarded: Server, path: str, sent: s
 
 
 def test_duplicate_authorization_is_rejected(guarded: Server) -> None:
-    """A right and a wrong key together do not pass: who is in front of us may have seen the other."""
+    """A right and a wrong key together are refused: a proxy may have checked the other one."""
     headers = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong")]
     assert httpx.get(f"{guarded.url}/model", headers=headers).status_code == 401
 
 
-def test_with_the_key_all_is_answered(browser: httpx.Client, guarded: Server) -> None:
-    """Who has the key gets answers; the scheme may be spelled in any case; BentoML's client has it too."""
+def test_requests_with_the_key_are_answered(browser: httpx.Client, guarded: Server) -> None:
+    """Requests with the key are answered, in any case of the scheme, and from BentoML's client."""
     assert browser.post("/image_recognition_file", files={"img": CAT}).json()["result"] == "tiger cat"
     assert browser.get("/metrics").status_code == 200
     assert httpx.get(f"{guarded.url}/model", headers={"authorization": f"bearer {KEY}"}).status_code == 200
@@ -107,13 +107,13 @@ def test_with_the_key_all_is_answered(browser: httpx.Client, guarded: Server) ->
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json"])
 def test_probes_and_pages_need_no_key(guarded: Server, path: str) -> None:
-    """Who only looks whether the service lives, or at a page where the key can be typed, needs none."""
+    """Probes, and the pages where users enter the key, do not need it."""
     assert httpx.get(f"{guarded.url}{path}").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/docs/../model", "/docs/%2e%2e/model", "//model", "/model/"])
-def test_no_spelling_of_an_address_goes_round_the_key(guarded: Server, path: str) -> None:
-    """What needs the key does not open under another spelling."""
+def test_no_spelling_of_a_path_bypasses_the_key(guarded: Server, path: str) -> None:
+    """A path that requires the key requires it in every spelling."""
     host = httpx.URL(guarded.url)
     with httpx.Client() as client:
         request = client.build_request("GET", host)
@@ -122,7 +122,7 @@ def test_no_spelling_of_an_address_goes_round_the_key(guarded: Server, path: str
 
 
 def test_a_preflight_needs_no_key(guarded: Server) -> None:
-    """Browsers ask without the key whether they may send it."""
+    """Browsers send preflight requests without the key."""
     headers = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "POST",
@@ -133,8 +133,8 @@ def test_a_preflight_needs_no_key(guarded: Server) -> None:
     assert "authorization" in response.headers["access-control-allow-headers"]
 
 
-def test_a_refused_preflight_says_which_setting_would_allow_it(guarded: Server) -> None:
-    """Another origin gets the one error object, which names the setting."""
+def test_a_refused_preflight_names_the_setting(guarded: Server) -> None:
+    """Another origin gets the common error object, which names the setting."""
     headers = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
     response = httpx.options(f"{guarded.url}/image_recognition", headers=headers)
     assert (response.status_code, code(response)) == (400, "cors_refused")
@@ -142,14 +142,14 @@ def test_a_refused_preflight_says_which_setting_would_allow_it(guarded: Server) 
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nothing"])
-def test_another_origin_is_not_allowed_to_read(guarded: Server, path: str) -> None:
-    """Answers and errors carry no leave for an origin that the settings do not name."""
+def test_other_origins_may_not_read_answers(guarded: Server, path: str) -> None:
+    """Answers and errors have no CORS headers for an origin that the settings do not name."""
     answer = httpx.get(f"{guarded.url}{path}", headers={"Origin": "https://example.com"})
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_cors_is_right_on_every_error(browser: httpx.Client) -> None:
-    """A browser at the allowed origin can read 400, 404, 405, 413, 415, 422, 429 and 504, and when to come again."""
+def test_every_error_has_cors_headers(browser: httpx.Client) -> None:
+    """A browser at the allowed origin can read 400, 404, 405, 413, 415, 422, 429 and 504, and Retry-After."""
     huge = b" " * 20_000_001
     json_type = {"Content-Type": "application/json"}
     answers = {
@@ -195,7 +195,7 @@ def lines(server: Server) -> list[dict[str, Any]]:
 
 
 def test_every_line_of_the_log_is_json(browser: httpx.Client, guarded: Server) -> None:
-    """Lines of the start, of answers and of refusals are objects with time, level and message; requests have an id."""
+    """Startup, answers and refusals are logged as objects with time, level and message; requests have an id."""
     answer = browser.post("/image_recognition", json={"img": "!"}, headers={"X-Request-ID": "my-own.id_1"})
     other = browser.get("/model", headers={"X-Request-ID": "not an id"})
     assert answer.headers["x-request-id"] == "my-own.id_1"
@@ -209,7 +209,7 @@ def test_every_line_of_the_log_is_json(browser: httpx.Client, guarded: Server) -
 
 
 def test_probes_are_not_logged(browser: httpx.Client, guarded: Server) -> None:
-    """What is asked every few seconds by machines does not fill the log."""
+    """Frequent requests by probes do not fill the log."""
     before = len(guarded.log)
     for path in ("/livez", "/readyz", "/healthz", "/metrics"):
         browser.get(path)
@@ -217,8 +217,8 @@ def test_probes_are_not_logged(browser: httpx.Client, guarded: Server) -> None:
     assert len(guarded.log) == before
 
 
-def test_a_file_leaves_one_line_too(browser: httpx.Client, guarded: Server) -> None:
-    """A file of a page, and what BentoML answers, is logged once, by us, however its address is written."""
+def test_files_are_logged_once(browser: httpx.Client, guarded: Server) -> None:
+    """A file of a page, and an answer of BentoML, is logged once, by us, however its path is written."""
     before = len(lines(guarded))
     assert browser.get("/docs/swagger-ui.css").status_code == 200
     assert browser.get("/schema.json").status_code == 200
@@ -229,7 +229,7 @@ def test_a_file_leaves_one_line_too(browser: httpx.Client, guarded: Server) -> N
 
 
 def test_images_and_keys_never_appear_in_the_log(browser: httpx.Client, guarded: Server) -> None:
-    """Nothing that was sent is in the log: not valid, invalid or unknown fields, nor names or headers."""
+    """The log never contains request contents: valid, invalid or unknown fields, names or headers."""
     marked = MARK * 50
     bodies: list[Any] = [
         {"img": marked},

@@ -35,13 +35,13 @@ def read(chunks: Iterable[bytes], limit: int, **headers: str) -> bytes:
     return asyncio.run(read_body(asked, (JSON,), limit))
 
 
-def test_a_body_of_many_chunks_is_whole() -> None:
-    """The chunks of a body are put together up to exactly the limit."""
+def test_a_body_of_many_chunks_is_joined() -> None:
+    """The chunks of a body are joined, up to exactly the limit."""
     assert read([b"ab", b"", b"cd"], 4) == b"abcd"
 
 
 def test_a_body_that_announces_too_much_is_not_read() -> None:
-    """A Content-Length above the limit is refused before a byte is read."""
+    """A Content-Length above the limit is refused before any byte is read."""
     asked, taken = request([b"x"], {"Content-Type": "application/json", "Content-Length": "5"})
     with pytest.raises(BodyTooLarge):
         asyncio.run(read_body(asked, (JSON,), 4))
@@ -49,7 +49,7 @@ def test_a_body_that_announces_too_much_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("length", [None, "1", "-1", "nonsense"])
-def test_a_body_that_lies_about_its_length_is_cut_off(length: str | None) -> None:
+def test_reading_stops_at_the_limit(length: str | None) -> None:
     """Reading stops at the first chunk above the limit, whatever the Content-Length says."""
     headers = {"Content-Type": "application/json"} | ({"Content-Length": length} if length else {})
     asked, taken = request([b"abc", b"def", b"ghi", b"jkl"], headers)
@@ -60,13 +60,13 @@ def test_a_body_that_lies_about_its_length_is_cut_off(length: str | None) -> Non
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_another_content_type_is_refused(media_type: str) -> None:
-    """A body of another type is refused with the type that is wanted."""
+    """A body of another type is refused with the accepted types."""
     with pytest.raises(UnsupportedMediaType, match="send a body of the type application/json"):
         read([b"{}"], 10, **{"Content-Type": media_type})
 
 
 def test_parameters_and_case_of_the_content_type_do_not_matter() -> None:
-    """A charset behind the type, or capital letters in it, change nothing."""
+    """A charset in the Content-Type, or capital letters, are ignored."""
     assert read([b"{}"], 10, **{"Content-Type": "Application/JSON; charset=utf-8"}) == b"{}"
 
 
@@ -83,8 +83,8 @@ def test_parameters_and_case_of_the_content_type_do_not_matter() -> None:
     ids=["numbers", "texts", "lists", "fields", "deep lists", "deep objects"],
 )
 @pytest.mark.parametrize("model", [RecognitionRequest, BatchRequest])
-def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: type[Options]) -> None:
-    """Millions of values, or of brackets within brackets, are refused without an object for each."""
+def test_a_request_of_very_many_values_is_refused_early(body: bytes, model: type[Options]) -> None:
+    """Millions of values, or of nested brackets, are refused without creating an object for each."""
 
     def parse() -> None:
         with pytest.raises(InvalidRequest):
@@ -95,20 +95,20 @@ def test_a_request_of_very_many_values_is_refused_at_once(body: bytes, model: ty
     assert cost.bytes < 10_000_000
 
 
-def test_a_batch_of_data_urls_has_not_too_many_values() -> None:
-    """A batch of as many images as are accepted, each as a data: URL, is parsed."""
+def test_a_full_batch_of_data_urls_is_accepted() -> None:
+    """A batch of the maximum number of images, each as a data: URL, is parsed."""
     body = BatchRequest(imgs=["data:image/png;base64,AAAA"] * 64).model_dump_json().encode()
     assert len(_parsed(BatchRequest, body, 64).imgs) == 64
 
 
 def test_a_byte_order_mark_before_json_is_ignored() -> None:
-    """A request that was saved as "UTF-8 with BOM" is read like any other."""
+    """A request saved as "UTF-8 with BOM" is read like any other."""
     assert _parsed(RecognitionRequest, b'\xef\xbb\xbf{"img": "AAAA"}', 1).img == "AAAA"
 
 
 @pytest.mark.parametrize("content_type", [JSON, f"{FORM}; boundary=x"])
-def test_options_in_the_query_are_refused_with_the_place_for_them(content_type: str) -> None:
-    """What would be ignored in the address, be it an option or a misspelt one, is refused before the body is read."""
+def test_options_in_the_query_are_refused(content_type: str) -> None:
+    """Options in the query, which would be ignored, are refused before the body is read, misspelled or not."""
     for query in ("top_k=1", "topk=1", "img=", "?top_k"):
         asked, taken = request([b"{}"], {"Content-Type": content_type}, query)
         with pytest.raises(InvalidRequest, match="send options as fields of the"):
@@ -117,41 +117,41 @@ def test_options_in_the_query_are_refused_with_the_place_for_them(content_type: 
 
 
 @pytest.mark.parametrize("content_type", ["image/jpeg", "Image/X-Anything; a=b", "application/octet-stream"])
-def test_an_image_itself_is_taken_with_options_in_the_query(content_type: str) -> None:
-    """Any type of image, or of bytes, is a body of its own where the route takes one."""
+def test_an_image_as_the_body_may_have_options_in_the_query(content_type: str) -> None:
+    """A body of any image or binary type is accepted if the route allows it."""
     asked, _ = request([b"ab", b"cd"], {"Content-Type": content_type}, "top_k=1")
     assert asyncio.run(read_body(asked, (FORM, *IMAGE_ITSELF), 10)) == b"abcd"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "identity, gzip"])
-def test_gzip_is_known_as_a_compressed_body(encoding: str) -> None:
-    """Gzip is decompressed, in whatever case it is written."""
+def test_gzip_is_recognized(encoding: str) -> None:
+    """Gzip is recognized in upper and lower case."""
     assert is_compressed(request([], {"Content-Encoding": encoding})[0])
 
 
 @pytest.mark.parametrize("encoding", [None, "", "identity", "utf-8"])
-def test_a_body_as_it_is_is_not_compressed(encoding: str | None) -> None:
-    """No encoding, or one that is none, leaves the body as it is."""
+def test_other_bodies_are_not_compressed(encoding: str | None) -> None:
+    """A missing encoding, or one that means none, leaves the body unchanged."""
     assert not is_compressed(request([], {"Content-Encoding": encoding} if encoding is not None else {})[0])
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip", "br, gzip"])
 def test_another_encoding_is_refused_by_name(encoding: str) -> None:
-    """What is compressed otherwise is refused before it is read, with what to do instead."""
+    """Another compression is refused before the body is read, with what to do instead."""
     asked, taken = request([b"x"], {"Content-Type": JSON, "Content-Encoding": encoding})
-    with pytest.raises(UnsupportedMediaType, match=f"{encoding}.*: send the body plain or compressed by gzip"):
+    with pytest.raises(UnsupportedMediaType, match=f"{encoding}.*: send the body uncompressed or with gzip"):
         asyncio.run(read_body(asked, (JSON,), 10))
     assert not taken
 
 
 def test_a_gzip_body_is_decompressed_up_to_the_limit() -> None:
-    """Exactly as many bytes as the limit come out; one more is too large, however small it was when compressed."""
+    """The body may decompress to exactly the limit; one more byte is too large, whatever its compressed size."""
     assert decompressed(gzip.compress(b"x" * 1000), 1000) == b"x" * 1000
     with pytest.raises(BodyTooLarge):
         decompressed(gzip.compress(b"x" * 1001), 1000)
 
 
-def test_a_bomb_is_not_decompressed() -> None:
+def test_a_decompression_bomb_costs_little() -> None:
     """A hundred megabytes in a hundred kilobytes cost no more than the limit."""
     bomb = zlib.compressobj(9, wbits=31)
     packed = b"".join(bomb.compress(bytes(10_000_000)) for _ in range(10)) + bomb.flush()
@@ -170,7 +170,7 @@ def test_a_bomb_is_not_decompressed() -> None:
     [b"", b"{}", gzip.compress(b"{}")[:-1], gzip.compress(b"{}") * 2, gzip.compress(b"{}")[:-8] + bytes(8)],
     ids=["empty", "plain", "cut off", "two files", "wrong checksum"],
 )
-def test_what_is_not_one_gzip_file_is_explained(body: bytes) -> None:
-    """A body that is not what its Content-Encoding says, or not whole, is a mistake of the sender."""
+def test_an_invalid_gzip_body_is_explained(body: bytes) -> None:
+    """A body that is not gzip, or not complete, is an error of the client."""
     with pytest.raises(InvalidRequest, match="gzip"):
         decompressed(body, 1000)

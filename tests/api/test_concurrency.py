@@ -11,12 +11,12 @@ from src.errors import Busy
 
 
 def test_work_runs_in_a_thread_and_returns_its_result() -> None:
-    """The result comes back to the event loop, from another thread."""
+    """The event loop receives the result from another thread."""
     assert asyncio.run(Concurrency(1, 0).run(threading.get_ident)) != threading.get_ident()
 
 
-def test_an_exception_comes_back() -> None:
-    """What the work raises is raised where it was asked for, and the thread is free again."""
+def test_an_exception_is_raised_in_the_caller() -> None:
+    """The caller gets the exception of the work, and the thread is free again."""
 
     async def fail_often() -> None:
         concurrency = Concurrency(1, 0)
@@ -27,8 +27,8 @@ def test_an_exception_comes_back() -> None:
     asyncio.run(fail_often())
 
 
-def test_no_more_work_at_once_than_threads() -> None:
-    """However many wait, only as many as there are threads are in work."""
+def test_concurrent_work_is_limited_to_the_threads() -> None:
+    """However much work waits, only as many pieces as threads run at a time."""
     running, most = 0, 0
     lock = threading.Lock()
 
@@ -49,8 +49,8 @@ def test_no_more_work_at_once_than_threads() -> None:
     assert most == 3
 
 
-def test_work_that_has_stepped_aside_leaves_its_thread_to_others() -> None:
-    """While one image waits for the network another is in work, but never more than there may be."""
+def test_work_that_waits_for_the_network_frees_its_place() -> None:
+    """While one image waits for the network, another is processed, but never more than allowed."""
     concurrency = Concurrency(1, 0)
     concurrency.let_ahead(1)
     waits, other_ran = threading.Event(), threading.Event()
@@ -72,8 +72,8 @@ def test_work_that_has_stepped_aside_leaves_its_thread_to_others() -> None:
     assert asyncio.run(both()) == [1, 1]
 
 
-def test_one_request_too_many_is_refused_at_once() -> None:
-    """Threads and queue together are the places; the next request is refused, and a place given back is free again."""
+def test_one_request_too_many_is_refused_immediately() -> None:
+    """Threads and queue are the places; the next request is refused, and a released place can be taken again."""
 
     async def fill() -> None:
         concurrency = Concurrency(1, 1)
@@ -85,8 +85,8 @@ def test_one_request_too_many_is_refused_at_once() -> None:
     asyncio.run(fill())
 
 
-def test_who_stops_waiting_never_starts() -> None:
-    """Work whose caller was cancelled in the queue is not done."""
+def test_cancelled_work_never_starts() -> None:
+    """Work whose caller is cancelled in the queue does not run."""
     done: list[str] = []
 
     async def give_up() -> None:
@@ -103,7 +103,7 @@ def test_who_stops_waiting_never_starts() -> None:
 
 
 def test_a_thread_is_busy_until_its_work_has_ended() -> None:
-    """A caller that goes away does not free the thread that still works for it."""
+    """A cancelled caller does not free the thread that still works for it."""
     order: list[str] = []
 
     def slow() -> None:
@@ -120,8 +120,8 @@ def test_a_thread_is_busy_until_its_work_has_ended() -> None:
     assert order == ["first ended", "second started"]
 
 
-def test_bodies_have_a_bound_together() -> None:
-    """Bytes are taken as they come, refused beyond the bound, and given back with the request."""
+def test_all_bodies_share_one_limit() -> None:
+    """Bytes are counted as they arrive, refused beyond the limit, and released with the request."""
     concurrency = Concurrency(1, 9, max_bytes=10)
     with concurrency.bytes.lease() as one, concurrency.bytes.lease() as other:
         one.take(6)
@@ -133,8 +133,8 @@ def test_bodies_have_a_bound_together() -> None:
         one.take(10)
 
 
-def test_what_waits_and_works_is_known() -> None:
-    """The numbers of waiting requests and of images in work are those of the moment."""
+def test_waiting_and_working_images_are_counted() -> None:
+    """The numbers of waiting and of processed images are current."""
 
     async def look() -> None:
         concurrency = Concurrency(1, 2)
@@ -149,7 +149,7 @@ def test_what_waits_and_works_is_known() -> None:
 
 
 def test_waiting_times_are_reported() -> None:
-    """Each piece of work tells how long it waited for its thread."""
+    """Each piece of work reports how long it waited for its thread."""
     waited: list[float] = []
 
     async def two() -> None:

@@ -62,16 +62,16 @@ def dribble(connection: socket.socket, head: bytes, drop: bytes) -> tuple[bytes,
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /", b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nX: "])
-def test_a_head_that_never_ends_is_cut_off(hasty: Server, head: bytes) -> None:
-    """A client that sends nothing, or its head letter by letter, is hung up on when its time is over."""
+def test_an_endless_head_is_disconnected(hasty: Server, head: bytes) -> None:
+    """A client that sends nothing, or its head byte by byte, is disconnected at the deadline."""
     with connect(hasty) as connection:
         came, seconds = dribble(connection, head, b"x" if head else b"")
     assert came == b""
     assert SECONDS - 0.1 < seconds < SECONDS + 2
 
 
-def test_a_body_that_never_ends_is_answered_and_cut_off(hasty: Server) -> None:
-    """A body byte by byte gets 504 when the time of its request is over, and is hung up on after as long again."""
+def test_an_endless_body_is_answered_and_disconnected(hasty: Server) -> None:
+    """A body sent byte by byte is answered 504 at the deadline, and disconnected after another."""
     head = (
         b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
     )
@@ -87,8 +87,8 @@ def open_files(server: Server) -> int:
     return int(float(re.findall(r"^process_open_fds (\S+)", shown, re.MULTILINE)[0]))
 
 
-def test_who_does_not_take_the_answer_is_cut_off(hasty: Server) -> None:
-    """A client that asks for much and reads nothing is hung up on."""
+def test_a_client_that_does_not_read_is_disconnected(hasty: Server) -> None:
+    """A client that requests much and reads nothing is disconnected."""
     before = open_files(hasty)
     with connect(hasty) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -100,7 +100,7 @@ def test_who_does_not_take_the_answer_is_cut_off(hasty: Server) -> None:
 
 
 def test_slow_clients_do_not_take_places_from_others(hasty: Server) -> None:
-    """With more slow bodies than places in the queue, others are still answered."""
+    """With more slow bodies than places in the queue, other clients are still answered."""
     head = (
         b"POST /image_recognition HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
     )
@@ -127,7 +127,7 @@ def test_slow_clients_do_not_take_places_from_others(hasty: Server) -> None:
     ids=["one header", "many headers", "address", "extension of a chunk"],
 )
 def test_a_head_that_is_too_large_is_refused(hasty: Server, head: bytes, rest: bytes) -> None:
-    """The first byte beyond 64 KiB that are no body is answered with the one error object, and hung up on."""
+    """A head beyond 64 KiB is answered with the common error object, and disconnected."""
     with connect(hasty) as connection:
         connection.sendall(head)
         time.sleep(0.1)
@@ -142,8 +142,8 @@ def test_a_head_that_is_too_large_is_refused(hasty: Server, head: bytes, rest: b
 @pytest.mark.parametrize(
     "flood", [b"GET / HTTP/1.1\r\nX: " + b"y" * 50_000_000, CHUNKED + b"\r\n" + b"1\r\na\r\n" * 8_000_000]
 )
-def test_who_goes_on_sending_is_cut_off(hasty: Server, flood: bytes) -> None:
-    """Fifty megabytes of a head, or of chunks of a byte each, are not read: the connection breaks."""
+def test_a_client_that_keeps_sending_is_disconnected(hasty: Server, flood: bytes) -> None:
+    """The server does not read 50 MB of a head, or of one-byte chunks, but disconnects."""
     with connect(hasty) as connection, pytest.raises(ConnectionError):
         connection.sendall(flood)
 
@@ -151,8 +151,8 @@ def test_who_goes_on_sending_is_cut_off(hasty: Server, flood: bytes) -> None:
 @pytest.mark.parametrize(
     "sent", [b"nonsense\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01"]
 )
-def test_non_http_gets_the_one_error_object(hasty: Server, sent: bytes) -> None:
-    """Even what is no HTTP is answered with the one error object, and hung up on."""
+def test_non_http_gets_the_common_error_object(hasty: Server, sent: bytes) -> None:
+    """Bytes that are not HTTP are answered with the common error object, and disconnected."""
     with connect(hasty) as connection:
         came, _ = dribble(connection, sent, b"")
     head, _, body = came.partition(b"\r\n\r\n")
@@ -167,8 +167,8 @@ def test_non_http_gets_the_one_error_object(hasty: Server, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [(b"/image_recognition", b"405"), (b"/nothing", b"404")])
-def test_a_websocket_is_a_request_like_any_other(hasty: Server, path: bytes, status: bytes) -> None:
-    """Nothing here speaks that protocol: its handshake gets the one error object."""
+def test_a_websocket_handshake_is_an_ordinary_request(hasty: Server, path: bytes, status: bytes) -> None:
+    """There are no WebSockets: a handshake gets the common error object."""
     handshake = (
         b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -201,8 +201,8 @@ CHUNKS = b"5\r\n" + NOT_BASE64[:5] + b"\r\n7\r\n" + NOT_BASE64[5:] + b"\r\n0\r\n
     ids=["with its length", "chunked"],
 )
 @pytest.mark.parametrize("size", [1, 40, 1000], ids=["by the byte", "in pieces", "at once"])
-def test_an_upgrade_that_is_not_taken_is_ignored(hasty: Server, sent: bytes, size: int) -> None:
-    """The body of a request that asks for HTTP/2 is read, and so is the next request, however the bytes arrive."""
+def test_an_unsupported_upgrade_is_ignored(hasty: Server, sent: bytes, size: int) -> None:
+    """The body of a request that asks for HTTP/2, and the next request, are read, however the bytes arrive."""
     twice = sent + sent
     with connect(hasty) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -213,7 +213,7 @@ def test_an_upgrade_that_is_not_taken_is_ignored(hasty: Server, sent: bytes, siz
 
 
 def test_a_request_after_an_upgrade_is_answered(hasty: Server) -> None:
-    """Of requests at once on one connection none is lost, with or without a wish for another protocol."""
+    """No pipelined request is lost, with or without a request to upgrade."""
     plain = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     asking = plain[:-2] + b"Connection: keep-alive, upgrade\r\nUpgrade: TLS/1.0, h2c\r\n\r\n"
     with connect(hasty) as connection:
@@ -231,15 +231,15 @@ def test_a_tunnel_is_refused(hasty: Server) -> None:
 
 
 def test_a_body_in_very_many_pieces_is_refused(hasty: Server) -> None:
-    """Chunks of a byte each, which would keep the event loop from others, are answered with 400, and hung up on."""
+    """One-byte chunks, which would keep the event loop busy, are answered 400, and disconnected."""
     with connect(hasty) as connection:
         came, _ = dribble(connection, CHUNKED + b"\r\n" + b"1\r\na\r\n" * 200, b"")
     assert came.startswith(b"HTTP/1.1 400")
     assert ErrorResponse.model_validate_json(came.partition(b"\r\n\r\n")[2]).error.code == "invalid_request"
 
 
-def test_a_body_in_fair_pieces_is_taken(hasty: Server) -> None:
-    """Chunks of a hundred bytes are taken: the answer is about what is in them."""
+def test_a_body_in_chunks_of_reasonable_size_is_read(hasty: Server) -> None:
+    """Chunks of a hundred bytes are read: the answer is about their contents."""
     with connect(hasty) as connection:
         chunks = (b"64\r\n" + b"a" * 100 + b"\r\n") * 2_000 + b"0\r\n\r\n"
         connection.sendall(CHUNKED + b"Connection: close\r\n\r\n" + chunks)
@@ -247,7 +247,7 @@ def test_a_body_in_fair_pieces_is_taken(hasty: Server) -> None:
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"
 
 
-def test_a_few_requests_at_once_on_one_connection_are_answered(hasty: Server) -> None:
+def test_a_few_pipelined_requests_are_answered(hasty: Server) -> None:
     """Pipelined requests are answered in order; too many end the connection."""
     with connect(hasty) as connection:
         came, _ = dribble(connection, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 10, b"")
@@ -257,8 +257,8 @@ def test_a_few_requests_at_once_on_one_connection_are_answered(hasty: Server) ->
     assert came.count(b"HTTP/1.1 200") < 100
 
 
-def test_a_connection_is_used_again(hasty: Server) -> None:
-    """The timers of one request do not end the next on the same connection."""
+def test_a_connection_can_be_reused(hasty: Server) -> None:
+    """The timers of one request do not end the next one on the same connection."""
     with httpx.Client(base_url=hasty.url) as client:
         for _ in range(8):
             assert client.get("/livez").status_code == 200
@@ -266,7 +266,7 @@ def test_a_connection_is_used_again(hasty: Server) -> None:
 
 
 def test_overload_is_refused_and_waiting_ends(hasty: Server) -> None:
-    """With a full queue the next request is busy at once; who waits too long is told so; afterwards all is well."""
+    """With a full queue, the next request gets 429; a long wait ends with 504; then requests are answered again."""
     buffer = BytesIO()
     Image.new("RGB", (7000, 7000)).save(buffer, "PNG")
     request = {"img": base64.b64encode(buffer.getvalue()).decode(), "gradcam": False}

@@ -21,8 +21,8 @@ checks.negative_data_rejection.enabled = false
 
 
 @pytest.mark.parametrize("examples", [20, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-def test_the_service_keeps_to_its_document(server: Server, tmp_path: Path, examples: int) -> None:
-    """No request that schemathesis makes up gets a 5xx, a status, a type or a body that is not in the document."""
+def test_the_service_conforms_to_its_document(server: Server, tmp_path: Path, examples: int) -> None:
+    """No request that schemathesis generates gets a 5xx, or a status, type or body that is not in the document."""
     (tmp_path / "schemathesis.toml").write_text(FORMS_ARE_TEXT, encoding="utf-8")
     command = [SCHEMATHESIS, "run", f"{server.url}/docs.json", "--seed", "1", "--max-examples", str(examples)]
     command += ["--exclude-checks", CANNOT_BE_SAID, "--generation-database", "none", "--no-color"]

@@ -104,8 +104,8 @@ def code(response: Response) -> str:
     return ErrorResponse.model_validate_json(bytes(response.body)).error.code
 
 
-def test_work_ends_between_stages_when_the_client_has_gone() -> None:
-    """A client that hangs up is noticed at once, and the stage in work is the last."""
+def test_work_stops_after_the_current_stage_when_the_client_disconnects() -> None:
+    """A disconnect is noticed immediately, and no further stage starts."""
     pipeline = Slow(0.2)
 
     async def leave() -> tuple[int, float]:
@@ -120,8 +120,8 @@ def test_work_ends_between_stages_when_the_client_has_gone() -> None:
     assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
 
 
-def test_work_ends_between_stages_when_the_time_is_over() -> None:
-    """A request in work whose time is over is answered 504, and the stage in work is the last."""
+def test_work_stops_after_the_current_stage_at_the_deadline() -> None:
+    """A request past its deadline is answered 504, and no further stage starts."""
     pipeline = Slow(0.2)
     response = answered(endpoints(pipeline, timeout=0.3).json, request(BODY))
     time.sleep(0.3)
@@ -130,7 +130,7 @@ def test_work_ends_between_stages_when_the_time_is_over() -> None:
 
 
 def test_a_slow_upload_is_distinguished_from_a_slow_answer() -> None:
-    """The 504 to a body that has not come in time speaks of the upload."""
+    """The 504 for a body that does not arrive in time mentions the upload."""
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0.02)
@@ -139,11 +139,11 @@ def test_a_slow_upload_is_distinguished_from_a_slow_answer() -> None:
     asked = Request(request(b"").scope, receive)
     response = answered(endpoints(Slow(0), timeout=0.1).json, asked)
     assert (response.status_code, code(response)) == (504, "timeout")
-    assert b"had not arrived in 0.1 seconds" in bytes(response.body)
+    assert b"did not arrive within 0.1 seconds" in bytes(response.body)
 
 
 def test_a_bomb_is_refused_and_decompressed_bytes_count() -> None:
-    """More than a body may have is 413 however it is compressed; less is held in the budget of all bodies."""
+    """Decompressed bytes beyond the limit are answered 413; others count in the budget of all bodies."""
 
     def packed(size: int) -> Request:
         asked = request(gzip.compress(b" " * size, 1))
@@ -159,8 +159,8 @@ def test_a_bomb_is_refused_and_decompressed_bytes_count() -> None:
 
 
 @pytest.mark.parametrize(("gone_after", "status"), [(0.3, 499), (3600.0, 504)], ids=["gone", "too late"])
-def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None:
-    """A waiting request whose client hangs up, or whose time is over, never gets a thread."""
+def test_abandoned_requests_never_start(gone_after: float, status: int) -> None:
+    """A waiting request whose client disconnects, or whose deadline passes, never gets a thread."""
     pipeline = Slow(0.2)
     routes = endpoints(pipeline, timeout=0.5)
 
@@ -175,8 +175,8 @@ def test_what_waits_in_vain_never_starts(gone_after: float, status: int) -> None
     assert pipeline.started == list(Stage)[:3]  # of the first request alone
 
 
-def test_no_image_of_a_batch_starts_when_the_client_has_gone() -> None:
-    """Of a batch whose client hangs up no further image is begun."""
+def test_no_image_of_a_batch_starts_after_the_client_disconnects() -> None:
+    """After the client of a batch disconnects, none of its images starts."""
     pipeline = Slow(0.1)
     assert answered(endpoints(pipeline).batch, request(batch_of(64), gone_after=0.3)).status_code == 499
     time.sleep(0.3)
@@ -184,7 +184,7 @@ def test_no_image_of_a_batch_starts_when_the_client_has_gone() -> None:
 
 
 def test_a_single_request_does_not_wait_for_a_whole_batch() -> None:
-    """A request that comes behind a batch of 64 images is answered after a few of them."""
+    """A request that arrives after a batch of 64 images is answered after a few of them."""
     pipeline = Slow(0.002)
     routes = endpoints(pipeline, max_queue=128)
 
@@ -202,7 +202,7 @@ def test_a_single_request_does_not_wait_for_a_whole_batch() -> None:
 
 
 def test_the_images_of_a_batch_hold_a_place_each_until_they_are_done() -> None:
-    """A batch of 8 leaves two of ten places; another batch that does not fit is refused, a single image is not."""
+    """A batch of 8 leaves two of ten places: another batch that does not fit is refused, a single image is not."""
     routes = endpoints(Slow(0.02))
     concurrency = routes.concurrency
 
@@ -218,8 +218,8 @@ def test_the_images_of_a_batch_hold_a_place_each_until_they_are_done() -> None:
     assert asyncio.run(fill()) == [429, 500, 200, 0]
 
 
-def test_a_batch_of_more_images_than_places_is_answered_when_nothing_else_is_there() -> None:
-    """Such a batch takes every place; beside another request it is refused."""
+def test_a_batch_larger_than_all_places_is_answered_when_idle() -> None:
+    """Such a batch takes every place; it is refused while another request holds one."""
     routes = endpoints(Slow(0))
     assert answered(routes.batch, request(batch_of(64))).status_code == 200
     with routes.concurrency.places.lease(1):
@@ -228,7 +228,7 @@ def test_a_batch_of_more_images_than_places_is_answered_when_nothing_else_is_the
 
 
 def test_requests_before_the_model_is_ready_get_not_ready() -> None:
-    """What comes before the service has its model is answered 503, without a traceback in the log."""
+    """Requests before the model is loaded are answered 503, without a traceback in the log."""
     routes = Endpoints(Settings())
     for endpoint in (routes.json, routes.model):
         response = answered(endpoint, request(BODY))
@@ -251,7 +251,7 @@ def test_requests_before_the_model_is_ready_get_not_ready() -> None:
     ids=["numbers", "fields", "integer", "fraction", "nesting", "escapes", "blanks", "url-safe", "spaces"],
 )
 def test_a_hostile_body_does_not_delay_others(body: bytes) -> None:
-    """Of 20 MB of whatever JSON allows, the event loop, where all others wait, notices next to nothing."""
+    """The event loop, which serves all clients, is not delayed by 20 MB of hostile JSON."""
     stalls: list[float] = []
 
     async def look(stop: Callable[[], bool]) -> None:

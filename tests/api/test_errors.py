@@ -51,8 +51,8 @@ def answer(fail: Exception | None = None) -> Any:
         (504, "timeout"),
     ],
 )
-def test_every_error_of_the_framework_gets_the_one_shape(status: int, code: str) -> None:
-    """Whatever the framework refuses becomes the one object, with the status that it had and none of its words."""
+def test_framework_errors_get_the_common_error_object(status: int, code: str) -> None:
+    """Framework errors keep their status, but none of their words."""
     response = answer(HTTPException(status, "secret"))
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
@@ -63,25 +63,25 @@ def test_every_error_of_the_framework_gets_the_one_shape(status: int, code: str)
 
 @pytest.mark.parametrize("prefix", ["", "/models/cats"])
 @pytest.mark.parametrize("path", ["/nothing", "/docs/nothing", "/a/b/c/d", "/a/"])
-def test_the_link_in_an_error_is_right_behind_any_prefix(prefix: str, path: str) -> None:
-    """From the address that was asked for, whatever a proxy has taken away of it, the link leads to the page."""
+def test_links_in_errors_work_behind_any_prefix(prefix: str, path: str) -> None:
+    """From the requested path, whatever prefix a proxy removes, the link leads to the page."""
     link = framework_error(404, path).error.message.split("see ")[1].split()[0]
     assert urljoin(f"http://host{prefix}{path}", link) == f"http://host{prefix}/docs"
 
 
 def test_a_path_of_very_many_slashes_gets_a_short_answer() -> None:
-    """The link does not grow with the address."""
+    """The link does not grow with the path."""
     assert len(framework_error(404, "/" * 60_000).error.message) < 200
 
 
 def test_other_headers_are_kept() -> None:
-    """What a refusal says in its headers, such as the allowed methods, stays."""
+    """The headers of a refusal, such as the allowed methods, are kept."""
     assert answer(HTTPException(405, headers={"Allow": "POST"})).headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("kind", STATUS, ids=lambda kind: kind.code)
 def test_a_request_error_has_its_status(kind: type[errors.RequestError]) -> None:
-    """An error that is raised is answered with its code, its message and the status of its kind."""
+    """A request error is answered with its code, its message and the status of its class."""
     response = answer(kind("what to do"))
     assert response.status_code == STATUS[kind]
     body = ErrorResponse.model_validate_json(response.content)
@@ -89,17 +89,17 @@ def test_a_request_error_has_its_status(kind: type[errors.RequestError]) -> None
 
 
 def test_every_request_error_has_a_status() -> None:
-    """No request error was forgotten in the table of statuses."""
+    """The table of statuses has every request error."""
     assert set(STATUS) == set(errors.RequestError.__subclasses__())
 
 
 def test_success_passes_unchanged() -> None:
-    """A response that is no error is not touched."""
+    """A successful response is not modified."""
     assert answer().content == b"fine"
 
 
-def test_an_exception_is_answered_with_an_id_that_the_log_has(caplog: pytest.LogCaptureFixture) -> None:
-    """A fault shows the client an id and nothing else; the log has the traceback under that id."""
+def test_an_exception_is_answered_with_the_id_of_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """The client sees only an id; the log has the traceback under that id."""
     with caplog.at_level(logging.ERROR):
         response = answer(RuntimeError("secret"))
     assert response.status_code == 500
@@ -111,7 +111,7 @@ def test_an_exception_is_answered_with_an_id_that_the_log_has(caplog: pytest.Log
 
 
 def test_a_validation_error_names_the_field_but_not_the_value() -> None:
-    """The sentence names the first faults by their fields and repeats nothing that was sent."""
+    """The message names the fields of the first faults and never repeats a value."""
     with pytest.raises(ValidationError) as caught:
         RecognitionRequest.model_validate({"top_k": "SECRET", "alpha": 7, "color": "SECRET"})
     message = invalid_request(caught.value).message

@@ -21,14 +21,14 @@ from src.stages.decode import decode_base64
 DOCUMENT = openapi_document()
 
 
-def test_it_is_valid_openapi() -> None:
-    """The document is valid by the OpenAPI specification, references included."""
+def test_the_document_is_valid_openapi() -> None:
+    """The document is valid OpenAPI, including its references."""
     validate(DOCUMENT)
 
 
 @pytest.mark.parametrize("path", ["/image_recognition", "/image_recognition_file", "/image_recognition_batch"])
 def test_every_status_is_described(path: str) -> None:
-    """Success and every status that an error of ours has stand in the document, with the code of the error."""
+    """The document describes success and every status of our errors, with the error code."""
     responses = DOCUMENT["paths"][path]["post"]["responses"]
     assert set(responses) == {"200", "500", "503"} | {str(status.value) for status in STATUS.values()}
     for kind, status in STATUS.items():
@@ -36,7 +36,7 @@ def test_every_status_is_described(path: str) -> None:
 
 
 def test_the_key_is_described() -> None:
-    """The scheme of the key stands in the document: needed where the service has one, else allowed."""
+    """The document has the scheme of the key, as required if the service has a key, otherwise as optional."""
     assert DOCUMENT["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert DOCUMENT["security"] == [{}, {"key": []}]
     assert openapi_document(keyed=True)["security"] == [{"key": []}]
@@ -44,7 +44,7 @@ def test_the_key_is_described() -> None:
 
 
 def test_every_field_is_described() -> None:
-    """Each field of a request stands in the document with what it means and its range."""
+    """The document describes the meaning and the range of each field of a request."""
     properties = DOCUMENT["components"]["schemas"]["RecognitionRequest"]["properties"]
     assert set(properties) == set(RecognitionRequest.model_fields)
     assert all(properties[name]["description"] for name in Options.model_fields)
@@ -52,28 +52,28 @@ def test_every_field_is_described() -> None:
     assert DOCUMENT["components"]["schemas"]["FileRequest"]["properties"]["img"]["format"] == "binary"
 
 
-def test_the_service_is_where_the_document_is() -> None:
-    """The one server is relative, so that a proxy may put the service below any prefix."""
+def test_the_server_is_relative_to_the_document() -> None:
+    """The only server is relative, so that a proxy may serve below any prefix."""
     assert DOCUMENT["servers"] == [{"url": "."}]
 
 
 @pytest.mark.parametrize("name", ["RecognitionResponse", "ErrorResponse", "BatchResponse", "ModelResponse"])
-def test_an_answer_always_says_whether_it_is_one(name: str) -> None:
-    """Generated clients can tell an answer from an error by success."""
+def test_success_distinguishes_answers_from_errors(name: str) -> None:
+    """Generated clients can distinguish an answer from an error by success."""
     assert "success" in DOCUMENT["components"]["schemas"][name]["required"]
     assert "heatmap" not in DOCUMENT["components"]["schemas"]["ClassResponse"]["required"]
 
 
-def test_a_form_has_no_null() -> None:
-    """What is not sent in a form is absent; in JSON it may be null."""
+def test_forms_have_no_null() -> None:
+    """A field that is not sent in a form is absent; in JSON it may be null."""
     schemas = DOCUMENT["components"]["schemas"]
     assert '"null"' not in json.dumps(schemas["FileRequest"])
     assert '"null"' in json.dumps(schemas["RecognitionRequest"])
 
 
 @pytest.mark.parametrize("name", ["RecognitionRequest", "FileRequest", "BatchRequest"])
-def test_options_need_not_be_sent(name: str) -> None:
-    """No option has a default for generators, which take it as always there; the description has it in words."""
+def test_options_are_optional_for_generated_clients(name: str) -> None:
+    """Options have no default in the schema, because generators would require them; the description has it."""
     properties = DOCUMENT["components"]["schemas"][name]["properties"]
     assert not [field for field, schema in properties.items() if "default" in schema]
     assert properties["alpha"]["description"].endswith("Default: 0.4.")
@@ -84,7 +84,7 @@ OPERATIONS = [pytest.param(one, id=path) for path, of_path in DOCUMENT["paths"].
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_route_has_a_tag_a_title_and_an_example(operation: dict[str, Any]) -> None:
-    """The page groups each route, says what it does in one sentence, and shows an answer."""
+    """Each route has a tag, a one-sentence summary and an example answer."""
     assert set(operation["tags"]) < {tag["name"] for tag in DOCUMENT["tags"]}
     assert operation["summary"].endswith(".")
     (content,) = operation["responses"]["200"]["content"].values()
@@ -93,12 +93,12 @@ def test_every_route_has_a_tag_a_title_and_an_example(operation: dict[str, Any])
 
 @pytest.mark.parametrize(("answer", "model"), [(ONE_ANSWER, RecognitionResponse), (SEVERAL_ANSWERS, BatchResponse)])
 def test_an_example_has_every_field_of_an_answer(answer: dict[str, Any], model: type[BaseModel]) -> None:
-    """An example is an answer as the service writes it."""
+    """An example has the fields of a serialized answer."""
     assert model.model_validate(answer).model_dump(mode="json", by_alias=True) == answer
 
 
-def test_the_example_is_what_the_default_network_answers(client: httpx.Client) -> None:
-    """What "Try it out" sends is answered as the page shows it, but for the image, the version and the last digits."""
+def test_the_example_is_an_answer_of_the_default_network(client: httpx.Client) -> None:
+    """The answer to "Try it out" equals the example, except for the image, the version and the last digits."""
     shown = client.post("/image_recognition_batch", json=SEVERAL).json()
     answer, refused = shown["results"]
     assert refused == SEVERAL_ANSWERS["results"][1]
@@ -113,26 +113,26 @@ def test_the_example_is_what_the_default_network_answers(client: httpx.Client) -
     assert {key: model[key] for key in model.keys() - own} == {key: MODEL[key] for key in MODEL.keys() - own}
 
 
-def test_a_form_begins_with_the_defaults() -> None:
-    """Each option of a form has its default as the example, or nothing: "Try it out" fills every field."""
+def test_form_fields_have_their_defaults_as_examples() -> None:
+    """Every field of a form has its default as its example, or an empty one, for "Try it out"."""
     fields = DOCUMENT["components"]["schemas"]["FileRequest"]["properties"]
     assert (fields["alpha"]["example"], fields["target"]["example"]) == (0.4, "")
     assert [name for name, field in fields.items() if "example" not in field] == ["img"]
 
 
 def test_the_example_is_an_image() -> None:
-    """What "Try it out" sends is within the schema, and its image decodes."""
+    """The request of "Try it out" conforms to the schema, and its image decodes."""
     with Image.open(BytesIO(decode_base64(RecognitionRequest.model_validate(ONE).img))) as image:
         assert image.size == (48, 48)
 
 
-def test_it_is_json() -> None:
-    """The document is nothing but JSON."""
+def test_the_document_is_json() -> None:
+    """The document consists of JSON values only."""
     TypeAdapter(dict[str, object]).validate_json(json.dumps(DOCUMENT))
 
 
-def test_every_method_has_a_name_of_its_own_in_clients() -> None:
-    """Generated clients name the members of an enumeration as they are told; gradcam++ has signs that names lack."""
+def test_methods_have_distinct_names_in_generated_clients() -> None:
+    """Enumeration members have explicit names, because gradcam++ is not a valid name."""
     schema = openapi_document()["components"]["schemas"]["Method"]
     assert schema["x-enum-varnames"] == ["GRADCAM", "HIRESCAM", "LAYERCAM", "GRADCAM_PLUS_PLUS", "XGRADCAM"]
     assert schema["enum"] == ["gradcam", "hirescam", "layercam", "gradcam++", "xgradcam"]

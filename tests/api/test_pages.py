@@ -14,8 +14,8 @@ CHROMIUM = shutil.which("chromium")
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_loads_nothing_foreign(client: httpx.Client, path: str) -> None:
-    """Browsers are told to run only what stands in the page, to load nothing from elsewhere, to frame it nowhere."""
+def test_a_page_loads_nothing_from_other_origins(client: httpx.Client, path: str) -> None:
+    """Its policy allows only scripts in the page, nothing from other origins, and no framing."""
     headers = client.get(path).headers
     policy = dict(rule.split(" ", 1) for rule in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
@@ -28,7 +28,7 @@ def test_a_page_loads_nothing_foreign(client: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_every_script_of_a_page_is_allowed(client: httpx.Client, path: str) -> None:
-    """The hash of each script in the page stands in its policy."""
+    """The policy has the hash of each script in the page."""
     page = client.get(path)
     scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
     assert scripts
@@ -38,15 +38,15 @@ def test_every_script_of_a_page_is_allowed(client: httpx.Client, path: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/image_recognition", "/nothing", "/model", "/metrics"])
-def test_no_answer_is_guessed_at(client: httpx.Client, path: str) -> None:
-    """Browsers are told to believe the type of every answer, errors included."""
+def test_browsers_do_not_guess_media_types(client: httpx.Client, path: str) -> None:
+    """Browsers are told to trust the media type of every answer, including errors."""
     assert client.get(path).headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize(("path", "shown"), [("/", "What is it?"), ("/docs", "Recognize one image.")])
 def test_a_browser_shows_the_page(client: httpx.Client, tmp_path: Path, path: str, shown: str) -> None:
-    """A real browser runs the scripts of the page under its policy and complains of nothing."""
+    """A real browser runs the scripts of the page under its policy without errors."""
     url = str(client.base_url).rstrip("/") + path
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

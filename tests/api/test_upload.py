@@ -33,8 +33,8 @@ def asked(content_type: str = BOUNDARY, query: str = "") -> Request:
     return request([], {"Content-Type": content_type}, query)[0]
 
 
-def test_a_form_holds_a_file_and_options() -> None:
-    """The file comes out byte for byte and the fields as options of their types."""
+def test_a_form_has_a_file_and_options() -> None:
+    """The file is returned byte for byte, and the fields as options with their types."""
     fields = {"top_k": "3", "alpha": "0.5", "gradcam": "false", "colormap": "turbo", "target": "tiger cat"}
     upload = form(fields, {"img": b"\x00\xff" * 2_000_000})
     assert upload.data == b"\x00\xff" * 2_000_000
@@ -46,7 +46,7 @@ def test_a_form_holds_a_file_and_options() -> None:
     [("7", 7), ('"7"', "7"), ("tiger cat", "tiger cat"), ('"tiger cat"', "tiger cat"), ("null", None)],
 )
 def test_a_target_in_a_form_is_a_label_or_an_index(text: str, target: str | int | None) -> None:
-    """Digits are an index; a text in quotes, as BentoML's client sends it, is always a label."""
+    """Digits are an index; quoted text, as sent by BentoML's client, is always a label."""
     assert form({"target": text}, {"img": b"x"}).options.target == target
 
 
@@ -54,34 +54,34 @@ def test_a_target_in_a_form_is_a_label_or_an_index(text: str, target: str | int 
     ("fields", "files", "message"),
     [
         ({}, {}, "no file called img"),
-        ({"img": "text"}, {"photo": b"x"}, "under another name"),
+        ({"img": "text"}, {"photo": b"x"}, "not called img"),
         ({"top_k": "many"}, {"img": b"x"}, "top_k"),
         ({"alpha": "2"}, {"img": b"x"}, "alpha"),
         ({"topk": "3"}, {"img": b"x"}, "topk: there is no such field"),
         ({}, {"img": b""}, "is empty"),
         ({"foo": "null"}, {"img": b"x"}, "foo: there is no such field"),
-        ({}, {"img": b"x", "second": b"y"}, "under another name"),
+        ({}, {"img": b"x", "second": b"y"}, "not called img"),
         ({"target": "x" * 5000}, {"img": b"x"}, "short option fields"),
         ({"image": "x" * 5000}, {}, "send one file, called img"),
         ({f"field{index}": "" for index in range(40)}, {"img": b"x"}, "Too many fields"),
     ],
 )
 def test_a_wrong_form_is_explained(fields: dict[str, str], files: dict[str, bytes], message: str) -> None:
-    """A form without the file, with two, or with wrong fields is an error that says what to send."""
+    """A form without the file, with two files, or with wrong fields is refused with what to send."""
     with pytest.raises(InvalidRequest, match=message):
         form(fields, files)
 
 
 @pytest.mark.parametrize("text", ["", "None", "null", "undefined"])
 @pytest.mark.parametrize("name", Options.model_fields)
-def test_an_option_that_a_client_does_not_have_was_not_sent(name: str, text: str) -> None:
-    """What clients write for nothing leaves every option at its default, in a form as in a query."""
+def test_placeholders_for_missing_options_count_as_not_sent(name: str, text: str) -> None:
+    """Placeholders such as None leave every option at its default, in a form or a query."""
     assert form({name: text}, {"img": b"x"}).options == Options()
     assert read_upload(asked("image/png", f"{name}={text}"), b"x", ()).options == Options()
 
 
-def test_a_class_may_be_called_like_nothing() -> None:
-    """Where the model has such a class it is the target, and in quotes it is a label in any case."""
+def test_a_class_may_be_called_none() -> None:
+    """If the model has such a class, it is the target; in quotes it is always a label."""
     labels = ("None", "undefined", "7")
     assert form({"target": "None"}, {"img": b"x"}, labels).options.target == "None"
     assert form({"target": "null"}, {"img": b"x"}, labels).options.target is None
@@ -89,14 +89,14 @@ def test_a_class_may_be_called_like_nothing() -> None:
     assert form({"colormap": "None"}, {"img": b"x"}, labels).options == Options()
 
 
-def test_an_image_without_a_file_name_is_the_image_all_the_same() -> None:
-    """Clients that send bytes as a plain field, of any length, are understood."""
+def test_an_image_needs_no_file_name() -> None:
+    """Clients may send the bytes as a plain field of any length."""
     data = bytes(range(256)) * 100
     assert read_upload(asked(), parts(b'form-data; name="img"', data=data), ()) == Upload(data, Options())
 
 
-def test_an_image_itself_has_its_options_in_the_query() -> None:
-    """The body is the image byte for byte; the query has options of their types, percent-encoded."""
+def test_an_image_as_the_body_has_its_options_in_the_query() -> None:
+    """The body is the image, byte for byte; the query has typed, percent-encoded options."""
     upload = read_upload(asked("image/jpeg", "top_k=3&gradcam=false&alpha=0.5&target=tiger%20cat"), b"\xff\xd8", ())
     assert upload == Upload(b"\xff\xd8", Options(top_k=3, gradcam=False, alpha=0.5, target="tiger cat"))
 
@@ -111,29 +111,29 @@ def test_an_image_itself_has_its_options_in_the_query() -> None:
         ("", b"", "is empty"),
     ],
 )
-def test_a_wrong_request_with_the_image_itself_is_explained(query: str, body: bytes, message: str) -> None:
-    """Options in the query are checked as strictly as those of a form."""
+def test_wrong_options_in_the_query_are_explained(query: str, body: bytes, message: str) -> None:
+    """Options in the query are validated as strictly as those of a form."""
     with pytest.raises(InvalidRequest, match=message):
         read_upload(asked("application/octet-stream", query), body, ())
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=other"])
 def test_a_form_without_its_boundary_is_explained(content_type: str) -> None:
-    """A body that cannot be taken apart is a mistake of the sender, not of the service."""
+    """A body that cannot be parsed is an error of the client, not of the service."""
     with pytest.raises(InvalidRequest, match="boundary"):
         read_upload(asked(content_type), b"--x\r\nnonsense", ())
 
 
 @pytest.mark.parametrize("length", range(40, 200, 10))
-def test_a_form_that_is_cut_off_is_refused(length: int) -> None:
-    """Half of a form is never taken for an image, wherever it ends."""
+def test_a_truncated_form_is_refused(length: int) -> None:
+    """A truncated form is never accepted as an image, wherever it ends."""
     whole = parts(b'form-data; name="img"; filename="a"', data=b"y" * 150)
     with pytest.raises(InvalidRequest):
         read_upload(asked(), whole[:length], ())
 
 
 def test_a_form_is_never_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of several megabytes is read although there is no folder that it could be spooled to."""
+    """A file of several megabytes is read although there is no folder to spool it to."""
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with pytest.raises(OSError, match="nowhere"):
         tempfile.TemporaryFile().close()
@@ -142,13 +142,13 @@ def test_a_form_is_never_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("names", [(b"top_k", b"top_k", b"img"), (b"img", b"img")])
 def test_a_form_with_a_field_twice_is_refused(names: tuple[bytes, ...]) -> None:
-    """Which of two values is meant cannot be known."""
+    """It is unknown which of two values is meant."""
     with pytest.raises(InvalidRequest, match="twice"):
         read_upload(asked(), parts(*(b'form-data; name="%b"' % name for name in names)), ())
 
 
 def test_a_form_of_very_many_pieces_costs_little() -> None:
-    """Twenty megabytes that look like boundaries all along are read within a few seconds of one thread."""
+    """Twenty megabytes that resemble boundaries throughout are read within a few seconds of one thread."""
     data = b"\r\n--y" * 4_000_000
     cost = cost_of(lambda: read_upload(asked(), parts(b'form-data; name="img"', data=data), ()))
     assert cost.seconds < 5

@@ -108,9 +108,9 @@ def test_thresholds_are_learned_where_there_are_enough_images() -> None:
     [
         ("", "cannot be read as a CSV"),
         ("file,red,blue\n", "names no images"),
-        ("file,red,blue\nred.png,1\n", r"image 1, 'red\.png', has not a 0 or 1"),
-        ("file,red,blue\nred.png,1,yes\n", "has not a 0 or 1"),
-        ("file,red,red\nred.png,1,1\n", "one of them twice"),
+        ("file,red,blue\nred.png,1\n", r"image 1, 'red\.png', does not have a 0 or 1"),
+        ("file,red,blue\nred.png,1,yes\n", "does not have a 0 or 1"),
+        ("file,red,red\nred.png,1,1\n", "a class twice"),
         ("file,red,green\nred.png,1,1\n", "has the classes red, green, but the model red, blue"),
         ("file,red,blue\nnowhere.png,1,1\n", "none of its images"),
     ],

@@ -1,4 +1,4 @@
-"""What several threads bring at once, put together."""
+"""Batches of the images of several threads."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ POISON = 13  # an image that the network cannot take
 
 
 class Sums:
-    """A network whose logits are the first pixel of each image and its double; it runs when it is let."""
+    """A network whose logits are the first pixel of each image and its double; it runs when released."""
 
     name: Final = "openvino"
     precision = "fp32"
@@ -39,7 +39,7 @@ class Sums:
         self.begun = threading.Semaphore(0)
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Note how many came, wait until it may run, and fail where the poisoned one is among them."""
+        """Record the batch size, wait to be released, and fail if the poisoned image is in the batch."""
         self.sizes.append(len(pixels))
         self.begun.release()
         assert self.free.wait(10)
@@ -49,7 +49,7 @@ class Sums:
         return first[:, :, None, None], np.hstack((first, 2 * first))
 
     def gradient(self, features: NDArray[np.float32], direction: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the features, times what the direction counts."""
+        """Return the features, weighted by the direction."""
         times: NDArray[np.float32] = direction.sum(axis=1)[:, None, None, None]
         return features * times
 
@@ -60,7 +60,7 @@ def _evaluate(runtime: Runtime, value: int) -> list[float]:
 
 
 def _ask(runtime: Runtime, values: list[int], graphs: Sums) -> list[list[float] | FloatingPointError]:
-    """Evaluate the first of ``values``, while it runs all others, and return the answers in their order."""
+    """Evaluate the first of ``values``, and all others while it runs; return the answers in order."""
 
     def one(value: int) -> list[float] | FloatingPointError:
         try:
@@ -83,16 +83,16 @@ def _waiting(runtime: Runtime) -> list[object]:
     return waiting
 
 
-def test_what_comes_while_the_network_is_busy_goes_together() -> None:
-    """One image runs at once and alone; those that come meanwhile make batches of at most so many, in their order."""
+def test_images_that_arrive_while_the_network_is_busy_are_batched() -> None:
+    """The first image runs alone; those that arrive meanwhile form batches of limited size, in order."""
     graphs = Sums()
     answers = _ask(batched(Runtime(graphs, LAYOUT), Batching(MOST), 1), list(range(1, 8)), graphs)
     assert answers == [[value, 2 * value] for value in range(1, 8)]
     assert graphs.sizes == [1, MOST, 2]
 
 
-def test_an_image_that_fails_does_not_fail_its_neighbours() -> None:
-    """Only the one that the network cannot take gets the error; the others of its batch are answered."""
+def test_an_image_that_fails_does_not_fail_its_batch() -> None:
+    """Only the faulty image gets the error; the others of its batch are answered."""
     graphs = Sums()
     answers = _ask(batched(Runtime(graphs, LAYOUT), Batching(MOST), 1), [1, 2, POISON, 3], graphs)
     assert [answer for answer in answers if not isinstance(answer, Exception)] == [[1, 2], [2, 4], [3, 6]]
@@ -100,7 +100,7 @@ def test_an_image_that_fails_does_not_fail_its_neighbours() -> None:
 
 
 def test_no_image_waits_while_a_stream_is_free() -> None:
-    """As many images as there are streams run at the same time, each on its own, even where a batch may wait."""
+    """As many images as streams run at the same time, each alone, even if a batch may wait."""
     graphs = Sums()
     runtime = batched(Runtime(graphs, LAYOUT), Batching(MOST, seconds=60, busy=lambda: False), 2)
     with ThreadPoolExecutor(2) as pool:
@@ -113,7 +113,7 @@ def test_no_image_waits_while_a_stream_is_free() -> None:
 
 
 def test_a_batch_with_room_waits_while_no_core_is_idle() -> None:
-    """Where it may, the first image waits for others as long as others are in work, and takes them along."""
+    """If allowed, the first image waits for others while they are being processed, and is batched with them."""
     graphs = Sums()
     graphs.free.set()
     together = threading.Barrier(MOST)
@@ -128,8 +128,8 @@ def test_a_batch_with_room_waits_while_no_core_is_idle() -> None:
     assert graphs.sizes == [MOST]
 
 
-def test_a_thread_is_aside_for_as_long_as_it_waits() -> None:
-    """Its place is free from before it waits for the network until it has the answer."""
+def test_a_waiting_thread_frees_its_place() -> None:
+    """Its place is free while it waits for the network's answer."""
     inside: list[int] = []
 
     @contextmanager
@@ -145,7 +145,7 @@ def test_a_thread_is_aside_for_as_long_as_it_waits() -> None:
 
 
 def test_many_threads_get_their_own_answers() -> None:
-    """Whoever runs a batch, and however they come, each image gets its logits and the gradient of its own score."""
+    """Whichever thread runs a batch, each image gets its logits and the gradient of its own score."""
     graphs = Sums()
     graphs.free.set()
     runtime = batched(Runtime(graphs, LAYOUT, closed_form=lambda direction: direction[:, :1]), Batching(MOST), 2)
@@ -167,8 +167,8 @@ def test_many_threads_get_their_own_answers() -> None:
 
 
 @pytest.mark.parametrize(("units", "expected"), [(8, 1), (4_000, 8)])
-def test_images_are_put_together_where_that_is_measured_to_be_faster(tmp_path: Path, units: int, expected: int) -> None:
-    """A network that reads 110 MB of weights for each image had better take eight at once; a small one is not tried."""
+def test_batching_is_enabled_if_measured_to_be_faster(tmp_path: Path, units: int, expected: int) -> None:
+    """A network that reads 110 MB of weights per image is faster with batches of eight; a small one is not tried."""
     spec = InputSpec(resize=48, crop=(48, 48), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
     pixels = ops.parameter([-1, 48, 48, 3], np.uint8)
     flat = ops.reshape(ops.convert(pixels, np.float32), [0, 48 * 48 * 3], special_zero=True)

@@ -9,8 +9,8 @@ from src.runtimes.closed_form import ClosedForm
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_few_and_many_active_units_give_the_same_formula(share: float) -> None:
-    """However many units of a hidden layer are active, the weights are those of the chain rule in float64."""
+def test_the_number_of_active_units_does_not_matter(share: float) -> None:
+    """However many units of a hidden layer are active, the weights equal the chain rule in float64."""
     rng = np.random.default_rng(0)
     first, last = rng.normal(size=(40, 3)).astype(np.float32), rng.normal(size=(2, 40)).astype(np.float32)
     activations = np.where(rng.random(40) < share, rng.random(40), 0).astype(np.float32)
@@ -19,8 +19,8 @@ def test_few_and_many_active_units_give_the_same_formula(share: float) -> None:
     np.testing.assert_allclose(found, expected[None], rtol=1e-4, atol=1e-5)
 
 
-def test_images_at_once_get_what_each_gets_alone() -> None:
-    """The rows of a batch, whose images have other units active and other scores explained, do not mix."""
+def test_images_of_a_batch_do_not_mix() -> None:
+    """Each row of a batch, with its own active units and explained score, equals its single result."""
     rng = np.random.default_rng(0)
     form = ClosedForm(tuple(rng.normal(size=shape).astype(np.float32) for shape in ((40, 3), (30, 40), (5, 30))))
     hidden = tuple(np.maximum(rng.normal(size=(4, units)), 0).astype(np.float32) for units in (40, 30))
@@ -29,8 +29,8 @@ def test_images_at_once_get_what_each_gets_alone() -> None:
     np.testing.assert_allclose(form.gradient(directions, *hidden), alone, rtol=1e-5)
 
 
-def test_matrices_come_back_as_they_were(tmp_path: Path) -> None:
-    """What is written is read back bit for bit, in the same order."""
+def test_matrices_are_read_back_unchanged(tmp_path: Path) -> None:
+    """The matrices are read back bit for bit, in the same order."""
     rng = np.random.default_rng(0)
     form = ClosedForm(tuple(rng.random(shape, np.float32) for shape in ((4, 3), (5, 4), (2, 5))))
     form.save(tmp_path / "form")

@@ -94,20 +94,20 @@ def _start(drafted: Draft, **options: Any) -> Runtime:
 
 
 def test_a_network_is_converted_with_its_head(drafted: Draft) -> None:
-    """The network is converted for OpenVINO, and its head gets a closed form where it has one."""
+    """The network is converted for OpenVINO, and its head gets a closed form if it has one."""
     assert (drafted.manifest.runtime, drafted.manifest.head) == NETWORKS[drafted.manifest.architecture]
     assert _start(drafted).name == "openvino"
     assert _start(drafted, runtime="torch").name == "torch"
 
 
 def test_a_model_says_whether_its_map_is_complete(drafted: Draft) -> None:
-    """Only behind pooling and one linear layer the map and the bias sum to the logit."""
+    """Only with pooling and one linear layer do the map and the bias sum to the logit."""
     assert drafted.manifest.exact == (drafted.manifest.architecture == "timm/test_resnet")
 
 
 @_ONE
-def test_random_weights_leave_nothing_that_was_learned(drafted: Draft) -> None:
-    """Every tensor has the values that it had, in another order; the stored model stays as it is."""
+def test_random_weights_keep_nothing_learned(drafted: Draft) -> None:
+    """Every tensor has its values in another order; the stored model is unchanged."""
     before, pixels = sha256(drafted.folder / WEIGHTS), _pixels(SPEC)
     trained = _start(drafted, runtime="torch").evaluate(pixels)
     with randomized(drafted.folder, drafted.manifest) as runtime:
@@ -118,7 +118,7 @@ def test_random_weights_leave_nothing_that_was_learned(drafted: Draft) -> None:
 
 
 def test_the_first_image_is_run_before_there_are_threads(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starting runs an image: two threads that used OpenVINO's bindings first at the same time have hung for good."""
+    """Starting runs an image: two threads whose first use of OpenVINO's bindings overlapped have deadlocked."""
     threads: list[int] = []
     network = OpenVinoGraphs.network
 
@@ -131,8 +131,8 @@ def test_the_first_image_is_run_before_there_are_threads(drafted: Draft, monkeyp
     assert threads == [threading.get_ident()]
 
 
-def test_both_runtimes_answer_as_the_plain_network(drafted: Draft) -> None:
-    """Logits are those of the untouched network on torchvision's input; both runtimes give the same heatmaps."""
+def test_both_runtimes_match_the_original_network(drafted: Draft) -> None:
+    """Logits equal the original network's on torchvision's input; both runtimes give the same heatmaps."""
     manifest = drafted.manifest
     pixels = _pixels(manifest.input)
     network = _checkpoint(manifest.architecture).network
@@ -150,8 +150,8 @@ def test_both_runtimes_answer_as_the_plain_network(drafted: Draft) -> None:
 
 @_ONE
 @pytest.mark.parametrize(("found", "taken"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
-def test_auto_takes_bf16_where_a_check_found_it_harmless(drafted: Draft, taken: Any, *, found: bool | None) -> None:
-    """Without that evidence, on a CPU that does not compute it, or in another runtime, numbers stay in fp32."""
+def test_auto_uses_bf16_if_a_check_found_it_harmless(drafted: Draft, taken: Any, *, found: bool | None) -> None:
+    """Without that evidence, on a CPU without bf16, or in another runtime, the precision is fp32."""
     manifest = drafted.manifest.model_copy(update={"bf16": found})
     on_this_cpu = _start(drafted, precision=taken).precision
     assert start(drafted.folder, manifest, threads=1, device="cpu", precision="auto").precision == on_this_cpu
@@ -161,7 +161,7 @@ def test_auto_takes_bf16_where_a_check_found_it_harmless(drafted: Draft, taken: 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 def test_the_weights_are_the_mean_of_the_gradient(drafted: Draft, runtime: str) -> None:
-    """A closed form gives, for every class, what the whole gradient (K, h, w) gives."""
+    """For every class, a closed form equals the mean of the full gradient (K, h, w)."""
     evaluation = _start(drafted, runtime=runtime).evaluate(_pixels(drafted.manifest.input))
     for index in range(3):
         gradient = evaluation.gradient(index)
@@ -171,8 +171,8 @@ def test_the_weights_are_the_mean_of_the_gradient(drafted: Draft, runtime: str) 
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
-def test_a_class_against_another_has_the_difference_of_their_gradients(drafted: Draft, runtime: str) -> None:
-    """What speaks for one class and not for another is the gradient of the difference of their scores."""
+def test_a_contrast_of_classes_is_the_difference_of_their_gradients(drafted: Draft, runtime: str) -> None:
+    """The evidence for one class and against another is the gradient of the difference of their scores."""
     evaluation = _start(drafted, runtime=runtime).evaluate(_pixels(drafted.manifest.input))
     difference = evaluation.gradient(0) - evaluation.gradient(2)
     scale = np.abs(difference).max()
@@ -180,8 +180,8 @@ def test_a_class_against_another_has_the_difference_of_their_gradients(drafted: 
     np.testing.assert_allclose(evaluation.weights(0, 2), difference.mean(axis=(1, 2)), atol=1e-5 * scale)
 
 
-def test_the_graphs_take_batches(drafted: Draft) -> None:
-    """Three images at once get from both graphs what each gets alone."""
+def test_the_graphs_accept_batches(drafted: Draft) -> None:
+    """Both graphs give three images of a batch the same results as single images."""
     core, spec = ov.Core(), drafted.manifest.input
     pixels = np.stack([_pixels(spec, seed) for seed in range(3)])
     network, gradient = (core.read_model(drafted.folder / name) for name in (NETWORK, GRADIENT))
@@ -201,8 +201,8 @@ def test_the_graphs_take_batches(drafted: Draft) -> None:
         )
 
 
-def test_a_batch_gives_what_each_image_gives_alone(drafted: Draft) -> None:
-    """That holds also where OpenVINO cannot compile a graph for several images, such as the gradient of this ViT."""
+def test_a_batch_equals_its_single_images(drafted: Draft) -> None:
+    """This also holds if OpenVINO cannot compile a graph for several images, such as the gradient of this ViT."""
     single, several = (OpenVinoGraphs(drafted.folder, "fp32", 1, batch) for batch in (1, 8))
     pixels = np.stack([_pixels(drafted.manifest.input, seed) for seed in range(3)])
     directions = np.eye(3, dtype=np.float32)
@@ -215,8 +215,8 @@ def test_a_batch_gives_what_each_image_gives_alone(drafted: Draft) -> None:
         np.testing.assert_allclose(gradients[row], alone, atol=1e-5 * np.abs(alone).max())
 
 
-def test_eight_threads_get_what_one_gets(drafted: Draft) -> None:
-    """Images evaluated by eight threads at once have the scores and weights of those evaluated one by one."""
+def test_eight_threads_get_the_results_of_one(drafted: Draft) -> None:
+    """Images evaluated by eight concurrent threads have the same scores and weights as in sequence."""
     running = _start(drafted, threads=8)
 
     def evaluate(seed: int) -> tuple[list[float], list[float]]:
@@ -231,7 +231,7 @@ def test_eight_threads_get_what_one_gets(drafted: Draft) -> None:
 
 
 def test_evaluations_do_not_share_memory(drafted: Draft) -> None:
-    """What an image gave stays as it is when the same thread evaluates another one."""
+    """The evaluation of an image does not change when the same thread evaluates another one."""
     running = _start(drafted)
     first = running.evaluate(_pixels(drafted.manifest.input, 1))
     kept = first.features.copy(), first.logits.copy()
@@ -241,8 +241,8 @@ def test_evaluations_do_not_share_memory(drafted: Draft) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
-def test_bf16_is_close_and_says_so(drafted: Draft, runtime: str) -> None:
-    """In bf16 the scores are near those of fp32; where the CPU has no bf16 OpenVINO says that it computes in fp32."""
+def test_bf16_is_close_and_reported(drafted: Draft, runtime: str) -> None:
+    """The scores in bf16 are near those in fp32; on a CPU without bf16, OpenVINO reports fp32."""
     pixels = _pixels(drafted.manifest.input)
     exact = _start(drafted).evaluate(pixels)
     running = _start(drafted, runtime=runtime, precision="bf16")
@@ -276,7 +276,7 @@ def _processes(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc, as Linux has it")
 @pytest.mark.parametrize("drafted", ["timm/test_vit"], indirect=True)
 def test_a_vit_is_served_and_explained_by_processes_without_torch(drafted: Draft, tmp_path: Path) -> None:
-    """The service of a ViT answers with a heatmap, and none of its processes has a library of torch in its memory."""
+    """The service of a ViT answers with a heatmap, and none of its processes has loaded a library of torch."""
     tag = bundle.store(drafted.folder, drafted.manifest, "vit")
     with running_server(tmp_path, {"IMAGE_RECOGNITION_MODEL": tag}) as server:
         files = {"img": (ROOT / "docs" / "cat.jpg").read_bytes()}
@@ -289,8 +289,8 @@ def test_a_vit_is_served_and_explained_by_processes_without_torch(drafted: Draft
     assert "libtorch" not in maps
 
 
-def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the converted network differs from torch's, nothing of it is kept and the manifest says why."""
+def test_a_network_whose_conversion_differs_stays_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the converted network differs from torch's, it is discarded and the manifest says why."""
 
     def otherwise(self: OpenVinoGraphs, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         features, *hidden, logits = network(self, pixels)
@@ -311,15 +311,15 @@ def test_a_network_that_openvino_answers_otherwise_stays_with_torch(monkeypatch:
 
 @_ONE
 def test_comparing_finds_a_difference(drafted: Draft) -> None:
-    """Two different networks are told apart."""
+    """Two different networks are distinguished."""
     other = cut(capture(_own(nn.ReLU()), SPEC), SPEC)
     with pytest.raises(ModelError, match="answers differently"):
         compare(_start(drafted), answers(other, SPEC), drafted.manifest)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 64])
-def test_cores_are_shared_out_between_the_threads(drafted: Draft, threads: int) -> None:
-    """Threads of requests times threads of torch are no more than there are cores, and at least one each."""
+def test_cores_are_shared_between_the_threads(drafted: Draft, threads: int) -> None:
+    """Threads of requests times threads of torch do not exceed the cores, with at least one each."""
     before = torch.get_num_threads()
     try:
         _start(drafted, runtime="torch", threads=threads)
@@ -329,8 +329,8 @@ def test_cores_are_shared_out_between_the_threads(drafted: Draft, threads: int) 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_a_gpu_is_used_where_there_is_one(drafted: Draft) -> None:
-    """With device auto the network runs on the GPU and answers as on the CPU."""
+def test_a_gpu_is_used_if_there_is_one(drafted: Draft) -> None:
+    """With device auto, the network runs on the GPU and matches the CPU."""
     pixels = _pixels(drafted.manifest.input)
     running = _start(drafted, device="auto")
     assert (running.name, running.device) == ("torch", "cuda")
@@ -373,13 +373,13 @@ class _Trap:
     ],
 )
 def test_a_program_with_a_pickled_entry_is_refused(drafted: Draft, tmp_path: Path, program: str, entry: str) -> None:
-    """Whatever entry of a program's archive holds something pickled, it is not loaded, and nothing in it runs."""
+    """A program's archive with a pickled entry of any name is not loaded, and nothing in it runs."""
     folder, trace = tmp_path / "model", tmp_path / "trace"
     shutil.copytree(drafted.folder, folder)
     buffer = BytesIO()
     torch.save(_Trap(trace), buffer)
     _planted(folder / program, entry, buffer.getvalue())
-    with pytest.raises(ModelError, match="holds more than operations, which may run code"):
+    with pytest.raises(ModelError, match="contains more than operations, and may run code"):
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
     assert not trace.exists()
 
@@ -387,12 +387,12 @@ def test_a_program_with_a_pickled_entry_is_refused(drafted: Draft, tmp_path: Pat
 @_ONE
 @pytest.mark.parametrize("kind", ["weights", "constants"])
 def test_a_program_that_lists_a_pickled_tensor_is_refused(drafted: Draft, tmp_path: Path, kind: str) -> None:
-    """A list of tensors that are to be unpickled is not followed."""
+    """A list of tensors to unpickle is not followed."""
     folder = tmp_path / "model"
     shutil.copytree(drafted.folder, folder)
     listed = {"config": {"x": {"path_name": "weight_0", "is_param": True, "use_pickle": True, "tensor_meta": None}}}
     _planted(folder / NETWORK_PROGRAM, f"data/{kind}/model_{kind}_config.json", json.dumps(listed).encode())
-    with pytest.raises(ModelError, match="holds more than operations, which may run code"):
+    with pytest.raises(ModelError, match="contains more than operations, and may run code"):
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
 
 
@@ -422,7 +422,7 @@ class _Recurrent(nn.Module):
 
 
 def test_recurrent_layers_are_served_without_torch() -> None:
-    """A network that reads its map row by row, which OpenVINO's converter unrolls, is served as any other."""
+    """A network that reads its map row by row, which OpenVINO's converter unrolls, is served like any other."""
     torch.manual_seed(0)
     network = _Recurrent().eval().requires_grad_(requires_grad=False)
     with draft(Checkpoint("test/recurrent", ("bus", "car", "tram"), SPEC, network)) as verified:

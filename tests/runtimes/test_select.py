@@ -1,4 +1,4 @@
-"""The choice of a runtime where torch is not installed, as in the image that is made by default."""
+"""The choice of a runtime without torch, as in the default Docker image."""
 
 import sys
 from typing import Any
@@ -16,7 +16,7 @@ SPEC = InputSpec(resize=64, crop=(64, 64), interpolation="bilinear", mean=(0.4, 
 
 
 def manifest(**values: Any) -> Manifest:
-    """Return the manifest of a network that runs without torch, but for ``values``."""
+    """Return the manifest of a network that runs without torch, changed by ``values``."""
     needed = {"schema_version": SCHEMA_VERSION, "architecture": "a/b", "labels": ("bus",), "input": SPEC, "layer": "c"}
     layout = FeatureLayout(axes="NKhw", channels=1, height=2, width=2)
     found = {"features": layout, "runtime": "openvino", "head": "gradient", "torch": "2.8", "sha256": {}}
@@ -30,7 +30,7 @@ def _without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_networks_in_openvino_are_served_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenVINO runs a converted network, on the CPU of a machine with a GPU too."""
+    """OpenVINO runs a converted network, on the CPU even of a machine with a GPU."""
     assert choose(manifest(), "auto", "auto") == ("openvino", "cpu")
     monkeypatch.setattr("src.runtimes.select._NVIDIA", ("/dev/null",))
     assert choose(manifest(), "auto", "auto") == ("openvino", "cpu")
@@ -44,15 +44,17 @@ def test_networks_in_openvino_are_served_without_torch(monkeypatch: pytest.Monke
         ({}, "cuda", "auto", "A GPU"),
     ],
 )
-def test_what_needs_torch_is_refused(network: dict[str, Any], device: Any, runtime: Any, what: str) -> None:
-    """A network that torch runs, and the settings that ask for it, name what to do."""
+def test_networks_and_settings_that_need_torch_are_refused(
+    network: dict[str, Any], device: Any, runtime: Any, what: str
+) -> None:
+    """The error of a network that needs torch, or of a setting that requires it, says what to do."""
     with pytest.raises(ModelError, match=f"^{what} needs torch, which is not installed here: use the image of"):
         choose(manifest(**network), device, runtime)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking for a GPU where there is none is an error that knows what settles it."""
+    """Requesting a GPU that does not exist is an error with its remedies."""
     monkeypatch.undo()
     with pytest.raises(ModelError, match=r"no CUDA GPU that torch can use\.") as refused:
         choose(manifest(), "cuda", "auto")

@@ -30,7 +30,7 @@ SPEC = InputSpec(resize=128, crop=SIZE, interpolation="bilinear", mean=(0.5,) * 
 
 
 def _as_sequence(densenet: nn.Module) -> nn.Module:
-    """Return densenet with the ReLU behind its features as a module of its own, where a hook can reach it."""
+    """Return densenet with the ReLU after its features as a module of its own, where a hook can reach it."""
     features, classifier = densenet.get_submodule("features"), densenet.get_submodule("classifier")
     return nn.Sequential(features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
 
@@ -47,7 +47,7 @@ def _unchanged(network: nn.Module) -> nn.Module:
 
 
 def _hidden() -> nn.Module:
-    """Return a network with a hidden layer behind its features, as AlexNet and VGG have."""
+    """Return a network with a hidden layer after its features, like AlexNet and VGG."""
     features = nn.Sequential(nn.Conv2d(3, 16, 11, 4), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(16, 32, 3), nn.ReLU())
     classifier = nn.Linear(32 * 9, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, CLASSES)
     return nn.Sequential(features, nn.AdaptiveAvgPool2d(3), nn.Flatten(), *classifier)
@@ -98,7 +98,7 @@ def _ours(network: nn.Module, image: torch.Tensor) -> list[NDArray[np.float32]]:
 
 
 def _by_hooks(network: nn.Module, layer: str, image: torch.Tensor, class_index: int) -> NDArray[np.float32]:
-    """Grad-CAM as the paper's readers write it: a hook on the layer, a backward pass through the whole network."""
+    """Grad-CAM as commonly implemented: a hook on the layer, a backward pass through the whole network."""
     network.requires_grad_(requires_grad=True)
     kept: list[torch.Tensor] = []
 
@@ -119,7 +119,7 @@ def _by_hooks(network: nn.Module, layer: str, image: torch.Tensor, class_index: 
 
 @dataclass(frozen=True)
 class _Explained:
-    """A network as an oracle sees it, the name of its Grad-CAM layer, and our heatmaps of its first classes."""
+    """A network for the oracles, the name of its Grad-CAM layer, and our heatmaps of its first classes."""
 
     network: nn.Module
     layer: str
@@ -128,7 +128,7 @@ class _Explained:
 
 @pytest.fixture(scope="module", params=ORACLES)
 def explained(request: pytest.FixtureRequest) -> _Explained:
-    """Networks of many kinds, explained by us."""
+    """Networks of many kinds, with our heatmaps."""
     make, whole, layer = ORACLES[request.param]
     torch.manual_seed(1)
     network = make().eval().requires_grad_(requires_grad=False)
@@ -136,7 +136,7 @@ def explained(request: pytest.FixtureRequest) -> _Explained:
 
 
 def test_equals_a_full_backward_pass(explained: _Explained) -> None:
-    """The heatmap through the head alone is that of hooks and a backward pass through the whole network."""
+    """The heatmap through the head alone equals that of hooks and a backward pass through the whole network."""
     oracles = [_by_hooks(explained.network, explained.layer, _image(), index) for index in range(CLASSES)]
     assert any(oracle.any() for oracle in oracles)
     for mine, oracle in zip(explained.heats, oracles, strict=True):
@@ -144,7 +144,7 @@ def test_equals_a_full_backward_pass(explained: _Explained) -> None:
 
 
 def test_equals_the_grad_cam_package(explained: _Explained) -> None:
-    """The heatmap is that of the grad-cam package, which enlarges it and stretches it between minimum and maximum."""
+    """The heatmap equals the grad-cam package's, which enlarges it and stretches it between minimum and maximum."""
     assert any(heat.any() for heat in explained.heats)
     seen = explained.network.requires_grad_(requires_grad=True)
     with GradCAM(model=seen, target_layers=[seen.get_submodule(explained.layer)]) as package:
@@ -161,7 +161,7 @@ def _stretched(heat: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def test_no_positive_evidence_stays_zero() -> None:
-    """Where every position speaks against the class the map is all zero, never stretched and never NaN, and says so."""
+    """Without positive evidence the map is all zero, never stretched and never NaN, and evidence is false."""
     features = np.random.default_rng(5).random((1, 3, 3), np.float32) + np.float32(0.1)
     against, speaking = (gradcam(features, np.full(1, sign, np.float32)) for sign in (-1, 1))
     assert not against.evidence
@@ -171,5 +171,5 @@ def test_no_positive_evidence_stays_zero() -> None:
 
 
 def test_zero_features_stay_zero() -> None:
-    """Features that are all zero divide nothing by zero."""
+    """All-zero features do not cause a division by zero."""
     assert not gradcam(np.zeros((2, 3, 3), np.float32), np.ones(2, np.float32)).values.any()

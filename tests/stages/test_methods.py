@@ -1,4 +1,4 @@
-"""The methods that explain by the whole gradient, against brute force and against the grad-cam package."""
+"""The methods that use the full gradient, compared with brute force and the grad-cam package."""
 
 from collections.abc import Callable
 
@@ -55,8 +55,8 @@ METHODS = pytest.mark.parametrize("method", BY_GRADIENT)
 
 
 @METHODS
-def test_a_method_is_its_formula(method: Method, rng: np.random.Generator) -> None:
-    """Position by position, in float64, the heat is what the formula of the paper says, divided by its maximum."""
+def test_a_method_equals_its_formula(method: Method, rng: np.random.Generator) -> None:
+    """At each position, in float64, the heat equals the formula of the paper, divided by its maximum."""
     maps, gradient = rng.random(SHAPE), rng.normal(size=SHAPE)
     _, height, width = SHAPE
     heat = np.array([[max(0.0, FORMULAS[method](maps, gradient, i, j)) for j in range(width)] for i in range(height)])
@@ -66,7 +66,7 @@ def test_a_method_is_its_formula(method: Method, rng: np.random.Generator) -> No
 
 
 class _Network(nn.Module):
-    """Features, and a head that does not treat all positions alike."""
+    """Features, and a head that treats positions differently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,8 +80,8 @@ class _Network(nn.Module):
 
 
 @METHODS
-def test_a_method_is_that_of_the_package(method: Method) -> None:
-    """The heat is that of the grad-cam package, which enlarges it and stretches it between minimum and maximum."""
+def test_a_method_equals_the_grad_cam_package(method: Method) -> None:
+    """The heatmap equals the grad-cam package's, which enlarges it and stretches it between minimum and maximum."""
     torch.manual_seed(0)
     network, image = _Network(), torch.randn(1, 3, 32, 32)
     for weights in network.head[3].parameters():
@@ -99,7 +99,7 @@ def test_a_method_is_that_of_the_package(method: Method) -> None:
 
 @METHODS
 def test_no_positive_evidence_stays_zero(method: Method, rng: np.random.Generator) -> None:
-    """Where every position speaks against the class, and where there are no features, the map is all zero."""
+    """Without positive evidence, or without features, the map is all zero."""
     maps = rng.random(SHAPE, np.float32)
     against = BY_GRADIENT[method](maps, np.full(SHAPE, -1, np.float32))
     empty = BY_GRADIENT[method](np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32))
@@ -109,7 +109,7 @@ def test_no_positive_evidence_stays_zero(method: Method, rng: np.random.Generato
 
 
 def test_hirescam_of_a_constant_gradient_is_grad_cam(rng: np.random.Generator) -> None:
-    """Behind pooling and a linear layer the gradient is the same at all positions, and so are the two methods."""
+    """With pooling and a linear layer the gradient is constant over positions, and both methods agree."""
     maps, weights = rng.random(SHAPE, np.float32), rng.normal(size=SHAPE[0]).astype(np.float32)
     gradient = np.broadcast_to(weights[:, None, None], SHAPE).astype(np.float32)
     found = BY_GRADIENT[Method.HIRESCAM](maps, gradient).values

@@ -1,4 +1,4 @@
-"""The heat on the image, pixel by pixel."""
+"""The heatmap on the image, pixel by pixel."""
 
 from io import BytesIO
 
@@ -22,7 +22,7 @@ def _image(width: int, height: int) -> DecodedImage:
 
 
 def test_the_returned_image_is_srgb() -> None:
-    """An image in the colors of a profile is converted before the heat is drawn."""
+    """An image with a color profile is converted before the heatmap is drawn."""
     image = DecodedImage(Image.new("RGB", (8, 6), "white"), 8, 6, lambda part: part.point(lambda _: GREY))
     assert (overlay(image, np.zeros((2, 2), np.float32), Box(2, 1, 6, 5), Options()) == GREY).all()
     heated = overlay(image, np.ones((2, 2), np.float32), Box(2, 4, 6, 6), Options(max_side=4))
@@ -37,7 +37,7 @@ def _color(colormap: Colormap, level: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("colormap", Colormap)
 def test_the_blend_is_exact(colormap: Colormap) -> None:
-    """Inside the box a pixel is (1 - alpha) of the image plus alpha of the color; outside it stays as it is."""
+    """Inside the box a pixel is (1 - alpha) * image + alpha * color; outside it is unchanged."""
     heat = np.ones((2, 2), np.float32)
     drawn = overlay(_image(8, 6), heat, Box(2, 1, 6, 5), Options(colormap=colormap, alpha=0.25))
     expected = np.full((6, 8, 3), GREY)
@@ -48,8 +48,8 @@ def test_the_blend_is_exact(colormap: Colormap) -> None:
 
 
 @given(st.data(), st.integers(1, 90), st.integers(1, 90), st.integers(1, 120))
-def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, height: int, max_side: int) -> None:
-    """Wherever the box lies, the pixels whose centers it holds are drawn on, at least one, and no other is."""
+def test_the_heatmap_covers_the_pixels_of_the_box(data: st.DataObject, width: int, height: int, max_side: int) -> None:
+    """Wherever the box is, exactly the pixels whose centers are inside it are drawn on, at least one."""
     sides = [sorted(data.draw(st.tuples(st.floats(0, side), st.floats(0, side)))) for side in (width, height)]
     (x0, x1), (y0, y1) = ((start, max(stop, start + 1e-3)) for start, stop in sides)
     options = Options(alpha=1, colormap=Colormap.HOT, max_side=max_side)
@@ -68,21 +68,21 @@ def test_the_heat_covers_the_pixels_of_the_box(data: st.DataObject, width: int, 
 
 
 def test_no_evidence_draws_nothing() -> None:
-    """A map that is all zero leaves the image as it is, also under the box."""
+    """An all-zero map leaves the image unchanged, including the box."""
     drawn = overlay(_image(8, 6), np.zeros((2, 2), np.float32), Box(0, 0, 8, 6), Options())
     assert (drawn == GREY).all()
 
 
 @pytest.mark.parametrize(("alpha", "level"), [(0.0, None), (1.0, 255)])
-def test_alpha_goes_from_nothing_to_all(alpha: float, level: int | None) -> None:
-    """Strength 0 shows the image alone, strength 1 the heat alone."""
+def test_alpha_ranges_from_image_to_heatmap(alpha: float, level: int | None) -> None:
+    """Alpha 0 shows only the image, alpha 1 only the heatmap."""
     drawn = overlay(_image(4, 4), np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options(alpha=alpha))
     expected = np.full(3, GREY) if level is None else _color(Colormap.JET, level)
     assert (drawn == expected).all()
 
 
-def test_the_heat_is_interpolated_between_cell_centers() -> None:
-    """Between the centers of two cells the heat rises linearly; beyond the outer centers it stays constant."""
+def test_the_heatmap_is_interpolated_between_cell_centers() -> None:
+    """Between the centers of two cells the heat is linear; beyond the outermost centers it is constant."""
     heat = np.array([[0, 1]], np.float32)
     drawn = overlay(_image(8, 1), heat, Box(0, 0, 8, 1), Options(alpha=1, colormap=Colormap.VIRIDIS))[0]
     levels = np.rint(np.array([0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]) * 255).astype(int)
@@ -91,7 +91,7 @@ def test_the_heat_is_interpolated_between_cell_centers() -> None:
 
 @pytest.mark.parametrize(("shape", "size"), [((7, 7), (224, 224)), ((13, 13), (300, 120)), ((5, 9), (40, 77))], ids=str)
 def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Over a whole image the interpolation is that of OpenCV's bilinear resize, which is half-pixel centered too."""
+    """Over a whole image, the interpolation equals OpenCV's bilinear resize, which also has half-pixel centers."""
     heat = rng.random(shape, np.float32)
     options = Options(alpha=1, colormap=Colormap.CIVIDIS)
     drawn = overlay(_image(*size), heat, Box(0, 0, *size), options).astype(int)
@@ -100,8 +100,8 @@ def test_equals_opencvs_resize(shape: tuple[int, int], size: tuple[int, int], rn
     assert np.abs(drawn - reference).max() <= 3  # one level of heat is up to three steps of color
 
 
-def test_a_box_between_pixels_is_kept() -> None:
-    """A box that ends within a pixel covers the pixels whose centers lie in it."""
+def test_a_box_may_end_within_a_pixel() -> None:
+    """Such a box covers the pixels whose centers are inside it."""
     options = Options(alpha=1)
     drawn = overlay(_image(10, 1), np.ones((1, 1), np.float32), Box(2.6, 0, 7.4, 1), options)[0]
     assert [bool((pixel != GREY).any()) for pixel in drawn] == [False] * 3 + [True] * 4 + [False] * 3
@@ -122,8 +122,8 @@ def test_the_image_is_reduced_but_never_enlarged(
     assert bool((drawn != GREY).any()) == bool(heat)
 
 
-def test_the_given_image_is_not_changed() -> None:
-    """Drawing leaves the image that was handed in as it was."""
+def test_the_input_image_is_not_modified() -> None:
+    """Drawing does not modify the input image."""
     image = _image(8, 8)
     overlay(image, np.ones((1, 1), np.float32), Box(0, 0, 8, 8), Options())
     assert (np.asarray(image.raster) == GREY).all()
@@ -131,7 +131,7 @@ def test_the_given_image_is_not_changed() -> None:
 
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_encoding_keeps_the_image_and_no_metadata(image_format: ImageFormat) -> None:
-    """What is encoded decodes to the same image, in the format asked for, without the input's metadata."""
+    """The encoded image decodes to the same image, in the requested format, without the input's metadata."""
     image = _image(64, 48)
     image.raster.info.update({"comment": b"secret", "exif": b"Exif\0\0secret", "icc_profile": b"secret"})
     data = encode(overlay(image, np.ones((1, 1), np.float32), Box(0, 0, 4, 4), Options()), image_format)

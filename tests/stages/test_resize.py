@@ -1,4 +1,4 @@
-"""Resizing by SIMD, against Pillow."""
+"""Resizing with SIMD, compared with Pillow."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def _levels(image: Image.Image) -> NDArray[np.int64]:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("kind", FILTERS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("size", [(341, 224), (500, 900), (1700, 1000)], ids=str)
-def test_large_images_are_resized_as_by_pillow(size: tuple[int, int], kind: Image.Resampling, mode: str) -> None:
-    """Smaller, larger and stretched, an image differs by at most two levels, in less than one value of a hundred."""
+def test_large_images_are_resized_as_in_pillow(size: tuple[int, int], kind: Image.Resampling, mode: str) -> None:
+    """Reduced, enlarged or stretched, an image differs by at most two levels, in less than 1 % of its values."""
     image = _photo(LARGE).convert(mode)
     off = np.abs(_levels(resize(image, size, kind)) - _levels(image.resize(size, kind)))
     assert off.max() <= 2
@@ -38,8 +38,8 @@ def test_large_images_are_resized_as_by_pillow(size: tuple[int, int], kind: Imag
 
 
 @pytest.mark.parametrize("kind", FILTERS, ids=lambda kind: kind.name)
-def test_a_part_is_what_it_is_in_the_whole(kind: Image.Resampling) -> None:
-    """The pixels around a box count: it is cut from the image as if the whole were resized first."""
+def test_a_part_equals_that_of_the_resized_whole(kind: Image.Resampling) -> None:
+    """Pixels around a box contribute as if the whole image were resized and then cropped."""
     image, whole, (left, top, right, bottom) = _photo(LARGE), (364, 224), (70, 20, 294, 200)
     box = Box(left, top, right, bottom).scaled(LARGE[0] / whole[0], LARGE[1] / whole[1])
     part = resize(image, (right - left, bottom - top), kind, box)
@@ -47,8 +47,8 @@ def test_a_part_is_what_it_is_in_the_whole(kind: Image.Resampling) -> None:
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
-def test_a_large_image_is_exact_where_that_is_asked_for(interpolation: Interpolation) -> None:
-    """With exact=True the network's input is torchvision's bit for bit; else it is nearly so."""
+def test_a_large_image_is_exact_on_request(interpolation: Interpolation) -> None:
+    """With exact=True the network's input equals torchvision's bit for bit; otherwise nearly."""
     spec = InputSpec(resize=256, crop=(224, 224), interpolation=interpolation, mean=(0.5,) * 3, std=(0.5,) * 3)
     image = _photo(LARGE)
     by_torchvision = transforms.Compose(
@@ -64,8 +64,8 @@ def test_a_large_image_is_exact_where_that_is_asked_for(interpolation: Interpola
 
 @pytest.mark.parametrize("side", [224, 299])
 @pytest.mark.parametrize("size", [(1005, 1200), (1200, 1005), (1793, 1010)], ids=str)
-def test_a_box_that_rounding_puts_beyond_the_edge_is_whole(size: tuple[int, int], side: int) -> None:
-    """Without a margin 224 * (1005 / 224) is more than 1005: that is no reason to refuse the image."""
+def test_a_box_may_exceed_the_edge_by_rounding(size: tuple[int, int], side: int) -> None:
+    """Without a margin 224 * (1005 / 224) is more than 1005, which must not refuse the image."""
     for rule in (side, (side, side)):
         spec = InputSpec(resize=rule, crop=(side, side), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
         image = DecodedImage(_photo(size), *size)
@@ -74,7 +74,7 @@ def test_a_box_that_rounding_puts_beyond_the_edge_is_whole(size: tuple[int, int]
 
 
 def test_an_image_of_a_megapixel_is_exact() -> None:
-    """Up to a million pixels nothing differs from torchvision."""
+    """Up to a million pixels, the result equals torchvision's."""
     spec = InputSpec(resize=256, crop=(224, 224), interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
     image = _photo((1250, 800))
     fast, exact = (transform(DecodedImage(image, *image.size), spec, exact=exact).pixels for exact in (False, True))

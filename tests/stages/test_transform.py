@@ -1,4 +1,4 @@
-"""The network's input against torchvision's transforms, and the box that it is taken from."""
+"""The network's input compared with torchvision's transforms, and the box that it shows."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def _image(image: Image.Image) -> DecodedImage:
 
 
 def test_the_network_sees_srgb(rng: np.random.Generator) -> None:
-    """What was resized and cut from an image in the colors of a profile is converted for the network."""
+    """The resized part of an image with a color profile is converted for the network."""
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     spec = _spec(256, (224, 224))
     converted = transform(DecodedImage(image, *image.size, lambda part: part.point(lambda value: 255 - value)), spec)
@@ -95,8 +95,8 @@ def test_the_box_lies_in_the_image(
     assert abs(box.y0 + box.y1 - height) <= height / 180
 
 
-def test_a_very_long_image_is_resized_where_it_is_seen(rng: np.random.Generator) -> None:
-    """Of an image of 4,000 x 40 pixels only the middle is resized, to within two levels of the whole one."""
+def test_only_the_visible_part_of_a_very_long_image_is_resized(rng: np.random.Generator) -> None:
+    """Only the middle of an image of 4,000 x 40 pixels is resized, to within two levels of the full result."""
     image = Image.fromarray(rng.integers(0, 256, (40, 4000, 3), dtype=np.uint8))
     seen = transform(_image(image), _spec(256, (224, 224))).pixels
     whole = image.resize((25_600, 256), Image.Resampling.BILINEAR).crop((12_688, 16, 12_912, 240))
@@ -104,8 +104,8 @@ def test_a_very_long_image_is_resized_where_it_is_seen(rng: np.random.Generator)
 
 
 @pytest.mark.parametrize("size", [(4001, 2999), (2999, 4001), (30_000, 1200)], ids=str)
-def test_an_image_decoded_small_is_seen_at_the_same_place(size: tuple[int, int], rng: np.random.Generator) -> None:
-    """The size of the file, not that of its decoding, decides what is seen; the pixels are nearly the same."""
+def test_a_reduced_image_is_seen_at_the_same_place(size: tuple[int, int], rng: np.random.Generator) -> None:
+    """The size of the file, not of its decoded image, determines the box; the pixels are nearly the same."""
     small = tuple(-(-side // 2) for side in size)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     spec = _spec(256, (224, 224))
@@ -116,7 +116,7 @@ def test_an_image_decoded_small_is_seen_at_the_same_place(size: tuple[int, int],
 
 
 @pytest.mark.parametrize(("size", "left"), [((227, 224), 1), ((229, 224), 2), ((228, 224), 2)], ids=str)
-def test_margins_are_rounded_down_where_the_model_says_so(
+def test_margins_are_rounded_down_if_the_model_says_so(
     size: tuple[int, int], left: int, rng: np.random.Generator
 ) -> None:
     """Of margins of half pixels the crop of transformers takes the smaller, where torchvision takes the even one."""

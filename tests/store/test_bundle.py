@@ -1,4 +1,4 @@
-"""Storing networks and reading them back, strictly."""
+"""Storing models and loading them with verification."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -65,8 +65,8 @@ def verified() -> Iterator[Draft]:
         yield one
 
 
-def test_what_is_stored_is_read_back_exactly(verified: Draft) -> None:
-    """The manifest comes back as it was, and the network gives bit for bit the logits of the original."""
+def test_a_stored_model_is_read_back_exactly(verified: Draft) -> None:
+    """The manifest is unchanged, and the network returns bit for bit the logits of the original."""
     tag = bundle.store(verified.folder, verified.manifest, "roundtrip")
     loaded = bundle.load(tag)
     assert (loaded.tag, loaded.manifest) == (tag, verified.manifest)
@@ -94,14 +94,14 @@ def test_what_is_stored_is_read_back_exactly(verified: Draft) -> None:
     ],
     ids=["missing", "surplus", "mis-shaped", "nan", "dead head", "dead features"],
 )
-def test_a_network_that_cannot_serve_is_not_stored(changes: dict[str, torch.Tensor | None], message: str) -> None:
-    """Wrong tensors, NaN weights and a network that answers the same to everything are refused."""
+def test_a_faulty_network_is_not_stored(changes: dict[str, torch.Tensor | None], message: str) -> None:
+    """Wrong tensors, NaN weights and a network with constant outputs are refused."""
     with pytest.raises(ModelError, match=message), draft(checkpoint(**changes)):
         pytest.fail("it can be stored")
 
 
-def test_versions_stand_side_by_side(verified: Draft) -> None:
-    """A version can be named, is kept with the figures of its check, and is not replaced."""
+def test_versions_are_kept(verified: Draft) -> None:
+    """A version can be named, is stored with the results of its check, and is not replaced."""
     figures = {"images": 4, "accuracy": 0.75, "recall": {"bus": 1.0, "car": 0.5}}
     assert bundle.store(verified.folder, verified.manifest, "versions", "one", {"check": figures}) == "versions:one"
     assert bundle.store(verified.folder, verified.manifest, "versions", "two") == "versions:two"
@@ -109,7 +109,7 @@ def test_versions_stand_side_by_side(verified: Draft) -> None:
         bundle.store(verified.folder, verified.manifest, "versions", "one")
     bundle.check_free("versions", "three")
     bundle.check_free("versions", None)
-    with pytest.raises(ModelError, match="has versions:one already: choose another version"):
+    with pytest.raises(ModelError, match="already has versions:one: choose another version"):
         bundle.check_free("versions", "one")
     assert bundle.load("versions:one").check == figures
     assert bundle.load("versions:two").check == {}
@@ -156,15 +156,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_model_is_refused(damage: Callable[[Path], object], message: str, verified: Draft) -> None:
-    """Whatever was changed in the store, loading ends with one sentence that says so."""
+    """Whatever was changed in the store, loading fails with one sentence that says so."""
     tag = bundle.store(verified.folder, verified.manifest, "damaged")
     damage(Path(bentoml.models.get(tag).path))
     with pytest.raises(ModelError, match=message):
         bundle.load(tag)
 
 
-def test_every_user_of_the_machine_can_read_what_is_stored(verified: Draft) -> None:
-    """A container runs as any user, and reads the model store that is mounted into it."""
+def test_every_user_can_read_a_stored_model(verified: Draft) -> None:
+    """A container runs as any user, and reads the mounted model store."""
     tag = bundle.store(verified.folder, verified.manifest, "readable")
     folder = bundle.load(tag).folder
     assert folder.stat().st_mode & 0o005 == 0o005

@@ -1,4 +1,4 @@
-"""Models that were stored in the past stay servable: a tiny one of each layout of the manifest is kept."""
+"""Models stored by earlier versions stay servable: there is a tiny one of each layout of the manifest."""
 
 import shutil
 from pathlib import Path
@@ -14,14 +14,14 @@ HERE = Path(__file__).parent
 
 
 def test_a_model_of_every_layout_is_kept() -> None:
-    """The layouts run from the first lasting one, 3, to the present one."""
+    """The stored layouts range from the first supported one, 3, to the current one."""
     kept = sorted(folder.name for folder in HERE.glob("layout_*"))
     assert kept == [f"layout_{number}" for number in range(3, SCHEMA_VERSION + 1)]
 
 
 @pytest.mark.parametrize("layout", sorted(HERE.glob("layout_*")), ids=lambda folder: folder.name)
-def test_a_model_of_a_layout_is_served(layout: Path, tmp_path: Path) -> None:
-    """It gives the scores, the weights and the gradient that it gave when it was stored."""
+def test_a_model_of_every_layout_is_served(layout: Path, tmp_path: Path) -> None:
+    """It returns the scores, weights and gradient that it returned when it was stored."""
     folder = tmp_path / "model"
     shutil.copytree(layout, folder)
     manifest = checked_manifest(folder)

@@ -1,4 +1,4 @@
-"""What an input specification may say."""
+"""Validation of input specifications."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ FIELDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("resize", [256, 224, (256, 256), (224, 300)])
 def test_a_specification_survives_json(resize: int | tuple[int, int]) -> None:
-    """What was written is what is read, for both rules of resizing."""
+    """The JSON of a specification is read back unchanged, for both rules of resizing."""
     spec = InputSpec(**FIELDS | {"resize": resize})
     assert InputSpec.model_validate_json(spec.model_dump_json()) == spec
 
@@ -41,14 +41,14 @@ def test_a_specification_survives_json(resize: int | tuple[int, int]) -> None:
     ],
     ids=str,
 )
-def test_a_specification_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
-    """A crop larger than the resized image, a standard deviation of zero, an unknown filter or field are errors."""
+def test_an_invalid_specification_is_refused(change: dict[str, Any]) -> None:
+    """A crop larger than the resized image, a standard deviation of zero, and an unknown filter or field are errors."""
     with pytest.raises(ValidationError):
         InputSpec(**FIELDS | change)
 
 
 def test_a_manifest_needs_labels() -> None:
-    """A network without classes is none."""
+    """A network without classes is not a classifier."""
     with pytest.raises(ValidationError):
         Manifest(
             architecture="x",

@@ -1,1 +1,1 @@
-"""The middleware around the routes, which every request and every answer passes."""
+"""The middleware around the routes, which every request and response passes through."""

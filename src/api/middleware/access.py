@@ -1,4 +1,4 @@
-"""Every request: counted, timed, and one line in the log."""
+"""Count, time and log every request."""
 
 import logging
 import re
@@ -25,9 +25,9 @@ _MAX_PATH: Final = 100
 
 
 class Access:
-    """ASGI middleware that gives every request an id, counts and times it, and writes its line in the log.
+    """ASGI middleware that gives every request an id, counts and times it, and logs it in one line.
 
-    The line has no query, nothing of a body, and at most 100 characters of the path, percent-encoded as sent.
+    The line never contains the query or the body, and at most 100 characters of the path, percent-encoded as sent.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -76,7 +76,7 @@ def _own_id(scope: Scope) -> str:
 
 
 def note_unreadable(metrics: Metrics, client: tuple[str, int] | None, status: int, code: str) -> str:
-    """Count and log what was refused because it is not HTTP, or too long; return the id that it got."""
+    """Count and log a request that was refused as invalid HTTP or too long; return the id that it was given."""
     host, port = client or ("", 0)
     own_id = secrets.token_hex(8)
     fields = {"client": f"{host}:{port}", "status": int(status), "code": code, "request_id": own_id}

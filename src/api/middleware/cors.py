@@ -1,4 +1,4 @@
-"""Which pages of other origins may call the service."""
+"""Let pages of other origins call the service."""
 
 from http import HTTPStatus
 
@@ -13,7 +13,7 @@ __all__ = ["Cors"]
 
 
 class Cors(CORSMiddleware):
-    """Starlette's CORS middleware with our methods and headers, and refusals in the one shape."""
+    """Starlette's CORS middleware with our methods and headers, and refusals as the common error object."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Who may send requests: everyone, or only clients that have the key."""
+"""Require the API key, if the service has one."""
 
 import hashlib
 import secrets
@@ -19,7 +19,7 @@ _SCHEME: Final = b"bearer "
 class KeyRequired:
     """ASGI middleware that requires ``Authorization: Bearer <key>``, except for the ``open`` paths.
 
-    An open path that ends in a slash opens everything below it.
+    An open path that ends in a slash includes everything below it.
     """
 
     def __init__(self, app: ASGIApp, key: SecretStr, open: Iterable[str]) -> None:  # noqa: A002 - they are open
@@ -39,7 +39,7 @@ class KeyRequired:
         return path in self._open or (path.startswith(self._open_below) and ".." not in path)
 
     def _is_sent(self, scope: Scope) -> bool:
-        """Return whether the key was sent, in a time that is the same for every wrong key."""
+        """Return whether the key was sent, in constant time for every wrong key."""
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         if len(sent) != 1 or sent[0][: len(_SCHEME)].lower() != _SCHEME:
             return False

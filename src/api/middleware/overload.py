@@ -1,4 +1,4 @@
-"""Requests that are refused by their head alone, before any work is done for them."""
+"""Refuse requests under overload by their head alone, before any work is done for them."""
 
 import logging
 from time import monotonic
@@ -18,14 +18,14 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 class Overload:
-    """ASGI middleware, outermost, that refuses images while as many wait as may.
+    """The outermost ASGI middleware, which refuses images while the queue is full.
 
-    A refusal costs a third of what it would inside of all other middleware, and at ten times the capacity that is the
-    difference between 0.1 and 0.3 cores. So these requests are counted one by one, but logged once per second.
+    A refusal costs a third of what it would cost inside all other middleware: 0.1 instead of 0.3 cores at ten times
+    the capacity. These requests are counted one by one, but logged once per second.
 
     Args:
-        app: Answers what is let in.
-        busy: Answers what is refused.
+        app: Answers the admitted requests.
+        busy: Answers the refused requests.
         concurrency: Knows how many images wait.
         metrics: Counts the refusals.
     """

@@ -1,1 +1,1 @@
-"""What the API takes and gives, as JSON."""
+"""The JSON of requests and responses."""

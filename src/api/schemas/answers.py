@@ -7,47 +7,48 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from src.options import ImageFormat, Method
 
-if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no network for it
+if TYPE_CHECKING:  # the process that supervises the workers documents the API too, without loading a network
     from src.pipeline import Recognition
 
 __all__ = ["BatchResponse", "ErrorBody", "ErrorResponse", "RecognitionResponse", "Response"]
 
 
 class Response(BaseModel):
-    """What all of them have in common."""
+    """The base of all responses."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, json_schema_serialization_defaults_required=True)
 
 
 class ClassResponse(Response):
-    """A class, how likely it is, and, if asked for, where the evidence for it lies."""
+    """A class, its probability, and, if requested, its heatmap."""
 
-    model_config = ConfigDict(json_schema_serialization_defaults_required=False)  # the heatmap is not always there
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)  # the heatmap is optional
 
     label: str = Field(alias="class", description="Name of the class.")
     index: int = Field(description="Number of the class, from 0.")
     prob: float = Field(
-        description="Percent; the listed classes and other sum to 100, but in a multi-label model each is on its own."
+        description="Percent; the listed classes and other sum to 100, except in a multi-label model, where each class"
+        " is independent."
     )
     heatmap: list[list[float]] | None = Field(
         default=None,
         exclude_if=lambda heatmap: heatmap is None,
-        description="Grad-CAM, h rows of w numbers in [0, 1], over the box of the image; only if asked for.",
+        description="Grad-CAM, h rows of w numbers in [0, 1], over the box of the image; only if requested.",
     )
 
 
 class ExplainedResponse(Response):
-    """What the returned image shows."""
+    """The explanation that the returned image shows."""
 
-    label: str = Field(alias="class", description="The class that the heat speaks for.")
-    versus: str | None = Field(description="The class against which it was explained; null if none was named.")
-    method: Method = Field(description="How the heat was computed.")
-    evidence: bool = Field(description="false if nothing in the image spoke for the class: there is no heat then.")
+    label: str = Field(alias="class", description="The class that the heatmap explains.")
+    versus: str | None = Field(description="The class that it is contrasted with; null if the request named none.")
+    method: Method = Field(description="The method that computed the heatmap.")
+    evidence: bool = Field(description="false if nothing in the image supports the class; the heatmap is then empty.")
     format: ImageFormat = Field(description="Encoding of the returned image.")
 
 
 class ImageResponse(Response):
-    """The image as it was understood."""
+    """The size of the image, and the part that the network saw."""
 
     width: int = Field(description="Width of the upright image in pixels.")
     height: int = Field(description="Height of the upright image in pixels.")
@@ -57,26 +58,26 @@ class ImageResponse(Response):
 
 
 class ConfidenceResponse(Response):
-    """How sure the answer is, as far as the model has learned to tell."""
+    """How confident the answer is, as far as the model was checked or calibrated."""
 
     familiar: bool | None = Field(
-        description="false: the image does not look like anything that the model was taught; null: it cannot tell."
+        description="false: the image does not resemble the images that the model has learned; null: unknown."
     )
     set: list[str] | None = Field(
-        description="The classes, most likely first, that hold the right one in coverage percent of all cases; null"
-        " in a multi-label model, and where there were too few images to learn that from."
+        description="The classes, most likely first, that include the right one in coverage percent of all cases; null"
+        " in a multi-label model, and if there were too few images to calibrate it."
     )
     coverage: int | None = Field(description="Percent; null where set is.")
 
 
 class RecognitionResponse(Response):
-    """What is in an image, how sure the model is, and which pixels spoke for it."""
+    """The classes of an image, how confident the model is, and the heatmap that explains one of them."""
 
     success: Literal[True] = True
     result: str = Field(description="The most likely class.")
     detail: list[ClassResponse] = Field(description="The most likely classes, most likely first.")
     other: float | None = Field(
-        description="Percent of all classes that are not listed; 0 where all are; null in a multi-label model."
+        description="Percent of all classes that are not listed; 0 if all are listed; null in a multi-label model."
     )
     results: list[str] | None = Field(
         default=None,
@@ -85,16 +86,16 @@ class RecognitionResponse(Response):
     )
     confidence: ConfidenceResponse | None = Field(
         default=None,
-        description="How sure the answer is; null where the model was neither checked nor calibrated in its training.",
+        description="How confident the answer is; null if the model was neither checked nor calibrated in training.",
     )
-    gradcam: str | None = Field(description="The image with the heat on it, base64; null if not asked for.")
-    explained: ExplainedResponse | None = Field(description="What the image in gradcam shows; null if there is none.")
+    gradcam: str | None = Field(description="The image with the heatmap drawn on it, base64; null if not requested.")
+    explained: ExplainedResponse | None = Field(description="What the image in gradcam shows; null if gradcam is null.")
     image: ImageResponse
     model: str = Field(description="Tag of the model that answered.")
 
     @classmethod
     def of(cls, recognition: "Recognition", model: str) -> Self:
-        """Write down ``recognition`` as the answer of the model with the tag ``model``."""
+        """Return ``recognition`` as the answer of the model with the tag ``model``."""
         top, box, explanation = recognition.prediction.top, recognition.box, recognition.explanation
         sure = recognition.confidence
         heatmaps = [heatmap.astype(float).round(6).tolist() for heatmap in recognition.heatmaps] or [None] * len(top)
@@ -129,14 +130,14 @@ class RecognitionResponse(Response):
 
 
 class ErrorBody(Response):
-    """Why a request was not answered."""
+    """Why a request was refused or failed."""
 
     code: str = Field(description="Short name of the error, for programs.")
     message: str = Field(description="What is wrong and what to do, for people.")
 
 
 class ErrorResponse(Response):
-    """The one shape of every error."""
+    """The format of every error."""
 
     success: Literal[False] = False
     error: ErrorBody

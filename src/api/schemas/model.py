@@ -10,7 +10,7 @@ from src.stages.input_spec import InputSpec
 from src.stages.learned import Learned
 from src.stages.output_spec import OutputSpec
 
-if TYPE_CHECKING:  # the process that supervises the workers documents the API too, and needs no torch for it
+if TYPE_CHECKING:  # the process that supervises the workers documents the API too, without importing torch
     from src.runtimes.base import Runtime
     from src.store.bundle import Bundle
 
@@ -20,64 +20,70 @@ __all__ = ["ModelResponse"]
 class MeasuresResponse(Response):
     """How faithful the heatmaps of a method are: means over images."""
 
-    deletion: float = Field(description="Area under the probability while the hottest pixels go first; low is good.")
-    insertion: float = Field(description="The same while they come first, from a blurred image; high is good.")
-    road: float = Field(description="Probability without the coldest pixels less that without the hottest; ROAD.")
+    deletion: float = Field(description="Area under the probability as pixels are deleted, hottest first; low is good.")
+    insertion: float = Field(
+        description="Area under the probability as pixels are inserted into a blurred image, hottest first;"
+        " high is good."
+    )
+    road: float = Field(
+        description="ROAD: probability without the coldest pixels minus that without the hottest; high is good."
+    )
     drop: float = Field(description="Share of the probability that is lost if only the hot pixels remain; low is good.")
-    increase: float = Field(description="Share of the images whose probability is then higher; high is good.")
+    increase: float = Field(description="Share of the images whose probability then increases; high is good.")
     randomized: float = Field(
         description="Rank correlation with the heatmaps of the same network with random weights; near 0 is good."
     )
 
 
 class FaithfulnessResponse(Response):
-    """How faithful the heatmaps are, by each method, for the class that was recognized."""
+    """How faithful the heatmaps of each method are, for the recognized class."""
 
-    images: int = Field(description="How many were measured.")
-    steps: int = Field(description="In how many steps pixels go and come.")
-    best: Method = Field(description="The method with the best mean rank over all measures but `randomized`.")
+    images: int = Field(description="Number of images measured.")
+    steps: int = Field(description="Number of steps in which pixels are deleted and inserted.")
+    best: Method = Field(description="The method with the best mean rank over all measures except `randomized`.")
     methods: dict[Method, MeasuresResponse]
 
 
 class ConfusionResponse(Response):
-    """What the model took images for."""
+    """The confusion matrix."""
 
     classes: list[str]
     counts: list[list[int]] = Field(
-        description="Row: the class of the images; column: what they were called, the last one for any other class."
+        description="Row: the true class; column: the predicted class, the last one for any other class."
     )
 
 
 class CheckResponse(Response):
-    """What a check on labelled images found before the model was stored."""
+    """The results of a check on labelled images before the model was stored."""
 
     images: int = Field(validation_alias=AliasChoices("images", "pictures"))  # the earlier name, in stored models
     accuracy: float = Field(
-        description="Share of the images that got their class, 0 to 1; in a multi-label model just their classes."
+        description="Share of the images that were classified correctly, 0 to 1; in a multi-label model, those with"
+        " exactly their classes."
     )
     trained_on: int | None = Field(
         default=None,
-        description="How many of them the network was trained on; null: not known, since its checkpoint does not say.",
+        description="How many of them the network was trained on; null if its checkpoint does not say.",
     )
-    recall: dict[str, float] = Field(description="The same for each class: share of its images that got it.")
+    recall: dict[str, float] = Field(description="For each class, the share of its images that were given it.")
     precision: dict[str, float] | None = Field(
         default=None,
         exclude_if=lambda precision: precision is None,
-        description="Multi-label models only: for each class the share of the images that got it and are of it.",
+        description="Multi-label models only: for each class, the share of the images given it that are of it.",
     )
     average_precision: dict[str, float] | None = Field(
         default=None,
         exclude_if=lambda precision: precision is None,
-        description="Multi-label models only: for each class the area under its precision over recall.",
+        description="Multi-label models only: for each class, the area under its precision-recall curve.",
     )
     confusion: ConfusionResponse | None = Field(
         default=None, description="Null for more than 20 classes, and for multi-label models."
     )
     digest: str | None = Field(
-        default=None, description="Which images those were: the SHA-256 of the sorted SHA-256 of all files."
+        default=None, description="Identifies the images: the SHA-256 of the sorted SHA-256 of all files."
     )
     faithfulness: FaithfulnessResponse | None = Field(
-        default=None, description="How faithful the heatmaps were; null if an earlier version checked the model."
+        default=None, description="How faithful the heatmaps are; null if an earlier version checked the model."
     )
 
 
@@ -93,25 +99,25 @@ class ModelResponse(Response):
     layer: str = Field(description="The Grad-CAM layer.")
     exact: bool = Field(
         default=False,
-        description="Whether the map of a class by gradcam, before ReLU and division by its maximum, sums to its logit"
-        " less the bias, so that nothing is left unexplained: verified when the model was stored.",
+        description="Whether the gradcam map of a class, before ReLU and division by its maximum, sums to its logit"
+        " minus the bias, so that it explains the whole score: verified when the model was stored.",
     )
     runtime: str
     precision: str
     device: str
     bf16: bool | None = Field(
         default=None,
-        description="Whether the check found that bf16 changes nothing that matters, so that the precision auto takes"
-        " it where the CPU has it; null: it was not tried.",
+        description="Whether the check found that bf16 changes no result significantly, so that the precision auto uses"
+        " it on CPUs that support it; null: not tried.",
     )
-    check: CheckResponse | None = Field(description="How it did on labelled images; null if it was not checked.")
+    check: CheckResponse | None = Field(description="Results on labelled images; null if it was not checked.")
     calibrated: bool = Field(
         default=False,
-        description="Whether its percentages were calibrated on labelled images, so that they mean what they say.",
+        description="Whether its percentages were calibrated on labelled images.",
     )
     learned: Learned | None = Field(
         default=None,
-        description="What it learned of its answers from labelled images, and the figures; null if nothing.",
+        description="Calibration, prediction sets and familiarity, learned from labelled images; null if none.",
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The JSON, and the form, of requests."""
+"""The JSON and the form fields of requests."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ __all__ = ["BatchRequest", "FileRequest", "RecognitionRequest"]
 
 
 class RecognitionRequest(Options):
-    """One image and what to find out about it."""
+    """One image and its options."""
 
     img: str = Field(description="Image file as base64 (standard or URL-safe, line breaks ignored) or as a data: URL.")
 
@@ -22,7 +22,7 @@ class FileRequest(Options):
 
 
 class BatchRequest(Options):
-    """Several images; the options hold for each of them."""
+    """Several images; the options apply to each of them."""
 
     imgs: list[str] = Field(
         min_length=1, description="Image files, each as in a request for one; 64 at most by default."

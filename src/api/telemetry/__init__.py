@@ -1,1 +1,1 @@
-"""What the service reports about itself: log, metrics, spans."""
+"""Logs, metrics and traces of the service."""

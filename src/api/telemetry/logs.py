@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 __all__ = ["JsonLines", "configure_logs", "log_fields", "request_id"]
 
-# Id of the request that is being answered, in its task and in every thread that works for it; empty outside of one.
+# Id of the request being answered, in its task and in every thread that works for it; empty outside a request.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _OURS: Final = "src"
@@ -16,7 +16,7 @@ _OF_OTHERS: Final = ("", "bentoml", "uvicorn.error", "circus")  # as in BentoML'
 
 
 class JsonLines(logging.Formatter):
-    """Writes each record as one line of JSON; a traceback is one text in it."""
+    """Writes each record as one line of JSON; a traceback is one string in it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return ``record`` as a JSON object without line breaks."""
@@ -35,7 +35,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logs(log_format: Literal["text", "json"]) -> None:
-    """Enable our own log lines, in the handlers that BentoML set up; with JSON, format every line of this process."""
+    """Enable our log lines in the handlers that BentoML set up; with JSON, format every line of this process."""
     logging.getLogger(_OURS).setLevel(logging.INFO)
     if log_format == "json":
         logging.captureWarnings(capture=True)
@@ -44,5 +44,5 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
 
 
 def log_fields(logger: logging.Logger, fields: dict[str, Any]) -> None:
-    """Write ``fields`` as one line: as text name=value, in JSON each under its own name."""
+    """Log ``fields`` in one line: name=value in text, one key each in JSON."""
     logger.info(" ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})

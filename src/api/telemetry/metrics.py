@@ -1,4 +1,4 @@
-"""What the service counts and times, for Prometheus."""
+"""The metrics of the service, for Prometheus."""
 
 from http import HTTPStatus
 from typing import Final
@@ -24,8 +24,8 @@ from src.progress import Stage
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
-# BentoML makes prometheus_client keep its values in files that several workers share. Here one worker does everything,
-# and a write to such a file would end it when the disk is full.
+# BentoML makes prometheus_client keep its values in files that several workers share. Here there is only one worker,
+# and a write to such a file would kill it when the disk is full.
 values.ValueClass = values.MutexValue
 disable_created_metrics()  # type: ignore[no-untyped-call] # half as many series
 
@@ -37,7 +37,7 @@ _OTHER: Final = "other"
 
 
 class Metrics:
-    """The metrics of one service; each of its routes is counted on its own, all other paths together."""
+    """The metrics of one service; each of its routes is counted separately, all other paths together."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -48,13 +48,13 @@ class Metrics:
         )
         self._rejected = Counter(
             "image_recognition_rejected",
-            "Requests, and images of batches, that were refused, by the code of the error.",
+            "Refused requests and images of batches, by error code.",
             ("reason",),
             registry=registry,
         )
         self._request_seconds = Histogram(
             "image_recognition_request_seconds",
-            "Time from the head of a request to the end of its answer.",
+            "Time from the head of a request to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=registry,
@@ -75,59 +75,59 @@ class Metrics:
         self.stage_seconds = {stage: stages.labels(stage.value) for stage in Stage}
         self.megapixels = Histogram(
             "image_recognition_decoded_megapixels",
-            "Size of the images that were recognized.",
+            "Size of the recognized images.",
             buckets=_MEGAPIXELS,
             registry=registry,
         )
         self.in_flight = Gauge(
-            "image_recognition_requests_in_flight", "Requests that are not answered yet.", registry=registry
+            "image_recognition_requests_in_flight", "Requests that have not been answered yet.", registry=registry
         )
         self._busy = self._rejected.labels(Busy.code)
         self._turned_away = {
             route: self._requests.labels(route, HTTPStatus.TOO_MANY_REQUESTS.value) for route in RECOGNITION
         }
-        for route in self._routes:  # a rate needs the zero that it began with
+        for route in self._routes:  # a rate needs the initial zero
             self._requests.labels(route, HTTPStatus.OK.value)
 
     def show_concurrency(self, concurrency: Concurrency) -> None:
         """Publish how many images wait and how many are being processed."""
         shown = {
-            "queue_length": ("Images that wait for a thread.", lambda: concurrency.waiting),
-            "queue_limit": ("Images that may wait.", lambda: concurrency.max_queue),
-            "waiting_bytes": ("Bytes of bodies in memory.", lambda: concurrency.bytes.held),
-            "waiting_bytes_limit": ("Bytes of bodies that may be in memory.", lambda: concurrency.bytes.limit),
-            "in_work": ("Images in work.", lambda: concurrency.working),
-            "threads": ("Images that may be in work at once.", lambda: concurrency.threads),
+            "queue_length": ("Images waiting for a thread.", lambda: concurrency.waiting),
+            "queue_limit": ("Maximum number of waiting images.", lambda: concurrency.max_queue),
+            "waiting_bytes": ("Bytes of request bodies in memory.", lambda: concurrency.bytes.held),
+            "waiting_bytes_limit": ("Maximum bytes of request bodies in memory.", lambda: concurrency.bytes.limit),
+            "in_work": ("Images being processed.", lambda: concurrency.working),
+            "threads": ("Maximum number of images being processed.", lambda: concurrency.threads),
         }
         for name, (description, figure) in shown.items():
             Gauge(f"image_recognition_{name}", description, registry=self._registry).set_function(figure)
 
     def show_model(self, model: ModelResponse) -> None:
-        """Say which model answers, and how it runs."""
+        """Publish which model is served, and how it runs."""
         fields = ("model", "architecture", "runtime", "precision", "device")
-        info = Info("image_recognition_model", "The model that answers, and how it runs.", registry=self._registry)
+        info = Info("image_recognition_model", "The served model, and how it runs.", registry=self._registry)
         info.info({name: str(getattr(model, name)) for name in fields} | {"output": model.output.kind})
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count an answer with ``status`` to a request for ``path``, ``seconds`` after its head came."""
+        """Count a response with ``status`` to a request for ``path``, ``seconds`` after its head arrived."""
         route = path if path in self._routes else _OTHER
         self._requests.labels(route, status).inc()
         self._request_seconds.labels(route).observe(seconds)
 
     def rejected(self, code: str) -> None:
-        """Count what was refused with the error ``code``."""
+        """Count a refusal with the error ``code``."""
         self._rejected.labels(code).inc()
 
     def unreadable(self, status: int, code: str) -> None:
-        """Count what was not a request, and was refused with ``status`` and the error ``code``."""
+        """Count bytes that are not a request, refused with ``status`` and the error ``code``."""
         self._requests.labels(_OTHER, int(status)).inc()
         self.rejected(code)
 
     def turned_away(self, path: str) -> None:
-        """Count a request for images at ``path`` that was refused before anything was done for it."""
+        """Count a recognition request for ``path`` that was refused before any work was done for it."""
         self._turned_away[path].inc()
         self._busy.inc()
 
     def page(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+        """Return all metrics in Prometheus text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Follow the work for one request: how long its stages take, and whether anyone still waits for it."""
+"""Observe the work for one request: how long its stages take, and whether the client still waits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,21 +20,21 @@ __all__ = ["Observation", "Observer", "while_connected"]
 
 
 class Observer:
-    """Send what is observed to the metrics, and to the spans if there are any."""
+    """Reports observations to the metrics, and to traces if they are enabled."""
 
     def __init__(self, metrics: Metrics, tracer: "Tracer | None" = None) -> None:
         self.metrics = metrics
         self._tracer = tracer
 
     def observe(self, request: Request) -> "Observation":
-        """Begin to follow the work for ``request``."""
+        """Start observing the work for ``request``."""
         if self._tracer is None:
             return Observation(self.metrics)
         return Observation(self.metrics, Trace(self._tracer, f"POST {request.url.path}", request.headers))
 
 
 class Observation:
-    """The progress of the work for one request, of however many images and threads."""
+    """The progress of the work for one request, over any number of images and threads."""
 
     __slots__ = ("_abandoned", "_metrics", "_trace")
 
@@ -44,40 +44,40 @@ class Observation:
         self._abandoned = False
 
     def abandon(self) -> None:
-        """Let no further stage start: the answer is ready, or nobody waits for it."""
+        """Start no further stage, because the answer is ready or the client no longer waits."""
         self._abandoned = True
         if self._trace is not None:
             self._trace.end()
 
     def check(self) -> None:
-        """Go on only if someone waits.
+        """Continue only if the client still waits.
 
         Raises:
-            Abandoned: No one does.
+            Abandoned: It does not.
         """
         if self._abandoned:
             raise Abandoned
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:
-        """Surround one stage, and note its time.
+        """Return a context that times one stage.
 
         Raises:
-            Abandoned: On entry, where nobody waits for the answer.
+            Abandoned: On entry, if the client no longer waits.
         """
         return _Timed(self, stage)
 
     def ended(self, stage: Stage, seconds: float) -> None:
-        """Note that a stage ends now and took ``seconds``."""
+        """Record that a stage ends now and took ``seconds``."""
         self._metrics.stage_seconds[stage].observe(seconds)
         if self._trace is not None:
             self._trace.ended(stage, seconds)
 
     def recognized(self, width: int, height: int) -> None:
-        """Note the size in pixels of an image that was recognized."""
+        """Record the size in pixels of a recognized image."""
         self._metrics.megapixels.observe(width * height / 1e6)
 
     def rejected(self, code: str) -> None:
-        """Note that an image of a batch was refused with the error ``code``."""
+        """Record that an image of a batch was refused with the error ``code``."""
         self._metrics.rejected(code)
 
 
@@ -106,7 +106,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
         ClientDisconnect: The client disconnected.
     """
     inside = asyncio.current_task()
-    assert inside is not None  # noqa: S101 - there is always one inside a coroutine
+    assert inside is not None  # noqa: S101 - a coroutine always runs in a task
     gone = False
 
     async def listen() -> None:

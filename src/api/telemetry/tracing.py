@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry: one for each request, one in it for each stage; only where somebody collects them."""
+"""OpenTelemetry spans, one per request with one child per stage, if an endpoint to send them to is set."""
 
 import logging
 import os
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 _SERVICE: Final = "image_recognition"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_EXPORTER: Final = "opentelemetry.exporter"  # what the extra 'tracing' brings; BentoML brings all but it
+_EXPORTER: Final = "opentelemetry.exporter"  # from the extra 'tracing'; BentoML installs the rest of OpenTelemetry
 
 
 class Trace:
-    """The span of one request, below that of the caller if its headers name one; safe to use from several threads."""
+    """The span of one request, a child of the caller's if the headers name one; safe to use from several threads."""
 
     def __init__(self, tracer: "Tracer", name: str, headers: "Mapping[str, str]") -> None:
-        from opentelemetry.propagate import extract  # noqa: PLC0415 - only who traces needs it
+        from opentelemetry.propagate import extract  # noqa: PLC0415 - only needed for tracing
         from opentelemetry.trace import SpanKind, set_span_in_context  # noqa: PLC0415
 
         self._tracer = tracer
@@ -40,12 +40,12 @@ class Trace:
         span.end(now)
 
     def end(self) -> None:
-        """End the request."""
+        """End the span of the request."""
         self._span.end()
 
 
 def start_tracing() -> "Tracer | None":
-    """Return what makes spans and sends them to ``OTEL_EXPORTER_OTLP_ENDPOINT``; None if that is not set."""
+    """Return a tracer that sends spans to ``OTEL_EXPORTER_OTLP_ENDPOINT``; None if that is not set."""
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return None
     if find_spec(_EXPORTER) is None:

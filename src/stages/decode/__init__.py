@@ -1,4 +1,4 @@
-"""Base64 text -> bytes -> upright RGB image, of every accepted format and mode."""
+"""Decode base64 and image files of every accepted format and mode into upright RGB images."""
 
 from src.stages.decode.base64_text import decode_base64
 from src.stages.decode.image import decode_image

@@ -1,4 +1,4 @@
-"""Base64 in every usual way of writing it -> bytes."""
+"""Decode base64 in all its common variants."""
 
 import binascii
 import re
@@ -12,17 +12,17 @@ __all__ = ["decode_base64"]
 
 _DATA_URL: Final = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
 _TO_STANDARD: Final = str.maketrans("-_", "+/", "\t\r\n\f\v")
-_GROUP: Final = 4  # letters that stand for three bytes; of what is not padded the last group may have three or two
+_GROUP: Final = 4  # characters for three bytes; without padding the last group may have three or two
 
 
 def decode_base64(text: str) -> bytes:
-    """Return the bytes that ``text`` stands for: base64 or a data: URL of it.
+    """Return the bytes that ``text`` encodes as base64 or as a base64 data: URL.
 
-    Standard or URL-safe, padded or not; line breaks, tabs and blanks around it are ignored.
+    Standard or URL-safe, padded or not; line breaks, tabs and surrounding spaces are ignored.
 
     Raises:
-        InvalidBase64: The text is empty, a web address, or has characters that are not base64. A blank inside is none:
-            a form or an address that was not escaped has lost a ``+`` there.
+        InvalidBase64: The text is empty, a URL, or has characters that are not base64, such as a space inside: an
+            unescaped ``+`` in a form or query becomes a space.
     """
     if prefix := _DATA_URL.match(text):
         text = text[prefix.end() :]
@@ -40,14 +40,12 @@ def _decode_loosely_written(text: str) -> bytes:
     compact = standard.strip(" ")
     try:
         if " " in compact or (standard.endswith(" ") and len(compact) % _GROUP == _GROUP - 1):
-            raise ValueError("it has a blank, perhaps where + has to be sent as %2B")  # noqa: TRY301 - one refusal
+            raise ValueError("it has a space, perhaps where + must be sent as %2B")  # noqa: TRY301 - one refusal
         compact = compact.rstrip("=")
         return binascii.a2b_base64(compact + "=" * (-len(compact) % _GROUP), strict_mode=True)
     except ValueError as exc:
         if text.lstrip()[:8].lower().startswith(("http://", "https://")):
-            message = (
-                "The image is a web address, and those are never fetched: send the file itself, encoded as base64."
-            )
+            message = "The image is a URL, and URLs are never fetched: send the file itself, encoded as base64."
         else:
             message = f"The image is not base64 ({exc}): encode the bytes of the image file as base64."
         raise InvalidBase64(message) from exc

@@ -1,7 +1,7 @@
-"""The colors that a file names by numbers, ITU-T H.273 -> an ICC profile.
+"""Turn the color codes of a file (ITU-T H.273) into an ICC profile.
 
-PNG has them in cICP, AVIF and HEIC in nclx. Of HDR images the white of paper (203 cd/m2, ITU-R BT.2408) becomes
-white, and what is brighter is clipped.
+PNG stores them in cICP, AVIF and HEIC in nclx. In HDR images, paper white (203 cd/m2, ITU-R BT.2408) becomes white,
+and brighter values are clipped.
 """
 
 import struct
@@ -17,7 +17,7 @@ _Floats = NDArray[np.float64]
 
 _D65: Final = (0.3127, 0.3290)
 _P3: Final = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
-# x and y of red, green, blue; and of white. The other primaries of H.273 are those of old television.
+# x and y of red, green, blue; and of white. The other primaries of H.273 are those of old television systems.
 _PRIMARIES: Final = {
     1: (((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)), _D65),
     9: (((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)), _D65),
@@ -25,22 +25,22 @@ _PRIMARIES: Final = {
     12: (_P3, _D65),
 }
 _GAMMA_22, _GAMMA_28, _LINEAR, _SRGB, _PQ, _HLG = 4, 5, 8, 13, 16, 18
-_AS_SRGB: Final = frozenset({1, 6, 13, 14, 15})  # television's, which images are shown as
+_AS_SRGB: Final = frozenset({1, 6, 13, 14, 15})  # sRGB, and television's, which are displayed as sRGB
 _D50: Final = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _WHITE: Final = 203.0  # cd/m2
-_TOE: Final = 0.04045  # where the curve of sRGB is straight below
+_TOE: Final = 0.04045  # the sRGB curve is linear below
 _LEVELS: Final = np.linspace(0, 1, 4096)
 _KEPT: Final = 16
 
 
 @lru_cache(_KEPT)
 def profile_of(primaries: int, transfer: int) -> bytes | None:
-    """Return an ICC profile of these colors; None where they are sRGB's or not known.
+    """Return an ICC profile of these colors; None if they are those of sRGB or unknown.
 
     Args:
         primaries: ColourPrimaries of H.273: 1 (sRGB), 9 (BT.2020), 11 and 12 (P3).
-        transfer: TransferCharacteristics: gamma 2.2 and 2.8, linear, sRGB and television's, PQ, HLG.
+        transfer: TransferCharacteristics of H.273: gamma 2.2 and 2.8, linear, sRGB and television's, PQ, HLG.
     """
     if primaries not in _PRIMARIES or (curve := _light(transfer)) is None or (primaries, transfer) == (1, _SRGB):
         return None
@@ -54,7 +54,7 @@ def profile_of(primaries: int, transfer: int) -> bytes | None:
 
 
 def _light(transfer: int) -> _Floats | None:
-    """Return the light, 1 for white, of 4,096 levels."""
+    """Return the linear light of 4,096 levels, 1 for white."""
     if transfer in _AS_SRGB:
         return np.where(_LEVELS <= _TOE, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
     if transfer == _PQ:  # SMPTE ST 2084
@@ -70,7 +70,7 @@ def _light(transfer: int) -> _Floats | None:
 
 
 def _to_d50(primaries: int) -> _Floats:
-    """Return the matrix from linear RGB to XYZ for the white point of profiles."""
+    """Return the matrix from linear RGB to XYZ, adapted to D50, the white point of profiles."""
     corners, white = _PRIMARIES[primaries]
     unscaled = np.array([_of_xy(corner) for corner in corners]).T
     rgb_to_xyz = unscaled * np.linalg.solve(unscaled, _of_xy(white))
@@ -89,7 +89,7 @@ def _xyz(values: _Floats) -> bytes:
 
 
 def _assembled(tags: dict[bytes, bytes]) -> bytes:
-    """Return an ICC profile, version 2, of a display."""
+    """Return an ICC version 2 display profile."""
     start = 128 + 4 + 12 * len(tags)
     directory, body = struct.pack(">I", len(tags)), b""
     for name, data in tags.items():

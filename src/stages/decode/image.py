@@ -1,4 +1,4 @@
-"""Bytes -> upright RGB image."""
+"""Decode the bytes of an image file into an upright RGB image."""
 
 import re
 import warnings
@@ -25,27 +25,27 @@ from src.stages.decoded_image import Conversion, DecodedImage
 
 __all__ = ["decode_image"]
 
-# The limits judge every image by its header, where Pillow would only warn of most, once per process.
+# Our limits check the header of every image; Pillow would only warn about most, once per process.
 Image.MAX_IMAGE_PIXELS = None
-# What Pillow says of damaged metadata would be logged, and remembered for ever: each message is another one.
+# Pillow's warnings about damaged metadata would be logged, and kept forever, as each message is different.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which nobody reads
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which are not used
 
-_PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # what Pillow makes of the messages of libtiff
+_PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # Pillow's form of libtiff's messages
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
-# Formats whose decoders tell what they do not know from what is damaged.
+# Formats whose decoders distinguish unsupported files from damaged ones.
 _NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
-_COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that profiles of RGB are for
+_COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that RGB profiles apply to
 
 
 def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None) -> DecodedImage:
     """Return the (first) image in ``data``, upright and RGB, composited onto white, in the colors of its profile.
 
-    A JPEG file of which half, a quarter or an eighth of the size is ``enough`` is decoded at that size: its decoder
-    leaves out the high frequencies then, which is both faster and better than decoding them to throw them away.
+    A JPEG file is decoded at half, a quarter or an eighth of its size if that is ``enough``: the decoder then omits
+    the high frequencies, which is both faster and better than resizing afterwards.
 
     Raises:
-        UnsupportedImage: The bytes are none of the accepted formats, or intact but of a kind that is not decoded.
+        UnsupportedImage: The bytes are not of an accepted format, or are intact but of a kind that is not decoded.
         ImageTooLarge: The header announces more pixels than ``limits`` allow; nothing was decoded.
         BrokenImage: The bytes claim to be an accepted format, but pixels are missing or damaged.
     """
@@ -56,13 +56,13 @@ def decode_image(data: bytes, limits: DecodeLimits, enough: Enough | None = None
         raise
     except Exception as exc:
         if name in _NAMING and "unsupported" in str(exc).lower():
-            kind = f"{_NAMING[name]} of a kind that its decoder does not know ({_reason(exc)})"
+            kind = f"{_NAMING[name]} of a kind that the decoder does not know ({_reason(exc)})"
             raise unsupported(kind, "a JPEG or PNG file") from exc
         raise BrokenImage(f"The image is a damaged {name} file ({_reason(exc)}): send an intact one.") from exc
 
 
 def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None) -> DecodedImage:
-    if size := _PNG_HEADER.match(data):  # too large comes before cut off
+    if size := _PNG_HEADER.match(data):  # report a truncated file that is also too large as too large
         check_size(int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big"), limits)
     found = scan(name, data)
     if found.canvas:
@@ -74,14 +74,14 @@ def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None
         reduced = enough is not None and found.scalable and reduce(image, enough)
         check_memory(image, announced, found.held, limits)
         pixels = _pixels(image, found.data)
-        turn = turn_of(image)  # none is left of a TIFF, which was turned when it was loaded
+        turn = turn_of(image)  # None for a TIFF, which was turned on loading
         conversion = _conversion(image, found) if pixels.mode in _COLORED else None
         decoded = _upright(pixels, turn, announced if reduced else pixels.size, found.canvas)
     return replace(decoded, conversion=conversion)
 
 
 def _pixels(image: Image.Image, data: bytes) -> Image.Image:
-    """Return the decoded ``image``, opened from ``data``, in the mode that it is stored in."""
+    """Return the decoded ``image``, opened from ``data``, in its stored mode."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return decode_jpeg(image, data)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -96,13 +96,13 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _conversion(image: Image.Image, found: Scan) -> Conversion | None:
-    """Return what makes sRGB of ``image``; None if it is sRGB, or nothing is known of its colors."""
+    """Return the conversion of ``image`` to sRGB; None if it is sRGB or its colors are unknown."""
     profile = profile_of(*found.colors) if found.colors else image.info.get("icc_profile")
     return to_srgb(profile)
 
 
 def _check_pixels(image: Image.Image, data: bytes) -> None:
-    """Refuse a PNG whose pixels end too early: Pillow says nothing and leaves the rest black, which is cheap to see."""
+    """Refuse a PNG whose pixels end too early: Pillow silently leaves the rest black, which is cheap to detect."""
     last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
     if (image.info.get("interlace") or not last.any()) and not png.has_all_pixels(data):
         raise ValueError("its pixels end too early")
@@ -111,7 +111,7 @@ def _check_pixels(image: Image.Image, data: bytes) -> None:
 def _upright(
     image: Image.Image, turn: Image.Transpose | None, size: tuple[int, int], canvas: Canvas | None
 ) -> DecodedImage:
-    """Return the decoded ``image``, of a file with images of ``size``, on its canvas, upright and RGB."""
+    """Return the decoded ``image``, whose full size is ``size``, on its canvas, upright and RGB."""
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         gray = gray_to_8_bits(image)
         image.close()
@@ -127,7 +127,7 @@ def _upright(
 
 
 def _on_canvas(image: Image.Image, canvas: Canvas) -> Image.Image:
-    """Return the first frame of an animation where it belongs: around it there is nothing, so white."""
+    """Return the first frame of an animation at its position on a white canvas."""
     white = Image.new("RGB", (canvas.width, canvas.height), "white")
     white.paste(image, (canvas.left, canvas.top))
     return white

@@ -1,7 +1,7 @@
-"""The pixels of a JPEG file, unless some are missing or damaged.
+"""Decode the pixels of a JPEG file, unless some are missing or damaged.
 
-Pillow and simplejpeg decode with libjpeg-turbo, to the same pixels. Pillow discards its warnings about corrupt data;
-simplejpeg raises them. Warnings that do not concern pixels are resolved by mending what they are about.
+Pillow and simplejpeg both decode with libjpeg-turbo, to the same pixels. Pillow discards its warnings about corrupt
+data; simplejpeg raises them. Warnings that do not concern pixels are resolved by repairing their cause.
 """
 
 import re
@@ -22,17 +22,17 @@ __all__ = ["check_jpeg", "decode_jpeg"]
 _Decoded = TypeVar("_Decoded")
 
 _COLORS: Final = {"L": "GRAY", "RGB": "RGBX", "CMYK": "CMYK"}
-_MOST_WARNINGS: Final = 4  # that are mended
+_MOST_WARNINGS: Final = 4  # that are repaired
 _END: Final = b"\xff\xd9"
 _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-_NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes it
+_NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes such files
 _DAMAGE: Final = re.compile("Corrupt JPEG data|Premature end|Inconsistent progression|several places")
-_BEFORE: Final = 8  # bytes, which are not all the same where pixels end
+_BEFORE: Final = 8  # bytes, which are not all equal at the end of pixels
 _SCAN_PARAMETERS: Final = b"\x00\x3f\x00"
 
 
 def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image:
-    """Return the pixels of ``image``, opened from ``data``, in the mode and at the size that it has.
+    """Return the pixels of ``image``, opened from ``data``, in its mode and at its size.
 
     Raises:
         ValueError: The file is damaged, so that pixels are missing or wrong.
@@ -47,7 +47,7 @@ def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def check_jpeg(data: bytes, most_pixels: int) -> None:
-    """Refuse a JPEG stream that is part of another file, if pixels are missing or wrong.
+    """Refuse a JPEG stream inside another file if its pixels are missing or wrong.
 
     Raises:
         ValueError: It is damaged, or has more than ``most_pixels``.
@@ -59,13 +59,13 @@ def check_jpeg(data: bytes, most_pixels: int) -> None:
     except ValueError as exc:
         if _DAMAGE.search(str(exc)):
             raise
-        return  # of a kind that simplejpeg does not know
+        return  # a kind that simplejpeg does not know
     if height * width > most_pixels:
         raise ValueError("its images are larger than it announces")
 
 
 def _tolerant(decode: Callable[..., _Decoded], data: bytes, mode: str) -> _Decoded:
-    """Return what ``decode`` makes of ``data`` where its warnings say nothing about pixels."""
+    """Return the result of ``decode`` for ``data``, tolerating warnings that do not concern pixels."""
     for _ in range(_MOST_WARNINGS):
         try:
             return decode(data, strict=True)
@@ -92,7 +92,7 @@ def _decoded(image: Image.Image, data: bytes, *, strict: bool) -> Image.Image:
 
 
 def _mended(data: bytes, mode: str, warning: str) -> bytes | None:
-    """Return ``data`` without the cause of a ``warning`` that leaves every pixel as it is; None if it is another."""
+    """Return ``data`` without the cause of ``warning``; None if the warning may concern pixels."""
     if "Premature end of JPEG file" in warning and not data.endswith(_END) and has_all_scans(data):
         return data + _END
     if "unknown JFIF revision" in warning:
@@ -109,9 +109,9 @@ def _mended(data: bytes, mode: str, warning: str) -> bytes | None:
 
 
 def _is_only_junk(data: bytes, number: int) -> bool:
-    """Tell whether the ``number`` bytes before the end of the pixels were put there, with no pixel hurt."""
+    """Return whether the ``number`` bytes before the end of the pixels were added without damage to any pixel."""
     end = data.find(_END, data.find(b"\xff\xda"))
     start = max(end - number, 0)
-    if len(set(data[start:end])) == 1:  # filling, unless it replaced pixels as well
+    if len(set(data[start:end])) == 1:  # padding, unless it replaced pixels
         return len(set(data[start - _BEFORE : start])) > 1
     return not is_rest_of_pixels(data, start, end)

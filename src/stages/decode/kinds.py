@@ -1,4 +1,4 @@
-"""Which format the bytes are, by their first ones."""
+"""Recognize the format of a file by its first bytes."""
 
 import re
 from importlib.util import find_spec
@@ -28,15 +28,15 @@ _SIGNATURES: Final = {
 
 
 def accepted_formats() -> tuple[str, ...]:
-    """Return the names of the formats that are decoded, as Pillow calls them."""
+    """Return Pillow's names of the accepted formats."""
     return tuple(name for name in _SIGNATURES if name != "HEIF" or _HAS_HEIF)
 
 
 def recognize(data: bytes) -> str:
-    """Return the name of the format of ``data``, as Pillow calls it.
+    """Return Pillow's name of the format of ``data``.
 
     Raises:
-        UnsupportedImage: The bytes are none of the accepted formats.
+        UnsupportedImage: The bytes are not of an accepted format.
     """
     kind = raw_of(data)
     for name in accepted_formats() if kind is None else ():
@@ -44,5 +44,5 @@ def recognize(data: bytes) -> str:
             return name
     kind = kind or kind_of(data)
     accepted = ", ".join(accepted_formats()).replace("HEIF", "HEIC")
-    what = f"{kind}, which is not supported" if kind else "none of the accepted formats"
+    what = f"{kind}, which is not supported" if kind else "not of an accepted format"
     raise UnsupportedImage(f"The image is {what}: send one of {accepted}.")

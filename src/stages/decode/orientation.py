@@ -1,4 +1,4 @@
-"""How an image is turned upright: by EXIF alone, as in browsers."""
+"""Turn images upright by EXIF alone, as browsers do."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from PIL import Image
 __all__ = ["forget_xmp", "turn_of"]
 
 _ORIENTATION_TAG: Final = 0x0112
-_EXIF_BYTES: Final = 1_000_000  # more is no EXIF block
+_EXIF_BYTES: Final = 1_000_000  # a valid EXIF block is smaller
 _XMP: Final = ("xmp", "XML:com.adobe.xmp")  # where Pillow looks for an orientation if EXIF has none
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,13 +21,13 @@ _UPRIGHT: Final = {
 
 
 def forget_xmp(image: Image.Image) -> None:
-    """Leave nothing in the opened ``image`` from which Pillow would take an orientation but EXIF."""
+    """Remove all metadata except EXIF from which Pillow would take the orientation of the opened ``image``."""
     for key in _XMP:
         image.info.pop(key, None)
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """Return what turns ``image`` upright by its EXIF orientation; None where nothing does, or EXIF is damaged."""
+    """Return the transposition that turns ``image`` upright by EXIF; None if there is none or EXIF is damaged."""
     if len(image.info.get("exif") or b"") > _EXIF_BYTES:
         return None
     try:

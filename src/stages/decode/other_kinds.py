@@ -1,4 +1,4 @@
-"""The names of what people send that is no accepted image, by its first bytes."""
+"""Name other kinds of files that clients send, by their first bytes."""
 
 import re
 from typing import Final
@@ -38,10 +38,10 @@ _RAW_IN_TIFF: Final = re.compile(rb"II\*\0.{4}CR", re.DOTALL)
 
 
 def kind_of(data: bytes) -> str | None:
-    """Return what ``data`` is, None if that is not known."""
+    """Return the kind of file that ``data`` is; None if unknown."""
     return next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
 
 
 def raw_of(data: bytes) -> str | None:
-    """Return what ``data``, which begins like an accepted format, is all the same; None if it is that format."""
+    """Return the kind of ``data`` if it only begins like an accepted format; otherwise None."""
     return _RAW if _RAW_IN_TIFF.match(data) else None

@@ -1,4 +1,4 @@
-"""A decoded image of any mode -> RGB, 8 bits a channel, transparency laid on white."""
+"""Convert a decoded image of any mode to RGB with 8 bits per channel, composited onto white."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,14 +14,14 @@ __all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key"]
 _BITS_TAG: Final = 0x0102
 _PHOTOMETRIC_TAG: Final = 0x0106
 _SAMPLE_FORMAT_TAG: Final = 0x0153
-_PNG_BIT_DEPTH: Final = 24  # where it stands in the file
-# The white level of an image in integers or floats is not written down anywhere: it is taken as the
-# first customary one that no value exceeds.
+_PNG_BIT_DEPTH: Final = 24  # its offset in the file
+# The white level of an image in integers or floats is not stored anywhere: the first common one that no value exceeds
+# is assumed.
 _WHITE_LEVELS: Final = (1.0, 255.0, 65_535.0, 4_294_967_295.0)
 
 
 def mend_color_key(image: Image.Image, data: bytes) -> None:
-    """Bring the transparent color of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
+    """Scale the transparent color of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
     key = image.info.get("transparency")
     if image.format != "PNG" or key is None:
         return
@@ -33,7 +33,7 @@ def mend_color_key(image: Image.Image, data: bytes) -> None:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Return ``image``, of a mode of 8 bits a channel or less, as RGB on white."""
+    """Return ``image``, of at most 8 bits per channel, as RGB on white."""
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
         plain = image.convert("LA") if image.mode == "La" else image
         rgba = plain if plain.mode == "RGBA" else plain.convert("RGBA")
@@ -44,7 +44,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def gray_to_8_bits(image: Image.Image) -> Image.Image:
-    """Return ``image``, gray in 16 or 32 bits or in floats, in 8 bits."""
+    """Return a gray ``image`` of 16 or 32 bits, or of floats, in 8 bits."""
     tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
     gray = Image.new("L", image.size)
     if image.mode.startswith("I;16"):
@@ -64,9 +64,9 @@ def gray_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # noqa: FBT001
-    """Return the values of a gray image, 0 where there is no number."""
+    """Return the values of a gray image, 0 for those that are not finite."""
     stored = np.asarray(strip)
-    values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed ones
+    values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed
     return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 

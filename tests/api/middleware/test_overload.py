@@ -30,7 +30,7 @@ def answers(concurrency: Concurrency, metrics: Metrics, *asked: tuple[str, str])
 
 
 def test_a_full_queue_refuses_images_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    """While as many wait as may, images are refused, with when to come again; probes and pages are not."""
+    """While the queue is full, images are refused with Retry-After; probes and pages are not refused."""
     concurrency, metrics = Concurrency(1, 1), Metrics()
     asked = [("POST", "/image_recognition"), ("POST", "/image_recognition_batch"), ("GET", "/livez"), ("GET", "/")]
     asked += [("OPTIONS", "/image_recognition")]
@@ -53,8 +53,8 @@ def test_a_full_queue_refuses_images_and_nothing_else(caplog: pytest.LogCaptureF
     assert len(caplog.records) == 1
 
 
-def test_many_refusals_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
-    """A thousand refusals at once do not write a thousand lines."""
+def test_many_refusals_are_logged_in_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """A thousand refusals at the same time do not log a thousand lines."""
     concurrency = Concurrency(1, 0)
     with concurrency.places.lease(1):
         answers(concurrency, Metrics(), *[("POST", "/image_recognition")] * 1000)

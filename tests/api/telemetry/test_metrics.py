@@ -39,7 +39,7 @@ def recognize(client: httpx.Client, data: bytes = CAT, **options: str) -> httpx.
 
 
 def test_an_answer_is_counted_and_timed(client: httpx.Client) -> None:
-    """One answer adds one to its route and status, to each stage, and its pixels to the decoded ones."""
+    """One answer increments the counters of its route and status, of each stage, and of the decoded pixels."""
     before = samples(client)
     assert recognize(client).status_code == 200
     after = samples(client)
@@ -58,7 +58,7 @@ def test_an_answer_is_counted_and_timed(client: httpx.Client) -> None:
 
 
 def test_a_refusal_is_counted_by_its_reason(client: httpx.Client) -> None:
-    """A refused request, and a refused image of a batch, count under the code of their error."""
+    """A refused request, and a refused image of a batch, are counted under their error code."""
     before = samples(client)
     assert recognize(client, b"%PDF-1.7").status_code == 415
     answer = client.post("/image_recognition_batch", json={"imgs": ["JVBERi0xLjc="]})
@@ -70,7 +70,7 @@ def test_a_refusal_is_counted_by_its_reason(client: httpx.Client) -> None:
 
 
 def test_the_state_is_shown(client: httpx.Client, server: Server) -> None:
-    """Queue, work, limits and the model stand among the figures."""
+    """The metrics include the queue, the work in progress, the limits and the model."""
     shown = samples(client)
     assert figure(shown, "queue_length") == 0
     assert figure(shown, "in_work") == 0
@@ -83,7 +83,7 @@ def test_the_state_is_shown(client: httpx.Client, server: Server) -> None:
 
 
 def test_unknown_paths_do_not_create_series(client: httpx.Client) -> None:
-    """However many unknown addresses are asked for, the number of series stays the same."""
+    """The number of series stays the same, however many unknown paths are requested."""
     client.get("/nothing")
     before = len(samples(client))
     for index in range(50):
@@ -94,15 +94,15 @@ def test_unknown_paths_do_not_create_series(client: httpx.Client) -> None:
     assert figure(shown, "requests_total", route="other", status="404") >= 51
 
 
-def test_every_figure_has_a_name_of_ours_and_a_description(client: httpx.Client) -> None:
-    """All families start with the one prefix, or are those of the process, and say what they are."""
+def test_every_metric_has_the_prefix_and_a_description(client: httpx.Client) -> None:
+    """All metrics have our prefix, or are those of the process, and have a description."""
     families = list(text_string_to_metric_families(client.get("/metrics").text))
     assert all(family.name.startswith(("image_recognition_", "process_")) for family in families)
     assert all(family.documentation for family in families)
     assert max(Counter(family.name for family in families).values()) == 1
 
 
-def test_no_figure_is_kept_in_a_file(client: httpx.Client) -> None:
-    """The figures are in memory: a full disk cannot end the worker that counts."""
+def test_metrics_are_not_stored_in_files(client: httpx.Client) -> None:
+    """The metrics are in memory: a full disk cannot kill the worker."""
     assert recognize(client).status_code == 200
     assert not list(Path(os.environ["BENTOML_HOME"]).rglob("*.db"))

@@ -20,8 +20,8 @@ from tests.test_pipeline import red_pipeline
 CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def test_a_request_has_a_span_with_one_for_each_stage() -> None:
-    """Below the caller's trace lies the span of the request, in it those of the stages, in their order."""
+def test_a_request_has_a_span_with_a_child_per_stage() -> None:
+    """The span of the request is a child of the caller's, and the spans of the stages are its children, in order."""
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
@@ -41,13 +41,13 @@ def test_a_request_has_a_span_with_one_for_each_stage() -> None:
 
 
 def test_nothing_is_traced_without_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an address there is no tracer."""
+    """There is no tracer without an endpoint."""
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     assert start_tracing() is None
 
 
-def test_with_an_address_there_is_a_tracer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the extra is installed and an address is set, spans are recorded for it."""
+def test_an_endpoint_enables_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the extra is installed and an endpoint is set, spans are recorded."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     tracer = start_tracing()
     assert tracer is not None
@@ -55,7 +55,7 @@ def test_with_an_address_there_is_a_tracer(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_missing_exporter_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """An address without the extra is a line in the log, not a fault."""
+    """An endpoint without the extra is logged and is not an error."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setattr("src.api.telemetry.tracing.find_spec", lambda _: None)
     assert start_tracing() is None
@@ -63,7 +63,7 @@ def test_a_missing_exporter_is_reported(monkeypatch: pytest.MonkeyPatch, caplog:
 
 
 def test_untraced_requests_do_not_import_opentelemetry() -> None:
-    """Looking on without a tracer needs nothing of OpenTelemetry."""
+    """Observing requests without a tracer does not import OpenTelemetry."""
     code = (
         "import sys; from src.api.telemetry import observation, tracing; tracing.start_tracing(); print(*sys.modules)"
     )

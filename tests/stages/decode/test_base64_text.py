@@ -1,4 +1,4 @@
-"""Base64 in every usual way of writing it."""
+"""Base64 in all its common variants."""
 
 import base64
 
@@ -27,8 +27,8 @@ from src.stages.decode import decode_base64
         "\n data:image/svg+xml;charset=utf-8;name=a.png;base64,++//\nQQ==",
     ],
 )
-def test_base64_is_read_however_it_is_written(text: str) -> None:
-    """Standard and URL-safe letters, line breaks, tabs, outer blanks, no padding and data: URLs all give the same."""
+def test_base64_is_read_in_all_variants(text: str) -> None:
+    """Standard and URL-safe alphabets, line breaks, tabs, outer spaces, no padding, data: URLs: all give the same."""
     assert decode_base64(text) == b"\xfb\xef\xff\x41"
 
 
@@ -49,9 +49,9 @@ def test_base64_is_read_however_it_is_written(text: str) -> None:
         ("QUJDR", "not base64"),
         ("https://example.com/cat.jpg", "never fetched"),
         ("  HTTP://example.com/cat.jpg", "never fetched"),
-        ("QUJD QUJD", "blank, perhaps where"),
-        ("data:image/png;base64,QUJ DQUJD", "blank, perhaps where"),
-        ("QUJDQUJ ", "blank, perhaps where"),
+        ("QUJD QUJD", "space, perhaps where"),
+        ("data:image/png;base64,QUJ DQUJD", "space, perhaps where"),
+        ("QUJDQUJ ", "space, perhaps where"),
         ("data:image/png,QUJD", "not base64"),
         ("data:image/png;base64;QUJD", "not base64"),
     ],
@@ -72,7 +72,7 @@ def test_text_that_is_not_base64_is_refused(text: str, message: str) -> None:
     width=st.integers(1, 80),
 )
 def test_base64_round_trip(data: bytes, altchars: bytes, padded: bool, space: str, width: int) -> None:  # noqa: FBT001
-    """Any bytes come back from their base64 text, in both alphabets, padded or not, wrapped at any width."""
+    """Base64 text of any bytes is decoded to them, in both alphabets, padded or not, wrapped at any width."""
     text = base64.b64encode(data, altchars).decode()
     text = text if padded else text.rstrip("=")
     wrapped = space + space.join(text[start : start + width] for start in range(0, len(text), width)) + space

@@ -1,4 +1,4 @@
-"""No file costs more than 2 seconds and 500 MB, and no honest one is taken for hostile."""
+"""No file costs more than 2 seconds and 500 MB, and no honest one is mistaken for hostile."""
 
 import struct
 import zlib
@@ -95,7 +95,7 @@ def test_an_honest_file_is_decoded(data: bytes) -> None:
 
 
 def test_run_length_codes_of_a_bmp() -> None:
-    """The runs of a small BMP become the pixels that they stand for, the last row first."""
+    """The runs of a small BMP become the pixels that they encode, the last row first."""
     image = decode_image(bmp(4, 2, b"\x04\x07\0\0\x02\x01\x02\x02\0\1"), LIMITS).raster
     assert np.asarray(image)[..., 0].tolist() == [[1, 1, 2, 2], [7, 7, 7, 7]]
 
@@ -119,7 +119,7 @@ def test_run_length_codes_of_a_bmp() -> None:
     ],
 )
 def test_64_megapixels_are_decoded_within_bounds(name: str, mode: str, options: dict[str, Any]) -> None:
-    """The largest image of every common format and mode takes no more than 500 MB, on its side too."""
+    """The largest image of every common format and mode takes no more than 500 MB, rotated too."""
     if name in {"JPEG", "PNG"}:
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -139,20 +139,20 @@ def test_64_megapixels_are_decoded_within_bounds(name: str, mode: str, options: 
 
 
 @pytest.mark.parametrize("name", ["WEBP", "AVIF"])
-def test_some_decoders_hold_more_and_get_fewer_pixels(name: str) -> None:
-    """WebP and AVIF take more memory for a pixel: 28 megapixels are the most, and the error says so."""
+def test_decoders_that_need_more_memory_accept_fewer_pixels(name: str) -> None:
+    """WebP and AVIF need more memory per pixel: at most 28 megapixels are accepted, and the error says so."""
     options = {"WEBP": {"method": 0}, "AVIF": {"speed": 10}}[name]
     data = saved(Image.new("RGB", (5_600, 5_000)), name, **options)
     cost = cost_of(lambda: decode_image(data, LIMITS))
     assert cost.seconds < 2
     assert cost.bytes < 500_000_000
     data = saved(Image.new("RGB", (5_600, 5_001)), name, **options)
-    with pytest.raises(ImageTooLarge, match=f"of a {name} file of this kind at most 28000000"):
+    with pytest.raises(ImageTooLarge, match=f"a {name} file of this kind may have at most 28000000"):
         decode_image(data, LIMITS)
 
 
-def test_a_large_progressive_jpeg_is_decoded_where_less_is_enough() -> None:
-    """All coefficients of 64 megapixels fit into memory beside a reduced image, but not beside a whole one."""
+def test_a_large_progressive_jpeg_is_decoded_at_a_reduced_size() -> None:
+    """All coefficients of 64 megapixels fit into memory with a reduced image, but not with a full one."""
     data = jpeg(8_000, 8_000, progressive=True, subsampling=0)
     assert decode_image(data, LIMITS, Enough(512, 1024)).raster.size == (2_000, 2_000)
     with pytest.raises(ImageTooLarge, match="baseline JPEG"):
@@ -166,7 +166,7 @@ def test_a_large_progressive_jpeg_is_decoded_where_less_is_enough() -> None:
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("size", [(64, 48), (333, 777), (2000, 1000)])
 def test_the_size_of_a_coded_image_is_read(mode: str, frames: int, size: tuple[int, int]) -> None:
-    """The sequence header of every coded image says how large it is, in a still image and in a film."""
+    """The sequence header of every coded image has its size, in still images and videos."""
     more = {"save_all": True, "append_images": [Image.new(mode, size)] * (frames - 1)} if frames > 1 else {}
     data = saved(Image.new(mode, size), "AVIF", speed=10, **more)
     starts = [start for kind, box in avif.boxes(memoryview(data)) for start in avif._pieces(kind, box)]
@@ -190,7 +190,7 @@ def test_a_sequence_header_with_timing_is_read() -> None:
 
 
 def test_a_box_may_have_a_long_size_or_extend_to_the_end() -> None:
-    """A size of 64 bits, and 0 for all that is left, are understood; one shorter than its head is refused."""
+    """A size of 64 bits, and 0 for the rest, are supported; one that is shorter than the header is refused."""
     long, rest = struct.pack(">I4sQ", 1, b"free", 20) + b"abcd", struct.pack(">I4s", 0, b"mdat") + b"efgh"
     boxes = [(kind, bytes(box)) for kind, box in avif.boxes(memoryview(long + rest))]
     assert boxes == [(b"free", b"abcd"), (b"mdat", b"efgh")]

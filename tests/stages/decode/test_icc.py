@@ -1,4 +1,4 @@
-"""Pictures in the colors of a profile, or of numbers in their container, become sRGB; all others stay as they are."""
+"""Images with a color profile, or color codes in their container, are converted to sRGB; others are unchanged."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +63,7 @@ def srgb_curve(light: Floats) -> Floats:
 
 
 def in_space(pixels: npt.NDArray[np.uint8], corners: Corners, curve: Any = srgb_curve) -> Image.Image:
-    """Return a picture whose values mean in the other space what ``pixels`` mean in sRGB."""
+    """Return an image whose values mean in the other space what ``pixels`` mean in sRGB."""
     light = linear(pixels) @ (np.linalg.inv(to_xyz(corners)) @ to_xyz(SRGB)).T
     return Image.fromarray(np.rint(curve(np.clip(light, 0, 1)) * 255).astype(np.uint8))
 
@@ -77,8 +77,8 @@ def saved(image: Image.Image, name: str, **options: Any) -> bytes:
 
 def shown(data: bytes, enough: Enough | None = None) -> npt.NDArray[np.int16]:
     """Decode ``data`` and return its pixels in sRGB."""
-    picture = decode_image(data, LIMITS, enough)
-    return np.asarray(picture.srgb(picture.raster)).astype(np.int16)
+    decoded = decode_image(data, LIMITS, enough)
+    return np.asarray(decoded.srgb(decoded.raster)).astype(np.int16)
 
 
 # Converted
@@ -90,8 +90,8 @@ def shown(data: bytes, enough: Enough | None = None) -> npt.NDArray[np.int16]:
     [(P3, srgb_curve, P3_PROFILE), (ADOBE, lambda light: light ** (256 / 563), ADOBE_PROFILE)],
     ids=["Display P3", "Adobe RGB"],
 )
-def test_the_colors_of_a_profile_become_those_of_srgb(name: str, corners: Corners, curve: Any, profile: bytes) -> None:
-    """A photo in Display P3 or Adobe RGB is shown as the same photo in sRGB, in every format that has profiles."""
+def test_the_colors_of_a_profile_are_converted_to_srgb(name: str, corners: Corners, curve: Any, profile: bytes) -> None:
+    """A photo in Display P3 or Adobe RGB equals the same photo in sRGB, in every format that has profiles."""
     stored = in_space(photo(), corners, curve)
     result = shown(saved(stored, name, icc_profile=profile, **(LOSSLESS | LOSSY)[name]))
     before = np.abs(np.asarray(stored).astype(int) - photo())
@@ -104,7 +104,7 @@ def test_the_colors_of_a_profile_become_those_of_srgb(name: str, corners: Corner
 
 @pytest.mark.parametrize("mode", ["RGBA", "P"])
 def test_every_mode_with_colors_is_converted(mode: str) -> None:
-    """Palettes and pictures with opacity are converted as well; what is transparent is white."""
+    """Palettes and images with alpha are also converted; transparent areas are white."""
     colors = np.array([(220, 30, 30), (30, 200, 60), (40, 60, 210), (240, 240, 120)], np.uint8)
     tiles = np.kron(np.arange(4).reshape(2, 2), np.ones((8, 8), int))
     stored = in_space(colors[tiles], P3)
@@ -118,19 +118,19 @@ def test_every_mode_with_colors_is_converted(mode: str) -> None:
     assert np.abs(result - expected).max() <= 2
 
 
-def test_a_reduced_and_turned_picture_is_converted() -> None:
-    """The conversion comes with what was decoded at a part of its size, and turned."""
+def test_a_reduced_and_turned_image_is_converted() -> None:
+    """The conversion also applies to an image decoded at a reduced size and turned."""
     exif = Image.Exif()
     exif[0x0112] = 6
     data = saved(in_space(photo(900), P3), "JPEG", quality=95, icc_profile=P3_PROFILE, exif=exif)
-    picture = decode_image(data, LIMITS, Enough(300, 300))
-    assert picture.raster.size == (300, 450)
+    decoded = decode_image(data, LIMITS, Enough(300, 300))
+    assert decoded.raster.size == (300, 450)
     expected = Image.fromarray(photo(900)).transpose(Image.Transpose.ROTATE_270).reduce(2)
-    assert np.abs(np.asarray(picture.srgb(picture.raster)).astype(int) - np.asarray(expected)).mean() < 2.5
+    assert np.abs(np.asarray(decoded.srgb(decoded.raster)).astype(int) - np.asarray(expected)).mean() < 2.5
 
 
 def test_threads_may_share_a_conversion() -> None:
-    """The same profile in many pictures at once gives the same pixels as in one after the other."""
+    """The same profile gives the same pixels in many concurrent images as in sequence."""
     files = [saved(in_space(photo(60 + 3 * n), P3), "PNG", icc_profile=P3_PROFILE) for n in range(16)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(shown, files))
@@ -154,28 +154,28 @@ def _damaged(profile: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("damage", _damaged(P3_PROFILE))
-def test_a_broken_profile_costs_nothing(damage: str) -> None:
-    """A picture whose profile is damaged, too large or of another kind is taken as one without a profile."""
+def test_a_broken_profile_is_ignored(damage: str) -> None:
+    """An image whose profile is damaged, too large or of another kind is treated as one without a profile."""
     assert icc.to_srgb(_damaged(P3_PROFILE)[damage]) is None
     data = saved(Image.fromarray(photo()), "TIFF", icc_profile=_damaged(P3_PROFILE)[damage])
     assert np.array_equal(shown(data), photo())
 
 
-def test_pictures_in_srgb_stay_bit_for_bit() -> None:
-    """Without a profile, or with one of sRGB by whoever made it, nothing is converted."""
+def test_srgb_images_are_unchanged() -> None:
+    """Without a profile, or with anyone's sRGB profile, the image stays bit for bit the same."""
     with Image.open(SKLEARN_PHOTO) as image:
         hewlett_packards = image.info["icc_profile"]
     profiles = (None, hewlett_packards, ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for profile in profiles:
-        picture = decode_image(saved(Image.fromarray(photo()), "PNG", icc_profile=profile), LIMITS)
-        assert picture.conversion is None
-        assert picture.srgb(picture.raster) is picture.raster
-        assert np.array_equal(np.asarray(picture.raster), photo())
+        decoded = decode_image(saved(Image.fromarray(photo()), "PNG", icc_profile=profile), LIMITS)
+        assert decoded.conversion is None
+        assert decoded.srgb(decoded.raster) is decoded.raster
+        assert np.array_equal(np.asarray(decoded.raster), photo())
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16", "CMYK"])
-def test_gray_and_cmyk_pictures_stay_bit_for_bit(mode: str) -> None:
-    """A profile of RGB has nothing to say about gray, nor about inks."""
+def test_gray_and_cmyk_images_are_unchanged(mode: str) -> None:
+    """An RGB profile does not apply to gray or CMYK images."""
     base = Image.fromarray(photo())
     deep = Image.fromarray(np.asarray(base.convert("L")) * np.uint16(257))
     stored = deep if mode == "I;16" else base.convert(mode)
@@ -187,8 +187,8 @@ def test_gray_and_cmyk_pictures_stay_bit_for_bit(mode: str) -> None:
 # Bounds
 
 
-def test_profiles_that_were_seen_are_kept_up_to_a_number() -> None:
-    """The same profile is not read twice, and another one in every picture does not fill the memory."""
+def test_recent_profiles_are_cached() -> None:
+    """The same profile is not read twice, and distinct profiles do not fill the memory."""
     assert icc.to_srgb(P3_PROFILE) is not None
     assert icc.to_srgb(bytes(bytearray(P3_PROFILE))) == icc.to_srgb(P3_PROFILE)
     for number in range(40):
@@ -198,7 +198,7 @@ def test_profiles_that_were_seen_are_kept_up_to_a_number() -> None:
 
 @pytest.mark.parametrize("entries", [10, 32_000])
 def test_a_profile_costs_little(entries: int) -> None:
-    """The largest curves, and color tables, are read in a fraction of a second and little memory."""
+    """The largest curves and color tables are read in a fraction of a second and little memory."""
     curve = struct.pack(">4s4xI", b"curv", entries) + np.linspace(0, 65_535, entries).astype(">u2").tobytes()
     grid = 9 if entries < 100 else 41
     table = np.random.default_rng(0).integers(0, 256, grid**3 * 3, np.uint8).tobytes()
@@ -228,16 +228,16 @@ def with_colors(data: bytes, primaries: int, transfer: int) -> bytes:
 
 
 @pytest.mark.parametrize(("primaries", "corners"), [(12, P3), (9, BT2020)])
-def test_the_colors_of_cicp_become_those_of_srgb(primaries: int, corners: Corners) -> None:
-    """A PNG that names Display P3 or BT.2020 by numbers is converted, whatever profile it has beside."""
+def test_the_colors_of_cicp_are_converted_to_srgb(primaries: int, corners: Corners) -> None:
+    """A PNG with the codes of Display P3 or BT.2020 is converted, whatever its profile."""
     stored = in_space(photo(), corners)
     for profile in (None, ADOBE_PROFILE):
         result = shown(with_colors(saved(stored, "PNG", icc_profile=profile), primaries, 13))
         assert np.abs(result - photo()).mean() < 0.8
 
 
-def test_srgb_by_numbers_comes_before_a_profile() -> None:
-    """A PNG that names sRGB stays bit for bit, and so does one of unknown numbers."""
+def test_the_codes_of_srgb_override_a_profile() -> None:
+    """A PNG with the codes of sRGB, or with unknown codes, is unchanged."""
     for numbers in ((1, 13), (1, 1), (2, 2), (12, 2), (255, 255)):
         data = with_colors(saved(Image.fromarray(photo()), "PNG", icc_profile=P3_PROFILE), *numbers)
         assert np.array_equal(shown(data), photo())
@@ -245,7 +245,7 @@ def test_srgb_by_numbers_comes_before_a_profile() -> None:
 
 @pytest.mark.parametrize("transfer", [4, 5, 8, 13, 14])
 def test_transfer_curves(transfer: int) -> None:
-    """Gamma 2.2 and 2.8, linear light and television's curve, which is taken for sRGB's, are told apart."""
+    """Gamma 2.2 and 2.8, linear light, and television's curve, which is treated as sRGB's, are distinguished."""
     exponent = {4: 2.2, 5: 2.8, 8: 1.0}.get(transfer)
     stored = in_space(photo(), P3, srgb_curve if exponent is None else lambda light: light ** (1 / exponent))
     result = shown(with_colors(saved(stored, "PNG"), 12, transfer))
@@ -262,16 +262,16 @@ def test_transfer_curves(transfer: int) -> None:
         (18, [0, 128, 191, 255], [0, 137, 255, 255]),
     ],
 )
-def test_hdr_pictures_have_the_white_of_paper(transfer: int, levels: list[int], expected: list[int]) -> None:
-    """In PQ and HLG 203 cd/m2 become white; brighter light is clipped, darker light is as dark as it is."""
+def test_hdr_images_have_paper_white(transfer: int, levels: list[int], expected: list[int]) -> None:
+    """In PQ and HLG 203 cd/m2 becomes white; brighter light is clipped, darker light is unchanged."""
     row = np.repeat(np.array(levels, np.uint8)[np.newaxis, :, np.newaxis], 3, axis=2)
     result = shown(with_colors(saved(Image.fromarray(row), "PNG"), 1, transfer))
     assert np.abs(result[0, :, 1] - expected).max() <= 3
 
 
 @pytest.mark.parametrize("name", [name for name in ("AVIF", "HEIF") if name in accepted_formats()])
-def test_the_numbers_of_avif_and_heic_count(name: str) -> None:
-    """AVIF and HEIC files name Display P3 by numbers, where they have no profile."""
+def test_the_color_codes_of_avif_and_heic_apply(name: str) -> None:
+    """AVIF and HEIC files without a profile name Display P3 by its codes."""
     data = saved(in_space(photo(), P3), name, **LOSSY[name])
     at = data.index(b"nclx") + 4
     named = data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :]

@@ -40,8 +40,8 @@ needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not 
 each_format = pytest.mark.parametrize("name", accepted_formats())
 
 
-def test_photo_of_a_cat_is_recognised_in_every_format() -> None:
-    """A real photograph survives base64 and each accepted format with small differences only."""
+def test_a_photo_survives_every_format() -> None:
+    """A real photo survives base64 and each accepted format with only small differences."""
     with Image.open(CHELSEA) as photo:
         small = photo.convert("RGB").resize((112, 75))
     for name in accepted_formats():
@@ -65,7 +65,7 @@ def case_table() -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize(("name", "mode", "orientation"), case_table())
 def test_every_format_mode_and_orientation_gives_the_same_image(name: str, mode: str, orientation: int) -> None:
-    """An image stored in any mode and turned any way comes out upright, in RGB, with its own colors."""
+    """An image stored in any mode and orientation is decoded upright, in RGB, with its own colors."""
     image = in_mode(as_stored(QUADRANTS, orientation), mode)
     result = decoded(saved(image, name, orientation), LIMITS)
     expected = expected_quadrants(mode)
@@ -76,15 +76,15 @@ def test_every_format_mode_and_orientation_gives_the_same_image(name: str, mode:
 
 
 def test_each_orientation_is_applied() -> None:
-    """The test image differs between all eight orientations, so that no wrong turn can pass for a right one."""
+    """The test image differs between all eight orientations, so no wrong turn can pass as a right one."""
     for mode in ("1", "L", "RGB"):
         turned = [in_mode(as_stored(QUADRANTS, orientation), mode) for orientation in range(1, 9)]
         assert len({(image.size, image.tobytes()) for image in turned}) == 8
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
-def test_orientation_out_of_range_counts_as_upright(orientation: int) -> None:
-    """An orientation number that EXIF does not define leaves the image as it is stored."""
+def test_undefined_orientations_are_ignored(orientation: int) -> None:
+    """An orientation number that EXIF does not define leaves the image as stored."""
     result = decoded(saved(in_mode(QUADRANTS, "RGB"), "PNG", orientation), LIMITS)
     assert greatest_difference(result, COLORS[QUADRANTS]) == 0
 
@@ -93,8 +93,8 @@ def test_orientation_out_of_range_counts_as_upright(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in ("JPEG", "BMP")])
-def test_only_the_first_frame_counts(name: str) -> None:
-    """Of an animation or a file of several pages the first image is decoded."""
+def test_only_the_first_frame_is_decoded(name: str) -> None:
+    """The first image of an animation or a multi-page file is decoded."""
     first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, name, save_all=True, append_images=[second])
     with Image.open(BytesIO(data)) as written:
@@ -102,8 +102,8 @@ def test_only_the_first_frame_counts(name: str) -> None:
     assert mean_difference(decoded(data, LIMITS), np.full((16, 32, 3), (255, 0, 0), np.uint8)) < 4
 
 
-def test_multi_image_jpeg_counts_as_jpeg() -> None:
-    """An MPO file, as cameras with two lenses write it, is decoded as its first JPEG."""
+def test_a_multi_image_jpeg_is_decoded_as_its_first_image() -> None:
+    """An MPO file, as written by stereo cameras, is decoded as its first JPEG."""
     first, second = (Image.new("RGB", (32, 16), color) for color in ("red", "blue"))
     data = saved(first, "MPO", save_all=True, append_images=[second])
     result = decoded(data, LIMITS)
@@ -116,7 +116,7 @@ def test_multi_image_jpeg_counts_as_jpeg() -> None:
 
 @each_format
 def test_half_a_file_is_broken(name: str) -> None:
-    """A file of which the second half is missing is refused as damaged."""
+    """A file whose second half is missing is refused as damaged."""
     data = saved(noise(), name)
     assert decoded(data, LIMITS).size == (64, 48)
     with pytest.raises(BrokenImage, match=f"damaged {name} file"):
@@ -137,8 +137,8 @@ def test_signature_followed_by_garbage_is_broken(name: str) -> None:
 
 @each_format
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Metadata Warning", "ignore:Truncated File Read")
-def test_damaged_bytes_never_raise_anything_else(name: str) -> None:
-    """A file with overwritten bytes gives an image or one of the three refusals, and never another exception."""
+def test_damaged_bytes_are_decoded_or_refused(name: str) -> None:
+    """A file with overwritten bytes gives an image or one of the three refusals, never another exception."""
     rng = np.random.default_rng(1)
     intact = np.frombuffer(saved(noise(), name, 6), np.uint8)
     for _ in range(40):
@@ -147,8 +147,8 @@ def test_damaged_bytes_never_raise_anything_else(name: str) -> None:
         outcome(damaged.tobytes())
 
 
-def test_the_reason_of_a_refusal_reads_well() -> None:
-    """The message of a damaged file names no Python object and repeats no word."""
+def test_refusals_are_readable() -> None:
+    """The message for a damaged file names no Python object and repeats no word."""
     with pytest.raises(BrokenImage) as caught:
         decoded(SIGNATURES["PNG"] + bytes(100), LIMITS)
     assert "BytesIO" not in caught.value.message
@@ -161,8 +161,8 @@ def test_the_reason_of_a_refusal_reads_well() -> None:
     "damage", [b"XX\xff\xff\xff\xff\xff\xff", b"II*\x00\xff\xff\xff\xff", b"II*\x00\x00\x00\x00\x00"]
 )
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # the damage at hand: in service it is only logged
-def test_damaged_exif_does_not_cost_the_image(name: str, damage: bytes) -> None:
-    """An image whose EXIF block is unreadable is decoded all the same."""
+def test_damaged_exif_is_ignored(name: str, damage: bytes) -> None:
+    """An image whose EXIF block is unreadable is still decoded."""
     data = with_damaged_exif(name, damage)
     assert mean_difference(decoded(data, LIMITS), COLORS[QUADRANTS]) < 4
 
@@ -191,7 +191,7 @@ def test_png_suite(path: Path) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("shape", ["Landscape", "Portrait"])
 def test_orientation_collection(shape: str, orientation: int) -> None:
-    """The same photograph stored in each orientation by another program comes out the same."""
+    """The same photo stored in each orientation by another program is decoded to the same image."""
     upright = decoded((SHARED / "exif" / f"{shape}_1.jpg").read_bytes(), LIMITS)
     result = decoded((SHARED / "exif" / f"{shape}_{orientation}.jpg").read_bytes(), LIMITS)
     assert result.size == upright.size

@@ -1,4 +1,4 @@
-"""JPEG: the pixels are libjpeg-turbo's, and a file in which some are missing or wrong is broken."""
+"""JPEG: the pixels are libjpeg-turbo's, and a file with missing or wrong pixels is broken."""
 
 import random
 from collections.abc import Callable
@@ -50,8 +50,8 @@ def scan_of(data: bytes) -> int:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("ways", WAYS, ids=str)
-def test_good_photos_have_the_pixels_that_pillow_finds(mode: str, ways: dict[str, Any]) -> None:
-    """Every mode, sampling, quality and kind of scans is decoded bit for bit as before, whole or in part."""
+def test_intact_photos_equal_pillows_pixels(mode: str, ways: dict[str, Any]) -> None:
+    """Every mode, sampling, quality and kind of scan is decoded bit for bit as in Pillow, at any size."""
     ways = ways if mode != "CMYK" else {key: value for key, value in ways.items() if key != "subsampling"}
     for number in range(4):
         data = photo(number, 641, mode, **ways)
@@ -65,7 +65,7 @@ def test_good_photos_have_the_pixels_that_pillow_finds(mode: str, ways: dict[str
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_the_smallest_images_are_decoded_whole(mode: str) -> None:
-    """Sizes at which a part of the image has as many pixels as the whole do not confuse the decoder."""
+    """Sizes at which a reduced image has as many pixels as the full one do not confuse the decoder."""
     rng = np.random.default_rng(0)
     for width, height in product(range(1, 10), repeat=2):
         file = BytesIO()
@@ -77,7 +77,7 @@ def test_the_smallest_images_are_decoded_whole(mode: str) -> None:
 
 @pytest.mark.parametrize("factors", [0x11, 0x12, 0x21, 0x22, 0x13, 0x31, 0x14, 0x41, 0x24, 0x42])
 def test_every_sampling_is_decoded(factors: int) -> None:
-    """Also the ones that simplejpeg has no name for are decoded as Pillow decodes them."""
+    """Samplings that simplejpeg has no name for are decoded as in Pillow."""
     file = photo(quality=90, subsampling=0)
     at = file.index(b"\xff\xc0") + 11
     data = (
@@ -92,7 +92,7 @@ def test_every_sampling_is_decoded(factors: int) -> None:
 
 
 def test_a_lossless_jpeg_is_decoded_whole() -> None:
-    """It cannot be decoded at a part of its size, and is not, whatever is enough."""
+    """It cannot be decoded at a reduced size, and is not, whatever is enough."""
     with Image.open(PACKAGED_PHOTOS[0]) as image:
         stored = np.asarray(image.convert("RGB"))
     data = bytes(imagecodecs.jpeg8_encode(stored, lossless=True))
@@ -126,8 +126,8 @@ NOTICED: Final = tuple(DAMAGES)[:6]
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("ways", WAYS, ids=str)
-def test_corrupt_pixels_are_never_taken_for_a_photo(damage: str, ways: dict[str, Any]) -> None:
-    """Damage that the decoder can notice is refused, where Pillow answers with garbage."""
+def test_corrupt_pixels_are_never_accepted(damage: str, ways: dict[str, Any]) -> None:
+    """Damage that the decoder detects is refused, although Pillow returns garbage."""
     rng, refused, wrong = random.Random(damage), 0, 0  # noqa: S311 - the same in every run
     for number in range(8):
         data = photo(number, **ways)
@@ -154,7 +154,7 @@ JUNK: Final = {
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("ways", [way for way in WAYS if "progressive" not in way], ids=str)
 def test_junk_after_the_last_pixel_is_harmless(junk: str, ways: dict[str, Any]) -> None:
-    """Bytes that some cameras leave before the end marker do not cost a photo."""
+    """Bytes that some cameras leave before the end marker do not prevent decoding."""
     for number in range(4):
         data = photo(number, **ways)
         assert np.array_equal(pixels(data[:-2] + JUNK[junk] + END), pixels(data))
@@ -163,7 +163,7 @@ def test_junk_after_the_last_pixel_is_harmless(junk: str, ways: dict[str, Any]) 
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("ways", WAYS, ids=str)
 def test_junk_between_segments_is_harmless(junk: str, ways: dict[str, Any]) -> None:
-    """Bytes that belong to no segment before the pixels are passed over."""
+    """Bytes before the pixels that belong to no segment are skipped."""
     data = photo(**ways)
     harmed = data
     for marker in (b"\xff\xdb", b"\xff\xc4", b"\xff\xda"):
@@ -173,7 +173,7 @@ def test_junk_between_segments_is_harmless(junk: str, ways: dict[str, Any]) -> N
 
 
 def test_strange_values_in_segments_are_harmless() -> None:
-    """An unknown version of JFIF or transform of Adobe, or useless parameters of a scan, are only warned of."""
+    """An unknown JFIF version or Adobe transform, or useless scan parameters, only cause warnings."""
     data = photo()
     version, parameters = data.index(b"JFIF\0") + 5, scan_of(data) - 3
     adobe = segment(0xEE, b"Adobe\0d\0\0\0\0\x07")
@@ -188,7 +188,7 @@ def test_strange_values_in_segments_are_harmless() -> None:
 
 
 def test_junk_after_a_large_photo_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the codes of a photo are too many to follow, what is left tells junk from shifted pixels, mostly."""
+    """If there are too many codes to follow, the remaining bytes mostly distinguish junk from shifted pixels."""
     monkeypatch.setattr(jpeg_rest, "_MOST_BYTES", 1000)
     for number, ways in product(range(4), (way for way in WAYS if "progressive" not in way)):
         data = photo(number, **ways)
@@ -202,8 +202,8 @@ def test_junk_after_a_large_photo_is_harmless(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("ways", WAYS, ids=str)
-def test_a_file_without_its_end_is_shown_where_all_pixels_are_there(ways: dict[str, Any]) -> None:
-    """What is cut off behind the last pixel is not missed, as in browsers; a file without all pixels is broken."""
+def test_a_file_that_lacks_only_its_end_is_decoded(ways: dict[str, Any]) -> None:
+    """Bytes missing after the last pixel are tolerated, as in browsers; a file without all pixels is broken."""
     data = photo(**ways)
     whole = pixels(data)
     assert np.array_equal(pixels(data[:-2]), whole)
@@ -217,7 +217,7 @@ def test_a_file_without_its_end_is_shown_where_all_pixels_are_there(ways: dict[s
 
 
 def test_a_progressive_file_that_is_cut_between_scans_is_broken() -> None:
-    """A file of which only the first scans are there would be shown coarsely; it is refused."""
+    """A file with only its first scans, which would be decoded coarsely, is refused."""
     for ways in (way for way in WAYS if "progressive" in way):
         data, at, cuts = photo(**ways), 0, 0
         while (at := data.find(b"\xff\xda", at + 1)) > 0:
@@ -231,7 +231,7 @@ def test_a_progressive_file_that_is_cut_between_scans_is_broken() -> None:
 
 @pytest.mark.parametrize(("scans", "complete"), [((1, 2, 3), True), ((1, 2), False), ((1, 1, 1), False), ((), False)])
 def test_each_component_of_a_sequential_file_needs_a_scan(scans: tuple[int, ...], complete: bool) -> None:  # noqa: FBT001
-    """A sequential file with a scan for each component is complete with the last of them."""
+    """A sequential file with one scan per component is complete only with the last of them."""
     frame = segment(0xC0, b"\x08\0\x08\0\x08\x03" + b"\x01\x11\0" + b"\x02\x11\0" + b"\x03\x11\0")
     coded = b"".join(segment(0xDA, bytes((1, component, 0, 0, 63, 0))) + b"\x12\x34\xff\0" for component in scans)
     assert jpeg.has_all_scans(b"\xff\xd8" + frame + coded) == complete
@@ -254,7 +254,7 @@ def _late_height() -> bytes:
         (bytes(imagecodecs.jpegls_encode(np.zeros((16, 16), np.uint8))), "JPEG-LS"),
         (photo().replace(b"\xff\xc0", b"\xff\xc5", 1), "hierarchical"),
         (segment(0xD8, b"")[:2] + segment(0xC0, b"\x08\0\x08\0\x08\x02" + bytes(6)) + bytes(9), "2 components"),
-        (_late_height(), "height after its pixels"),
+        (_late_height(), "stores its height after its pixels"),
         (photo().replace(b"\xff\xc0", b"\xff\xcb", 1), "lossless arithmetic-coded"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -1,4 +1,4 @@
-"""Which format the bytes are, and the names of those that are none of the accepted ones."""
+"""Recognition of formats, and names of those that are not accepted."""
 
 import struct
 from typing import Final
@@ -52,14 +52,14 @@ LIMITS: Final = DecodeLimits()
     ],
 )
 def test_other_kinds_of_file_are_unsupported(data: bytes) -> None:
-    """Bytes that begin like no accepted format are refused with the list of those that are accepted."""
+    """Bytes that do not begin like an accepted format are refused with the list of accepted formats."""
     with pytest.raises(UnsupportedImage) as caught:
         decode_image(data, LIMITS)
     assert all(name.replace("HEIF", "HEIC") in caught.value.message for name in accepted_formats())
 
 
 def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pillow-heif is not installed HEIC is not announced and is refused as unsupported."""
+    """Without pillow-heif, HEIC is not listed and is refused as unsupported."""
     monkeypatch.setattr(kinds, "_HAS_HEIF", False)
     assert accepted_formats() == ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
     with pytest.raises(UnsupportedImage, match=r"a HEIC file.*AVIF"):
@@ -92,7 +92,7 @@ def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
-    """People send videos, raw images, documents and pages: they read what it is, and what to send instead."""
+    """Videos, raw images, documents and pages are named, with what to send instead."""
     with pytest.raises(UnsupportedImage, match=f"The image is {name}.*: send") as caught:
         decode_image(data, LIMITS)
     assert len(caught.value.message) < 200
@@ -100,16 +100,16 @@ def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("bits", "compression", "name"),
-    [(2, 0, "2 bits a pixel"), (64, 0, "64 bits"), (0, 4, "a JPEG file inside"), (0, 5, "a PNG file inside")],
+    [(2, 0, "2 bits per pixel"), (64, 0, "64 bits"), (0, 4, "a JPEG file inside"), (0, 5, "a PNG file inside")],
 )
 def test_other_kinds_of_bmp_are_named(bits: int, compression: int, name: str) -> None:
-    """What Windows allows in a BMP file, but hardly anybody writes, is not called damaged."""
+    """Rare kinds of BMP files that Windows allows are not called damaged."""
     with pytest.raises(UnsupportedImage, match=name):
         decode_image(bmp(4, 4, bytes(64), bits, compression), LIMITS)
 
 
 def test_a_truncated_still_image_is_not_called_a_video() -> None:
-    """A HEIC file without all of its boxes is damaged."""
+    """A HEIC file that lacks some of its boxes is damaged."""
     with pytest.raises((BrokenImage, UnsupportedImage)) as caught:
         decode_image(struct.pack(">I", 24) + b"ftypheic" + bytes(40), LIMITS)
     assert "video" not in caught.value.message

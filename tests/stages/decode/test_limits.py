@@ -1,4 +1,4 @@
-"""What an image may measure."""
+"""Limits on the size of images."""
 
 import struct
 import time
@@ -28,8 +28,8 @@ def huge_headers(side: int = 50_000) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["PNG", "GIF", "BMP", "TIFF"])
-def test_size_is_judged_by_the_header(name: str) -> None:
-    """A small file that announces a huge image is refused at once, with both sizes in the message."""
+def test_size_is_checked_in_the_header(name: str) -> None:
+    """A small file that announces a huge image is refused immediately, with both sizes in the message."""
     data = huge_headers()[name]
     start = time.perf_counter()
     with pytest.raises(ImageTooLarge, match=r"50000 x 50000 pixels.*64000000.*20000"):
@@ -39,14 +39,14 @@ def test_size_is_judged_by_the_header(name: str) -> None:
 
 @pytest.mark.parametrize("side", [8_001, 9_500, 13_400, 20_000])
 @pytest.mark.parametrize("name", ["PNG", "GIF", "BMP", "TIFF"])
-def test_what_pillow_would_only_warn_of_is_an_error(name: str, side: int) -> None:
+def test_sizes_that_pillow_only_warns_about_are_refused(name: str, side: int) -> None:
     """Pillow warns from 89 megapixels and refuses from 179; here all above 64 are refused, without a warning."""
     data = huge_headers(side)[name]
     with pytest.raises(ImageTooLarge, match=f"{side} x {side} pixels"):
         decoded(data, LIMITS)
 
 
-def test_a_webp_that_announces_too_much_is_refused_before_its_canvas_is_made() -> None:
+def test_a_huge_webp_is_refused_before_its_canvas_is_allocated() -> None:
     """The canvas of 268 megapixels, which would take 2 GB, is never touched."""
     data = HOSTILE["webp: canvas of 268 megapixels"]()
 
@@ -59,7 +59,7 @@ def test_a_webp_that_announces_too_much_is_refused_before_its_canvas_is_made() -
 
 @each_format
 def test_limits_are_inclusive(name: str) -> None:
-    """An image exactly as large as the limits is decoded; one pixel less, in all or a side, refuses it."""
+    """An image exactly as large as the limits is decoded; with limits one pixel lower it is refused."""
     data = saved(noise(), name)
     assert decoded(data, DecodeLimits(pixels=64 * 48, side=64)).size == (64, 48)
     for limits in (DecodeLimits(pixels=64 * 48 - 1), DecodeLimits(side=63)):
@@ -68,14 +68,14 @@ def test_limits_are_inclusive(name: str) -> None:
 
 
 def test_too_large_comes_before_broken() -> None:
-    """The size is judged before anything is decoded: an image both too large and cut off is too large."""
+    """The size is checked before decoding: an image both too large and truncated is reported as too large."""
     data = saved(noise(), "PNG")
     with pytest.raises(ImageTooLarge):
         decoded(data[: len(data) // 2], DecodeLimits(pixels=100))
 
 
-def test_tiles_larger_than_the_image_count() -> None:
-    """A TIFF cannot hide a huge image in one tile of a small one: decoding needs memory for the whole tile."""
+def test_the_limits_apply_to_tiles() -> None:
+    """A TIFF cannot hide a huge image in one tile of a small one: the whole tile is decoded."""
     tags = {256: 10, 257: 10, 258: 8, 259: 8, 262: 1, 277: 1, 322: 512, 323: 512}
     data = tiff(tags, zlib.compress(bytes(512 * 512)))
     assert decoded(data, LIMITS).size == (10, 10)

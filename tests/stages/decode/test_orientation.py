@@ -1,4 +1,4 @@
-"""What turns an image upright: EXIF, and nothing else."""
+"""Images are turned upright by EXIF only."""
 
 from io import BytesIO
 
@@ -13,8 +13,8 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orien
 # Not HEIF, whose writer turns the pixels by it.
 @pytest.mark.parametrize("orientation", [None, 1, 3])
 @pytest.mark.parametrize("name", [name for name in accepted_formats() if name not in {"GIF", "BMP", "HEIF"}])
-def test_an_orientation_in_xmp_does_not_count(name: str, orientation: int | None) -> None:
-    """As in browsers an image is turned by its EXIF orientation, and by none that its XMP alone names."""
+def test_an_orientation_in_xmp_is_ignored(name: str, orientation: int | None) -> None:
+    """As in browsers, an image is turned by its EXIF orientation only, never by XMP."""
     image = Image.new("RGB", (32, 16), "white")
     image.paste("black", (0, 0, 16, 16))
     options: dict[str, object] = {"xmp": XMP}

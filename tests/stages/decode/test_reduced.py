@@ -1,4 +1,4 @@
-"""Large JPEG files are decoded at half, a quarter or an eighth of their size, where that is enough."""
+"""Large JPEG files are decoded at half, a quarter or an eighth of their size if that is enough."""
 
 from io import BytesIO
 
@@ -13,7 +13,7 @@ LIMITS = DecodeLimits()
 
 
 def _file(width: int, height: int, name: str = "JPEG", orientation: int = 1, mode: str = "RGB") -> bytes:
-    """Return a picture with soft shades, which no decoder changes much."""
+    """Return an image with smooth shades, which decoders hardly change."""
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
     exif = Image.Exif()
@@ -38,16 +38,16 @@ def _file(width: int, height: int, name: str = "JPEG", orientation: int = 1, mod
     ],
     ids=str,
 )
-def test_no_side_becomes_less_than_is_enough(size: tuple[int, int], enough: Enough, expected: tuple[int, int]) -> None:
-    """The file is decoded at the least size that is enough, and what it says of its own size stays."""
-    picture = decode_image(_file(*size), LIMITS, enough)
-    assert (picture.width, picture.height) == size
-    assert picture.raster.size == expected
+def test_no_side_becomes_smaller_than_enough(size: tuple[int, int], enough: Enough, expected: tuple[int, int]) -> None:
+    """The file is decoded at the smallest size that is enough; its announced size is kept."""
+    decoded = decode_image(_file(*size), LIMITS, enough)
+    assert (decoded.width, decoded.height) == size
+    assert decoded.raster.size == expected
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_reduced_picture_is_turned_upright(orientation: int) -> None:
-    """Size and pixels are those of the upright picture in every orientation."""
+def test_a_reduced_image_is_turned_upright(orientation: int) -> None:
+    """Size and pixels are those of the upright image in every orientation."""
     data = _file(1200, 800, orientation=orientation)
     whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
     assert (half.width, half.height) == (whole.width, whole.height) == whole.raster.size
@@ -58,7 +58,7 @@ def test_a_reduced_picture_is_turned_upright(orientation: int) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_every_mode_can_be_reduced(mode: str) -> None:
-    """Gray and CMYK files are reduced as well, and become RGB."""
+    """Gray and CMYK files are also reduced, and become RGB."""
     data = _file(1200, 800, mode=mode)
     whole, half = decode_image(data, LIMITS), decode_image(data, LIMITS, Enough(400, 400))
     assert (half.raster.mode, half.raster.size) == ("RGB", (600, 400))
@@ -67,13 +67,13 @@ def test_every_mode_can_be_reduced(mode: str) -> None:
 
 @pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF"])
 def test_other_formats_are_decoded_whole(name: str) -> None:
-    """Only JPEG can be decoded in part."""
-    picture = decode_image(_file(1200, 800, name), LIMITS, Enough(100, 100))
-    assert picture.raster.size == (picture.width, picture.height) == (1200, 800)
+    """Only JPEG can be decoded at a reduced size."""
+    decoded = decode_image(_file(1200, 800, name), LIMITS, Enough(100, 100))
+    assert decoded.raster.size == (decoded.width, decoded.height) == (1200, 800)
 
 
 def test_a_damaged_file_is_refused_at_any_size() -> None:
-    """A file that ends too early is broken, also where little of it is wanted."""
+    """A file that ends too early is broken, even if only a small size is needed."""
     data = _file(1200, 800)
     with pytest.raises(BrokenImage):
         decode_image(data[: len(data) // 2], LIMITS, Enough(100, 100))

@@ -1,4 +1,4 @@
-"""Deep grays, inks and transparency in 8 bits of RGB."""
+"""Gray of more than 8 bits, CMYK and transparency, converted to 8-bit RGB."""
 
 import struct
 from typing import Any
@@ -54,14 +54,14 @@ def test_16_bit_gray_is_scaled_by_its_full_range(name: str) -> None:
         (np.array([0, 2**31 - 1], np.int32), [0, 127]),
     ],
 )
-def test_white_of_32_bit_gray_is_the_customary_one(values: npt.NDArray[Any], expected: list[int]) -> None:
-    """Integers and floats are scaled to the first customary white level; NaN and negative values are black."""
+def test_white_of_32_bit_gray_is_a_common_level(values: npt.NDArray[Any], expected: list[int]) -> None:
+    """Integers and floats are scaled to the first sufficient white level; NaN and negative values are black."""
     assert gray_row(saved(Image.fromarray(values[np.newaxis]), "TIFF")) == expected
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 2**8 - 1), (16, 2**16 - 1), (32, 2**32 - 1)])
 def test_unsigned_gray_tiff_of_every_depth(bits: int, white: int) -> None:
-    """An unsigned gray TIFF shows 0 as black, the greatest number as white and 2/3 of it as light gray."""
+    """An unsigned gray TIFF shows 0 as black, the maximum as white and 2/3 of it as light gray."""
     values = np.array([0, white // 3 * 2, white], f"<u{bits // 8}")
     assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
 
@@ -79,8 +79,8 @@ def test_tiff_where_white_is_zero(bits: int, white: int) -> None:
     assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 0, 277: 1}, values.tobytes())) == [255, 170, 0]
 
 
-def test_cmyk_jpeg_as_adobe_writes_it() -> None:
-    """The inverted inks of an Adobe CMYK JPEG are put right: no ink is white and full black is black."""
+def test_adobes_cmyk_jpeg() -> None:
+    """The inverted inks of an Adobe CMYK JPEG are corrected: no ink is white, and full black is black."""
     inks = np.zeros((16, 32, 4), np.uint8)
     inks[:, 16:, 3] = 255
     data = saved(Image.frombytes("CMYK", (32, 16), inks.tobytes()), "JPEG")
@@ -96,8 +96,8 @@ def test_cmyk_jpeg_as_adobe_writes_it() -> None:
 @pytest.mark.parametrize(
     ("name", "mode"), [("PNG", "RGBA"), ("TIFF", "RGBA"), ("WEBP", "RGBA"), ("PNG", "LA"), ("TIFF", "LA")]
 )
-def test_every_shade_and_opacity_is_laid_on_white(name: str, mode: str) -> None:
-    """Each of the 256 shades at each of the 256 opacities is mixed with white exactly."""
+def test_every_shade_and_opacity_is_composited_onto_white(name: str, mode: str) -> None:
+    """Each of the 256 shades is blended exactly with white at each of the 256 opacities."""
     opacity, shade = np.indices((256, 256))
     expected = np.rint((shade * opacity + 255 * (255 - opacity)) / 255).astype(np.uint8)
     bands = [shade] * (len(mode) - 1) + [opacity]
@@ -108,8 +108,8 @@ def test_every_shade_and_opacity_is_laid_on_white(name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ("AVIF", "HEIF") if name in accepted_formats()])
-def test_lossy_transparency_is_laid_on_white(name: str) -> None:
-    """A quarter-opaque red becomes a light red in the lossy formats with an alpha channel too."""
+def test_lossy_transparency_is_composited_onto_white(name: str) -> None:
+    """A quarter-opaque red becomes a light red in the lossy formats with alpha, too."""
     result = decoded(saved(Image.new("RGBA", (32, 32), (255, 0, 0, 64)), name), LIMITS)
     assert mean_difference(result, np.full((32, 32, 3), (255, 191, 191), np.uint8)) < 4
 
@@ -123,7 +123,7 @@ def test_palette_with_opacities_in_png() -> None:
 
 
 def test_palette_with_alpha_in_tiff() -> None:
-    """A TIFF with a palette and an alpha channel (mode PA) is laid on white."""
+    """A TIFF with a palette and an alpha channel (mode PA) is composited onto white."""
     image = in_mode(QUADRANTS, "PA")
     image.putalpha(128)
     result = decoded(saved(image, "TIFF"), LIMITS)

@@ -15,7 +15,7 @@ def image(width: int, height: int, mode: str = "RGBA") -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(7, 50), (50, 7), (100, 1), (1, 100), (1, 1)])
-def test_strips_are_the_image(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+def test_strips_cover_the_image(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
     """The strips, one below the other, are the whole image."""
     monkeypatch.setattr(module, "_PIXELS", 30)
     whole, again = image(*size), Image.new("RGBA", size)

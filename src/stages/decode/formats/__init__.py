@@ -1,9 +1,9 @@
-"""What an image file says of itself, read before a decoder sees it: files that are built to be slow are refused.
+"""Scan the container of an image file before a decoder sees it, and refuse files that are built to be slow.
 
 The decoders bound neither the time nor the memory that a small file may cost. Each module here walks the container of
-its format, over a bounded number of its pieces, and raises ValueError with the reason where the pieces are far more
-than any encoder writes. Such a walk costs an ordinary image microseconds; a process of its own for decoding, with
-limits of the operating system, would cost more than the decoding, and could not tell what is wrong with the file.
+its format, over a bounded number of its pieces, and raises ValueError with the reason if there are far more pieces
+than any encoder writes. Such a scan costs an ordinary image microseconds. Decoding in a separate process, with limits
+of the operating system, would cost more than the decoding itself, and could not say what is wrong with the file.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _SCANS: Final[dict[str, Callable[[bytes], Scan]]] = {
 
 
 def scan(name: str, data: bytes) -> Scan:
-    """Return what the decoder of the format ``name`` is to be given of ``data``.
+    """Scan ``data``, a file of the format ``name``, for its decoder.
 
     Raises:
         ValueError: ``data`` is damaged, or built so that decoding it would take unbounded time or memory.

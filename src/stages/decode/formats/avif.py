@@ -1,6 +1,6 @@
-"""AVIF: how large the coded images really are, whatever the file announces.
+"""AVIF: the actual size of the coded images, whatever the file announces.
 
-libavif decodes an AV1 image of another size than the announced one, up to 268 megapixels, and then scales it; it
+libavif decodes an AV1 image whose size differs from the announced one, up to 268 megapixels, and then scales it; it
 decodes any number of tiles.
 """
 
@@ -15,7 +15,7 @@ _PARENTS: Final = frozenset({b"meta", b"moov", b"trak", b"mdia", b"minf", b"stbl
 _HEAD_BYTES: Final = 8  # size and kind
 _VERSION_BYTES: Final = 4  # version and flags of a full box
 _MOST_BOXES: Final = 20_000  # 1,000 tiles, each with a few properties
-_MOST_ITEMS: Final = 1_000  # as libheif; 64 megapixels in tiles of 256 x 256 pixels are 976
+_MOST_ITEMS: Final = 1_000  # as in libheif; 64 megapixels are 976 tiles of 256 x 256 pixels
 _MOST_OBUS: Final = 16  # before the sequence header, which comes first or second
 _SEQUENCE_HEADER: Final = 1
 _SEQUENCE_BYTES: Final = 256  # more than it can have
@@ -29,7 +29,7 @@ _HELD: Final = 12.0
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, of which the decoder holds the planes and the frame.
+    """Return ``data``; the decoder holds the planes and the frame.
 
     Raises:
         ValueError: The file is damaged, has more parts than any encoder writes, or more pixels than it announces.
@@ -51,7 +51,7 @@ def scan(data: bytes) -> Scan:
 
 
 def colors(data: bytes) -> tuple[int, int] | None:
-    """Return the primaries and the transfer that the file names by numbers, None where it has a profile."""
+    """Return the codes of the primaries and the transfer; None if the file has a profile."""
     named = [bytes(box[:8]) for kind, box in boxes(memoryview(data)) if kind == b"colr"]
     if any(box[:4] in {b"prof", b"rICC"} for box in named):
         return None
@@ -60,7 +60,7 @@ def colors(data: bytes) -> tuple[int, int] | None:
 
 
 def boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield kind and content of every box in ``view``, those in other boxes included."""
+    """Yield the kind and content of every box in ``view``, including nested ones."""
     waiting = [view]
     for _ in range(_MOST_BOXES):
         while waiting and len(waiting[-1]) < _HEAD_BYTES:
@@ -71,7 +71,7 @@ def boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         size, kind, head = _number(here, 0, 4), bytes(here[4:8]), _HEAD_BYTES
         if size == 1:
             size, head = _number(here, 8, 8), 2 * _HEAD_BYTES
-        size = size or len(here)  # 0: as far as there is
+        size = size or len(here)  # 0: up to the end
         if size < head:
             raise ValueError("a box is shorter than its head")
         box = here[head:size]
@@ -83,7 +83,7 @@ def boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _pieces(kind: bytes, box: memoryview) -> Iterator[int]:
-    """Yield where in the file the items of an item location box begin, or the first sample of a track."""
+    """Yield the offsets in the file of the items of an item location box, or of the first sample of a track."""
     if kind == b"iloc":
         yield from _items(box)
     elif kind in {b"stco", b"co64"} and _number(box, 4, 4):
@@ -120,7 +120,7 @@ def _coded_pixels(obus: bytes) -> int:
 
 
 def _leb128(data: bytes, position: int) -> tuple[int, int]:
-    """Return the number at ``position``, 7 bits a byte, and where it ends."""
+    """Return the number at ``position``, 7 bits per byte, and its end."""
     value = 0
     for index, byte in enumerate(data[position : position + 8]):
         value |= (byte & 0x7F) << 7 * index
@@ -130,7 +130,7 @@ def _leb128(data: bytes, position: int) -> tuple[int, int]:
 
 
 class _Bits:
-    """The bits of a sequence header, AV1 specification 5.5; bits behind the end are 0."""
+    """The bits of a sequence header, AV1 specification 5.5; bits beyond the end are 0."""
 
     def __init__(self, data: bytes) -> None:
         self._bits = int.from_bytes(data.ljust(_SEQUENCE_BYTES, b"\0"), "big")

@@ -1,4 +1,4 @@
-"""BMP: how large a run-length coded image is, and which kinds are not decoded."""
+"""BMP: the size of run-length coded images, and the kinds that are not decoded."""
 
 import struct
 from typing import Final
@@ -9,30 +9,30 @@ __all__ = ["scan"]
 
 _CORE_HEADER_BYTES: Final = 12
 _FIELDS: Final = struct.Struct("<IiiHHI")  # size of the header, width, height, planes, bits, compression
-_HEADER: Final = 14  # where it begins in the file
+_HEADER: Final = 14  # its offset in the file
 _HEADER_BYTES: Final = (40, 52, 56, 108, 124)
 _OTHER_BITS: Final = (2, 64)
 _OTHER_COMPRESSIONS: Final = {4: "with a JPEG file inside", 5: "with a PNG file inside"}
 _RUN_LENGTH_CODED: Final = (1, 2)
-# Pillow decodes them in Python: up to 0.1 microseconds for a pixel and 0.2 for a byte. Nobody writes large ones.
+# Pillow decodes them in Python: up to 0.1 microseconds per pixel and 0.2 per byte. Large ones do not occur.
 _MOST_PIXELS: Final = 1 << 21
 _MOST_BYTES: Final = 2 * _MOST_PIXELS + 4_096
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, of which the decoder holds no more than the image.
+    """Return ``data``; the decoder holds no more than the image.
 
     Raises:
         ValueError: The image is run-length coded and has more than two megapixels.
-        UnsupportedImage: It is a file of another format inside, or has samples of 2 or 64 bits.
+        UnsupportedImage: It contains a file of another format, or has samples of 2 or 64 bits.
     """
     if len(data) < _HEADER + _FIELDS.size:
-        return Scan(data)  # too short: Pillow says so
+        return Scan(data)  # too short: Pillow reports it
     size, width, height, _, bits, compression = _FIELDS.unpack_from(data, _HEADER)
     if size in _HEADER_BYTES and (bits in _OTHER_BITS or compression in _OTHER_COMPRESSIONS):
-        kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits a pixel")
-        raise unsupported(f"a BMP file {kind}", "one of 24 bits a pixel")
+        kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits per pixel")
+        raise unsupported(f"a BMP file {kind}", "one of 24 bits per pixel")
     run_length_coded = size > _CORE_HEADER_BYTES and compression in _RUN_LENGTH_CODED
     if run_length_coded and (abs(width * height) > _MOST_PIXELS or len(data) > _MOST_BYTES):
-        raise ValueError(f"run-length coded BMP files are decoded up to {_MOST_PIXELS} pixels only")
+        raise ValueError(f"run-length coded BMP files are only decoded up to {_MOST_PIXELS} pixels")
     return Scan(data)

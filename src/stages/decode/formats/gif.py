@@ -1,4 +1,4 @@
-"""GIF: the blocks before the first image, and where on the canvas it lies."""
+"""GIF: the blocks before the first image, and its position on the canvas."""
 
 import re
 import struct
@@ -8,7 +8,7 @@ from src.stages.decode.formats.scan import Canvas, Scan
 
 __all__ = ["scan"]
 
-_FLAGS: Final = 10  # where they stand in the file
+_FLAGS: Final = 10  # their offset in the file
 _HEADER_BYTES: Final = 13
 _BLOCK: Final = re.compile(rb"[!,;]")
 _EXTENSION: Final = b"!"
@@ -22,7 +22,7 @@ _MOST_BLOCKS: Final = 100_000  # of up to 255 bytes: comments and metadata of up
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, or its first image alone where that does not cover the canvas.
+    """Return ``data``, or only its first image if that does not cover the canvas.
 
     Raises:
         ValueError: There are more blocks, or more junk, before the first image than any encoder writes.
@@ -45,7 +45,7 @@ def scan(data: bytes) -> Scan:
 
 
 def _first_image(data: bytes, at: int) -> Scan:
-    """Return ``data``, with a canvas no larger than its first image, which begins ``at``."""
+    """Return ``data`` with a canvas no larger than its first image, which begins at ``at``."""
     if data[at : at + 1] != _IMAGE or len(data) < at + 1 + _AREA.size:
         return Scan(data)
     left, top, width, height = _AREA.unpack_from(data, at + 1)

@@ -1,4 +1,4 @@
-"""JPEG: the segments before the pixels, the kind of coding, and the scans that the pixels come in."""
+"""JPEG: the segments before the pixels, the kind of coding, and the number of scans."""
 
 import re
 import struct
@@ -33,13 +33,13 @@ _BITS: Final = 8
 _COMPONENTS: Final = (1, 3, 4)
 _LATE_HEIGHT: Final = b"\xff\xdc\x00\x04"
 _COEFFICIENTS: Final = 64
-_MOST_SEGMENTS: Final = 2_000  # extended XMP and profiles come in pieces of 64 kB: 20 MB are 306
+_MOST_SEGMENTS: Final = 2_000  # extended XMP and profiles are split into pieces of 64 kB: 20 MB are 306
 _MOST_JUNK: Final = 65_536  # bytes between two segments; Pillow skips them one by one
 _MOST_TABLES: Final = 64  # segments of quantization tables
 _MOST_EXIF: Final = 16  # segments of EXIF, which Pillow joins
-# A scan of several touches every pixel again: 64 megapixels 20 times take 0.7 s. Encoders make 10 scans.
+# Every scan visits all pixels again: 20 scans of 64 megapixels take 0.7 s. Encoders write 10 scans.
 _MOST_SCANNED: Final = 20 * 64_000_000
-_LEAST_SCANNED: Final = 2_500_000  # a scan of a small image has its costs too
+_LEAST_SCANNED: Final = 2_500_000  # the overhead of a scan, in pixels
 _BYTES_PER_COEFFICIENT: Final = 2
 
 
@@ -54,12 +54,12 @@ def scan(data: bytes) -> Scan:
     kept: list[bytes] = []
     for _ in range(_MOST_SEGMENTS):
         expected, position = position, _next_marker(data, position)
-        if data[expected:position].strip(b"\xff"):  # nothing but filling may stand there
+        if data[expected:position].strip(b"\xff"):  # only fill bytes are allowed there
             kept, begins = [*kept, data[begins:expected]], position
         _, marker, length = _SEGMENT.unpack_from(data, position)
         if marker == _SCAN:
             whole = b"".join((*kept, data[begins:])) if kept else data
-            lossless = data[frame + 1] == _LOSSLESS  # simplejpeg would write beyond a smaller image
+            lossless = data[frame + 1] == _LOSSLESS  # simplejpeg would write past the end of a smaller image
             return Scan(whole, _scans(data, frame, position), scalable=not lossless)
         if marker in _OTHER_CODINGS or (marker in _FRAMES and data[position + 4] != _BITS):
             raise _not_decoded(data, marker, position)
@@ -80,9 +80,9 @@ def scan(data: bytes) -> Scan:
 
 
 def has_all_scans(data: bytes) -> bool:
-    """Tell whether every coefficient of every component comes in a scan of ``data``, with all of its bits.
+    """Return whether the scans of ``data`` have every coefficient of every component, with all of its bits.
 
-    It is so in a file without its end marker that lacks nothing else; a progressive one could end between two scans.
+    A file that lacks only its end marker does; a progressive one may also have been cut between two scans.
     """
     frame, missing, at = 0, dict[int, set[int]](), 2
     for _ in range(_MOST_SEGMENTS):
@@ -107,7 +107,7 @@ def has_all_scans(data: bytes) -> bool:
 def _check_frame(data: bytes, frame: int) -> None:
     instead = "a JPEG file of 1, 3 or 4 components that begins with its size"
     if data[frame + 5 : frame + 7] == b"\0\0" and _LATE_HEIGHT in data:
-        raise unsupported("a JPEG file that tells its height after its pixels", instead)
+        raise unsupported("a JPEG file that stores its height after its pixels", instead)
     if (components := data[frame + 9]) not in _COMPONENTS:
         raise unsupported(f"a JPEG file of {components} components", instead)
 
@@ -115,11 +115,11 @@ def _check_frame(data: bytes, frame: int) -> None:
 def _not_decoded(data: bytes, marker: int, position: int) -> UnsupportedImage:
     bits = data[position + 4]
     coding = _OTHER_CODINGS.get(marker, f"{bits}-bit" + " lossless" * (marker == _LOSSLESS))
-    return unsupported(f"a {coding} JPEG file", "a baseline or progressive JPEG file of 8 bits a sample")
+    return unsupported(f"a {coding} JPEG file", "a baseline or progressive JPEG file of 8 bits per sample")
 
 
 def _next_marker(data: bytes, position: int) -> int:
-    """Return where the next marker is: at ``position``, but for junk and bytes of filling."""
+    """Return the offset of the next marker: ``position``, except for junk and fill bytes before it."""
     match = _MARKER.match(data, position) or _MARKER.search(data, position, position + _MOST_JUNK)
     if match is None or match.end() + 2 > len(data):
         raise ValueError("there is no marker where one must be")
@@ -127,7 +127,7 @@ def _next_marker(data: bytes, position: int) -> int:
 
 
 def _scans(data: bytes, frame: int, scan: int) -> float:
-    """Count the scans of the frame whose header is at ``frame``, unless the one at ``scan`` is all that is decoded."""
+    """Count the scans of the frame whose header is at ``frame``, unless only the one at ``scan`` is decoded."""
     components, first = data[frame + 9 : frame + 10], data[scan + 4 : scan + 5]
     if not frame or (data[frame + 1] in _SEQUENTIAL and components == first):
         return 0.0
@@ -135,7 +135,7 @@ def _scans(data: bytes, frame: int, scan: int) -> float:
     pixels = int.from_bytes(data[frame + 5 : frame + 7], "big") * int.from_bytes(data[frame + 7 : frame + 9], "big")
     scans = data.count(b"\xff\xda", scan)  # at most too many: within a scan 0xff is followed by 0
     if scans * max(pixels, _LEAST_SCANNED) > _MOST_SCANNED:
-        raise ValueError(f"its pixels come in {scans} scans")
+        raise ValueError(f"its pixels are split into {scans} scans")
     factors = [(factor >> 4, factor & 15) for factor in data[frame + 11 : frame + 2 + length : 3]]
     whole = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
     return _BYTES_PER_COEFFICIENT * sum(across * down for across, down in factors) / max(whole, 1)

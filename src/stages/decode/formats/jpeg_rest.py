@@ -1,8 +1,8 @@
 """JPEG: whether bytes after the last pixel are harmless, or left over because damage shifted the pixels.
 
 The decoder reports how many bytes it did not need, but not why. This module follows the Huffman codes of the last
-stretch of a sequential scan, without decoding pixels. If a code is invalid, or if the bytes left over are whole blocks
-to their very end, bytes were inserted or lost earlier.
+stretch of a sequential scan, without decoding pixels. If a code is invalid, or if the remaining bytes are exactly a
+number of complete blocks, bytes were inserted or lost earlier.
 """
 
 import re
@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 
 __all__ = ["is_rest_of_pixels"]
 
-_MOST_BYTES: Final = 400_000  # followed in less than a second; of longer stretches only what is left is looked at
-_MOST_JUNK: Final = 256  # bytes behind a longer one
+_MOST_BYTES: Final = 400_000  # followed in under a second; of longer stretches only the remaining bytes are checked
+_MOST_JUNK: Final = 256  # bytes after a longer stretch
 _TABLES, _RESTART_INTERVAL = 0xC4, 0xDD
 _SEQUENTIAL: Final = (0xC0, 0xC1)
 _BLOCK: Final = 64  # coefficients
@@ -24,14 +24,14 @@ _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])")  # of a segment 
 _MOST_SEGMENTS: Final = 2_000
 _MOST_BITS: Final = 11  # of a coefficient of 8-bit samples
 
-_Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 where no code is
-# Of each block of a unit: the codes of its first coefficient, and of the others.
+_Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 for an invalid code
+# For each block of a unit: the codes of its first coefficient, and of the others.
 _Blocks: TypeAlias = list[tuple[_Codes, _Codes]]
 
 
 @dataclass(slots=True)
 class _Scan:
-    """How the blocks of a scan are coded: for each block of a unit its codes; units in all and between restarts."""
+    """The coding of a scan: the codes of each block of a unit; the number of units, in total and between restarts."""
 
     blocks: _Blocks
     units: int
@@ -40,9 +40,9 @@ class _Scan:
 
 
 def is_rest_of_pixels(data: bytes, start: int, end: int) -> bool:
-    """Tell whether ``data[start:end]``, which the decoder did not need, continues the pixels before it.
+    """Return whether ``data[start:end]``, which the decoder did not need, continues the pixels before it.
 
-    Always true where it cannot be known: for progressive and arithmetic-coded scans.
+    Always true if this cannot be known: for progressive and arithmetic-coded scans.
     """
     scan = _last_scan(data, start)
     if scan is None:
@@ -60,7 +60,7 @@ def is_rest_of_pixels(data: bytes, start: int, end: int) -> bool:
 
 
 def _fits_somewhere(data: bytes, blocks: _Blocks) -> bool:
-    """Tell whether from any bit of the first byte on, and from any block of a unit, ``data`` is whole units."""
+    """Return whether ``data`` is complete units from any bit of its first byte and any block of a unit on."""
     turned = [blocks[first:] + blocks[:first] for first in range(len(blocks))]
     return any(_Bits(data, bit).ends_with_units(order) for bit in range(_BITS_OF_BYTE) for order in turned)
 
@@ -75,7 +75,7 @@ class _Bits:
         self.position = position
 
     def ends_with_units(self, blocks: _Blocks) -> bool:
-        """Tell whether what is left is one unit or several, and less than a byte of ones, as it must be behind them."""
+        """Return whether the rest is one or more units, and then less than a byte of ones, which must follow them."""
         begins = self.position
         while self._end - self.position >= _BITS_OF_BYTE:
             if not self.passes(blocks):
@@ -83,12 +83,12 @@ class _Bits:
         return begins < self.position <= self._end and self.byte_is_filled()
 
     def byte_is_filled(self) -> bool:
-        """Tell whether the bits that are left of this byte are ones, as those behind the last code must be."""
+        """Return whether the remaining bits of this byte are ones, as they must be after the last code."""
         filling = (1 << -self.position % _BITS_OF_BYTE) - 1
         return self._data[self.position >> 3] & filling == filling
 
     def passes(self, blocks: _Blocks) -> bool:
-        """Follow the codes of one unit; tell whether there were any."""
+        """Follow the codes of one unit; return whether all of them are valid."""
         data, position = self._data, self.position
         for first, others in blocks:
             codes, index = first, 0
@@ -116,7 +116,7 @@ class _Bits:
 
 
 def _last_scan(data: bytes, before: int) -> _Scan | None:
-    """Return how the last scan before ``before`` is coded; None where it is not sequential."""
+    """Return the coding of the last scan before ``before``; None if it is not sequential."""
     tables: dict[int, _Codes] = {}
     frame, interval, at = 0, 0, 2
     last = data.rfind(b"\xff\xda", 0, before)

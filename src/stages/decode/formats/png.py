@@ -1,4 +1,4 @@
-"""PNG: its chunks, their order and their check sums; and the first frame of an animation."""
+"""PNG: the chunks, their order and their checksums; and the first frame of an animation."""
 
 import re
 import struct
@@ -12,11 +12,11 @@ from src.stages.decode.formats.scan import Canvas, Scan, unsupported
 __all__ = ["has_all_pixels", "scan"]
 
 _HEAD: Final = struct.Struct(">I4s")
-_CHUNK_BYTES: Final = 12  # beside its data
+_CHUNK_BYTES: Final = 12  # in addition to its data
 _LONGEST: Final = 2**31 - 1
 _COLORS_BYTES: Final = 4  # of cICP: primaries, transfer, matrix, range
 _SIGNATURE_BYTES: Final = 8
-# Width and height; then which bits go with which color type, and the only methods that there are.
+# Width and height; then the bit depths of each color type, and the only methods that exist.
 _HEADER: Final = re.compile(
     rb"(?!\x00{4}).{4}(?!\x00{4}).{4}"
     rb"(?:[\x01\x02\x04\x08\x10]\x00|[\x08\x10][\x02\x04\x06]|[\x01\x02\x04\x08]\x03)\x00\x00[\x00\x01]",
@@ -26,13 +26,13 @@ _FIRST_KIND: Final = slice(12, 16)
 _FRAME: Final = struct.Struct(">4xIIII")  # of fcTL: width, height, left, top
 _FRAME_BYTES: Final = 26
 _NUMBER_BYTES: Final = 4  # of fdAT, before the pixels
-_CANVAS_BYTES: Final = 4.0  # a pixel
+_CANVAS_BYTES: Final = 4.0  # per pixel
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-_FIELDS: Final = 16  # where those of the header begin in the file
+_FIELDS: Final = 16  # offset of the header's fields in the file
 _COLOR_TYPE: Final = 25
 _WITH_PALETTE: Final = 3
 _INTERLACED: Final = 28
-_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by color type
+_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by color type
 # Left, top, and the steps between columns and rows: one pass over all pixels, or the seven of Adam7.
 _ONE_PASS: Final = ((0, 0, 1, 1),)
 _SEVEN_PASSES: Final = (
@@ -47,24 +47,24 @@ _SEVEN_PASSES: Final = (
 _AT_ONCE: Final = 1_000_000
 _DEPTH_AND_COLOR: Final = slice(24, 26)
 _DEEP_RGBA: Final = bytes([16, 6])
-_SLOW: Final = 5.0  # as if so many bytes were held: 64 megapixels would take 1.6 s
-# Pillow takes 4 microseconds for each. Encoders write pieces of 8 kB and more: 20 MB are 2,500.
+_SLOW: Final = 5.0  # counted as bytes held, because 64 megapixels would take 1.6 s
+# Pillow takes 4 microseconds per chunk. Encoders write chunks of at least 8 kB: 20 MB are 2,500.
 _MOST_CHUNKS: Final = 20_000
-_MOST_METADATA: Final = 8_000_000  # bytes in all: profiles, texts, private data
+_MOST_METADATA: Final = 8_000_000  # bytes in total: profiles, texts, private data
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data`` with its end, if only that was missing, or the first frame of an animation.
+    """Return ``data``, with its end if only that was missing, or the first frame of an animation.
 
-    The decoder holds no more than the image; but 8 bytes a pixel take it long. It takes no notice of the check sums
-    of the pixels, nor of a palette that comes too late.
+    The decoder holds no more than the image, but is slow with 8 bytes per pixel. It ignores the checksums of the
+    pixels, and a palette that comes too late.
 
     Raises:
         ValueError: A chunk is damaged or out of order, or there are more chunks or metadata than any encoder writes.
-        UnsupportedImage: The file was made for iPhones, with pixels of another order and compression.
+        UnsupportedImage: The file is optimized for iPhones, with another order and compression of pixels.
     """
     if data[_FIRST_KIND] == b"CgBI":
-        raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made of")
+        raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made from")
     view, position, metadata, seen, colors = memoryview(data), _SIGNATURE_BYTES, 0, b"", None
     for _ in range(_MOST_CHUNKS):
         if _is_cut(view, position):
@@ -88,16 +88,16 @@ def scan(data: bytes) -> Scan:
 
 
 def has_all_pixels(data: bytes) -> bool:
-    """Tell whether the compressed pixels of a file that :func:`scan` passed are as many as its header announces.
+    """Return whether a file that :func:`scan` passed has as many compressed pixels as its header announces.
 
-    Pillow's decoder leaves what is missing black. It takes about as long as a third of decoding.
+    Pillow leaves missing pixels black. This check takes about a third of the time of decoding.
     """
     missing = _bytes_of_pixels(data)
     inflater = zlib.decompressobj()
     for piece in (piece for kind, piece in _chunks(memoryview(data)) if kind == b"IDAT"):
         rest: bytes | memoryview = piece
         came = _AT_ONCE
-        while missing > 0 and (rest or came == _AT_ONCE):  # where as much came as may, there may be more inside
+        while missing > 0 and (rest or came == _AT_ONCE):  # a full result may not be all of it
             came = len(inflater.decompress(rest, _AT_ONCE))
             rest = b"" if inflater.eof else inflater.unconsumed_tail
             missing -= came
@@ -110,7 +110,7 @@ def _is_cut(view: memoryview, position: int) -> bool:
 
 
 def _ended(data: bytes, position: int, seen: bytes) -> bytes:
-    """Return ``data``, which is cut off in the chunk at ``position``, with its end: browsers show it, too.
+    """Return ``data``, which is truncated in the chunk at ``position``, with its end: browsers show it, too.
 
     Raises:
         ValueError: Pixels are missing.
@@ -128,10 +128,10 @@ def _as_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _first_frame(data: bytes, held: float) -> Scan:
-    """Return the first frame of an animation that the default image is not part of, as a file of its own.
+    """Return the first frame of an animation whose default image is not a frame, as a file of its own.
 
     Raises:
-        ValueError: It has no pixels, or lies outside of the canvas.
+        ValueError: It has no pixels, or lies outside the canvas.
     """
     before, pixels, header, frame = bytearray(), bytearray(), b"", b""
     for kind, piece in _chunks(memoryview(data)):
@@ -149,14 +149,14 @@ def _first_frame(data: bytes, held: float) -> Scan:
         raise ValueError("its first frame has no pixels")
     (across, down), (width, height, left, top) = struct.unpack_from(">II", header), _FRAME.unpack_from(frame)
     if not (0 < width <= across - left and 0 < height <= down - top):
-        raise ValueError("its first frame lies outside of its canvas")
+        raise ValueError("its first frame lies outside its canvas")
     alone = data[:_SIGNATURE_BYTES] + _as_chunk(b"IHDR", struct.pack(">II", width, height) + header[8:])
     canvas = None if (width, height) == (across, down) else Canvas(across, down, left, top)
     return Scan(b"".join((alone, before, pixels, _END)), held + (_CANVAS_BYTES if canvas else 0), canvas)
 
 
 def _bytes_of_pixels(data: bytes) -> int:
-    """Return how many bytes the rows of all passes take, each with the byte of its filter."""
+    """Return how many bytes the rows of all passes take, each with its filter byte."""
     width, height = struct.unpack_from(">II", data, _FIELDS)
     bits = data[_COLOR_TYPE - 1] * _SAMPLES[data[_COLOR_TYPE]]
     count = 0
@@ -175,11 +175,11 @@ def _chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _chunk(view: memoryview, position: int) -> tuple[int, bytes, int]:
-    """Return the length and the kind of the chunk at ``position``, whose check sum is right, and where it ends."""
+    """Return the length, the kind and the end of the chunk at ``position``, after verifying its checksum."""
     length, kind = _HEAD.unpack_from(view, position)
     end = position + 12 + length
     if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-        raise ValueError(f"wrong check sum of the chunk {kind!r}")
+        raise ValueError(f"the checksum of the chunk {kind!r} is wrong")
     return length, kind, end
 
 

@@ -1,4 +1,4 @@
-"""What reading the container of a file finds."""
+"""The result of scanning the container of a file."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ __all__ = ["Canvas", "Scan", "unsupported"]
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The area of an animation, in pixels, and where the upper left corner of its first frame lies on it."""
+    """The canvas of an animation, and the position of its first frame's upper left corner on it, in pixels."""
 
     width: int
     height: int
@@ -19,12 +19,12 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What the decoder is to be given: the file, mended or cut to its first image.
+    """The input of the decoder: the file, repaired or reduced to its first image.
 
-    ``held`` is how many bytes per announced pixel the decoder holds beside the decoded image. ``canvas`` is None
-    where the image covers all of it. ``colors`` are its primaries and transfer, as H.273 numbers them, where the
-    container has them and they come before a profile. ``scalable`` says whether a JPEG file can be decoded at a part of
-    its size.
+    ``held`` is the number of bytes per announced pixel that the decoder holds in addition to the decoded image.
+    ``canvas`` is None if the image covers all of it. ``colors`` are the H.273 codes of its primaries and transfer, if
+    the container has them and they take precedence over a profile. ``scalable`` says whether a JPEG file can be decoded
+    at a reduced size.
     """
 
     data: bytes
@@ -35,5 +35,5 @@ class Scan:
 
 
 def unsupported(kind: str, instead: str) -> UnsupportedImage:
-    """Return the refusal of a file that is intact, but of a ``kind`` that is not decoded."""
+    """Return the error for an intact file of a ``kind`` that is not decoded; ``instead`` is what to send."""
     return UnsupportedImage(f"The image is {kind}, which is not supported: send {instead}.")

@@ -1,4 +1,4 @@
-"""TIFF: which of the images in a file counts, how it is stored, and what its strips or tiles cost."""
+"""TIFF: which image of a file is decoded, how it is stored, and the cost of its strips or tiles."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -12,7 +12,7 @@ from src.stages.decode.formats.tiff_directory import Directory, File
 
 __all__ = ["in_native_order", "jpeg_pieces", "scan"]
 
-# Pillow's own decoder takes 16-bit samples in separate planes for 8-bit ones.
+# Pillow's own decoder mistakes 16-bit samples in separate planes for 8-bit ones.
 TiffImagePlugin.READ_LIBTIFF = True
 
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _ORIENTATION = 254, 255, 256, 257, 259, 274
@@ -27,39 +27,39 @@ _JPEG: Final = (6, 7)
 _NEW_JPEG: Final = 7
 _TABLES: Final = 347
 _MOST_METADATA: Final = 16  # directories
-_MOST_IMAGES: Final = 64  # directories in which the full image of a thumbnail is looked for
+_MOST_IMAGES: Final = 64  # directories searched for the full image of a thumbnail
 _MOST_SCANNED: Final = 20 * 64_000_000  # as in a JPEG file
 _RGBA: Final = 4
-# How Pillow unpacks samples of the file's byte order, and those of libtiff, which are in the machine's.
+# Pillow's raw modes for samples in the file's byte order, and for libtiff's, which are in the machine's.
 _NATIVE: Final = {
     name: f"{name.rstrip('BFS')}N{name[-1]}" for name in ("I;16BS", "I;16S", "I;32BS", "I;32S", "F;32BF", "F;32F")
 }
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data`` so that it begins with its full image; the decoder holds a strip or tile, or what it turns.
+    """Return ``data`` with its full image first; the decoder holds a strip or tile, or the image to turn.
 
     Raises:
         ValueError: There are more entries, values, strips or tiles than any writer makes, or they overlap.
         UnsupportedImage: The full image is stored in a way that is not decoded, or there is only a thumbnail.
     """
     file = File(data)
-    if file.big and file.order == ">":  # Pillow takes it for another format
+    if file.big and file.order == ">":  # Pillow mistakes it for another format
         raise unsupported("a big-endian BigTIFF file", "a TIFF file of less than 4 GB, or a little-endian one")
     first = file.first()
     if not (first.value(_WIDTH, 0) and first.value(_HEIGHT, 0)):
         raise ValueError("it has no image")
     for _ in chain.from_iterable(first.others(tag, _MOST_METADATA) for tag in _METADATA):
-        pass  # each is judged when it is read
+        pass  # reading a directory checks it
     full = _full_image(first)
     if full is None:
-        raise unsupported("a TIFF file that holds a thumbnail only", "the full image")
+        raise unsupported("a TIFF file with only a thumbnail", "the full image")
     tiff_kinds.check(full)
     return Scan(data if full.offset == first.offset else file.beginning_with(full), _largest_piece(full))
 
 
 def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Have samples of 16 and 32 bits read as libtiff hands them over: Pillow would swap their bytes a second time."""
+    """Read samples of 16 and 32 bits as libtiff returns them: Pillow would swap their bytes a second time."""
     image.tile = [
         tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
         if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)
@@ -69,9 +69,9 @@ def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:
 
 
 def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the JPEG streams of which the first image consists, if it does, and the pixels that each may have.
+    """Yield the JPEG streams of the first image, if any, and the maximum number of pixels of each.
 
-    libtiff takes no notice of what libjpeg says about them.
+    libtiff ignores libjpeg's warnings about them.
     """
     first = File(data).first()
     if first.value(_COMPRESSION, _UNCOMPRESSED) != _NEW_JPEG:
@@ -85,7 +85,7 @@ def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _full_image(first: Directory) -> Directory | None:
-    """Return the first image; but where that is a thumbnail, the largest one that is none."""
+    """Return the largest of the first image and its subimages; if the first is a thumbnail, the largest full image."""
     if _is_full(first):
         larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_IMAGES) if _is_full(other)]
         return max((first, *larger), key=_pixels)
@@ -93,7 +93,7 @@ def _full_image(first: Directory) -> Directory | None:
 
 
 def _images(first: Directory) -> Iterator[Directory]:
-    """Yield all directories that follow ``first`` or belong to one that does, up to a number."""
+    """Yield ``first``, the directories that follow it, and their subdirectories, up to a limit."""
     page, seen = first, set[int]()
     while page.offset not in seen and len(seen) < _MOST_IMAGES:
         seen.add(page.offset)
@@ -126,7 +126,7 @@ def _largest_piece(directory: Directory) -> float:
     tile = directory.value(_TILE_WIDTH, 0) * directory.value(_TILE_HEIGHT, 0)
     piece = tile or directory.value(_WIDTH, 1) * min(directory.value(_ROWS, height), height)
     if compression in _JPEG and directory.file.data.count(b"\xff\xda") * piece > _MOST_SCANNED:
-        raise ValueError("its pixels come in too many scans")
+        raise ValueError("its pixels are split into too many scans")
     bits = tiff_kinds.bits_of(directory)
     samples = 1 if directory.value(_PLANAR, 1) != 1 else len(bits)
     held = max(_RGBA if samples > 1 else 0, samples * max(bits) / 8)

@@ -14,7 +14,7 @@ _WHOLE: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _PIECES: Final = (273, 279, 324, 325)
 _MOST_ENTRIES: Final = 4_096
 _MOST_VALUES: Final = 200_000  # of an entry that is not text or bytes: three curves of 65,536 fit
-_MOST_PIECES: Final = 65_536  # strips or tiles; Pillow takes 10 microseconds for each
+_MOST_PIECES: Final = 65_536  # strips or tiles; Pillow takes 10 microseconds per piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class File:
         return self.directory(self.number(self._first_at, self._bytes_of_offset))
 
     def directory(self, offset: int) -> "Directory":
-        """Return the directory at ``offset``; of entries with the same tag the first counts, as for Pillow.
+        """Return the directory at ``offset``; the first of several entries with the same tag counts, as in Pillow.
 
         Raises:
             ValueError: There are more entries or values than any writer makes.
@@ -87,7 +87,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What the directory at ``offset`` of ``file`` says; ``following`` is the offset of the next one, 0 for none."""
+    """The directory at ``offset`` of ``file``; ``following`` is the offset of the next one, 0 for none."""
 
     file: File
     offset: int
@@ -95,22 +95,22 @@ class Directory:
     following: int
 
     def values(self, tag: int) -> tuple[int, ...]:
-        """Return the whole numbers of an entry; none if it has others, or lies outside of the file."""
+        """Return the integers of an entry; none if it has other values, or lies outside the file."""
         entry, data = self.entries.get(tag), self.file.data
         if entry is None or entry.kind not in _WHOLE or len(data) < entry.at + entry.count * _BYTES[entry.kind]:
             return ()
         return struct.unpack_from(f"{self.file.order}{entry.count}{_WHOLE[entry.kind]}", data, entry.at)
 
     def bytes_of(self, tag: int) -> bytes:
-        """Return the value of an entry of bytes; none where there is no such entry."""
+        """Return the value of an entry of bytes; empty if there is no such entry."""
         entry = self.entries.get(tag)
         return self.file.data[entry.at : entry.at + entry.count] if entry and _BYTES[entry.kind] == 1 else b""
 
     def value(self, tag: int, default: int) -> int:
-        """Return the first whole number of an entry."""
+        """Return the first integer of an entry, or ``default``."""
         return next(iter(self.values(tag)), default)
 
     def others(self, tag: int, most: int) -> Iterator["Directory"]:
-        """Yield the directories whose offsets are the values of ``tag``, at most so many."""
+        """Yield the directories whose offsets are the values of ``tag``, at most ``most``."""
         for offset in islice(self.values(tag), most):
             yield self.file.directory(offset)

@@ -1,4 +1,4 @@
-"""TIFF: which kinds of samples and compression are decoded right; the others have names."""
+"""TIFF: the kinds of samples and compression that are decoded correctly, and names of the others."""
 
 from typing import Final
 
@@ -63,11 +63,11 @@ _INSTEAD: Final = "a TIFF file of 8-bit RGB, or a PNG or JPEG file"
 
 
 def check(directory: Directory) -> None:
-    """Refuse an image that Pillow and libtiff do not decode, or decode wrong, as a sweep over all kinds found.
+    """Refuse an image that Pillow and libtiff do not decode, or decode incorrectly, as a sweep over all kinds found.
 
     Raises:
         ValueError: The entries that say how the image is stored are missing or damaged.
-        UnsupportedImage: They are in order.
+        UnsupportedImage: They are intact, but the kind is not decoded.
     """
     if not any(directory.values(tag) for tag in _OFFSETS):
         raise ValueError("it has no strips or tiles")
@@ -92,7 +92,7 @@ def bits_of(directory: Directory) -> tuple[int, ...]:
 def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
     bits, extra = bits_of(directory), directory.values(_EXTRA)
     separate = directory.value(_PLANAR, 1) == _SEPARATE
-    if separate and extra and not max(extra):  # planes of which nothing is known are passed over
+    if separate and extra and not max(extra):  # planes of unknown meaning are skipped
         bits, extra = bits[: -len(extra)], ()
     with_opacity = _COLOR_SAMPLES.get(photometric, 1) == 1 and len(bits) > 1
     if separate and (with_opacity or photometric == _CIELAB):

@@ -32,8 +32,10 @@ def gif(  # noqa: PLR0913 - as many things are written in its header
 @pytest.mark.parametrize("interlace", [0, 1])
 @pytest.mark.parametrize("transparent", [None, 3])
 @pytest.mark.parametrize(("left", "top"), [(0, 0), (2, 3), (6, 5)])
-def test_around_the_first_frame_there_is_nothing(left: int, top: int, transparent: int | None, interlace: int) -> None:
-    """Outside of the first frame an image is transparent, so white, and not of the first color of the palette."""
+def test_the_canvas_around_the_first_frame_is_white(
+    left: int, top: int, transparent: int | None, interlace: int
+) -> None:
+    """Outside its first frame an image is transparent, so white, not the first color of the palette."""
     expected = np.full((12, 11, 3), 255)
     expected[top : top + 7, left : left + 5] = np.stack([5 * SHADES, 0 * SHADES + 20, 0 * SHADES + 30], axis=2)
     expected[top : top + 7, left : left + 5][transparent == SHADES] = 255
@@ -44,12 +46,12 @@ def test_around_the_first_frame_there_is_nothing(left: int, top: int, transparen
 
 @pytest.mark.parametrize(("width", "height"), [(5, 7), (0, 0), (4, 7), (5, 3)])
 def test_a_frame_larger_than_the_canvas_is_shown_whole(width: int, height: int) -> None:
-    """A canvas that is too small for the frame, or 0 as some writers leave it, does not cut it."""
+    """A canvas that is smaller than the frame, or 0 as some writers leave it, does not crop it."""
     image = decode_image(gif(width, height, 0, 0), LIMITS)
     assert np.array_equal(np.asarray(image.raster)[..., 0], 5 * SHADES)
 
 
-def test_the_canvas_counts_for_the_limits() -> None:
+def test_the_limits_apply_to_the_canvas() -> None:
     """A small frame does not hide a canvas that is too large."""
     with pytest.raises(ImageTooLarge, match="60000 x 60000"):
         decode_image(gif(60_000, 60_000, 2, 3), LIMITS)

@@ -1,4 +1,4 @@
-"""PNG in every color type, depth, filter and order of rows, pixel for pixel; and every way to be wrong."""
+"""PNG in every color type, depth, filter and order of rows, pixel for pixel; and all kinds of damage."""
 
 import re
 import struct
@@ -151,7 +151,7 @@ def with_header(*fields: int) -> bytes:
     ],
 )
 def test_a_png_with_a_wrong_signature_is_refused(data: bytes) -> None:
-    """A damaged signature, as a transfer in text mode leaves it, is no PNG or a broken one."""
+    """A damaged signature, as after a transfer in text mode, is not a PNG or a broken one."""
     with pytest.raises((BrokenImage, UnsupportedImage)):
         decode_image(data, LIMITS)
 
@@ -200,23 +200,23 @@ def test_a_png_with_a_wrong_signature_is_refused(data: bytes) -> None:
     ],
     ids=range(34),
 )
-def test_a_png_that_is_wrong_inside_is_broken(data: bytes) -> None:
-    """Wrong check sums, headers, orders, palettes, ends and pixels are refused as broken."""
+def test_an_invalid_png_is_broken(data: bytes) -> None:
+    """Wrong checksums, headers, orders, palettes, ends and pixels are refused as broken."""
     decode_image(VALID, LIMITS)
     with pytest.raises(BrokenImage, match="damaged PNG file"):
         decode_image(data, LIMITS)
 
 
 @pytest.mark.parametrize("missing", range(1, 17))
-def test_a_png_without_its_end_is_shown_where_all_pixels_are_there(missing: int) -> None:
-    """What is cut off behind the last pixel is not missed, as in browsers: the end, and the last check sum."""
+def test_a_png_that_lacks_only_its_end_is_decoded(missing: int) -> None:
+    """Bytes missing after the last pixel, including the last checksum, are tolerated, as in browsers."""
     samples = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint16)
     data = encoded(samples, 2, 8, interlaced=False, first=0, mixed=False, key=b"")
     assert np.array_equal(np.asarray(decode_image(data[:-missing], LIMITS).raster), samples)
 
 
-def test_a_png_that_is_cut_off_in_its_pixels_is_broken() -> None:
-    """A file that ends with a whole chunk, but not with its last pixel, is refused."""
+def test_a_png_truncated_in_its_pixels_is_broken() -> None:
+    """A file that ends with a complete chunk, but before its last pixel, is refused."""
     samples = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint16)
     data = encoded(samples, 2, 8, interlaced=False, first=0, mixed=False, key=b"")
     for end in range(34, len(data) - 22):
@@ -250,8 +250,8 @@ def _gray(width: int, height: int, shade: int | None) -> bytes:
     return zlib.compress((b"\0" + bytes([shade or 0]) * width) * height)
 
 
-def test_the_first_frame_of_an_animation_counts_and_not_its_default_image() -> None:
-    """The image that is shown where animations are not understood is not decoded, unless it is the first frame."""
+def test_the_first_frame_of_an_animation_is_decoded_not_its_default_image() -> None:
+    """The image for viewers without animation is not decoded, unless it is the first frame."""
     for data in (
         animation((0, 0, 9, 8, 70), (0, 0, 9, 8, 200), default=5),
         animation((0, 0, 9, 8, 70), (1, 1, 2, 2, 9)),
@@ -259,8 +259,8 @@ def test_the_first_frame_of_an_animation_counts_and_not_its_default_image() -> N
         assert decode_image(data, LIMITS).raster.getextrema() == ((70, 70),) * 3
 
 
-def test_around_the_first_frame_of_an_animation_there_is_nothing() -> None:
-    """A first frame that does not cover the canvas lies on white, where it belongs, with its transparent color."""
+def test_the_canvas_around_the_first_frame_is_white() -> None:
+    """A first frame that does not cover the canvas is placed on white, with its transparent color."""
     key = chunk(b"tRNS", struct.pack(">H", 70))
     for before, shade in ((b"", 70), (key, 255)):
         image = decode_image(animation((2, 3, 4, 5, 70), default=5, before=before), LIMITS)
@@ -271,21 +271,21 @@ def test_around_the_first_frame_of_an_animation_there_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("frame", [(6, 3, 4, 5, 70), (0, 4, 9, 5, 70), (0, 0, 0, 8, 70), (2**31, 0, 9, 8, 70)])
-def test_a_first_frame_outside_of_its_canvas_is_broken(frame: tuple[int, int, int, int, int]) -> None:
+def test_a_first_frame_outside_its_canvas_is_broken(frame: tuple[int, int, int, int, int]) -> None:
     """A frame that does not fit is refused."""
-    with pytest.raises(BrokenImage, match="outside of its canvas"):
+    with pytest.raises(BrokenImage, match="outside its canvas"):
         decode_image(animation(frame, default=5), LIMITS)
 
 
 def test_a_first_frame_without_pixels_is_broken() -> None:
-    """An animation whose only image is its default one has no first frame."""
+    """An animation whose only image is its default image has no first frame."""
     data = animation((0, 0, 9, 8, 70), default=5)
     with pytest.raises(BrokenImage, match="no pixels"):
         decode_image(data[: data.index(b"fdAT") - 4] + IEND, LIMITS)
 
 
 def test_a_png_for_iphones_is_named() -> None:
-    """What Xcode makes of a PNG file, with other pixels in it, is no damaged PNG file."""
+    """A PNG file optimized by Xcode, with other pixels in it, is not called damaged."""
     with pytest.raises(UnsupportedImage, match="CgBI"):
         decode_image(VALID[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + VALID[8:], LIMITS)
 
@@ -305,7 +305,7 @@ def ending_early(samples: Samples, color: int, bits: int, *, interlaced: bool, m
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("color", "bits"), KINDS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (8, 9), (13, 2)])
-def test_black_pixels_are_pixels_but_missing_ones_are_not(
+def test_missing_pixels_are_distinguished_from_black_ones(
     height: int, width: int, color: int, bits: int, *, interlaced: bool
 ) -> None:
     """A file without its last byte of pixels, which would be shown as black, is refused; one that is black is not."""
@@ -322,7 +322,7 @@ def test_black_pixels_are_pixels_but_missing_ones_are_not(
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_the_pixels_of_a_large_black_image_are_counted_to_the_last(missing: int) -> None:
-    """Nine megabytes that were compressed to nine kilobytes are all there, or are refused."""
+    """Nine megabytes compressed to nine kilobytes are complete, or are refused."""
     body = bytes((1 + 3 * 2000) * 1500 - missing)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2000, 1500, 8, 2, 0, 0, 0))
     data = VALID[:8] + header + chunk(b"IDAT", zlib.compress(body)) + IEND
@@ -339,8 +339,8 @@ def test_the_pixels_of_a_large_black_image_are_counted_to_the_last(missing: int)
     [path for path in SUITE if re.match(r"[a-w]", path.name) and path.name != PYPNG_FAILS],
     ids=lambda path: path.stem,
 )
-def test_png_suite_is_decoded_as_another_decoder_does(path: Path) -> None:
-    """The valid files of PngSuite have the pixels that pypng, written in plain Python, finds in them."""
+def test_png_suite_is_decoded_as_by_another_decoder(path: Path) -> None:
+    """The valid files of PngSuite have the same pixels as in pypng, which is written in plain Python."""
     data = path.read_bytes()
     width, height, rows, info = pypng.Reader(bytes=data).asRGBA()
     values = np.vstack([np.array(row) for row in rows]).reshape(height, width, 4) / (2 ** info["bitdepth"] - 1)

@@ -1,4 +1,4 @@
-"""TIFF: every way to store samples is decoded as another decoder does, or refused by name; which image counts."""
+"""TIFF: every way to store samples is decoded like in another decoder, or refused by name; which image is decoded."""
 
 import io
 import struct
@@ -53,7 +53,7 @@ class Kind:
 
 
 def photometrics(samples: int) -> tuple[tuple[str, str | None], ...]:
-    """Return what so many samples can mean, and what the last of them is beside a color."""
+    """Return what this number of samples can mean, and the meaning of the last one if it is not a color."""
     return {
         1: (("minisblack", None), ("miniswhite", None)),
         2: (("minisblack", "unassalpha"), ("minisblack", "assocalpha"), ("minisblack", "unspecified")),
@@ -172,8 +172,8 @@ def judged(kind: Kind, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_every_kind_of_samples_is_decoded_right_or_refused_by_name(depth: str) -> None:
-    """Samples, depth, planes, byte order, compression, tiles, meaning: each file is as tifffile reads it, or 415."""
+def test_every_kind_of_samples_is_decoded_correctly_or_refused_by_name(depth: str) -> None:
+    """For all depths, planes, byte orders, compressions and meanings, the pixels equal tifffile's, or it is 415."""
     outcomes = {kind: judged(kind, data) for kind in kinds(depth) if (data := encoded(kind)) is not None}
     assert len(outcomes) > 40
     assert {kind: outcome for kind, outcome in outcomes.items() if outcome not in {"equal", "refused"}} == {}
@@ -186,8 +186,8 @@ def test_every_kind_of_samples_is_decoded_right_or_refused_by_name(depth: str) -
 
 @pytest.mark.parametrize("compression", LOSSLESS)
 @pytest.mark.parametrize("depth", ["u8", "u16", "f32"])
-def test_bigtiff_is_decoded_as_tiff_is(depth: str, compression: str) -> None:
-    """The 64-bit form of the format holds the same images, but Pillow does not know it in big-endian order."""
+def test_bigtiff_is_decoded_like_tiff(depth: str, compression: str) -> None:
+    """The 64-bit form of the format has the same images, but Pillow does not know it in big-endian order."""
     for order, samples in product(ORDERS, (1, 3)):
         kind = Kind(samples, depth, photometrics(samples)[0][0], "contig", order, compression, big=True)
         data = encoded(kind)
@@ -202,7 +202,7 @@ def test_bigtiff_is_decoded_as_tiff_is(depth: str, compression: str) -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("compression", [1, 8])
 def test_packed_samples(compression: int, bits: int, photometric: int, fill: int, order: str) -> None:
-    """Samples of less than a byte are unpacked whatever the order of their bits, compressed or not, palette or gray."""
+    """Samples of less than a byte are unpacked in either bit order, compressed or not, palette or gray."""
     rng = np.random.default_rng(bits)
     samples = rng.integers(0, 2**bits, (5, 13), np.uint8)
     rows = np.packbits((samples[..., np.newaxis] >> np.arange(bits - 1, -1, -1) & 1).reshape(5, -1), axis=1).tobytes()
@@ -227,7 +227,7 @@ def test_packed_samples(compression: int, bits: int, photometric: int, fill: int
 
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
 def test_jpeg_in_tiff(subsampling: tuple[int, int]) -> None:
-    """Photos that are stored as YCbCr JPEG, with their colors at half of the size or less, are decoded."""
+    """Photos stored as YCbCr JPEG with subsampled colors are decoded."""
     stored = np.rint(pixels(Kind(3, "u8", "rgb"))).astype(np.uint8)
     file = io.BytesIO()
     tifffile.imwrite(file, stored, photometric="ycbcr", compression="jpeg", subsampling=subsampling, metadata=None)
@@ -237,7 +237,7 @@ def test_jpeg_in_tiff(subsampling: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("tiled", [False, True])
 def test_damaged_jpeg_in_tiff_is_broken(tiled: bool) -> None:  # noqa: FBT001
-    """Corrupt pixels are found in the strips and tiles of a TIFF file as they are in a JPEG file."""
+    """Corrupt pixels are detected in the strips and tiles of a TIFF file as in a JPEG file."""
     stored = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     file = io.BytesIO()
     tifffile.imwrite(
@@ -280,20 +280,20 @@ THUMBNAIL: Final[dict[str, Any]] = {"subfiletype": 1}
     ],
 )
 def test_a_thumbnail_is_not_the_image(written: list[tuple[tuple[int, int], dict[str, Any]]], counts: int) -> None:
-    """The first image counts, but where it is a thumbnail the largest full one does, wherever the file has it."""
+    """The first image is decoded, or if it is a thumbnail the largest full one, wherever it is in the file."""
     image = decode_image(pages(*written), LIMITS)
     assert (image.width, image.height) == written[counts][0]
     assert image.raster.getpixel((0, 0)) == (40 * counts,) * 3
 
 
 def test_a_thumbnail_alone_is_refused() -> None:
-    """A file with nothing but a thumbnail says so."""
-    with pytest.raises(UnsupportedImage, match="thumbnail only"):
+    """A file with only a thumbnail is refused with that reason."""
+    with pytest.raises(UnsupportedImage, match="only a thumbnail"):
         decode_image(pages(((6, 4), THUMBNAIL)), LIMITS)
 
 
-def test_the_limits_are_those_of_the_image_that_counts() -> None:
-    """A small thumbnail in front does not hide an image that is too large."""
+def test_the_limits_apply_to_the_decoded_image() -> None:
+    """A small thumbnail at the start does not hide an image that is too large."""
     data = pages(((6, 4), THUMBNAIL), ((300, 200), {}))
     with pytest.raises(ImageTooLarge, match="300 x 200"):
         decode_image(data, DecodeLimits(pixels=50_000))
@@ -315,8 +315,8 @@ def test_the_limits_are_those_of_the_image_that_counts() -> None:
     ],
     ids=str,
 )
-def test_the_kind_is_named(kind: Kind, name: str) -> None:
-    """A refusal names what is stored in the file, and what to send instead."""
+def test_a_refusal_names_the_kind(kind: Kind, name: str) -> None:
+    """A refusal names what the file contains, and what to send instead."""
     data = encoded(kind)
     assert data is not None
     with pytest.raises(UnsupportedImage, match=name) as caught:
@@ -326,7 +326,7 @@ def test_the_kind_is_named(kind: Kind, name: str) -> None:
 
 @pytest.mark.parametrize("tags", [{262: (3, [32_803])}, {262: (3, [34_892])}, {50_706: (1, [1, 4, 0, 0])}])
 def test_camera_raw_is_named(tags: Tags) -> None:
-    """Raw images of cameras are TIFF files inside; they are no damaged ones."""
+    """Raw files of cameras are TIFF files inside, but are not called damaged."""
     raw: Tags = {256: (4, [4]), 257: (4, [4]), 258: (3, [16]), 262: (3, [1]), 273: (4, [8]), 279: (4, [32])}
     thumbnail: Tags = {254: (4, [1]), 256: (4, [2]), 257: (4, [2])}
     for data in (tiff(raw | tags, bytes(32)), _behind_thumbnail(thumbnail, raw | tags)):
@@ -345,7 +345,7 @@ def _behind_thumbnail(thumbnail: Tags, full: Tags) -> bytes:
 
 @pytest.mark.parametrize("tag", [256, 257, 273])
 def test_without_size_or_pixels_a_file_is_damaged(tag: int) -> None:
-    """A file that does not say how large its image is, or where, is broken and not just of another kind."""
+    """A file without the size or the position of its image is broken, not just of another kind."""
     tags: Tags = {256: (4, [4]), 257: (4, [4]), 258: (3, [8]), 262: (3, [1]), 273: (4, [8]), 279: (4, [16])}
     assert decode_image(tiff(tags, bytes(16)), LIMITS).width == 4
     with pytest.raises(BrokenImage):

@@ -12,8 +12,8 @@ from tests.hostile import riff, saved
 
 @pytest.mark.parametrize("flags", [0x02, 0x12])
 @pytest.mark.parametrize("background", [bytes(4), b"\xff\xff\xff\xff", b"\0\0\xff\xff"])
-def test_around_the_first_frame_there_is_nothing(flags: int, background: bytes) -> None:
-    """Outside its first frame an animation is transparent, so white, whatever it says of opacity and background."""
+def test_the_canvas_around_the_first_frame_is_white(flags: int, background: bytes) -> None:
+    """Outside its first frame an animation is transparent, so white, whatever its flags and background."""
     still = saved(Image.new("RGB", (16, 12), (200, 30, 40)), "WEBP", lossless=True)
     area = [struct.pack("<I", number)[:3] for number in (8 // 2, 6 // 2, 15, 11)]  # half of left and top, size less 1
     frame = b"".join(area) + b"\x64\0\0\0" + still[12:]
