@@ -1,49 +1,13 @@
-// Uses the page at the given address as people do, and prints one line of JSON for each thing that it does: [name, fault or null].
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+// The page with the default network, used as people do.
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { accessible, allAnswered, answered, browser, expect, forgive, give, opened, pixels, posts, run, shot, table, text } from "./browser.mjs";
 
-const [url, executablePath, photo, broken, folder] = process.argv.slice(2);
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-const told = [];
+const [url, photo, broken, python] = process.argv.slice(4);
 
-async function opened(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, bypassCSP: false, ...options });
-  const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && told.push(message.text()));
-  page.on("pageerror", (error) => told.push(String(error)));
-  await page.goto(url);
-  return page;
-}
-
-async function answered(page, act) {
-  const response = page.waitForResponse((one) => one.request().method() === "POST");
-  await act();
-  await response;
-  await page.waitForFunction(() => !document.getElementById("answer").inert && document.getElementById("stage").ariaBusy !== "true");
-}
-
-const give = (page, ...files) => answered(page, () => page.locator("#photo").setInputFiles(files));
-const pixels = (page, id = "first") => page.locator(`#${id} canvas`).evaluate((canvas) => canvas.toDataURL());
-const text = (page, id) => page.locator(`#${id}`).innerText();
-const shot = (page, name) => page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
-
-function expect(condition, what) {
-  if (!condition) throw new Error(what);
-}
-
-async function posts(page, act) {
-  let count = 0;
-  const counting = (request) => request.method() === "POST" && (count += 1);
-  page.on("request", counting);
-  await act();
-  await page.waitForTimeout(400);
-  page.off("request", counting);
-  return count;
-}
-
-const checks = {
+await run({
   async "the first view is small, one request, and of no other origin"() {
     const page = await browser.newPage();
     const requests = [];
@@ -55,7 +19,7 @@ const checks = {
     await shot(page, "empty");
   },
   async "another class, color map or strength needs no request"() {
-    const page = await opened();
+    const page = await opened(url);
     await give(page, photo);
     await shot(page, "answer");
     const first = await pixels(page);
@@ -74,7 +38,7 @@ const checks = {
     expect(await page.locator("#legend").isVisible(), "there is no legend");
   },
   async "the photo without heat is shown while a key or the button is held"() {
-    const page = await opened();
+    const page = await opened(url);
     await give(page, photo);
     const heat = await pixels(page);
     await page.keyboard.down("h");
@@ -88,7 +52,7 @@ const checks = {
     expect((await pixels(page)) === heat, "the heat does not come back");
   },
   async "two classes are compared side by side, and one against the other"() {
-    const page = await opened();
+    const page = await opened(url);
     await give(page, photo);
     const count = await posts(page, () => page.locator("#compared").selectOption({ index: 1 }));
     expect(count === 0, "the comparison needs a request");
@@ -99,35 +63,32 @@ const checks = {
     expect((await text(page, "shown")).includes(" and not for "), await text(page, "shown"));
   },
   async "the method is chosen from a list"() {
-    const page = await opened();
+    const page = await opened(url);
     await give(page, photo);
     const first = await pixels(page);
     await answered(page, () => page.locator("#method").selectOption("layercam"));
     expect((await pixels(page)) !== first, "another method gives the same heat");
   },
   async "several photos become a gallery, and a table as CSV"() {
-    const page = await opened();
+    const page = await opened(url);
     const files = Array.from({ length: 10 }, (_, index) => ({
       name: index === 1 ? "=2+3.jpg" : `photo ${index}.jpg`,
       mimeType: "image/jpeg",
       buffer: readFileSync(index % 5 === 3 ? broken : photo),
     }));
-    await page.locator("#photo").setInputFiles(files);
-    await page.waitForFunction(() => [...document.querySelectorAll("#gallery .said")].every((one) => !one.textContent.startsWith("Waiting")));
+    await allAnswered(page, files);
     expect((await page.locator("#gallery li").count()) === 10, "not every photo is there");
     expect((await page.locator("#gallery .broken").count()) === 2, "the broken ones are not told");
     await shot(page, "gallery");
-    const saved = page.waitForEvent("download");
-    await page.locator("#csv").click();
-    const rows = readFileSync(await (await saved).path(), "utf8").split("\r\n");
+    const rows = await table(page);
     expect(rows.length === 11 && rows[0] === '"file","result","percent","familiar","error","message"', rows[0]);
     expect(rows[2].startsWith(`"'=2+3.jpg","`), `a formula stays one: ${rows[2]}`);
     expect(rows[4].includes("broken_image") || rows[4].includes("unsupported_image"), rows[4]);
     await answered(page, () => page.locator("#gallery li").nth(2).locator("button").click());
   },
   async "an error is told in words, and the next photo is answered"() {
-    const page = await opened();
-    await page.locator("#photo").setInputFiles(broken);
+    const page = await opened(url);
+    await page.locator("#file").setInputFiles(broken);
     await page.locator("#alert").waitFor();
     expect((await text(page, "complaint")).length > 20, "there are no words");
     expect(!(await page.locator("#again").isVisible()), "it offers to ask again for what stays broken");
@@ -135,17 +96,17 @@ const checks = {
     expect(!(await page.locator("#alert").isVisible()), "the complaint stays");
   },
   async "a service that cannot be reached is told"() {
-    const page = await opened();
+    const page = await opened(url);
     await page.context().setOffline(true);
-    await page.locator("#photo").setInputFiles(photo);
+    await page.locator("#file").setInputFiles(photo);
     await page.locator("#again").waitFor();
-    expect((await text(page, "complaint")).includes("cannot be reached"), await text(page, "complaint"));
+    expect((await text(page, "trouble")).includes("cannot be reached"), await text(page, "alert"));
     await page.context().setOffline(false);
     await answered(page, () => page.locator("#again").click());
-    told.splice(0, told.length, ...told.filter((one) => !one.includes("ERR_INTERNET_DISCONNECTED")));
+    forgive("ERR_INTERNET_DISCONNECTED");
   },
   async "the model has a card, whose classes can be searched"() {
-    const page = await opened();
+    const page = await opened(url);
     await page.locator("#card summary").click();
     await page.locator("#labels li").first().waitFor();
     const all = await page.locator("#labels li").count();
@@ -154,23 +115,75 @@ const checks = {
     expect(all > found && found > 0, `${found} of ${all}`);
     expect((await text(page, "facts")).includes("Network"), await text(page, "facts"));
   },
-  async "the request is there as code"() {
-    const page = await opened();
-    await give(page, photo);
+  async "the request is there as code, which gives the same answer"() {
+    const page = await opened(url);
+    const cwd = mkdtempSync(join(tmpdir(), "code"));
+    const name = `it's "a"; cat, $HOME \\ é.jpg`;
+    copyFileSync(photo, join(cwd, name));
+    await give(page, join(cwd, name));
+    await page.locator("#compared").selectOption({ index: 1 });
+    const response = page.waitForResponse((one) => one.request().method() === "POST");
+    await answered(page, () => page.locator("#versus").check());
+    const answer = await (await response).json();
     await page.locator("#code summary").click();
-    for (const [language, word] of [["curl", "curl"], ["Python", "requests.post("], ["JavaScript", "await fetch("]]) {
+    const copied = async (language) => {
       await page.locator("#language").selectOption(language);
-      const code = await text(page, "snippet");
-      expect(code.includes(word) && code.includes("/image_recognition_file") && code.includes("heatmaps"), code);
+      return text(page, "snippet");
+    };
+    const code = { curl: await copied("curl"), Python: await copied("Python"), JavaScript: await copied("JavaScript") };
+    const called = (program, ...given) => JSON.parse(execFileSync(program, given, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
+    const file = new File([readFileSync(photo)], name);
+    const answers = {
+      curl: called("bash", "-c", code.curl),
+      Python: called(python, "-c", `${code.Python}\nimport json\nprint(json.dumps(answer))`),
+      JavaScript: await new (async () => {}).constructor("file", `${code.JavaScript}\nreturn answer;`)(file),
+    };
+    for (const [language, one] of Object.entries(answers)) {
+      expect(JSON.stringify(one) === JSON.stringify(answer), `${language}: ${code[language]} gives ${JSON.stringify(one).slice(0, 300)}`);
     }
+    expect(answer.explained.versus !== null, "it is not the last request");
+  },
+  async "code is copied, on pages without TLS too"() {
+    for (const [secure, address] of [[true, url], [false, url.replace("127.0.0.1", "page.test")]]) {
+      const page = await opened(address, secure ? { permissions: ["clipboard-write"] } : {});
+      expect((await page.evaluate(() => isSecureContext)) === secure, "it is another context");
+      await give(page, photo);
+      await page.locator("#code summary").click();
+      await page.locator("#copy").click();
+      await page.locator("#copy", { hasText: "Copied" }).waitFor();
+      const pasted = await page.locator("#search").evaluate((field) => {
+        field.closest("details").open = true;
+        field.parentElement.parentElement.hidden = false;
+        field.focus();
+      }).then(() => page.keyboard.press("Control+V")).then(() => page.locator("#search").inputValue());
+      expect(pasted.startsWith("curl"), `it has copied ${pasted}`);
+    }
+    forgive("Cross-Origin-Opener-Policy"); // which has no meaning without TLS
+  },
+  async "the box that the network saw is outlined, and nothing beyond it is touched"() {
+    const page = await opened(url);
+    const response = page.waitForResponse((one) => one.request().method() === "POST");
+    await give(page, photo);
+    const { image } = await (await response).json();
+    const values = () => page.locator("#first canvas").evaluate((canvas, [{ width, box }, ...places]) => places.map((place) => {
+      const x = Math.round((box[0] * canvas.width) / width) + place;
+      const { data } = canvas.getContext("2d").getImageData(x, Math.round(canvas.height / 2), 1, 1);
+      return data[0] + data[1] + data[2];
+    }), [image, -3, 0, 3]);
+    const drawn = await values();
+    await page.keyboard.down("h");
+    const plain = await values();
+    expect(drawn[0] === plain[0], "the image beyond the box is changed");
+    expect(drawn[2] !== plain[2], "there is no heat in the box");
+    expect(drawn[1] > Math.max(plain[1], drawn[2]), `there is no outline: ${drawn}, ${plain}`);
   },
   async "a sample is answered"() {
-    const page = await opened();
+    const page = await opened(url);
     await answered(page, () => page.locator("[data-sample=cat]").click());
     expect((await text(page, "result")).includes("cat"), await text(page, "result"));
   },
   async "a pasted photo is answered"() {
-    const page = await opened();
+    const page = await opened(url);
     const bytes = readFileSync(photo).toString("base64");
     await answered(page, () => page.evaluate((encoded) => {
       const data = new DataTransfer();
@@ -179,53 +192,37 @@ const checks = {
     }, bytes));
   },
   async "the keyboard reaches everything"() {
-    const page = await opened();
+    const page = await opened(url);
     await give(page, photo);
     const reached = new Set();
     for (let press = 0; press < 60; press += 1) {
       await page.keyboard.press("Tab");
       reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.className || document.activeElement.tagName));
     }
-    for (const one of ["photo", "row", "compared", "method", "colormap", "alpha", "plain"]) expect(reached.has(one), `${one} is not reached, but ${[...reached]}`);
+    for (const one of ["file", "row", "compared", "method", "colormap", "alpha", "plain"]) expect(reached.has(one), `${one} is not reached, but ${[...reached]}`);
     await page.locator("#classes button").nth(1).focus();
     await page.keyboard.press("Enter");
     expect((await page.locator("#classes button").nth(1).getAttribute("aria-pressed")) === "true", "Enter does not choose");
   },
   async "a phone has room for all of it"() {
-    const page = await opened({ viewport: { width: 375, height: 740 }, hasTouch: true, isMobile: true });
+    const page = await opened(url, { viewport: { width: 375, height: 740 }, hasTouch: true, isMobile: true });
     await give(page, photo);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     expect(wide <= 375, `it is ${wide} pixels wide`);
     expect(await page.locator("#camera").isVisible(), "it cannot take a photo");
     await shot(page, "phone");
+    await answered(page, () => page.locator("#camera input").setInputFiles(photo));
+    await page.locator("#compared").selectOption({ index: 1 });
+    await shot(page, "phone-compare", {});
   },
   async "axe finds nothing, in light and in dark"() {
     for (const colorScheme of ["light", "dark"]) {
-      const page = await opened({ colorScheme, bypassCSP: true });
+      const page = await opened(url, { colorScheme, bypassCSP: true });
       await give(page, photo);
       for (const id of ["card", "code"]) await page.locator(`#${id} summary`).click();
       await page.locator("#labels li").first().waitFor();
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => globalThis.axe.run());
-      expect(violations.length === 0, JSON.stringify(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html.slice(0, 120))])));
+      await accessible(page, colorScheme);
       if (colorScheme === "dark") await shot(page, "dark");
     }
   },
-};
-
-const only = process.env.ONLY;
-for (const [name, check] of Object.entries(checks)) {
-  if (only && !name.includes(only)) continue;
-  told.length = 0;
-  let fault = null;
-  try {
-    await check();
-  } catch (error) {
-    fault = String(error).split("\n")[0];
-  }
-  // Of answers that are errors the browser itself says so.
-  const complaints = told.filter((one) => !one.startsWith("Failed to load resource: the server responded with a status of 4"));
-  console.log(JSON.stringify([name, fault ?? (complaints.length ? complaints.join("; ") : null)]));
-  for (const context of browser.contexts()) await context.close();
-}
-await browser.close();
+});

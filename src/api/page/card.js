@@ -1,14 +1,19 @@
 // What is known of the model: GET /model as a card.
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const MEANING = {
-  softmax: "one of the classes for each photo",
-  binary: "one of two classes for each photo",
-  multilabel: "any number of classes for each photo",
+  softmax: "one of the classes for each image",
+  binary: "one of two classes for each image",
+  multilabel: "any number of classes for each image",
 };
 
-async function fetchModel() {
-  const response = await fetch("model", { headers: authorization() }).catch(() => null);
-  return response?.ok ? response.json() : null;
+let asked = null;
+
+// Return GET /model, or what is wrong as of refusal(); once it is known it is not asked for again.
+async function knownModel() {
+  asked ??= call("model").then(({ response, answer, late }) => (answer?.success ? answer : refusal(response, answer, late)));
+  const model = await asked;
+  if (!model.success) asked = null;
+  return model;
 }
 
 function facts(model) {
@@ -36,6 +41,9 @@ function facts(model) {
 }
 
 function showCard(model) {
+  byId("unknown").textContent = model.success ? "" : `${model.trouble}. ${model.complaint}`;
+  byId("known").hidden = !model.success;
+  if (!model.success) return;
   const entries = Object.entries(facts(model)).map(([name, value]) => {
     const group = document.createElement("div");
     group.append(Object.assign(document.createElement("dt"), { textContent: name }));

@@ -6,7 +6,8 @@ function snippet(language, name, options) {
   const text = (value) => JSON.stringify(String(value));
   if (language === "curl") {
     const quoted = (value) => `'${String(value).replaceAll("'", "'\\''")}'`;
-    const parts = [`-F img=@${quoted(name)}`, ...said.map(([field, value]) => `--form-string ${quoted(`${field}=${value}`)}`)];
+    const file = `"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`; // else it ends at a comma or a semicolon
+    const parts = [`-F ${quoted(`img=@${file}`)}`, ...said.map(([field, value]) => `--form-string ${quoted(`${field}=${value}`)}`)];
     if (key) parts.unshift(`-H 'Authorization: Bearer <key>'`);
     return ["curl", ...parts, quoted(url)].join(" \\\n  ");
   }

@@ -1,4 +1,4 @@
-// Raw maps -> heat on the photo, as the service draws it: src/stages/render.py.
+// Raw maps -> heat on the image, as the service draws it: src/stages/render.py.
 "use strict";
 const LONGEST = 1024; // pixels of the longer side of what is drawn
 const palettes = Object.fromEntries(

@@ -1,7 +1,7 @@
-// The page itself: one photo on the stage, one question at a time.
+// The page itself: one image on the stage, one question at a time.
 const PAUSE_MS = 150;
-const [form, stage, photo] = ["form", "stage", "photo"].map(byId);
-const state = { file: null, bitmap: null, answer: null, drawn: null, chosen: null, compared: null, model: null, options: {} };
+const [form, stage] = ["form", "stage"].map(byId);
+const state = { file: null, bitmap: null, answer: null, drawn: null, chosen: null, compared: null, model: null, top: null, options: {} };
 let latest = new AbortController();
 let timer = 0;
 
@@ -16,20 +16,36 @@ async function question() {
   latest = new AbortController();
   const { signal } = latest;
   const drawn = state.bitmap === null || againstAnother();
-  state.options = { method: byId("method").value, gradcam: drawn, heatmaps: !drawn };
+  state.options = { method: byId("method").value, gradcam: drawn, heatmaps: !drawn, top_k: state.top };
   if (drawn) Object.assign(state.options, style(), { target: state.chosen, versus: againstAnother() ? state.compared : null });
   stage.ariaBusy = "true";
   const answer = await ask(state.file, state.options, signal);
   if (answer === null) return;
+  if (answer.success && seesUnlisted(answer)) {
+    const model = await knownModel();
+    if (signal.aborted) return;
+    state.top = model.labels?.length ?? null;
+    if (state.top) return question();
+  }
   stage.ariaBusy = "false";
   if (!answer.success) return complain(answer);
   state.answer = answer;
-  state.chosen ??= answer.detail[0].index;
+  state.chosen ??= (answer.detail.find(({ class: name }) => answer.results?.includes(name)) ?? answer.detail[0]).index;
   state.drawn = drawn ? await picture(answer) : null;
   byId("alert").hidden = true;
   byId("answer").inert = false;
   show();
-  if (state.model === null && (state.model = await fetchModel())) show();
+  if (state.model !== null) return;
+  const model = await knownModel();
+  if (!model.success) return;
+  state.model = model;
+  show();
+  showCard(model);
+}
+
+// A multi-label model may see more classes than are listed: they are listed too, once it is known how many there are.
+function seesUnlisted({ detail, results }) {
+  return state.top === null && results?.some((name) => detail.every((one) => one.class !== name));
 }
 
 async function picture({ gradcam, explained }) {
@@ -40,7 +56,7 @@ async function picture({ gradcam, explained }) {
 function show() {
   const { answer, bitmap, drawn, chosen, compared } = state;
   if (!answer) return;
-  showRows(answer, chosen, choose);
+  showRows(answer, chosen, choose, state.model?.output);
   showWords(answer, state.model);
   offer(answer, chosen, compared);
   byId("legend").hidden = false;
@@ -83,7 +99,8 @@ function showPlain(plain) {
 }
 
 async function open(file) {
-  Object.assign(state, { file, answer: null, drawn: null, chosen: null, compared: null });
+  latest.abort(); // else its answer, about another image, may come while this one is decoded
+  Object.assign(state, { file, answer: null, drawn: null, chosen: null, compared: null, top: null });
   byId("versus").checked = false;
   byId("answer").inert = true;
   byId("alert").hidden = true;
@@ -109,8 +126,26 @@ function take(files) {
 
 async function sample(name) {
   const response = await fetch(`samples/${name}.jpg`).catch(() => null);
-  if (!response?.ok) return complain({ complaint: "The sample cannot be loaded.", retry: false });
+  if (!response?.ok) return complain({ trouble: "The sample cannot be loaded", complaint: "Check the connection.", retry: false });
   take([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
+}
+
+async function retry() {
+  if (byId("card").open) showCard(await knownModel());
+  if (!state.file) return;
+  retrySeveral();
+  question();
+}
+
+// Browsers have no clipboard for pages without TLS, other than on this machine: there it is copied as by hand.
+async function copy() {
+  if (navigator.clipboard) await navigator.clipboard.writeText(byId("snippet").textContent);
+  else {
+    getSelection().selectAllChildren(byId("snippet"));
+    document.execCommand("copy");
+  }
+  byId("copy").textContent = "Copied";
+  setTimeout(() => { byId("copy").textContent = "Copy"; }, 2000);
 }
 
 rowsFor(LISTED);
@@ -124,10 +159,7 @@ for (const id of ["alpha", "colormap"]) {
   };
 }
 byId("method").onchange = () => state.file && question();
-byId("key").oninput = () => {
-  clearTimeout(timer);
-  timer = setTimeout(() => state.file && question(), PAUSE_MS);
-};
+byId("key").onchange = retry;
 byId("compared").onchange = ({ target }) => {
   const asked = state.drawn;
   state.compared = target.value === "" ? null : Number(target.value);
@@ -137,17 +169,16 @@ byId("compared").onchange = ({ target }) => {
 };
 byId("versus").onchange = () => question();
 byId("language").onchange = show;
-byId("copy").onclick = () => navigator.clipboard.writeText(byId("snippet").textContent);
-byId("csv").onclick = () => download("photos.csv", asCsv());
+byId("copy").onclick = copy;
+byId("csv").onclick = () => download("images.csv", asCsv());
 byId("card").ontoggle = async () => {
   if (!byId("card").open) return;
-  state.model ??= await fetchModel();
-  if (state.model) showCard(state.model);
+  showCard(await knownModel());
 };
 for (const button of document.querySelectorAll("[data-sample]")) button.onclick = () => sample(button.dataset.sample);
-photo.onchange = () => take(photo.files);
+byId("file").onchange = ({ target }) => take(target.files);
 byId("camera").querySelector("input").onchange = ({ target }) => take(target.files);
-byId("again").onclick = question;
+byId("again").onclick = retry;
 for (const [event, plain] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false]]) {
   byId("plain").addEventListener(event, () => showPlain(plain));
 }

@@ -1,37 +1,53 @@
-// Several photos: a result for each, one of them on the stage, all of them as CSV.
+// Several images: a result for each, one of them on the stage, all of them as CSV.
 const AT_ONCE = 2;
-let photos = []; // {file, item, said: {result, percent, code, complaint}}
+let images = []; // {file, preview, item, found: {seen, familiar}, or as of refusal()}
 
 function showSeveral(files, open) {
-  for (const { preview } of photos) URL.revokeObjectURL(preview);
+  for (const { preview } of images) URL.revokeObjectURL(preview);
   byId("several").hidden = files.length < 2;
   byId("gallery").replaceChildren();
-  photos = files.map((file) => ({ file, said: {}, preview: "", item: null }));
-  if (files.length < 2) return;
-  for (const photo of photos) {
-    photo.preview = URL.createObjectURL(photo.file);
+  images = files.length < 2 ? [] : files.map((file) => ({ file, found: {}, preview: URL.createObjectURL(file), item: null }));
+  for (const image of images) {
     byId("gallery").append(byId("item").content.cloneNode(true));
-    photo.item = byId("gallery").lastElementChild;
-    photo.item.querySelector("img").src = photo.preview;
-    photo.item.querySelector(".name").textContent = photo.file.name;
-    photo.item.querySelector("button").onclick = () => open(photo.file);
+    image.item = byId("gallery").lastElementChild;
+    image.item.querySelector("img").src = image.preview;
+    image.item.querySelector(".name").textContent = image.file.name;
+    image.item.querySelector("button").onclick = () => open(image.file);
   }
-  const [mine, waiting] = [photos, [...photos]];
+  recognizeAll(images);
+}
+
+// Ask once more for the images that may have an answer now, such as with the right key.
+const retrySeveral = () => recognizeAll(images.filter(({ found }) => found.retry));
+
+function recognizeAll(some) {
+  const [mine, waiting] = [images, [...some]];
   const work = async () => {
-    while (waiting.length && mine === photos) await recognizeOne(waiting.shift());
+    while (waiting.length && mine === images) await recognizeOne(waiting.shift());
   };
   for (let worker = 0; worker < AT_ONCE; worker += 1) work();
 }
 
-async function recognizeOne(photo) {
-  const answer = await ask(photo.file, { gradcam: false, top_k: 1 });
-  photo.said = answer.success
-    ? { result: answer.results?.join(", ") ?? answer.result, percent: answer.detail[0].prob, familiar: answer.confidence?.familiar }
-    : { complaint: answer.complaint, code: answer.code };
-  const { result, percent, familiar, complaint } = photo.said;
-  const strange = familiar === false ? ", unlike what the model was taught" : "";
-  photo.item.querySelector(".said").textContent = complaint ?? `${result}, ${percent.toFixed(3)} %${strange}`;
-  photo.item.classList.toggle("broken", complaint !== undefined);
+async function recognizeOne(image) {
+  const model = await knownModel();
+  const listed = model.output?.kind === "multilabel" ? model.labels.length : 1; // any class may be seen
+  const answer = await ask(image.file, { gradcam: false, top_k: listed });
+  image.found = answer.success ? foundIn(answer) : answer;
+  const { trouble, complaint } = image.found;
+  image.item.querySelector(".said").textContent = trouble ?? inWords(image.found);
+  image.item.querySelector("button").title = complaint ?? "";
+  image.item.classList.toggle("broken", trouble !== undefined);
+}
+
+// What is in an image: classes with their percentages, of a multi-label model any number of them.
+function foundIn({ detail, results, confidence }) {
+  const seen = results ? detail.filter(({ class: name }) => results.includes(name)) : detail.slice(0, 1);
+  return { seen: seen.map(({ class: name, prob }) => [name, prob]), familiar: confidence?.familiar };
+}
+
+function inWords({ seen, familiar }) {
+  const classes = seen.map(([name, percent]) => `${name}, ${said(percent)}`).join("; ");
+  return `${classes || "none of the classes"}${familiar === false ? "; unlike what the model was taught" : ""}`;
 }
 
 // A cell that a spreadsheet must not take for a formula starts with an apostrophe.
@@ -41,7 +57,10 @@ function cell(value) {
 }
 
 function asCsv() {
-  const rows = photos.map(({ file, said }) => [file.name, said.result, said.percent, said.familiar, said.code, said.complaint]);
+  const rows = images.map(({ file, found: { seen, familiar, code, trouble, complaint } }) => {
+    const [names, percents] = [0, 1].map((column) => seen?.map((one) => one[column]).join("; "));
+    return [file.name, names, percents, familiar, code, trouble && `${trouble}. ${complaint}`];
+  });
   return [["file", "result", "percent", "familiar", "error", "message"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
 }
 
