@@ -39,7 +39,8 @@ NOT_IN_A_BENTO = {
 }
 # What the stages hand on, which all of them may import, and the one way in which they resize.
 HANDED_ON = {
-    f"src.stages.{name}" for name in ("decoded_image", "features", "input_spec", "learned", "output_spec", "resize")
+    f"src.stages.{name}"
+    for name in ("decoded_image", "features", "input_spec", "learned", "output_spec", "raster", "resize")
 }
 MAX_FILES = 13
 
