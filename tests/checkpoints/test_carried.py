@@ -88,5 +88,5 @@ def test_other_checkpoints_say_nothing() -> None:
 def test_a_damaged_entry_is_refused(tmp_path: Path, damage: dict[str, Any]) -> None:
     """What is no such entry is an error, and never half believed."""
     file = stored(tmp_path / "x.ckpt", CARRIED.plain() | damage)
-    with pytest.raises(ModelError, match="calibration is damaged"):
+    with pytest.raises(ModelError, match="calibration in the checkpoint is damaged"):
         read_carried(read_weights_file(file).elsewhere)

@@ -225,10 +225,10 @@ def test_code_of_the_folder_is_not_run(tmp_path: Path) -> None:
     [
         ({"model_type": "bert"}, "no image classifier of the kind 'bert'"),
         ({"model_type": "their_own"}, "no image classifier of the kind 'their_own'"),
-        ({"architectures": ["ViTForMaskedImageModeling"]}, "only ViTForImageClassification classifies"),
+        ({"architectures": ["ViTForMaskedImageModeling"]}, "only ViTForImageClassification of vit classifies"),
         ({"quantization_config": {"load_in_8bit": True}}, "quantized"),
         ({"problem_type": "regression"}, "says regression"),
-        ({"num_channels": 4}, "4 channels"),
+        ({"num_channels": 4}, "4 input channels"),
         ({"hidden_size": 32}, "ViTForImageClassification"),
         ({"num_hidden_layers": 3}, r"do not fit ViTForImageClassification: .* is missing"),
         ({"num_hidden_layers": "many"}, r"rejects config\.json"),

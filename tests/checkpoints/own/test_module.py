@@ -128,7 +128,7 @@ def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.Monk
         ("Nothing", "has no attribute 'Nothing'"),
         ("number", "is not a callable|not supported"),
         ("fail", "RuntimeError: on purpose"),
-        ("torch", "cannot be made"),
+        ("torch", "cannot be instantiated"),
         ("leave", "SystemExit: 0"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_class_that_cannot_be_made_is_explained(module_file: Path, name: str, 
 def test_a_class_without_logits_is_explained(module_file: Path, tmp_path: Path) -> None:
     """A class that gives maps cannot be served, and the error says what it gives and what to write."""
     torch.save(instantiate(module_file, "Maps", Arguments({})).state_dict(), tmp_path / "x.pt")
-    with pytest.raises(ModelError, match=r"a tensor of the shape \(2, 32, 13, 13\) .* write a class around it"):
+    with pytest.raises(ModelError, match=r"a tensor of shape \(2, 32, 13, 13\) .* write a class around it"):
         read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Maps", labels="bus,car"))
 
 

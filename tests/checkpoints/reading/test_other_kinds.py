@@ -67,7 +67,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "onnx": ("m.onnx", lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch"), "ONNX.*exported from"),
     "tensorflow lite": ("m.tflite", lambda path: path.write_bytes(b"\x1c\0\0\0TFL3"), "TensorFlow Lite"),
-    "gzip": ("m.ckpt.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "compressed by gzip.*gunzip"),
+    "gzip": ("m.ckpt.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "gzip-compressed.*gunzip"),
     "tar": ("m.tar", _tar, "tar archive.*tar -xf"),
     "zip": ("m.zip", _zipped("a/model.ckpt", "a/readme.txt"), "archive of other files: unpack it"),
     "fastai": ("export.pkl", _export_of_fastai, r"export of fastai.*load_learner"),

@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "integers of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3, dtype=torch.int8)}, file), "quantized"),
     "floats of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3).to(torch.float8_e4m3fn)}, file), "quantized"),
     "complex": (_complex, "sparse, quantized, complex"),
-    "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "pickle that torch.save has not written"),
+    "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "pickle that torch.save did not write"),
     "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
     "list": (_not_a_mapping, "holds a list"),
     "sparse": (_sparse, "sparse, quantized|not an intact checkpoint"),

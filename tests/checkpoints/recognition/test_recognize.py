@@ -295,8 +295,8 @@ def test_children_followed_by_more_of_the_library_are_refused() -> None:
 
 def test_an_unneeded_activation_is_refused() -> None:
     """An activation for a complete network, or for one layer, would be ignored."""
-    assert "no place for an activation" in str(refused(RESNET, activation="relu"))
-    assert "no place for an activation" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
+    assert "No activation can follow" in str(refused(RESNET, activation="relu"))
+    assert "No activation can follow" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
 
 
 @pytest.mark.parametrize("shortcut", ["downsample", "shortcut"])
@@ -307,7 +307,7 @@ def test_a_stem_for_small_images_is_asked_about(shortcut: str) -> None:
     tensors = {name.replace("downsample", shortcut): tensor for name, tensor in network.state_dict().items()}
     assert refused(tensors).remedies == (Remedy("stem", "cifar"), Remedy("module"))
     assert torch.allclose(answers(found(tensors, stem="cifar").network), answers(network), atol=1e-6)
-    assert "leave the stem out" in str(refused(RESNET, stem="cifar"))
+    assert "omit the stem" in str(refused(RESNET, stem="cifar"))
 
 
 def test_buffers_that_normalize_are_the_input() -> None:
