@@ -45,7 +45,7 @@ HALF = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     ],
 )
 def test_a_transform_is_read(transform: Any, rng: np.random.Generator) -> None:
-    """What the service prepares is within one level of what the transform does."""
+    """The InputSpec prepares images like the transform, within one pixel level."""
     image = Image.fromarray(rng.integers(0, 256, (50, 70, 3), np.uint8)).resize((700, 500), Image.Resampling.BICUBIC)
     spec = input_of(transform)
     found = spec.normalize(prepared(DecodedImage(image, *image.size), spec).pixels)
@@ -81,7 +81,7 @@ def test_a_transform_is_read(transform: Any, rng: np.random.Generator) -> None:
         ([v1.Resize((32, 32)), v1.ToTensor(), v1.Normalize((0.5,), (0.0,))], "std must be above 0"),
     ],
 )
-def test_a_step_that_cannot_be_followed_is_named(steps: list[Any], message: str) -> None:
-    """What chooses at random, changes pixels otherwise or stands elsewhere refuses the transform by name."""
+def test_an_unsupported_step_is_named(steps: list[Any], message: str) -> None:
+    """A step that is random, unknown or misplaced is refused by name."""
     with pytest.raises(ModelError, match=message):
         input_of(v1.Compose(steps))
