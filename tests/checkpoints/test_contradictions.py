@@ -101,7 +101,7 @@ def test_a_matrix_that_takes_the_outputs_is_asked_about(name: str, tmp_path: Pat
     """Eight outputs followed by a margin loss of ten classes are an embedding, whatever the loss is called."""
     backbone = {f"backbone.{key}": tensor for key, tensor in WIDE.items()}
     with pytest.raises(
-        ModelError, match=r"could (take the 8 outputs|take part in the answer)|An activation may lie|has no bias"
+        ModelError, match=r"could (take the 8 outputs|be part of the way)|An activation may lie|has no bias"
     ):
         _read(tmp_path, {"state_dict": backbone | {name: torch.randn(10, 8)}})
 
