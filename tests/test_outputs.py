@@ -183,8 +183,8 @@ def _saved(folder: Path, network: nn.Module, **hyper_parameters: Any) -> Path:
 
 
 def test_one_output_asks_what_it_is(tmp_path: Path) -> None:
-    """A probability and a measured number look the same: nothing is stored until somebody names the classes."""
-    with pytest.raises(ModelError, match="measured number") as refused:
+    """A probability and a regression value look the same: nothing is stored until somebody names the classes."""
+    with pytest.raises(ModelError, match="regression value") as refused:
         read_checkpoint(_saved(tmp_path, _network(1, 3)), Given())
     assert refused.value.remedies == (Remedy("labels", "NEGATIVE,POSITIVE"), Remedy("output", "binary"))
 
@@ -229,13 +229,13 @@ def test_a_gray_network_is_recognized(architecture: str, tmp_path: Path) -> None
         (0.5,),
     )
     note = next(note for note in read.notes if note.sentence.startswith("input"))
-    assert "gray images, of which nothing is known" in note.sentence
+    assert "mean and std for gray images are not known" in note.sentence
     assert {Remedy("mean"), Remedy("std")} <= set(note.remedies)
 
 
 def test_unequal_means_of_a_gray_network_are_refused(tmp_path: Path) -> None:
     """Three different means cannot be those of one channel."""
-    with pytest.raises(ModelError, match=r"of one channel, but mean has several values, 0\.1,0\.2,0\.3"):
+    with pytest.raises(ModelError, match=r"\(one channel\), but mean has several values, 0\.1,0\.2,0\.3"):
         read_checkpoint(_saved(tmp_path, build(TINY, 2, 1)), Given(input={"mean": (0.1, 0.2, 0.3)}))
 
 

@@ -1,1 +1,1 @@
-"""Files that people have -> a network with its weights, labels, input; nothing in a file is run unasked."""
+"""Checkpoints -> a network with its weights, labels and input; no code in a file runs unless asked for."""

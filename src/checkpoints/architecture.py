@@ -1,4 +1,4 @@
-"""An architecture by its name, and whether tensors are just those of one, with what would fit them better."""
+"""Look up an architecture by name, and check whether tensors are exactly its own or fit another one better."""
 
 import difflib
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _MAX_SIMILAR: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Tensors of a file that make up a network of one's own: ``weights`` has its names.
+    """The tensors of a file that make up a given network, as ``weights`` by the network's own names.
 
     ``left_out`` are the names, as the file has them, of tensors that are not part of the network.
     """
@@ -34,10 +34,10 @@ class Fit:
 
 
 def full_name(name: str) -> str:
-    """Return ``name`` with its library; a name that both have is torchvision's.
+    """Return ``name`` with its library; a name that exists in both is torchvision's.
 
     Raises:
-        ModelError: No library has a network of that name.
+        ModelError: Neither library has a network of that name.
     """
     known = every_architecture()
     for candidate in (name, f"torchvision/{name}", f"timm/{name}"):
@@ -50,7 +50,7 @@ def full_name(name: str) -> str:
 
 
 def explain_misfit(tensors: Mapping[str, torch.Tensor], architecture: str) -> ModelError:
-    """Return the error that says why ``tensors`` are not those of ``architecture``, and which network would fit."""
+    """Return the error that says why ``tensors`` do not fit ``architecture``, and which network they would fit."""
     probe = build_empty(architecture, PROBE_CLASSES).state_dict()
     num_classes = _num_classes_of(_likeliest(tensors, probe), architecture)
     expected = build_empty(architecture, num_classes).state_dict()
@@ -64,13 +64,13 @@ def fit_expected(
     expected: Mapping[str, torch.Tensor],
     network: str | None = None,
 ) -> Fit:
-    """Find just the ``expected`` tensors of a network among ``tensors``.
+    """Find exactly the ``expected`` tensors of a network among ``tensors``.
 
-    What lies beside the network's own children, such as losses, is left out; what lies within them must belong there.
-    ``network`` is the prefix of the right ones, where there are several.
+    Tensors outside the network's children, such as those of losses, are left out; tensors inside must be expected.
+    ``network`` is the prefix to use where several have them.
 
     Raises:
-        ModelError: Some are missing, surplus, or have other shapes; the message names them, and what would fit. Or
+        ModelError: Tensors are missing, surplus or of another shape (the message names them, and what would fit), or
             several prefixes have all of them.
     """
     part = _chosen(tensors, expected, network)
@@ -94,7 +94,7 @@ def _chosen(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Te
     different = [part for part in others if not all(part.tensors[name].equal(first.tensors[name]) for name in expected)]
     if different:
         raise ModelError(
-            f"The class fits {len(different) + 1} networks in the file: say which one answers.",
+            f"The class fits {len(different) + 1} networks in the file: choose one.",
             *(Remedy("network", part.prefix or ".") for part in (first, *different)),
         )
     return first
@@ -121,9 +121,9 @@ def _better(tensors: Mapping[str, torch.Tensor], architecture: str) -> str:
 
 
 def nearest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Say which architecture shares most tensors, of name and shape, with ``tensors``, and in which ones they differ.
+    """Name the architecture that shares the most tensors, by name and shape, with ``tensors``, and the differences.
 
-    Nothing if none shares many.
+    Empty if none shares many.
     """
     best: tuple[int, str, str] = (0, "", "")
     for part in parts(tensors)[:_MAX_PREFIXES]:
@@ -136,7 +136,7 @@ def nearest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _num_classes_of(part: Part, architecture: str) -> int:
-    """Return the size of the last layer in ``part``, which other layers may contradict."""
+    """Return the size of the last layer in ``part``, even if other layers contradict it."""
     probe = build_empty(architecture, PROBE_CLASSES).state_dict()
     for name in reversed(probe):
         stored = part.tensors.get(name)

@@ -1,4 +1,4 @@
-"""What a checkpoint of our own training says of its calibration, and of the images that it learned from."""
+"""The calibration and the training images' digests that a checkpoint of our own training carries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ _DIGEST: Final = 32  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a network learned of its own answers, prepared by ``input``, from images that were held back.
+    """What was learned from held-out images about the network's answers to images prepared by ``input``.
 
-    ``learned_from`` are the SHA-256 of the files that the network itself learned from. Without ``learned`` too few
-    images were held back.
+    ``learned_from`` holds the SHA-256 digests of the training files. ``learned`` is None if too few images were held
+    out.
     """
 
     input: InputSpec
@@ -34,7 +34,7 @@ class Carried:
     familiarity: Familiarity | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return it as tensors and plain containers, which ``torch.load(weights_only=True)`` reads."""
+        """Return it as tensors and plain containers that ``torch.load(weights_only=True)`` reads."""
         digests = np.frombuffer(b"".join(sorted(self.learned_from)), np.uint8).reshape(-1, _DIGEST)
         content: dict[str, Any] = {
             "input": self.input.model_dump(mode="json"),
@@ -49,10 +49,10 @@ class Carried:
 
 
 def read_carried(said: Mapping[str, object]) -> Carried | None:
-    """Return what :meth:`Carried.plain` wrote into a checkpoint that has ``said`` this beside its tensors, if it did.
+    """Return what :meth:`Carried.plain` wrote into a checkpoint; ``said`` is all that it holds beside its tensors.
 
     Raises:
-        ModelError: It is damaged.
+        ModelError: The content is damaged.
     """
     content = said.get(KEY)
     if content is None:
@@ -60,7 +60,7 @@ def read_carried(said: Mapping[str, object]) -> Carried | None:
     try:
         return _read(content)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise ModelError("What the checkpoint says of its calibration is damaged: train it anew, or copy it.") from exc
+        raise ModelError("The calibration in the checkpoint is damaged: copy the file again, or train again.") from exc
 
 
 def _read(content: Any) -> Carried:  # noqa: ANN401 - whatever a file holds

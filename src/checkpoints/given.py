@@ -1,4 +1,4 @@
-"""What a person says of a checkpoint, and what the reading of it says to the person."""
+"""The user's options for a checkpoint, and the notes that reading it returns to the user."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ Activation = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a person says of a checkpoint; it outweighs what the file says, which outweighs what is published.
+    """The user's options for a checkpoint; they override the file, which overrides what the library published.
 
-    ``network`` is the prefix of the tensors of the network that answers, ``activation`` what lies between the layers of
-    its head, ``stem`` "cifar" for a first convolution for small images, ``weights`` "ema" for the averaged ones.
-    ``input`` holds single fields of the InputSpec, by name; ``tutorial`` means its way to prepare images;
-    ``arguments`` are those of the class ``module`` that the file lacks.
+    ``network`` is the prefix of the tensors of the network to serve, ``activation`` the one between the layers of its
+    head, ``stem`` "cifar" for a first convolution for small images, ``weights`` "ema" for the averaged ones. ``input``
+    holds fields of the InputSpec by name; ``tutorial`` selects the tutorial's preprocessing; ``arguments`` are the
+    arguments of the class ``module`` that the file lacks.
     """
 
     architecture: str | None = None
@@ -41,7 +41,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that was found out or assumed, and what a person can say where it is not so."""
+    """Something that was inferred or assumed, and the options to correct it."""
 
     sentence: str
     remedies: tuple[Remedy, ...] = ()
@@ -49,9 +49,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person, or the file, says of the network: see :class:`Given`.
+    """What the user or the file says about the network: see :class:`Given`.
 
-    ``said_by`` tells who named the architecture; ``settled`` are the fields of the input that are known without it.
+    ``said_by`` says who named the architecture; ``settled`` are the fields of the input that are known without it.
     """
 
     architecture: str | None = None

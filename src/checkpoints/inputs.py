@@ -1,4 +1,4 @@
-"""How images were prepared when a network was trained: what its library published, or the tutorial's way."""
+"""The preprocessing that a network was trained with: as its library published it, or the tutorial's."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ __all__ = ["TUTORIAL", "USUAL", "USUAL_OF_GRAY", "for_channels", "per_channel", 
 _IMAGENET: Final[dict[str, Any]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 USUAL_OF_GRAY: Final = 0.5  # mean and deviation: [0, 1] becomes [-1, 1]
 _PER_CHANNEL: Final = ("mean", "std")
-# What timm does where a configuration does not say.
+# timm's defaults for fields that a configuration lacks.
 _TIMMS: Final[dict[str, Any]] = {
     "input_size": (3, 224, 224),
     "crop_pct": 0.875,
@@ -59,16 +59,14 @@ def _of_torchvision(name: str) -> InputSpec:
 
 
 def timm_input(published: Mapping[str, Any]) -> InputSpec:
-    """Return the preparation that ``published``, a configuration of timm, is the recipe of.
+    """Return the preparation that ``published``, a timm configuration, describes.
 
     Raises:
-        ModelError: It is one that no InputSpec does.
+        ModelError: No InputSpec can express it.
     """
     recipe = _TIMMS | {name: value for name, value in published.items() if value is not None}
     if recipe["crop_mode"] not in _CROP_MODES:
-        raise ModelError(
-            f"Images are cropped by {recipe['crop_mode']!r}, which is not supported: say how.", Remedy("resize")
-        )
+        raise ModelError(f"The crop mode {recipe['crop_mode']!r} is not supported: set the size.", Remedy("resize"))
     _, height, width = recipe["input_size"]
     share = min(recipe["crop_pct"], 1.0)  # three networks of timm publish more than the whole image
     scaled = math.floor(height / share), math.floor(width / share)
@@ -87,17 +85,17 @@ def _interpolation(published: str | InterpolationMode) -> Interpolation:
     for known in get_args(Interpolation):
         if known == name:
             return known  # type: ignore[no-any-return] # it is one of the literals
-    raise ModelError(f"Images cannot be resized by {name!r}: name another filter.", Remedy("interpolation"))
+    raise ModelError(f"The resize filter {name!r} is not supported: choose another.", Remedy("interpolation"))
 
 
 def for_channels(spec: InputSpec, channels: int, *, published: bool) -> tuple[InputSpec, bool]:
-    """Return ``spec`` for a network of so many ``channels``, and whether mean and deviation had to be guessed.
+    """Return ``spec`` for a network with this many ``channels``, and whether mean and deviation had to be guessed.
 
-    What a library ``published`` is for colors: a gray network gets the usual ones. Where the file says it, three equal
-    numbers mean one, and the other way round.
+    A ``published`` spec is for color images, so a gray network gets the usual mean and deviation. In a spec from the
+    file, one number stands for three equal ones, and vice versa.
 
     Raises:
-        ModelError: The file has different ones for one channel.
+        ModelError: The file has several different ones for one channel.
     """
     if spec.channels == channels:
         return spec, False
@@ -109,10 +107,10 @@ def for_channels(spec: InputSpec, channels: int, *, published: bool) -> tuple[In
 
 
 def per_channel(fields: Mapping[str, Any], channels: int) -> dict[str, Any]:
-    """Return ``fields`` of an InputSpec with a mean and a deviation for each channel: equal ones stand for one.
+    """Return ``fields`` of an InputSpec with one mean and one deviation per channel; equal values stand for one.
 
     Raises:
-        ModelError: There are several for one channel, and they differ.
+        ModelError: Several values differ, and there is one channel.
     """
     fitting = dict(fields)
     for name in _PER_CHANNEL:
@@ -121,7 +119,7 @@ def per_channel(fields: Mapping[str, Any], channels: int) -> dict[str, Any]:
             if len(set(values)) > 1:
                 given = ",".join(f"{value:g}" for value in values)
                 raise ModelError(
-                    f"The network takes gray images, of one channel, but {name} has several values, {given}: give one.",
+                    f"The network takes gray images (one channel), but {name} has several values, {given}: give one.",
                     Remedy(name),
                 )
             fitting[name] = values[:1] * channels

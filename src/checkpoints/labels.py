@@ -1,4 +1,4 @@
-"""The names of the classes, from where people have them."""
+"""Read class names from the places where they are usually kept."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from src.labelled_folder import class_folders
 
 __all__ = ["read_labels", "stored_labels"]
 
-# What people call them is made of these words: class_names, idx2label, label_to_index, categories, ...
+# Usual keys combine these words: class_names, idx2label, label_to_index, categories, ...
 _MEANT: Final = {"class", "classes", "label", "labels", "category", "categories", "classnames", "labelnames"}
 _BESIDE: Final = {
     "name",
@@ -38,10 +38,10 @@ _COLLECTIONS: Final = (list, tuple, set, Mapping)
 
 
 def read_labels(source: str) -> tuple[str, ...]:
-    """Return the class names, by index, that ``source`` gives.
+    """Return the class names in ``source``, by index.
 
-    ``source`` is a text file (a name a line), a JSON file (a list of names, or a map from index to name or from name to
-    index), a folder with one folder per class (sorted by name, as torchvision's ImageFolder does), or the names
+    ``source`` is a text file (one name per line), a JSON file (a list of names, or a map from index to name or from
+    name to index), a folder with one folder per class (sorted by name, as torchvision's ImageFolder does), or the names
     themselves, separated by commas.
 
     Raises:
@@ -53,21 +53,21 @@ def read_labels(source: str) -> tuple[str, ...]:
     elif path.is_file():
         labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
     elif source and "," not in source:
-        raise ModelError(f"There is no file or folder {source!r} with labels; for names themselves, write bus,car.")
+        raise ModelError(f"There is no file or folder {source!r} with labels: to give names directly, write bus,car.")
     else:
         labels = tuple(label.strip() for label in source.split(","))
     if not labels or not all(labels):
-        raise ModelError(f"{source} gives no names, or an empty name: name every class once.")
+        raise ModelError(f"{source} has no names, or an empty one: name every class.")
     return labels
 
 
 def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
-    """Return the class names that a file gives in what is ``said``, or made up ones, and where they are from.
+    """Return the class names found in ``said``, what a file says, or made-up ones, and their source.
 
-    They may lie deeper, such as in the hyper-parameters of a data module.
+    They may be nested, such as in the hyper-parameters of a data module.
 
     Raises:
-        ModelError: There are names, but for another number of classes; or several lists or maps that differ.
+        ModelError: There are names for another number of classes, or several lists or maps that differ.
     """
     named = ((name, plain(value)) for name, value in walk(*said) if _is_of_labels(name))
     written = [(name, value) for name, value in named if isinstance(value, _COLLECTIONS)]
@@ -75,7 +75,7 @@ def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[
     fitting = [(name, labels) for name, labels in usable if len(labels) == num_classes]
     if len({labels for _, labels in fitting}) > 1:
         names = " and ".join(dict(fitting))
-        raise ModelError(f"{names} in the file name the classes differently: give the right names.", Remedy("labels"))
+        raise ModelError(f"{names} in the file name the classes differently: give the right labels.", Remedy("labels"))
     for name, labels in fitting:
         return labels, f"from {name} in the file"
     on_top = [(name, labels) for name, labels in usable if any(name in content for content in said)]
@@ -117,7 +117,7 @@ def _from_json(path: Path) -> tuple[str, ...]:
 
 
 def _labels_in(content: object) -> tuple[str, ...] | None:
-    """Return the class names, by index, of a list of them or a map between them and 0, 1, 2, ...; None of all else."""
+    """Return the class names, by index, of a list of them or a map between them and 0, 1, 2, ...; else None."""
     if isinstance(content, list | tuple) and all(isinstance(label, str) for label in content):
         return tuple(content)
     if isinstance(content, Mapping):
@@ -128,7 +128,7 @@ def _labels_in(content: object) -> tuple[str, ...] | None:
 
 
 def _by_index(content: Mapping[object, object]) -> dict[int, str]:
-    """Return index -> name of a map either way round; where both sides are numbers as text the keys are indices."""
+    """Return index -> name for a map in either direction; if both sides are numbers as text, the keys are indices."""
     turned = [(value, key) for key, value in content.items()]
     for pairs, kind in ((turned, Integral), (content.items(), Integral), (content.items(), str), (turned, str)):
         if all(_is_index(index, kind) and isinstance(name, str) for index, name in pairs):

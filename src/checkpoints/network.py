@@ -1,4 +1,4 @@
-"""Architecture name -> network."""
+"""Build a network by its architecture name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,7 +15,7 @@ __all__ = ["RGB", "build", "build_to_load"]
 RGB: Final = 3  # channels
 _OF_A_CONVOLUTION: Final = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
 
-# Their auxiliary heads serve training alone, and often keep other classes; drawing their weights takes minutes.
+# Their auxiliary heads are for training only, often for other classes; initializing their weights takes minutes.
 _WITH_AUXILIARY_HEADS: Final = ("googlenet", "inception_v3")
 
 _RANDOM: Final = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
@@ -24,13 +24,13 @@ _RANDOM: Final = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.unif
 def build(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
     """Return the network ``torchvision/<name>`` or ``timm/<name>`` with random weights, in eval mode.
 
-    It takes images of so many ``channels``: a network of torchvision then gets another first convolution.
+    It takes images with this many ``channels``; a torchvision network gets a new first convolution for that.
 
     Raises:
         ModelError: There is no such network.
     """
     library, _, name = architecture.partition("/")
-    stem: dict[str, Any] = {} if channels == RGB else {"in_chans": channels}  # not all of timm take it
+    stem: dict[str, Any] = {} if channels == RGB else {"in_chans": channels}  # not every timm network accepts it
     if library == "timm" and timm.is_model(name):
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **stem)
     elif library == "torchvision" and name in models.list_models(module=models):
@@ -44,7 +44,7 @@ def build(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module
 
 
 def build_to_load(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
-    """Return the same network with zeros where :func:`build` draws random numbers, which takes most of its time.
+    """Return the same network with zeros where :func:`build` spends most of its time on random numbers.
 
     Raises:
         ModelError: There is no such network.
@@ -64,7 +64,7 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
 
 
 class _NothingRandom(TorchFunctionMode):
-    """Fills tensors with zeros where they would be filled with random numbers."""
+    """Fills tensors with zeros instead of random numbers."""
 
     def __torch_function__(
         self,

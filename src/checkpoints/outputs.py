@@ -1,4 +1,4 @@
-"""What the outputs of a network mean, as far as a file and a person say; one output becomes one for each class."""
+"""What a network's outputs mean, by the file and the user's options; a single output becomes one per class."""
 
 import re
 from collections.abc import Mapping
@@ -27,18 +27,16 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
     """Return what the ``outputs`` of a network mean, and how many classes it has.
 
     Raises:
-        ModelError: It has one output, which may be a probability or a measured number, and nobody says which; or what
-            is said of the outputs contradicts their number.
+        ModelError: The network has one output and nothing says whether it is a probability or a regression value, or
+            the stated kind contradicts the number of outputs.
     """
     output = OutputSpec(kind=given.output) if given.output else _stored(file.hyper_parameters)
     if outputs > 1:
         if output is not None and output.kind == "binary":
-            raise ModelError(
-                f"The network has {outputs} outputs, but binary means one: leave it out, or use multilabel."
-            )
+            raise ModelError(f"The network has {outputs} outputs, but binary means one: omit it, or use multilabel.")
         if output is None and (sign := _sign_of_several(file, outputs)):
             raise ModelError(
-                f"{sign} says that an image may be of several classes, or of none: say so, or that it is of just one.",
+                f"{sign} suggests that an image may have several classes, or none: choose that, or just one class.",
                 Remedy("output", "multilabel"),
                 Remedy("output", "softmax"),
             )
@@ -47,8 +45,8 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
         raise ModelError(f"The network has one output, which cannot be {output.kind}.", Remedy("output", "binary"))
     if output is None and given.labels is None and not _names_two(file):
         raise ModelError(
-            "The network has one output, and no file shows whether it is a probability (the logit of a sigmoid) or a"
-            " measured number, which is not served: if it is a probability, name its two classes.",
+            "The network has one output, and the file does not show if it is a probability (the logit of a sigmoid) or"
+            " a regression value, which is not supported: if it is a probability, name its two classes.",
             Remedy("labels", "NEGATIVE,POSITIVE"),
             Remedy("output", "binary"),
         )
@@ -56,12 +54,12 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
 
 
 def check_that_it_classifies(hyper_parameters: Mapping[str, object], num_classes: int) -> None:
-    """Refuse a network whose hyper-parameters say another number of classes, or call what it gives an embedding.
+    """Refuse a network whose hyper-parameters state another number of classes, or call its output an embedding.
 
-    One output may be two classes.
+    One output may mean two classes.
 
     Raises:
-        ModelError: The message says which hyper-parameter contradicts.
+        ModelError: A hyper-parameter contradicts; the message names it.
     """
     numbers = {key: value for key, value in walk(hyper_parameters) if type(value) is int}
     said = {key: value for key, value in numbers.items() if _CLASSES.fullmatch(key.lower())}
@@ -71,15 +69,15 @@ def check_that_it_classifies(hyper_parameters: Mapping[str, object], num_classes
     if said or embedding:
         key = next(iter(said or embedding))
         raise ModelError(
-            f"The network gives {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they scores"
-            " of classes, or an embedding? Name all classes, or give the class that tells them apart:",
+            f"The network returns {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they class"
+            " scores, or an embedding? Name all classes, or give your own class, which returns class scores:",
             Remedy("labels"),
             Remedy("module"),
         )
 
 
 def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:
-    """Return what our own training says of the outputs; others may mean other things by ``output``."""
+    """Return what our own training stored about the outputs; other programs may use ``output`` differently."""
     stored = hyper_parameters.get("output")
     if not isinstance(stored, Mapping):
         return None
@@ -90,7 +88,7 @@ def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:
 
 
 def _sign_of_several(file: WeightsFile, outputs: int) -> str | None:
-    """Return what in ``file`` is for classes that do not exclude each other: weights of a binary loss, or a word."""
+    """Return the sign in ``file`` of classes that are not exclusive: weights of a binary loss, or a hyper-parameter."""
     for name, tensor in file.tensors.items():
         if name.rpartition(".")[2] == "pos_weight" and tensor.numel() == outputs:
             return name
@@ -111,9 +109,9 @@ def _names_two(file: WeightsFile) -> bool:
 
 
 class TwoClasses(nn.Module):
-    """Gives the logits -z/2 and z/2, (N, 2), of a ``network`` of z, (N, 1) or (N); their softmax is its sigmoid.
+    """Returns logits -z/2 and z/2, (N, 2), of a ``network``'s output z, (N, 1) or (N): their softmax is its sigmoid.
 
-    It is a linear layer behind the network, so that heads that are linear stay so.
+    The added layer is linear, so a linear head stays linear.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -129,5 +127,5 @@ class TwoClasses(nn.Module):
         return logits
 
     def layer(self, name: str) -> str:
-        """Return what the layer ``name`` of the network is called now."""
+        """Return the name that the network's layer ``name`` has in this module."""
         return f"network.{name}" if name in dict(self.network.named_modules()) else name

@@ -1,4 +1,4 @@
-"""Networks that equal those of torchvision or timm except for the names of their tensors."""
+"""Rename the tensors of networks that equal one of torchvision or timm except for their names."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from src.errors import ModelError, Remedy
 
 __all__ = ["explained", "respelled"]
 
-# efficientnet_pytorch, which pads as TensorFlow does: by the number of its blocks and of its last channels.
+# efficientnet_pytorch pads as TensorFlow does; its variants, by their numbers of blocks and of last channels.
 _STEM: Final = "_conv_stem.weight"
 _EFFICIENTNETS: Final[Mapping[tuple[int, int], str]] = {
     (16, 1280): "timm/tf_efficientnet_b0",
@@ -51,9 +51,9 @@ _STAGE: Final = re.compile(r"(blocks\.\d+\.\d+)\.")
 
 
 def respelled(file: WeightsFile) -> WeightsFile:
-    """Return ``file`` with tensors under the names of torchvision or timm, and with the architecture that they are of.
+    """Return ``file`` with its tensors under the names of torchvision or timm, and with their architecture.
 
-    Names that are of no other library stay as they are.
+    Unknown names stay as they are.
     """
     tensors, architecture = _respelled(file.tensors)
     known = {} if architecture is None else {"architecture": architecture}
@@ -66,10 +66,10 @@ def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.
 
 
 def explained(exc: ModelError, file: WeightsFile) -> ModelError:
-    """Return ``exc``, which says that no network has the tensors of ``file``, or an error that explains why."""
+    """Return ``exc``, which says that no network has the tensors of ``file``, or an error that explains the reason."""
     if any(_OF_TRANSFORMERS.search(name) for name in file.tensors):
         return ModelError(
-            "The tensors are those of a network of transformers, whose configuration the file lacks: store it by"
+            "The tensors are those of a network of transformers, whose configuration the file lacks: save it with"
             " network.save_pretrained(FOLDER) and give that folder, or give your own class.",
             Remedy("module"),
         )

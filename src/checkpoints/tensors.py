@@ -1,4 +1,4 @@
-"""Whether tensors are just those of a network."""
+"""Check that tensors are exactly those of a network, and load them."""
 
 import copy
 from collections import OrderedDict
@@ -17,13 +17,13 @@ _ALIGNMENT: Final = 64  # bytes; where torch puts its own tensors
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Make ``weights`` those of ``network``; every one must be there, known, and of the right shape.
+    """Load ``weights`` into ``network``; each must exist in both, with the same shape.
 
-    Their memory is shared, but for those in another precision, and those that lie there in another order or at odd
-    addresses, as in a mapped file: the last digits of the answers would be others.
+    Memory is shared, except for tensors of another precision, memory order or alignment, as in a mapped file: these are
+    copied, since they would change the last digits of the answers.
 
     Raises:
-        ModelError: Names the tensors that are missing, surplus or of another shape.
+        ModelError: Some tensors are missing, surplus or of another shape; the message names them.
     """
     expected = network.state_dict()
     faults = describe_faults(expected, weights)
@@ -32,7 +32,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
     shared = {name for name, tensor in weights.items() if _lies_like(tensor, expected[name])}
     for names in (shared, weights.keys() - shared):
         part = OrderedDict((name, weights[name]) for name in names)
-        # mnasnet asks for its version; torch writes into what it is given.
+        # mnasnet reads its version here; torch modifies the mapping that it gets.
         part._metadata = copy.deepcopy(expected._metadata)  # type: ignore[attr-defined] # noqa: SLF001
         network.load_state_dict(part, strict=False, assign=names is shared)
 
@@ -43,7 +43,7 @@ def _lies_like(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 def describe_faults(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str:
-    """Say which tensors are missing, surplus or of another shape than ``expected``; nothing if all is well."""
+    """Name the tensors that are missing, surplus or of another shape than ``expected``; empty if none are."""
     faults = [f"{name} is missing" for name in expected if name not in weights]
     faults += [f"{name} is not part of the network" for name in weights if name not in expected]
     faults += [

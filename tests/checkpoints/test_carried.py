@@ -1,4 +1,4 @@
-"""What a checkpoint of our own training says of its calibration."""
+"""The calibration that a checkpoint of our own training carries."""
 
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,13 @@ ARRAYS: dict[str, Any] = CARRIED.plain()["familiarity"]
 
 
 def stored(file: Path, said: object) -> Path:
-    """Return ``file``, a checkpoint that says this beside its tensors."""
+    """Return ``file``, a checkpoint with this content beside its tensors."""
     torch.save({"state_dict": {"fc.weight": torch.ones(2, 4)}, KEY: said}, file)
     return file
 
 
-def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """It goes through a file of plain tensors and containers, and leaves the tensors of the network alone."""
+def test_the_entry_is_read_as_written(tmp_path: Path) -> None:
+    """It survives a file of plain tensors and containers, and leaves the network's tensors alone."""
     file = stored(tmp_path / "x.ckpt", CARRIED.plain())
     torch.load(file, weights_only=True)
     read = read_weights_file(file)
@@ -57,15 +57,15 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.familiarity.arrays()[name], array)
 
 
-def test_a_checkpoint_that_was_not_calibrated_says_what_it_learned_from(tmp_path: Path) -> None:
-    """Digests alone are read, too, and none at all."""
+def test_digests_are_read_without_a_calibration(tmp_path: Path) -> None:
+    """Digests are read without a calibration, and may be empty."""
     for digests in (CARRIED.learned_from, frozenset[bytes]()):
         file = stored(tmp_path / "x.ckpt", Carried(SPEC, OutputSpec(), digests).plain())
         assert read_carried(read_weights_file(file).elsewhere) == Carried(SPEC, OutputSpec(), digests)
 
 
-def test_other_checkpoints_say_nothing() -> None:
-    """Without the entry there is nothing to read."""
+def test_other_checkpoints_have_no_entry() -> None:
+    """Without the entry, the result is None."""
     assert read_carried({"hyper_parameters": {}, "calibration": 1}) is None
 
 
@@ -86,7 +86,7 @@ def test_other_checkpoints_say_nothing() -> None:
     ids=str,
 )
 def test_a_damaged_entry_is_refused(tmp_path: Path, damage: dict[str, Any]) -> None:
-    """What is no such entry is an error, and never half believed."""
+    """A damaged entry is an error, and is never used in part."""
     file = stored(tmp_path / "x.ckpt", CARRIED.plain() | damage)
-    with pytest.raises(ModelError, match="calibration is damaged"):
+    with pytest.raises(ModelError, match="calibration in the checkpoint is damaged"):
         read_carried(read_weights_file(file).elsewhere)

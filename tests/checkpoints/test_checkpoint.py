@@ -1,4 +1,4 @@
-"""From a file and what a person says of it to everything that serving needs."""
+"""From a file and the user's options to everything that serving needs."""
 
 import argparse
 from pathlib import Path
@@ -21,14 +21,14 @@ SPEC = InputSpec(resize=80, crop=(64, 64), interpolation="lanczos", mean=(0, 0, 
 
 
 class Config:
-    """Options as an object of a class of theirs."""
+    """Options as an object of the user's class."""
 
     def __init__(self) -> None:
         self.labels = ["bus", "car"]
 
 
 class Encoder:
-    """Keeps classes as scikit-learn's LabelEncoder does."""
+    """Stores classes as scikit-learn's LabelEncoder does."""
 
     def __init__(self) -> None:
         self.classes_ = np.array(["bus", "car"])
@@ -53,14 +53,14 @@ def test_our_own_checkpoints_need_no_options(tmp_path: Path) -> None:
 
 
 def test_the_tutorials_checkpoint_needs_only_labels(tmp_path: Path) -> None:
-    """The alexnet of the tutorial, without hyper-parameters, is recognized and gets the tutorial's input."""
+    """The tutorial's alexnet, without hyper-parameters, is recognized and gets the tutorial's input."""
     checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/alexnet", prefix=""), Given(labels="bus,car"))
     assert (checkpoint.architecture, checkpoint.labels) == ("torchvision/alexnet", ("bus", "car"))
     assert checkpoint.input == TUTORIAL
 
 
-def test_what_is_given_outweighs_the_file(tmp_path: Path) -> None:
-    """Labels, input and layer of the person replace those of the file, field by field."""
+def test_options_override_the_file(tmp_path: Path) -> None:
+    """The user's labels, input and layer replace those of the file, field by field."""
     file = lightning(tmp_path, labels=["x", "y"], input=SPEC.model_dump(mode="json"))
     given = Given(labels="bus,car", input={"resize": (70, 90), "mean": (0.5, 0.5, 0.5)}, layer="classifier.1")
     checkpoint = read_checkpoint(file, given)
@@ -69,8 +69,8 @@ def test_what_is_given_outweighs_the_file(tmp_path: Path) -> None:
     assert checkpoint.layer == "classifier.1"
 
 
-def test_nothing_known_means_what_was_published(tmp_path: Path) -> None:
-    """Without a word from anybody the input is the published one and the classes are numbered, and the notes say so."""
+def test_the_defaults_are_the_published_input_and_numbered_classes(tmp_path: Path) -> None:
+    """Without information, the input is the published one and the classes are numbered, and the notes say so."""
     checkpoint = read_checkpoint(lightning(tmp_path), Given())
     assert checkpoint.input == published_input(ARCHITECTURE)
     assert checkpoint.labels == ("class 0", "class 1")
@@ -79,7 +79,7 @@ def test_nothing_known_means_what_was_published(tmp_path: Path) -> None:
 
 
 def test_several_candidates_are_listed(tmp_path: Path) -> None:
-    """Where several networks fit the notes name the others."""
+    """If several networks fit, the notes name the others."""
     notes = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given()).notes
     assert "timm/resnet18" in notes[0].sentence
     assert notes[0].remedies == (Remedy("architecture"),)
@@ -101,7 +101,7 @@ def test_several_candidates_are_listed(tmp_path: Path) -> None:
 def test_a_name_in_the_file_chooses_among_candidates(
     hyper_parameters: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    """Of several networks that fit it is the one that a hyper-parameter names, if any does."""
+    """If several networks fit, a hyper-parameter that names one decides."""
     file = lightning(tmp_path, "torchvision/resnet18", **hyper_parameters)
     assert read_checkpoint(file, Given()).architecture == expected
 
@@ -133,10 +133,8 @@ def test_a_name_in_the_file_chooses_among_candidates(
         {"teacher": {"classes": ["a", "b", "c"]}, "student": {"classes": ["bus", "car"]}},
     ],
 )
-def test_labels_are_found_under_the_names_that_people_give_them(
-    hyper_parameters: dict[str, Any], tmp_path: Path
-) -> None:
-    """A list of names or a map between names and indices, under any of the usual hyper-parameters, gives the labels."""
+def test_labels_are_found_under_every_usual_name(hyper_parameters: dict[str, Any], tmp_path: Path) -> None:
+    """A list of names, or a map between names and indices, is found under any of the usual hyper-parameters."""
     assert read_checkpoint(lightning(tmp_path, **hyper_parameters), Given()).labels == ("bus", "car")
 
 
@@ -151,40 +149,40 @@ def test_labels_are_found_under_the_names_that_people_give_them(
     ids=["an index twice", "from 1", "something else in it", "no index"],
 )
 def test_unreadable_class_maps_are_reported(names: dict[str, Any], tmp_path: Path) -> None:
-    """A map that does not name the classes 0, 1, 2, ... is not guessed at, and the notes name it."""
+    """A map that does not name the classes 0, 1, 2, ... is not used, and the notes name it."""
     checkpoint = read_checkpoint(lightning(tmp_path, class_to_idx=names), Given())
     assert checkpoint.labels == ("class 0", "class 1")
     assert any("class_to_idx in the file is not a list or map" in note.sentence for note in checkpoint.notes)
 
 
-def test_labels_of_the_file_that_are_too_many_are_explained(tmp_path: Path) -> None:
-    """Names in the file for another number of classes are an error with both counts and the way on."""
+def test_too_many_labels_in_the_file_are_explained(tmp_path: Path) -> None:
+    """Names in the file for another number of classes are an error with both counts and what to do."""
     with pytest.raises(ModelError, match=r"has 2 classes but there are 3 labels in the file's classes") as refused:
         read_checkpoint(lightning(tmp_path, classes=["bus", "car", "tram"]), Given())
     assert refused.value.remedies == (Remedy("labels"),)
 
 
 def test_another_input_is_not_taken_for_ours(tmp_path: Path) -> None:
-    """A hyper-parameter 'input' that means something else leaves the published one."""
+    """A hyper-parameter 'input' with another meaning leaves the published one."""
     checkpoint = read_checkpoint(lightning(tmp_path, input={"height": 224, "width": 224}), Given())
     assert checkpoint.input == published_input(ARCHITECTURE)
 
 
 def test_the_arguments_of_a_command_are_hyper_parameters(tmp_path: Path) -> None:
-    """The namespace that training commands such as timm's keep names the network."""
+    """The namespace that training commands such as timm's store names the network."""
     weights = build("timm/resnet18", 2).state_dict()
     torch.save({"state_dict": weights, "args": argparse.Namespace(model="timm/resnet18")}, tmp_path / "file.pt")
     assert read_checkpoint(tmp_path / "file.pt", Given()).architecture == "timm/resnet18"
 
 
 def test_a_label_of_several_classes_is_reported(tmp_path: Path) -> None:
-    """Two classes of one name are taken, as ImageNet has some, but the notes say how to tell them apart."""
+    """Two classes may share a name, as in ImageNet, but the notes say how to distinguish them."""
     notes = read_checkpoint(lightning(tmp_path), Given(labels="crane,crane")).notes
     assert any("'crane' names several classes: explain them by index" in note.sentence for note in notes)
 
 
 def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
-    """What Lightning keeps of a data module's arguments names the classes, and what lies on top of a plain file."""
+    """Class names are found in Lightning's data module arguments, and at the top level of a plain file."""
     weights = build(ARCHITECTURE, 2).state_dict()
     data = {"datamodule_hyper_parameters": {"class_names": ["bus", "car"]}}
     for beside in (data, {"class_to_idx": {"bus": 0, "car": 1}}, {"config": {"data": {"classes": ["bus", "car"]}}}):
@@ -193,7 +191,7 @@ def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
 
 
 def test_a_transform_in_the_file_is_the_input(tmp_path: Path) -> None:
-    """A Compose among the hyper-parameters of the data module says how images are prepared; what is given outweighs."""
+    """A Compose in the data module's hyper-parameters becomes the input; the user's options override it."""
     steps = [transforms.Resize((70, 80)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.25] * 3)]
     content = {"state_dict": build(ARCHITECTURE, 2).state_dict()}
     content |= {"datamodule_hyper_parameters": {"val_transform": transforms.Compose(steps)}}
@@ -203,8 +201,8 @@ def test_a_transform_in_the_file_is_the_input(tmp_path: Path) -> None:
     assert (checkpoint.input.mean, checkpoint.input.std) == ((0, 0, 0), (0.25, 0.25, 0.25))
 
 
-def test_averaged_weights_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
-    """Both kinds of weights are in the file: its state dict is the default, and the notes offer the average."""
+def test_averaged_weights_are_used_on_request(tmp_path: Path) -> None:
+    """If the file has both kinds of weights, the state dict is the default and the notes offer the average."""
     raw, mean = (build(ARCHITECTURE, 2).state_dict() for _ in range(2))
     names = {f"net.{name}": tensor for name, tensor in raw.items()}
     names |= {f"ema.module.{name}": tensor for name, tensor in mean.items()}
@@ -218,7 +216,7 @@ def test_averaged_weights_are_taken_where_they_are_asked_for(tmp_path: Path) -> 
 
 
 def test_skipped_tensors_are_reported(tmp_path: Path) -> None:
-    """Tensors that are not part of the network are counted by where they belong."""
+    """Tensors that are not part of the network are counted by their first name part."""
     file = lightning(tmp_path)
     content = torch.load(file, weights_only=True)
     content["state_dict"] |= {"loss.weight": torch.ones(2), "ema.a": torch.ones(1), "ema.b": torch.ones(1)}
@@ -236,14 +234,14 @@ def test_skipped_tensors_are_reported(tmp_path: Path) -> None:
         (Given(input={"std": (1, 0, 1)}), "above 0"),
     ],
 )
-def test_what_does_not_belong_together_is_explained(given: Given, message: str, tmp_path: Path) -> None:
+def test_contradicting_options_are_explained(given: Given, message: str, tmp_path: Path) -> None:
     """Labels, architecture or input that do not fit the network are errors that say what to change."""
     with pytest.raises(ModelError, match=message):
         read_checkpoint(lightning(tmp_path), given)
 
 
 def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
-    """A file of a network that neither library has names the two ways on."""
+    """A file of a network that neither library has is an error that names both options."""
     torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
     with pytest.raises(ModelError, match=r"my\.weight") as refused:
         read_checkpoint(tmp_path / "own.pt", Given())

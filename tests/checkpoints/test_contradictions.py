@@ -1,4 +1,4 @@
-"""Files that contradict what would be stored: each is asked about, and says by what it is settled."""
+"""Files that contradict what would be stored: each raises a question with the options that settle it."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ WIDE = build("timm/test_resnet", 8).state_dict()
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A file with small networks of one's own."""
+    """A file with small custom networks."""
     file = tmp_path / "nets.py"
     file.write_text(NETWORK)
     return file
@@ -59,7 +59,7 @@ def _read(folder: Path, content: dict[str, Any], **given: Any) -> Checkpoint:
 
 
 def test_two_networks_that_a_class_fits_are_asked_about(own: Path, tmp_path: Path) -> None:
-    """Of a teacher and a student of one class neither is taken by its name's place in the alphabet."""
+    """Neither a teacher nor a student of one class is chosen by alphabetical order."""
     content = {"state_dict": _tensors("big.", 0) | _tensors("small.", 1)}
     with pytest.raises(ModelError, match="fits 2 networks") as refused:
         _read(tmp_path, content, module=f"{own}:Net")
@@ -71,43 +71,43 @@ def test_two_networks_that_a_class_fits_are_asked_about(own: Path, tmp_path: Pat
 
 
 def test_two_equal_copies_are_one_network(own: Path, tmp_path: Path) -> None:
-    """A network that is saved under two names, or beside its average, is no question."""
+    """A network that is saved under two names, or beside its average, is not asked about."""
     content = {"state_dict": _tensors("a.", 0) | _tensors("b.", 0) | _tensors("ema.", 1)}
     assert _read(tmp_path, content, module=f"{own}:Net").network is not None
 
 
-def test_features_of_a_class_are_not_taken_for_classes(own: Path, tmp_path: Path) -> None:
-    """Where a class gives features first, the number of classes in the file contradicts."""
+def test_features_are_not_taken_for_classes(own: Path, tmp_path: Path) -> None:
+    """If a class returns features first, the file's number of classes contradicts."""
     content = {"state_dict": _tensors("", 0), "hyper_parameters": {"num_classes": 3}}
-    with pytest.raises(ModelError, match="gives 4 values, but the hyper-parameter num_classes is 3"):
+    with pytest.raises(ModelError, match="returns 4 values, but the hyper-parameter num_classes is 3"):
         _read(tmp_path, content, module=f"{own}:Both")
 
 
 def test_defaults_in_place_of_objects_are_reported(own: Path, tmp_path: Path) -> None:
-    """An argument that the file has as an object is the class's default, and a note says so."""
+    """A note says that an argument stored as an object was replaced by the class's default."""
     content = {"state_dict": _tensors("", 0), "hyper_parameters": {"act": nn.Tanh}}
     notes = _read(tmp_path, content, module=f"{own}:Net").notes
-    assert any("the class's own act" in note.sentence for note in notes)
+    assert any("the class's defaults for act" in note.sentence for note in notes)
 
 
 def test_class_indices_are_not_scores(own: Path, tmp_path: Path) -> None:
-    """A class that answers with the number of the class is refused."""
-    with pytest.raises(ModelError, match="gives whole numbers"):
+    """A class that returns the class index is refused."""
+    with pytest.raises(ModelError, match="returns integers"):
         _read(tmp_path, {"state_dict": _tensors("", 0)}, module=f"{own}:Numbers", output="binary")
 
 
 @pytest.mark.parametrize("name", ["metric_fc.weight", "loss_fn.W", "criterion.weight"])
 def test_a_matrix_that_takes_the_outputs_is_asked_about(name: str, tmp_path: Path) -> None:
-    """Eight outputs that a margin loss of ten classes takes are an embedding, whatever the loss is called."""
+    """Eight outputs followed by a margin loss of ten classes are an embedding, whatever the loss is called."""
     backbone = {f"backbone.{key}": tensor for key, tensor in WIDE.items()}
     with pytest.raises(
-        ModelError, match=r"could (take the 8 outputs|be part of the way)|an activation may lie|has no bias"
+        ModelError, match=r"could (take the 8 outputs|be part of the way)|An activation may lie|has no bias"
     ):
         _read(tmp_path, {"state_dict": backbone | {name: torch.randn(10, 8)}})
 
 
 def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
-    """A head that was saved under a key of its own is not overlooked."""
+    """A head saved under its own key is not overlooked."""
     content = {"model": WIDE, "head": nn.Linear(8, 3).state_dict(), "optimizer": {"state": {}, "param_groups": []}}
     with pytest.raises(ModelError, match=r"head"):
         _read(tmp_path, content)
@@ -122,16 +122,16 @@ def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
         {"state_dict": RESNET, "hyper_parameters": {"head": {"multi_label": True}}},
     ],
 )
-def test_signs_of_several_labels_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:
-    """Weights of a binary loss for each class, or the word itself, are no softmax without a question."""
-    with pytest.raises(ModelError, match="of several classes") as refused:
+def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:
+    """Weights of a binary loss per class, or the word itself, do not become softmax without a question."""
+    with pytest.raises(ModelError, match="may have several classes") as refused:
         _read(tmp_path, more)
     assert refused.value.remedies == (Remedy("output", "multilabel"), Remedy("output", "softmax"))
     assert _read(tmp_path, more, output="multilabel").output.kind == "multilabel"
 
 
-def test_names_that_contradict_each_other_are_asked_about(tmp_path: Path) -> None:
-    """Two lists of names in another order are not chosen between."""
+def test_contradicting_label_lists_are_asked_about(tmp_path: Path) -> None:
+    """Of two lists with the names in another order, none is chosen."""
     names = {"classes": ["a", "b", "c"], "class_to_idx": {"c": 0, "b": 1, "a": 2}}
     with pytest.raises(ModelError, match="classes and class_to_idx in the file name the classes differently"):
         _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": names})
@@ -144,26 +144,24 @@ def test_names_that_contradict_each_other_are_asked_about(tmp_path: Path) -> Non
         ({"model": {"init_args": {"num_classes": 10, "embedding_dim": 3}}}, "num_classes is 10"),
     ],
 )
-def test_what_lies_deeper_in_the_hyper_parameters_is_asked_about(
-    said: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    """A pooling or a number of classes contradicts wherever it stands."""
+def test_nested_hyper_parameters_are_asked_about(said: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A contradicting pooling or number of classes is found at any depth."""
     with pytest.raises(ModelError, match=message):
         _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said})
 
 
-def test_a_transform_that_is_not_followed_is_reported(tmp_path: Path) -> None:
-    """Where the file has a transform with a step of another kind, the note of the input says so."""
+def test_an_unsupported_transform_is_reported(tmp_path: Path) -> None:
+    """If the file has a transform with an unsupported step, the input's note says so."""
     transform = transforms.Compose([transforms.Resize(64), transforms.Pad(3), transforms.ToTensor()])
     torch.save({"state_dict": RESNET, "hyper_parameters": {"val_transform": transform}}, tmp_path / "file.ckpt")
     given = Given(architecture="timm/test_resnet")
     notes = [note.sentence for note in read_checkpoint(tmp_path / "file.ckpt", given).notes]
-    assert any("val_transform in the file has steps that are not followed" in note for note in notes)
+    assert any("val_transform in the file has steps that are not supported" in note for note in notes)
 
 
 @pytest.mark.parametrize("name", ["semantic", "schema", "swap"])
 def test_a_word_that_contains_ema_is_not_an_average(own: Path, tmp_path: Path, name: str) -> None:
-    """A network called semantic is a second one, no average of the first, and a head of that name is not overlooked."""
+    """A network named semantic is a second network, not an average, and a head of that name is not overlooked."""
     content = {"state_dict": _tensors("net.", 0) | _tensors(f"{name}.", 1)}
     with pytest.raises(ModelError, match="fits 2 networks"):
         _read(tmp_path, content, module=f"{own}:Net")
@@ -173,7 +171,7 @@ def test_a_word_that_contains_ema_is_not_an_average(own: Path, tmp_path: Path, n
 
 @pytest.mark.parametrize("shape", [(10, 8), (8, 10)])
 def test_a_margin_loss_of_either_order_is_asked_about(shape: tuple[int, int], tmp_path: Path) -> None:
-    """The matrix of a margin loss has the outputs first or last."""
+    """The matrix of a margin loss may have the outputs first or last."""
     trunk = {f"net.{key}": tensor for key, tensor in build("timm/test_resnet", 0).state_dict().items()}
     neck = {f"neck.{key}": tensor for key, tensor in nn.Linear(96, 8).state_dict().items()}
     for backbone in (trunk | neck, {f"net.{key}": tensor for key, tensor in WIDE.items()}):

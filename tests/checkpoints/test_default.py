@@ -6,7 +6,7 @@ from src.checkpoints.default import default_checkpoint
 from src.checkpoints.network import build
 
 
-def test_it_is_efficientnet_lite0_with_imagenets_classes() -> None:
+def test_the_default_is_efficientnet_lite0_with_imagenets_classes() -> None:
     """The network is timm's, and there are 1,000 different labels."""
     checkpoint = default_checkpoint()
     assert checkpoint.architecture == "timm/tf_efficientnet_lite0"
@@ -14,7 +14,7 @@ def test_it_is_efficientnet_lite0_with_imagenets_classes() -> None:
     assert checkpoint.network.state_dict().keys() == build(checkpoint.architecture, 1000).state_dict().keys()
 
 
-def test_its_input_is_what_timm_says() -> None:
+def test_the_input_is_timms() -> None:
     """Size, filter, mean and standard deviation are those of timm's published configuration."""
     published = build("timm/tf_efficientnet_lite0", 1000).default_cfg
     spec = default_checkpoint().input
@@ -28,7 +28,7 @@ def test_its_input_is_what_timm_says() -> None:
     )
 
 
-def test_it_was_trained() -> None:
-    """The weights are real ones: no tensor is constant where training leaves none so."""
+def test_the_weights_are_trained() -> None:
+    """The weights are real: no tensor is constant that training would have changed."""
     weights = default_checkpoint().network.state_dict()
     assert all(torch.unique(tensor).numel() > 1 for name, tensor in weights.items() if name.endswith("weight"))

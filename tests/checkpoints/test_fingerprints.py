@@ -11,7 +11,7 @@ SAMPLE = np.random.default_rng(0).choice(every_architecture(), 25, replace=False
 
 @pytest.mark.parametrize("architecture", SAMPLE)
 def test_the_index_is_up_to_date(architecture: str) -> None:
-    """A network of the installed libraries is in the index; if not: python -m src.checkpoints.fingerprints."""
+    """Each network of the installed libraries is in the index; if not, run python -m src.checkpoints.fingerprints."""
     has = {
         f"{TRUNKS.index(entry.trunk)} {entry.count} {','.join(entry.sketch)}"
         for entry in index()
@@ -20,8 +20,8 @@ def test_the_index_is_up_to_date(architecture: str) -> None:
     assert set(entries_of(architecture).values()) == has != set()
 
 
-def test_similar_networks_come_by_similarity() -> None:
-    """Networks that share most tensors are found, the likest first; tensors of no network are like none."""
+def test_similar_networks_are_sorted_by_similarity() -> None:
+    """Networks that share most tensors are found, the most similar first; unknown tensors match none."""
     tensors = dict(build_empty("torchvision/resnet34", 3).state_dict())
     del tensors["layer1.0.bn1.bias"]
     found = similar_architectures(tensors)
@@ -31,6 +31,6 @@ def test_similar_networks_come_by_similarity() -> None:
 
 
 def test_torchvision_comes_first() -> None:
-    """Where several networks have the same tensors, torchvision's come before timm's."""
+    """If several networks have the same tensors, torchvision's come before timm's."""
     together = [entry.architectures for entry in index() if "timm/resnet18" in entry.architectures]
     assert all(names[0].startswith("torchvision/") for names in together)

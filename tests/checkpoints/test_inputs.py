@@ -1,4 +1,4 @@
-"""How images were prepared for published weights."""
+"""The preprocessing of published weights."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _ours(image: Image.Image, architecture: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "alexnet", "inception_v3", "efficientnet_b1", "vit_b_16", "swin_t"])
-def test_torchvisions_are_those_of_its_presets(name: str, rng: np.random.Generator) -> None:
+def test_torchvision_inputs_equal_its_presets(name: str, rng: np.random.Generator) -> None:
     """The input is that of torchvision's own preset for the weights, bit for bit."""
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     preset = next(iter(models.get_model_weights(name))).transforms(antialias=True)
@@ -33,7 +33,7 @@ def test_torchvisions_are_those_of_its_presets(name: str, rng: np.random.Generat
 @pytest.mark.parametrize(
     "name", ["resnet50", "tf_efficientnet_lite0", "convnext_tiny", "vit_small_patch16_224", "inception_v4"]
 )
-def test_timms_are_those_of_its_transform(name: str, rng: np.random.Generator) -> None:
+def test_timm_inputs_equal_its_transforms(name: str, rng: np.random.Generator) -> None:
     """The input is that of timm's own transform for the weights."""
     image = Image.fromarray(rng.integers(0, 256, (300, 451, 3), dtype=np.uint8))
     published: Any = timm.get_pretrained_cfg(name)
@@ -42,13 +42,13 @@ def test_timms_are_those_of_its_transform(name: str, rng: np.random.Generator) -
 
 
 @pytest.mark.parametrize("architecture", ["timm/volo_d4_448", "timm/test_resnet", "torchvision/mnasnet0_75"])
-def test_every_network_has_one(architecture: str) -> None:
-    """Also networks that publish more than the whole image, or no weights, have an input that makes sense."""
+def test_every_network_has_a_valid_input(architecture: str) -> None:
+    """Networks that publish a crop of more than the whole image, or no weights, have a valid input, too."""
     spec = published_input(architecture)
     assert min(spec.crop) > 0
 
 
-def test_the_tutorials_stretches() -> None:
+def test_the_tutorials_input_stretches() -> None:
     """The tutorial stretches to 256 x 256 and takes the center 224 x 224, with ImageNet's mean and deviation."""
     assert (TUTORIAL.resize, TUTORIAL.crop, TUTORIAL.interpolation) == ((256, 256), (224, 224), "bilinear")
     assert TUTORIAL.mean == (0.485, 0.456, 0.406)

@@ -1,4 +1,4 @@
-"""Class names from where people have them."""
+"""Class names from their usual places."""
 
 import json
 from pathlib import Path
@@ -19,13 +19,13 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_labels_come_from_files(name: str, tmp_path: Path) -> None:
-    """Text files, JSON lists and JSON maps either way round give the same names."""
+    """Text files, JSON lists and JSON maps in either direction give the same names."""
     (tmp_path / name).write_text(FILES[name], encoding="utf-8", newline="")
     assert read_labels(str(tmp_path / name)) == ("bus", "fire engine")
 
 
 def test_labels_come_from_a_dataset(tmp_path: Path) -> None:
-    """A folder with a folder per class gives their names in order, and files beside them are no classes."""
+    """A folder with one folder per class gives their names in order; files beside them do not count."""
     for name in ("fire engine", "bus"):
         (tmp_path / name).mkdir()
     (tmp_path / "README").touch()
@@ -34,7 +34,7 @@ def test_labels_come_from_a_dataset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["bus,fire engine", " bus , fire engine "])
 def test_labels_come_from_a_list(text: str) -> None:
-    """Names between commas are names."""
+    """Names can be separated by commas."""
     assert read_labels(text) == ("bus", "fire engine")
 
 
@@ -51,14 +51,14 @@ def test_labels_come_from_a_list(text: str) -> None:
     ],
 )
 def test_a_file_without_names_is_explained(name: str, content: str, tmp_path: Path) -> None:
-    """A file that names no classes, or not every one, is an error."""
+    """A file with no class names, or with missing ones, is an error."""
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ModelError):
         read_labels(str(tmp_path / name))
 
 
 def test_a_file_that_is_not_text_is_explained(tmp_path: Path) -> None:
-    """Bytes that are not text are not names."""
+    """Bytes that are not text are an error."""
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="not UTF-8 text"):
         read_labels(str(tmp_path / "labels.txt"))
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_text_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["labels.txt", "bus"])
 def test_a_missing_file_is_not_taken_for_a_name(source: str) -> None:
-    """One word that is no file is no list of names."""
+    """A single word that is not a file is an error, not a list of names."""
     with pytest.raises(ModelError, match=f"no file or folder '{source}'"):
         read_labels(source)
 

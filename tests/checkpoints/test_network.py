@@ -11,8 +11,8 @@ from src.errors import ModelError
 SIZE = (224, 224)
 
 
-def test_no_parameter_wants_a_gradient() -> None:
-    """A network that is built for serving has no parameter that could collect gradients."""
+def test_no_parameter_requires_a_gradient() -> None:
+    """No parameter of a network that is built for serving requires a gradient."""
     assert not any(parameter.requires_grad for parameter in build("torchvision/resnet18", 3).parameters())
 
 
@@ -21,7 +21,7 @@ def test_no_parameter_wants_a_gradient() -> None:
     ["torchvision/resnet18", "torchvision/swin_t", "torchvision/mnasnet0_5", "timm/vit_relpos_small_patch16_224"],
 )
 def test_loading_a_network_does_not_draw_random_numbers(architecture: str) -> None:
-    """Built to be loaded, a network leaves the random generator alone; loaded, it is the network that was saved."""
+    """build_to_load leaves the random generator alone, and the loaded network equals the saved one."""
     torch.manual_seed(0)
     network = build(architecture, 3)
     before = torch.get_rng_state()
@@ -33,8 +33,8 @@ def test_loading_a_network_does_not_draw_random_numbers(architecture: str) -> No
         assert torch.equal(loaded(images), network(images))
 
 
-def test_weights_in_half_precision_come_to_that_of_the_network() -> None:
-    """Half-precision weights become the network's own precision; those in the right one are not copied."""
+def test_half_precision_weights_are_converted() -> None:
+    """Half-precision weights get the network's own precision; those in the right one are not copied."""
     network = nn.Linear(3, 2)
     weights = {"weight": torch.ones(2, 3, dtype=torch.float16), "bias": torch.ones(2)}
     load_weights(network, weights)
@@ -44,7 +44,7 @@ def test_weights_in_half_precision_come_to_that_of_the_network() -> None:
 
 @pytest.mark.parametrize("architecture", ["resnet18", "torchvision/resnet", "timm/nothing", "torchvision/", ""])
 def test_an_unknown_architecture_is_refused(architecture: str) -> None:
-    """A name that no library has is an error that says how to write one."""
+    """An unknown name is an error that shows the form."""
     with pytest.raises(ModelError, match="torchvision/<name> or timm/<name>"):
         build(architecture, 3)
 
@@ -67,7 +67,7 @@ def test_weights_must_fit_exactly(change: dict[str, torch.Tensor | None], messag
 
 
 def test_many_faults_are_summed_up() -> None:
-    """Of very many wrong tensors the error names the first ones and counts the rest."""
+    """If many tensors are wrong, the error names the first ones and counts the rest."""
     network = nn.Sequential(*(nn.Linear(1, 1) for _ in range(10)))
     with pytest.raises(ModelError, match=r"0\.weight is missing; .* and 15 more"):
         load_weights(network, {})

@@ -1,4 +1,4 @@
-"""Networks of other libraries that are those of torchvision or timm by other names."""
+"""Networks of other libraries that equal one of torchvision or timm except for names."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ OTHER_BLOCKS = ["_expand_conv", "_bn0", *FIRST_BLOCK]
 
 
 def _as_efficientnet_pytorch(network: torch.nn.Module) -> Mapping[str, torch.Tensor]:
-    """Return the tensors by the other library's names, which go by position: both have the same layers in a row."""
+    """Return the tensors under the other library's names, matched by position: both have the same layer order."""
     layers: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in network.state_dict().items():
         layer, _, kind = name.rpartition(".")
@@ -41,8 +41,8 @@ def _as_efficientnet_pytorch(network: torch.nn.Module) -> Mapping[str, torch.Ten
 
 
 @pytest.mark.parametrize("prefix", ["", "model.net."])
-def test_efficientnet_pytorch_is_that_of_tensorflow(prefix: str, tmp_path: Path) -> None:
-    """It is taken without a word as timm's network that pads like it, with the same tensors in every place."""
+def test_efficientnet_pytorch_is_timms_tf_variant(prefix: str, tmp_path: Path) -> None:
+    """It becomes timm's network with TensorFlow's padding, without a question, and every tensor is in its place."""
     network = build("timm/tf_efficientnet_b0", 3)
     tensors = {f"{prefix}{name}": tensor for name, tensor in _as_efficientnet_pytorch(network).items()}
     torch.save({"state_dict": tensors | {"loss.weight": torch.ones(3)}}, tmp_path / "file.ckpt")
@@ -55,7 +55,7 @@ def test_efficientnet_pytorch_is_that_of_tensorflow(prefix: str, tmp_path: Path)
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4, 6])
 def test_every_size_of_efficientnet_is_distinguished(number: int) -> None:
-    """The number of blocks and of the last channels shows which of the nine it is, and all names become timm's."""
+    """The numbers of blocks and last channels identify each of the nine variants, and all names become timm's."""
     network = build_empty(f"timm/tf_efficientnet_b{number}", 3)
     file = respelled(WeightsFile(_as_efficientnet_pytorch(network), {}))
     assert file.hyper_parameters["architecture"] == f"timm/tf_efficientnet_b{number}"
@@ -74,7 +74,7 @@ def test_every_size_of_efficientnet_is_distinguished(number: int) -> None:
     ],
 )
 def test_the_last_layer_of_pretrainedmodels_is_found(architecture: str, last: str, tmp_path: Path) -> None:
-    """What pretrainedmodels calls last_linear is the last layer, whatever the library calls it."""
+    """The last_linear of pretrainedmodels is the last layer, whatever the library calls it."""
     tensors = build(architecture, 3).state_dict()
     renamed = {f"model.{name}".replace(f".{last}.", ".last_linear."): tensor for name, tensor in tensors.items()}
     torch.save({"state_dict": renamed}, tmp_path / "file.ckpt")
@@ -89,14 +89,14 @@ def test_the_last_layer_of_pretrainedmodels_is_found(architecture: str, last: st
 
 
 def test_other_names_stay_as_they_are() -> None:
-    """An EfficientNet of another size, or somebody's own last_linear, is left alone."""
+    """An EfficientNet of another size, or a custom last_linear, is left alone."""
     for names in (["_conv_stem.weight", "_conv_head.weight"], ["head.last_linear.weight", "head.last_linear.bias"]):
         own = WeightsFile(dict.fromkeys(names, torch.ones(7, 2)), {"lr": 0.1})
         assert respelled(own) == own
 
 
-def test_a_tensor_of_an_unknown_kind_is_named_where_it_is_needed(tmp_path: Path) -> None:
-    """A network that lacks a tensor, since it is an object in the file, is refused with that object's class."""
+def test_a_needed_tensor_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
+    """A network that lacks a tensor because the file holds an object instead is refused with that object's class."""
     tensors = build("torchvision/squeezenet1_1", 2).state_dict()
     torch.save({**tensors, "features.0.bias": Path}, tmp_path / "file.pt")
     with pytest.raises(ModelError, match=r"features\.0\.bias"):

@@ -1,1 +1,1 @@
-"""Folders as the Hugging Face hub has them, of timm or transformers -> a network, its labels and its input."""
+"""Folders of timm or transformers in the layout of the Hugging Face hub -> a network, its labels and its input."""

@@ -1,4 +1,4 @@
-"""A network that the files beside its weights describe."""
+"""A network described by the files beside its weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ __all__ = ["Described"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A ``network`` with its weights, in eval mode, and what the folder says of it, by names of hyper-parameters.
+    """A ``network`` with its weights, in eval mode, and what the folder says about it, by hyper-parameter name.
 
-    ``left_out`` are the names, as the file has them, of tensors that are not part of the network; ``assumed`` says that
+    ``left_out`` are the names, as the file has them, of tensors that are not part of the network; ``assumed`` is set if
     the folder does not say how images are prepared.
     """
 

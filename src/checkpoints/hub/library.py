@@ -1,4 +1,4 @@
-"""transformers, which is imported only for a folder of its own: it takes seconds, and is not always installed."""
+"""Import transformers only when a folder needs it: it takes seconds, and may not be installed."""
 
 from importlib import import_module
 from typing import Any
@@ -8,11 +8,11 @@ from src.errors import ModelError
 __all__ = ["transformers"]
 
 
-def transformers() -> Any:  # noqa: ANN401 - a module that is not always there
+def transformers() -> Any:  # noqa: ANN401 - a module that may be missing
     """Return the package.
 
     Raises:
-        ModelError: It is not installed; the message says how to do it.
+        ModelError: It is not installed; the message says how to install it.
     """
     try:
         return import_module("transformers")

@@ -1,4 +1,4 @@
-"""An image processor of transformers -> an InputSpec that prepares images like it, which is tried, not assumed."""
+"""An image processor of transformers -> an equivalent InputSpec, verified on sample images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,26 +20,26 @@ __all__ = ["Preparation", "read_preparation"]
 
 _FILTERS: Final[Mapping[int, Interpolation]] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # of Pillow
 _TRIED: Final = ((211, 300), (301, 247), (97, 142))  # (height, width); margins of whole and of half pixels
-_LEVEL: Final = 1.01  # of 255: how far apart pixels may be, since torchvision rounds otherwise than Pillow
-_FARTHER: Final = 1e-4  # of all pixels: two levels, where images are enlarged much
-_STRETCHED_FROM: Final = 384  # pixels; ConvNeXt's processor stretches images to this size and more
+_LEVEL: Final = 1.01  # of 255: allowed difference of a pixel, since torchvision rounds differently from Pillow
+_FARTHER: Final = 1e-4  # of all pixels may differ by two levels, where images are enlarged a lot
+_STRETCHED_FROM: Final = 384  # pixels; ConvNeXt's processor stretches images to sizes from here on
 _ALL: Final = tuple(Remedy(name) for name in ("resize", "crop", "interpolation", "mean", "std"))
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How images are prepared; ``swapped``: the network takes blue, green, red; ``assumed``: not said by the folder."""
+    """How images are prepared; ``swapped``: the network takes BGR; ``assumed``: the folder does not say."""
 
     spec: InputSpec
     swapped: bool
     assumed: Note | None
 
 
-def read_preparation(folder: Path, config: Any) -> Preparation:  # noqa: ANN401 - transformers is not always there
-    """Return the preparation that the processor in ``folder`` does, or that transformers has for ``config``.
+def read_preparation(folder: Path, config: Any) -> Preparation:  # noqa: ANN401 - transformers may be missing
+    """Return the preparation of the processor in ``folder``, or else the default of transformers for ``config``.
 
     Raises:
-        ModelError: The processor does something that no InputSpec does.
+        ModelError: The processor does something that no InputSpec can express.
     """
     processor, assumed = _processor(folder, config)
     name = type(processor).__name__
@@ -47,7 +47,7 @@ def read_preparation(folder: Path, config: Any) -> Preparation:  # noqa: ANN401 
         spec = _spec(processor)
     except (ValidationError, TypeError, KeyError, ValueError) as exc:
         raise ModelError(f"The folder's {name} prepares images in a way that is not supported: {_first(exc)}.") from exc
-    note = Note(f"input: assumed as by the {name}, since the folder has no preprocessor_config.json", _ALL)
+    note = Note(f"input: assumed to be that of {name}, since the folder has no preprocessor_config.json", _ALL)
     swapped = bool(getattr(processor, "do_flip_channel_order", False))
     preparation = Preparation(spec, swapped, note if assumed else None)
     if not _alike(processor, preparation):
@@ -66,11 +66,11 @@ def _processor(folder: Path, config: Any) -> tuple[Any, bool]:  # noqa: ANN401
     except OSError:  # there is none in the folder
         return _usual(library, config), True
     except ValueError as exc:
-        raise ModelError("The image processor that the folder names is not one of transformers.", *_ALL) from exc
+        raise ModelError("The image processor that the folder names is not part of transformers.", *_ALL) from exc
 
 
 def _usual(library: Any, config: Any) -> Any:  # noqa: ANN401
-    """Return the processor that transformers has for ``config``, at the size of images that it states."""
+    """Return the default processor of transformers for ``config``, at the image size that it states."""
     classes = library.IMAGE_PROCESSOR_MAPPING.get(type(config), {})
     if not classes:
         raise ModelError("The folder has no preprocessor_config.json, and transformers has no default for it.", *_ALL)
@@ -84,7 +84,7 @@ def _spec(processor: Any) -> InputSpec:  # noqa: ANN401
     resize, crop = _geometry(processor)
     scale = processor.rescale_factor * 255 if processor.do_rescale else 255
     mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
-    if getattr(processor, "include_top", False):  # EfficientNet's divides once more
+    if getattr(processor, "include_top", False):  # EfficientNet's processor divides twice
         std = [each * each for each in std]
     if getattr(processor, "do_flip_channel_order", False):
         mean, std = mean[::-1], std[::-1]
@@ -99,7 +99,7 @@ def _spec(processor: Any) -> InputSpec:  # noqa: ANN401
 
 
 def _geometry(processor: Any) -> tuple[int | tuple[int, int], tuple[int, int]]:  # noqa: ANN401
-    """Return what images are resized to, and the (height, width) of what is cut out of their center."""
+    """Return the size after the resize, and the (height, width) of the center crop."""
     size = processor.size
     if not processor.do_resize or size is None:
         raise ValueError("images are not resized")
@@ -122,7 +122,7 @@ def _crop(processor: Any) -> tuple[int, int]:  # noqa: ANN401
 
 
 def _alike(processor: Any, preparation: Preparation) -> bool:  # noqa: ANN401
-    """Return whether the processor prepares some images as ``preparation`` does, within one level of their pixels."""
+    """Return whether the processor prepares sample images like ``preparation``, within one pixel level."""
     spec = preparation.spec
     level = _LEVEL / 255 / np.array(spec.std).reshape(-1, 1, 1)
     for height, width in _TRIED:
@@ -139,6 +139,6 @@ def _alike(processor: Any, preparation: Preparation) -> bool:  # noqa: ANN401
 
 
 def _sample(height: int, width: int) -> Image.Image:
-    """Return something as smooth as photos are: of mere noise single pixels differ by two levels."""
+    """Return an image as smooth as photos: with plain noise, single pixels differ by two levels."""
     noise = np.random.default_rng(0).normal(128, 50, (height // 4, width // 4, len("RGB")))
     return Image.fromarray(noise.clip(0, 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""A folder of either library -> the network that it describes."""
+"""Read the network that a folder of timm or transformers describes."""
 
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.timm_folder import is_of_timm, read_timm
@@ -9,10 +9,10 @@ __all__ = ["read_described"]
 
 
 def read_described(source: Source) -> Described | None:
-    """Return the network that the files beside the weights describe, if they do.
+    """Return the network that the files beside the weights describe, or None.
 
     Raises:
-        ModelError: They describe one that cannot be built, or is not that of the weights.
+        ModelError: They describe one that cannot be built or that the weights do not fit.
     """
     if is_of_timm(source.config):
         return read_timm(source)

@@ -1,4 +1,4 @@
-"""A folder as timm puts it on the hub: config.json names the architecture, the classes and the preparation."""
+"""A folder as timm uploads it to the hub: config.json names the architecture, the classes and the preprocessing."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ from src.errors import ModelError
 
 __all__ = ["is_of_timm", "read_timm"]
 
-# What timm itself would take for a file or an address to load, or for another preparation.
+# Arguments that timm would use to load a file or a URL, or to change the network's interface.
 _LOADS: Final = ("pretrained", "checkpoint", "cache", "features_only", "scriptable", "exportable")
 _PLAIN: Final = (str, int, float, bool, list, type(None))
 
@@ -29,7 +29,7 @@ def read_timm(source: Source) -> Described:
     """Return the network that the config.json of ``source`` describes.
 
     Raises:
-        ModelError: timm has no such network, the tensors are not its own, or it is built in a way that is not read.
+        ModelError: timm has no such network, the tensors do not fit it, or the configuration is not supported.
     """
     config = source.config or {}
     architecture = f"timm/{full_name('timm/' + config['architecture']).partition('/')[2]}"
@@ -44,7 +44,7 @@ def read_timm(source: Source) -> Described:
 
 
 def _published(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    published = config.get("pretrained_cfg", config)  # the first folders had everything in one
+    published = config.get("pretrained_cfg", config)  # older folders are flat
     return published if isinstance(published, Mapping) else {}
 
 
@@ -57,9 +57,9 @@ def _num_classes(config: Mapping[str, Any]) -> int:
     return stated
 
 
-def _build(architecture: str, num_classes: int, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - timm has no types
+def _build(architecture: str, num_classes: int, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - timm is untyped
     if arguments.get("in_chans", RGB) != RGB:
-        raise ModelError(f"config.json says that images have {arguments['in_chans']} channels, not red, green, blue.")
+        raise ModelError(f"config.json states {arguments['in_chans']} input channels; only RGB is supported.")
     for name, value in arguments.items():
         if name.startswith(_LOADS) or not isinstance(value, _PLAIN):
             raise ModelError(f"config.json sets {name}={value!r}, which is not supported: remove it.")
@@ -67,5 +67,5 @@ def _build(architecture: str, num_classes: int, arguments: Mapping[str, Any]) ->
     try:
         network = timm.create_model(name, pretrained=False, **{**arguments, "num_classes": num_classes})
     except Exception as exc:
-        raise ModelError(f"timm cannot build {name} as config.json says: {exc}.") from exc
+        raise ModelError(f"timm cannot build {name} as configured in config.json: {exc}.") from exc
     return network.eval().requires_grad_(requires_grad=False)

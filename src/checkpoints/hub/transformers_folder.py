@@ -1,4 +1,4 @@
-"""A folder as transformers writes it: config.json says which of its image classifiers it is."""
+"""A folder as transformers saves it: config.json names the image classifier."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,13 @@ from src.stages.input_spec import InputSpec
 
 __all__ = ["is_of_transformers", "read_transformers"]
 
-_UNNAMED: Final = re.compile(r"LABEL_\d+")  # what transformers calls classes without names
+_UNNAMED: Final = re.compile(r"LABEL_\d+")  # transformers' names for unnamed classes
 _MULTILABEL, _REGRESSION = "multi_label_classification", "regression"
 _SHOWN: Final = 3
 
 
 class _Logits(nn.Module):
-    """A classifier of transformers as a network that gives its logits alone, from red, green and blue."""
+    """A classifier of transformers as a network that takes RGB and returns only logits."""
 
     def __init__(self, network: nn.Module, *, swapped: bool) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class _Logits(nn.Module):
         self.swapped = swapped
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C) of ``pixels`` (N, 3, H, W)."""
+        """Return the logits (N, C) of ``pixels`` (N, 3, H, W)."""
         if self.swapped:
             pixels = torch.cat([pixels[:, 2:], pixels[:, 1:2], pixels[:, :1]], dim=1)
         logits: torch.Tensor = self.network(pixel_values=pixels).logits
@@ -47,11 +47,11 @@ def is_of_transformers(config: Mapping[str, Any] | None) -> bool:
 def read_transformers(source: Source) -> Described:
     """Return the image classifier that the config.json of ``source`` describes, built by transformers itself.
 
-    Code that the folder brings along is never run.
+    Code in the folder is never run.
 
     Raises:
-        ModelError: transformers is not installed or has no such classifier, the tensors are not its own, or its
-            preparation of images is none that the service knows.
+        ModelError: transformers is not installed or has no such classifier, the tensors do not fit it, or its
+            preprocessing is not supported.
     """
     written = source.config or {}
     _check_output(written)
@@ -84,7 +84,7 @@ def _check_output(written: Mapping[str, Any]) -> None:
     if written.get("problem_type") == _REGRESSION:
         raise ModelError("config.json says regression: the network predicts a value instead of a class.")
     if written.get("num_channels", RGB) != RGB:
-        raise ModelError(f"config.json says that images have {written['num_channels']} channels, not red, green, blue.")
+        raise ModelError(f"config.json states {written['num_channels']} input channels; only RGB is supported.")
 
 
 def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -98,24 +98,24 @@ def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
         )
     try:
         config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
-    except Exception as exc:  # whatever transformers says of values that it does not take
+    except Exception as exc:  # transformers raises anything on invalid values
         raise ModelError(f"transformers rejects config.json: {exc}.") from exc
     mapped = classifiers[type(config)]
     classes = {cls.__name__: cls for cls in (mapped if isinstance(mapped, tuple) else (mapped,))}
     named = written.get("architectures") or [next(iter(classes))]
     if named[0] not in classes:
         raise ModelError(
-            f"config.json says that the network is a {named[0]}: of {kind} only {' or '.join(classes)} classifies."
+            f"config.json says that the network is a {named[0]}: only {' or '.join(classes)} of {kind} classifies."
         )
     return classes[named[0]], config
 
 
 def _with_weights(
-    cls: Any,  # noqa: ANN401 - transformers is not always there
+    cls: Any,  # noqa: ANN401 - transformers may be missing
     config: Any,  # noqa: ANN401
     tensors: Mapping[str, torch.Tensor],
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the network with ``tensors``, under whatever names transformers has ever written them, and the surplus."""
+    """Return the network with ``tensors``, under the names of any version of transformers, and the surplus names."""
     with _quiet():
         try:
             network, report = cls.from_pretrained(
@@ -126,7 +126,7 @@ def _with_weights(
                 attn_implementation="eager",
                 output_loading_info=True,
             )
-        except Exception as exc:  # whatever transformers makes of a file that is not its own
+        except Exception as exc:  # transformers raises anything on a file that does not fit
             raise ModelError(f"transformers cannot load the tensors into {cls.__name__}: {exc}.") from exc
     if faults := _faults(report):
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -144,7 +144,7 @@ def _faults(report: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting its loading, which is reported here."""
+    """Silence transformers' own loading report."""
     logging = transformers().utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

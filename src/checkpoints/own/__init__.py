@@ -1,1 +1,1 @@
-"""Networks of a person's own: a class in a Python file, or a module that is in memory."""
+"""The user's own networks: a class in a Python file, or a module in memory."""

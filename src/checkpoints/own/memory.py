@@ -1,4 +1,4 @@
-"""A trained module that is in memory -> a network to be stored; the module stays as it is."""
+"""A trained module in memory -> a network to store; the module itself is not changed."""
 
 import copy
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ def from_memory(
     layer: str | None = None,
     output: OutputKind | None = None,
 ) -> Checkpoint:
-    """Return a copy of ``module`` on the CPU, in eval mode and full precision, with what belongs to it.
+    """Return a copy of ``module`` on the CPU, in eval mode and full precision, with its labels and input.
 
     Raises:
-        ModelError: It cannot be copied, does not take images as ``transform`` prepares them, or gives another number of
-            scores than there are labels.
+        ModelError: It cannot be copied, rejects images prepared by ``transform``, or its number of scores differs from
+            the number of labels.
     """
     spec = input_of(transform)
     network = _copy(module)

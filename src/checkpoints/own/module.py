@@ -1,4 +1,4 @@
-"""A person's own network class, from a Python file: the one thing that is run, and only because it was asked for."""
+"""The user's own network class, from a Python file: the only code that is run, and only on request."""
 
 import importlib
 import inspect
@@ -18,19 +18,19 @@ from src.errors import ModelError, Remedy
 __all__ = ["ARCHITECTURE_PREFIX", "Arguments", "instantiate", "parse_reference"]
 
 ARCHITECTURE_PREFIX: Final = "module/"
-# What people call the one argument that takes all hyper-parameters, where the file does not say it.
+# Usual names of a single argument that takes all hyper-parameters, if the file does not name it.
 _ALL_IN_ONE: Final = ("hparams", "hyperparams", "hyper_parameters", "args", "opt", "params", "cfg", "config", "conf")
 _REQUIRED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
 
 
 class Arguments:
-    """What a class is made with: the hyper-parameters of a file, and what a person ``said`` beside them.
+    """The arguments for a class: the hyper-parameters of a file, and those that the user ``said``.
 
     Args:
-        hyper_parameters: Those of the file; only plain values are handed on.
-        said: Arguments by name, which outweigh them.
-        whole: Name of the argument that takes all hyper-parameters at once, as Lightning keeps it (``hparams_name``).
+        hyper_parameters: Those of the file; only plain values are passed on.
+        said: Arguments by name, which override them.
+        whole: Name of the argument that takes all hyper-parameters, as Lightning stores it (``hparams_name``).
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Arguments:
         self._whole = whole
 
     def notes(self, cls: type[object]) -> tuple[Note, ...]:
-        """Return a note of what the file has as objects, for which ``cls`` took its own defaults."""
+        """Return a note on hyper-parameters that are objects, for which ``cls`` used its own defaults."""
         names = [name for name in inspect.signature(cls).parameters if name in self._objects]
         if not names:
             return ()
-        sentence = f"arguments: the class's own {', '.join(names)}, since the file has no plain value for it"
+        sentence = f"arguments: the class's defaults for {', '.join(names)}, not stored as plain values in the file"
         return (Note(sentence, (Remedy("arg", f"{names[0]}=VALUE"),)),)
 
     def of(self, cls: type[object]) -> dict[str, object]:
-        """Return those that ``cls`` takes.
+        """Return the arguments that ``cls`` takes.
 
         Raises:
-            ModelError: It needs some that are not known, or takes none of a name that was said.
+            ModelError: It needs arguments that are not known, or does not take one that the user gave.
         """
         parameters = inspect.signature(cls).parameters
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -84,7 +84,7 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
 
 
 class _Whole(dict[str, Any], Namespace):
-    """All hyper-parameters, as a mapping and as attributes, in which Lightning lets people look them up."""
+    """All hyper-parameters as a mapping with attribute access, as Lightning passes them."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
         super().__init__({name: _attributes(value) for name, value in values.items()})
@@ -99,7 +99,7 @@ def parse_reference(reference: str) -> tuple[Path, str]:
     """Return file and class of ``path/to/file.py:Class``.
 
     Raises:
-        ModelError: It is not written like that, or there is no such file.
+        ModelError: It does not have this form, or the file does not exist.
     """
     file, _, name = reference.rpartition(":")
     if not file or not name.isidentifier() or not Path(file).is_file():
@@ -110,10 +110,10 @@ def parse_reference(reference: str) -> tuple[Path, str]:
 def instantiate(file: Path, name: str, arguments: Arguments) -> nn.Module:
     """Run the code of ``file`` and return an instance of its class ``name``, in eval mode, without gradients.
 
-    Its imports are those of its own project. Nothing is written beside it.
+    Imports resolve in its own project. Nothing is written beside it.
 
     Raises:
-        ModelError: The code or the class fails, or the class is no network.
+        ModelError: The code or the class fails, or the class is not a network.
     """
     try:
         with project(file):
@@ -122,14 +122,14 @@ def instantiate(file: Path, name: str, arguments: Arguments) -> nn.Module:
     except ModelError:
         raise
     except (Exception, SystemExit) as exc:
-        raise ModelError(f"{file}:{name} cannot be made: {type(exc).__name__}: {exc}.{_advice(exc)}") from exc
+        raise ModelError(f"{file}:{name} cannot be instantiated: {type(exc).__name__}: {exc}.{_advice(exc)}") from exc
     if not isinstance(network, nn.Module):
-        raise ModelError(f"{file}:{name} makes a {type(network).__name__}, not a torch.nn.Module.")
+        raise ModelError(f"{file}:{name} is a {type(network).__name__}, not a torch.nn.Module.")
     return network.eval().requires_grad_(requires_grad=False)
 
 
 def _imported(file: Path) -> ModuleType:
-    """Run ``file`` under the name by which its project imports it, so that its relative imports work."""
+    """Run ``file`` under the name that its project imports it by, so that its relative imports work."""
     name = dotted_name(file)
     package, _, _ = name.rpartition(".")
     if package:
@@ -144,9 +144,9 @@ def _imported(file: Path) -> ModuleType:
 def _advice(exc: BaseException) -> str:
     if isinstance(exc, ModuleNotFoundError):
         return (
-            f" {exc.name} was not found in the project of this file, nor is it installed: install it here, or name the"
-            " folder that holds it in the environment variable PYTHONPATH."
+            f" {exc.name} was not found in the project of this file and is not installed: install it here, or add the"
+            " folder that holds it to the environment variable PYTHONPATH."
         )
     if isinstance(exc, OSError):
-        return " It asks for a file or the network when it is made: give it an argument by which it does not."
+        return " It needs a file or the internet when it is created: give it an argument that prevents this."
     return ""

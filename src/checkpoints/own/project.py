@@ -1,4 +1,4 @@
-"""The imports of a person's own code, found in its project first; nothing is written there and no cache is read."""
+"""Resolve the imports of the user's own code in its project first; nothing is written there and no cache is read."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,10 @@ _MAX_DEPTH: Final = 1  # folders above a file outside of any repository
 
 @contextmanager
 def project(file: Path) -> Iterator[None]:
-    """Make the modules of the project that ``file`` belongs to importable, even where ours have the same names.
+    """Make the modules of the project of ``file`` importable, even where ours have the same names.
 
-    They are looked for where the file's outermost package lies, and in the working folder, before all others; what is
-    found nowhere else, in the folders above the file and those directly in them (``repository/src/package``).
-    Afterwards all is as it was before.
+    They are searched first in the folder of the file's outermost package and in the working folder, and last in the
+    folders above the file and their direct subfolders (``repository/src/package``). On exit everything is restored.
     """
     modules, path, finders, writes = dict(sys.modules), sys.path[:], sys.meta_path[:], sys.dont_write_bytecode
     around, roots = list(_around(file)), _roots(file)
@@ -78,7 +77,7 @@ def _roots(file: Path) -> Sequence[Path]:
 
 
 class _Uncached(SourceFileLoader):
-    """Compiles a file again: a cache beside it could hold something else."""
+    """Compiles a file anew, since a cache beside it could hold something else."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the code of the file."""
@@ -93,9 +92,9 @@ def _found(name: str, folder: str) -> ModuleSpec | None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules in ``roots``, and what is below ``inside`` in packages that lie there.
+    """Finds modules in ``roots``, and submodules of packages that lie in ``inside``.
 
-    A mere folder is found only as one of ``namespaces``: an installed package outranks it.
+    Folders without ``__init__.py`` are found only with ``namespaces``, since an installed package outranks them.
     """
 
     def __init__(self, roots: Sequence[Path], inside: Sequence[Path], *, namespaces: bool) -> None:
@@ -109,7 +108,7 @@ class _Finder(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,  # noqa: ARG002 - the signature is Python's
     ) -> ModuleSpec | None:
-        """Return where ``fullname`` is."""
+        """Return the spec of ``fullname``, or None."""
         is_part = path is not None
         folders = [entry for entry in path if _lies_in(entry, self._inside)] if path is not None else self._roots
         specs = (_found(fullname, folder) for folder in folders)

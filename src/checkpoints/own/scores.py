@@ -1,4 +1,4 @@
-"""The scores among what a person's own network gives."""
+"""Find the class scores in the output of the user's own network."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,12 +13,12 @@ __all__ = ["count_classes"]
 
 
 def count_classes(network: nn.Module, spec: InputSpec) -> int:
-    """Return how many scores ``network`` gives for an image, and make it return nothing else from now on.
+    """Return how many scores ``network`` returns per image, and make it return only the scores.
 
-    Of a tuple or list that is its first tensor; of a mapping or an object it is ``logits``.
+    In a tuple or list these are the first tensor; in a mapping or an object, ``logits``.
 
     Raises:
-        ModelError: It cannot take images of the size that ``spec`` says, or gives no scores (N, C).
+        ModelError: It cannot take images of the size in ``spec``, or does not return scores (N, C).
     """
     try:
         with torch.inference_mode():
@@ -31,17 +31,17 @@ def count_classes(network: nn.Module, spec: InputSpec) -> int:
             Remedy("crop", "HEIGHTxWIDTH"),
         ) from exc
     scores = _scores(given)
-    if scores is not None and scores.shape == (2,):  # one output, without a dimension of its own
+    if scores is not None and scores.shape == (2,):  # one output, without its own dimension
         scores = scores[:, None]
     if scores is None or scores.ndim != len("NC") or len(scores) != 2:  # noqa: PLR2004 - two images went in
         raise ModelError(
-            f"The class gives {_described(given)} instead of logits (N, C): write a class around it whose forward"
-            " returns just these, and name that one.",
+            f"The class returns {_described(given)} instead of logits (N, C): write a class around it whose forward"
+            " returns only these, and name that one.",
             Remedy("module", "FILE.py:CLASS"),
         )
     if not scores.is_floating_point():
         raise ModelError(
-            "The class gives whole numbers, such as the number of the class, instead of scores: write a class around it"
+            "The class returns integers, such as a class index, instead of scores: write a class around it"
             " whose forward returns the scores.",
             Remedy("module", "FILE.py:CLASS"),
         )
@@ -50,7 +50,7 @@ def count_classes(network: nn.Module, spec: InputSpec) -> int:
     return scores.shape[1]
 
 
-def _scores(given: Any) -> torch.Tensor | None:  # noqa: ANN401 - whatever a network gives
+def _scores(given: Any) -> torch.Tensor | None:  # noqa: ANN401 - whatever a network returns
     if isinstance(given, Mapping):
         given = given.get("logits")
     elif isinstance(given, tuple | list):
@@ -69,5 +69,5 @@ def _first(forward: Callable[[torch.Tensor], object]) -> Callable[[torch.Tensor]
 
 def _described(given: object) -> str:
     if isinstance(given, torch.Tensor):
-        return f"a tensor of the shape {tuple(given.shape)} for two images"
+        return f"a tensor of shape {tuple(given.shape)} for two images"
     return f"a {type(given).__name__}"

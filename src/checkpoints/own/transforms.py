@@ -1,4 +1,4 @@
-"""A transform of torchvision, first or second version -> the InputSpec that prepares images like it."""
+"""A transform of torchvision, v1 or v2 -> the InputSpec that prepares images the same way."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ _LIBRARIES: Final = ("torchvision.transforms.", "torch.nn.")
 _CONTAINERS: Final = ("Compose", "Sequential")
 _NEUTRAL: Final = ("Identity", "RGB", "ToPureTensor")
 _STATISTICS: Final = ("mean", "std")
-_NAMES: Final = ("nearest", "lanczos", "bilinear", "bicubic")  # by the numbers that torchvision had before 0.9
-# "nearest-exact" is what Pillow does by either name; the others have no exact one.
+_NAMES: Final = ("nearest", "lanczos", "bilinear", "bicubic")  # by their numbers before torchvision 0.9
+# Pillow implements "nearest-exact" under either name; the other filters have no exact variant.
 _FILTERS: Final = {key: name for number, name in enumerate(_NAMES) for key in (number, name, f"{name}-exact")}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a transform, in memory or pickled: the full name of its class, and its fields, enums by value."""
+    """A step of a transform, in memory or pickled: the full name of its class, and its fields, with enums as values."""
 
     called: str
     fields: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """The name of its class, or nothing where the class is not a library's."""
+        """The name of its class, or empty if the class is not a library's."""
         return self.called.rpartition(".")[2] if self.called.startswith(_LIBRARIES) else ""
 
 
@@ -39,7 +39,7 @@ def input_of(transform: object) -> InputSpec:
     """Return how ``transform``, such as a Compose, prepares images for validation.
 
     Raises:
-        ModelError: A step of it is not known, chooses at random, or stands where it means something else; it is named.
+        ModelError: A step, named in the message, is unknown, random or misplaced.
     """
     if isinstance(transform, InputSpec):
         return transform
@@ -53,7 +53,7 @@ def _in_memory(value: object) -> Step:
 
 
 def steps_of(values: Iterable[object], step: Callable[[object], Step]) -> Iterator[Step]:
-    """Yield each of ``values`` as a ``step`` if it does something; of those that hold others, the others."""
+    """Yield each of ``values`` as a ``step``: containers are entered, and steps without effect skipped."""
     for one in map(step, values):
         if one.name in _CONTAINERS:
             yield from steps_of(one.fields.get("transforms") or one.fields.get("_modules", {}).values(), step)
@@ -62,7 +62,7 @@ def steps_of(values: Iterable[object], step: Callable[[object], Step]) -> Iterat
 
 
 def spec_of(steps: Iterable[Step]) -> InputSpec:
-    """Return how ``steps`` prepare images, one after the other, or raise a ModelError as ``input_of`` does."""
+    """Return how ``steps``, in this order, prepare images, or raise a ModelError as ``input_of`` does."""
     recipe: dict[str, Any] = {}
     for step in steps:
         _READERS.get(step.name, _unknown)(recipe, step)
@@ -82,13 +82,13 @@ def spec_of(steps: Iterable[Step]) -> InputSpec:
 
 def _unknown(_: object, step: Step) -> None:
     name = step.called.rpartition(".")[2]
-    why = "chooses at random" if "Random" in name else "changes pixels in a way that is not known"
+    why = "chooses at random" if "Random" in name else "changes pixels in an unknown way"
     raise ModelError(f"The transform {name} {why}: give the transform of validation, or an InputSpec.")
 
 
 def _refuse_if(misplaced: object, step: Step) -> None:
     if misplaced:
-        raise ModelError(f"{step.name} is in a place that the service does not support: give an InputSpec instead.")
+        raise ModelError(f"{step.name} is in a position that is not supported: give an InputSpec instead.")
 
 
 def _to_tensor(recipe: dict[str, Any], _: Step) -> None:
@@ -119,7 +119,7 @@ def _gray(recipe: dict[str, Any], step: Step) -> None:
 
 def _scale(recipe: dict[str, Any], step: Step) -> None:
     dtype = step.fields.get("dtype", torch.float32)
-    scaled = step.fields.get("scale", step.name != "ToDtype")  # which scaled nothing before it had this field
+    scaled = step.fields.get("scale", step.name != "ToDtype")  # ToDtype did not scale before it had this field
     _refuse_if("mean" in recipe or not scaled, step)
     _refuse_if(dtype != torch.float32 and (dtype != torch.uint8 or recipe.get("values") == "floats"), step)
     recipe["values"] = "floats" if dtype == torch.float32 else "bytes"
@@ -144,5 +144,5 @@ _READERS: Final[Mapping[str, Callable[[dict[str, Any], Step], None]]] = {
     "CenterCrop": _crop,
     "Grayscale": _gray,
     "Normalize": _normalize,
-    "ImageClassification": _preset,  # what torchvision publishes with weights
+    "ImageClassification": _preset,  # published by torchvision with weights
 }

@@ -1,1 +1,1 @@
-"""Files and folders that people have -> tensors and plain values; nothing that they name is imported or called."""
+"""Checkpoint files and folders -> tensors and plain values; nothing that they name is imported or called."""

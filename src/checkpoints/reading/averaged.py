@@ -1,4 +1,4 @@
-"""The averaged weights that a checkpoint holds beside those of the last step."""
+"""Find the averaged weights in a checkpoint, beside those of the last step."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,14 @@ _DEEPEST: Final = 4
 
 
 def is_averaged(name: str) -> bool:
-    """Return whether ``name`` says that what it names is an average over training, as semantic does not."""
+    """Return whether ``name`` denotes an average over training (``ema_model`` does, ``semantic`` does not)."""
     return _AVERAGED.search(name) is not None
 
 
 def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return the average's tensors, wherever ``content`` has them; empty if it does not.
+    """Return the averaged tensors, wherever ``content`` holds them; empty if it does not.
 
-    ``state`` is the state dict in ``content``: the average may be in its place, or part of it, behind a prefix.
+    ``state`` is the state dict in ``content``: the average may replace it, or be part of it under a prefix.
     """
     if _IN_THE_STATE_DICT in content:
         return state
@@ -34,7 +34,7 @@ def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Ma
 
 
 def _state_dicts(content: Mapping[Any, Any], *, named: bool, depth: int) -> Iterator[Mapping[Any, Any]]:
-    """Yield the state dicts in ``content`` whose name, or that of what holds them, says that they are averaged."""
+    """Yield the state dicts in ``content`` whose own name, or that of a container, says that they are averaged."""
     for name, value in content.items():
         is_average = named or is_averaged(str(name))
         if name in _OF_NO_INTEREST and depth == 0:

@@ -1,4 +1,4 @@
-"""A pickled Compose of torchvision -> the InputSpec that prepares images like it."""
+"""A pickled Compose of torchvision -> the InputSpec that prepares images the same way."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,27 +17,27 @@ _TRANSFORMS: Final = ("torchvision.transforms.", "albumentations.", "kornia.augm
 
 
 def stored_transform(*said: Mapping[str, object]) -> tuple[str, InputSpec] | None:
-    """Return the name and the recipe of a transform in ``said`` that prepares every image alike, if there is one.
+    """Return the name and the InputSpec of a deterministic transform in ``said``, or None.
 
-    What augments images is passed over; of several those that are not called after training come first.
+    Augmentations are skipped; transforms without "train" in their name take precedence.
     """
     found = [(name, spec) for name, value in walk(*said) for spec in _specs(value)]
     return min(found, key=lambda each: "train" in each[0].lower(), default=None)
 
 
 def transform_passed_over(*said: Mapping[str, object]) -> str | None:
-    """Return the name of a transform in ``said`` that has no recipe, if there is one."""
+    """Return the name of a transform in ``said``, or None."""
     called = ((name, value.called) for name, value in walk(*said) if isinstance(value, StandIn))
     return next((name for name, kind in called if kind.startswith(_TRANSFORMS)), None)
 
 
 def _specs(value: object) -> Iterator[InputSpec]:
-    """Yield the recipe of ``value`` if it is a transform that is known in all its steps."""
+    """Yield the InputSpec of ``value`` if it is a transform and all its steps are supported."""
     # A file may hold anything in place of what a step needs.
     with suppress(ModelError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         steps = list(steps_of([value], _step))
         names = [step.name for step in steps]
-        # Gray after the resize rounds otherwise: near enough where a person gives the transform, not where it is found.
+        # Grayscale after Resize rounds differently: close enough if the user gives the transform, not if inferred.
         if "Grayscale" not in names or "Resize" not in names[: names.index("Grayscale")]:
             yield spec_of(steps)
 

@@ -1,4 +1,4 @@
-"""A folder as it was downloaded: where its weights are, and what the files beside them say."""
+"""A downloaded folder: find its weights, and read the config.json beside them."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ __all__ = ["Source", "read_source"]
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
-_INDEX: Final = ".index.json"  # which of several files a tensor is in
+_INDEX: Final = ".index.json"  # maps each tensor to one of several files
 _KINDS: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _SHOWN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of weights, the folder that it is in, and what the ``config.json`` beside it holds, if there is one."""
+    """A file of weights, its folder, and the content of the ``config.json`` beside it, if there is one."""
 
     file: WeightsFile
     folder: Path
@@ -29,10 +29,10 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Read a file of weights, or a folder with one as the Hugging Face hub has them, of timm or transformers.
+    """Read a file of weights, or a folder of timm or transformers in the layout of the Hugging Face hub.
 
     Raises:
-        ModelError: There is no such file or folder, it has no weights or several, or cannot be read.
+        ModelError: The file or folder does not exist, has no weights or several, or cannot be read.
     """
     if not path.exists():
         raise ModelError(f"There is no file {path}.")

@@ -1,4 +1,4 @@
-"""What a checkpoint says, wherever it says it: a walk through hyper-parameters and what they hold."""
+"""Walk through the hyper-parameters of a checkpoint, nested ones included."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ _MAX_VALUES: Final = 10_000
 
 
 def walk(*said: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield the name and the value of everything in each of ``said``, what lies deeper after what lies above it.
+    """Yield the name and the value of everything in each of ``said``, outer levels first.
 
-    Mappings, namespaces and stand-ins are entered, such as the ``init_args`` of LightningCLI; networks are not.
+    Enters mappings, namespaces and stand-ins, such as the ``init_args`` of LightningCLI, but not networks.
     """
     seen: set[int] = set()
     for content in said:

@@ -1,4 +1,4 @@
-"""Pickled numbers and arrays of numpy -> plain values, without a function of numpy being called by the file."""
+"""Pickled numbers and arrays of NumPy -> plain values, without letting the file call a NumPy function."""
 
 import re
 from typing import Any, Final
@@ -9,14 +9,14 @@ from src.checkpoints.reading.stand_ins import StandIn
 
 __all__ = ["array", "scalar"]
 
-_CODE: Final = re.compile(r"[biuf][1248]|U\d{1,6}")  # what numpy calls the kinds of numbers and texts that are read
-_SWAPPED: Final = ">"  # the most significant byte first
+_CODE: Final = re.compile(r"[biuf][1248]|U\d{1,6}")  # NumPy's codes of the supported numbers and texts
+_SWAPPED: Final = ">"  # big-endian
 
 
 def scalar(kind: object, data: object = b"", *_: object) -> object:
-    """Return the number or the text that ``data`` (bytes) is; takes the place of numpy's function.
+    """Return the number or the text in ``data`` (bytes); replaces NumPy's function.
 
-    Something of another kind stays a stand-in.
+    Values of other kinds stay stand-ins.
     """
     dtype = _dtype(kind)
     if dtype is None or not isinstance(data, bytes) or len(data) != dtype.itemsize:
@@ -26,7 +26,7 @@ def scalar(kind: object, data: object = b"", *_: object) -> object:
 
 
 def array(value: StandIn) -> object:
-    """Return the array that ``value`` stands in for, or the list where its elements are texts or objects."""
+    """Return the array that ``value`` stands in for, or a list if its elements are texts or objects."""
     if not isinstance(value.state, tuple) or len(value.state) != len(("version", "shape", "kind", "order", "data")):
         return value
     _, shape, kind, is_fortran, data = value.state

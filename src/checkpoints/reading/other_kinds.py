@@ -1,4 +1,4 @@
-"""Files and folders that hold a model in a way that is not read: what each is, and what makes it one that is read."""
+"""Refuse files and folders of unsupported kinds, with the name of each and how to convert it."""
 
 import tarfile
 import zipfile
@@ -11,57 +11,54 @@ from src.errors import ModelError
 
 __all__ = ["check_folder", "check_kind", "refuse_object"]
 
-_START: Final = 512  # bytes; enough to tell a kind by
+_START: Final = 512  # bytes; enough to identify a kind
 _PICKLE: Final = b"\x80"
 _OF_TORCH: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch before 1.6 writes first
-_ONLY_KERAS: Final = (
-    "it has no weights for PyTorch: train a network on the same images with python -m src.train FOLDER."
-)
+_ONLY_KERAS: Final = "it holds no PyTorch weights: train a network on the same images with python -m src.train FOLDER."
 
-# What a file starts with -> what it is, and what to do; {path} is where it is.
+# First bytes of a file -> what it is, and what to do; {path} is its path.
 _STARTS: Final[Mapping[bytes, str]] = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file itself: run git lfs pull in its repository.",
     b"<!doctype html": "is a web page, not the file that it links to: download that, as curl -L -o FILE ADDRESS does.",
     b"<html": "is a web page, not the file that it links to: download that, as curl -L -o FILE ADDRESS does.",
-    b"<?xml": "is an XML document, such as a server sends for an error: download the file anew.",
+    b"<?xml": "is an XML document, such as a server's error response: download the file again.",
     b"\x89hdf\r\n\x1a\n": f"is an HDF5 file, as Keras writes them; {_ONLY_KERAS}",
-    b"\x1f\x8b": "is compressed by gzip: unpack it with gunzip or tar -xzf {path} and name the checkpoint in it.",
-    b"tdf3": "is a TensorFlow Lite model: take the checkpoint that it was made from.",
+    b"\x1f\x8b": "is gzip-compressed: unpack it with gunzip or tar -xzf {path} and name the checkpoint in it.",
+    b"tdf3": "is a TensorFlow Lite model: use a checkpoint of PyTorch.",
 }
 # Entries of an archive -> what it is, and what to do.
 _ENTRIES: Final[Mapping[str, str]] = {
-    "constants.pkl": 'is a TorchScript archive; its weights are saved alone by python -c "import torch;'
+    "constants.pkl": 'is a TorchScript archive; save its weights alone with python -c "import torch;'
     " torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), 'weights.pt')\": use weights.pt.",
     "model.weights.h5": f"is a Keras archive; {_ONLY_KERAS}",
-    "models/model.json": 'is a program of torch.export; its weights are saved alone by python -c "import torch;'
+    "models/model.json": 'is a program of torch.export; save its weights alone with python -c "import torch;'
     " torch.save(torch.export.load('{path}').state_dict, 'weights.pt')\": use weights.pt.",
-    "serialized_exported_program.json": "is a program of torch.export; its weights are saved alone by python -c"
+    "serialized_exported_program.json": "is a program of torch.export; save its weights alone with python -c"
     " \"import torch; torch.save(torch.export.load('{path}').state_dict, 'weights.pt')\": use weights.pt.",
 }
 _ENDINGS: Final[Mapping[str, str]] = {
-    ".onnx": "is an ONNX model, which has no weights by name: take the checkpoint that it was exported from.",
-    ".tflite": "is a TensorFlow Lite model: take the checkpoint that it was made from.",
-    ".pb": "is a TensorFlow model: take a checkpoint of PyTorch.",
+    ".onnx": "is an ONNX model, which has no named weights: use the checkpoint that it was exported from.",
+    ".tflite": "is a TensorFlow Lite model: use a checkpoint of PyTorch.",
+    ".pb": "is a TensorFlow model: use a checkpoint of PyTorch.",
 }
 _FASTAI: Final = (
-    'is an export of fastai; its weights are saved alone by python -c "import torch; from fastai.learner import'
+    'is an export of fastai; save its weights alone with python -c "import torch; from fastai.learner import'
     " load_learner; torch.save(load_learner('{path}').model.state_dict(), 'weights.pt')\": use weights.pt."
 )
 _BARE: Final = (
-    "is a pickle that torch.save has not written: where it was made save the state dict alone, by"
+    "is a pickle that torch.save did not write: where it was created, save the state dict alone with"
     " torch.save(network.state_dict(), 'weights.pt'), and use that file."
 )
 _DEEPSPEED: Final = (
-    "is a DeepSpeed checkpoint, in parts; they are put together by python {path}/zero_to_fp32.py {path} weights:"
-    " use weights."
+    "is a sharded DeepSpeed checkpoint; merge it with python {path}/zero_to_fp32.py {path} weights: use weights."
 )
 _DISTRIBUTED: Final = (
-    "is a distributed checkpoint of FSDP, in parts; they are put together by"
+    "is a distributed checkpoint of FSDP; merge its shards with"
     " python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} weights.pt: use weights.pt."
 )
 _TENSORFLOW: Final = f"is a TensorFlow or Keras model; {_ONLY_KERAS}"
 _ADAPTER: Final = (
-    "is an adapter of PEFT, which changes a network that is not in it: put them together by"
+    "is a PEFT adapter, which lacks its base network: merge both with"
     " model.merge_and_unload().save_pretrained(FOLDER), and use that folder."
 )
 # What a folder holds -> what it is.
@@ -78,10 +75,10 @@ _HOLDS: Final[Mapping[str, str]] = {
 
 
 def check_kind(path: Path) -> None:
-    """Refuse a file of a kind that is known and not read.
+    """Refuse a file of a known but unsupported kind.
 
     Raises:
-        ModelError: Names the kind, and what makes of the file one that is read.
+        ModelError: The file is of such a kind; the message names it, and how to convert the file.
     """
     with path.open("rb") as file:
         start = file.read(_START)
@@ -101,7 +98,7 @@ def _in_archive(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile:
-        return None  # it is explained where its contents are looked at
+        return None  # reported where its contents are read
     inside = {name.partition("/")[2] for name in names} | set(names)
     for entry, text in _ENTRIES.items():
         if entry in inside:
@@ -115,7 +112,7 @@ def refuse_object(path: Path, content: object) -> None:
     """Refuse a file of torch.save that holds neither a network nor a state dict.
 
     Raises:
-        ModelError: Always; names what it holds.
+        ModelError: Always; the message names what the file holds.
     """
     called = content.called if isinstance(content, StandIn) else type(content).__name__
     if called.startswith("fastai."):
@@ -124,10 +121,10 @@ def refuse_object(path: Path, content: object) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of a kind that is known and not read.
+    """Refuse a folder of a known but unsupported kind.
 
     Raises:
-        ModelError: Names the kind, and what makes of it a file that is read.
+        ModelError: The folder is of such a kind; the message names it, and how to convert the folder.
     """
     for pattern, text in _HOLDS.items():
         if next(folder.glob(pattern), None):

@@ -1,4 +1,4 @@
-"""A file of torch.save -> what is in it; what it names is neither imported nor called."""
+"""A file of torch.save -> its content; nothing that it names is imported or called."""
 
 import argparse
 import io
@@ -25,15 +25,15 @@ __all__ = ["read_pickled"]
 _MAX_EXPANSION: Final = 2
 _MAX_STAND_INS: Final = 2_000
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+) whose module \w+ is blocked")
-_OLD: Final = "persistent_load of storage"  # before 1.6 the classes of networks were kept like tensors
-_BEFORE_THE_OBJECT: Final = 3  # pickles in a file of torch before 1.6: a magic number, a version, facts of the machine
+_OLD: Final = "persistent_load of storage"  # before 1.6, the classes of networks were stored like tensors
+_BEFORE_THE_OBJECT: Final = 3  # pickles in a file of torch before 1.6: magic number, version, facts about the machine
 
 
 def _list(*_: object) -> list[object]:
     return []
 
 
-# What is more than a stand-in: plain values, which torch itself does not make. The dictionaries are Lightning's.
+# Names that become plain values instead of stand-ins, in addition to torch's own. The dictionaries are Lightning's.
 _KNOWN: Final[list[Any]] = [
     (dict, "pytorch_lightning.utilities.parsing.AttributeDict"),
     (dict, "lightning.pytorch.utilities.parsing.AttributeDict"),
@@ -52,13 +52,13 @@ _KNOWN: Final[list[Any]] = [
 
 
 def read_pickled(path: Path) -> object:
-    """Return what ``path``, a file of torch.save, holds, with stand-ins for every class and function that it names.
+    """Return the content of ``path``, a file of torch.save, with stand-ins for every class and function that it names.
 
     Raises:
-        ModelError: The file is damaged, is no file of torch.save, or names what torch lets nobody load.
+        ModelError: The file is damaged, was not written by torch.save, or names something that torch never loads.
     """
     _check_archive(path)
-    with _explained(path), path.open("rb") as file:  # opened here: torch would go by the name
+    with _explained(path), path.open("rb") as file:  # opened here, since torch would decide by the name
         with safe_globals(_KNOWN):
             names = get_unsafe_globals_in_checkpoint(file if zipfile.is_zipfile(path) else _as_archive(file))
         if len(names) > _MAX_STAND_INS:
@@ -70,12 +70,12 @@ def read_pickled(path: Path) -> object:
 def _load(file: IO[bytes], names: Sequence[str]) -> object:
     stand_ins: list[Any] = [(stand_in(name), name) for name in names]
     with safe_globals([*_KNOWN, *stand_ins]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's advice for those who load such files themselves
+        warnings.simplefilter("ignore")  # torch's advice for such files
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _as_archive(file: IO[bytes]) -> io.BytesIO:
-    """Return the object's pickle of a file of torch before 1.6 as torch has written them since, without tensors."""
+    """Return the main pickle of a file of torch before 1.6 in the current archive format, without tensors."""
     for _ in range(_BEFORE_THE_OBJECT):
         _skip_pickle(file)
     start = file.tell()
@@ -107,21 +107,21 @@ def _explained(path: Path) -> Iterator[None]:
                 f"{path} names {blocked[1]}, which could run code when loaded: save the state dict alone and use that"
                 " file."
             ) from exc
-        what = "holds a whole network as torch before 1.6 wrote it" if _OLD in str(exc) else "cannot be read safely"
+        what = "holds a whole network as saved by torch before 1.6" if _OLD in str(exc) else "cannot be read safely"
         raise ModelError(f"{path} {what}: save its state dict alone and use that file.") from exc
-    except Exception as exc:  # a damaged pickle raises anything, EOFError to RuntimeError
+    except Exception as exc:  # a damaged pickle raises anything, from EOFError to RuntimeError
         raise ModelError(f"{path} is not an intact checkpoint: it is damaged, cut off, or of another kind.") from exc
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that is damaged, or unpacks to far more than it is: torch writes its archives uncompressed."""
+    """Refuse an archive that is damaged or unpacks to far more than its size: torch does not compress its archives."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             if unpacked > _MAX_EXPANSION * path.stat().st_size:
-                raise ModelError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: torch does not write such archives.")
+                raise ModelError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: torch does not write such files.")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as exc:
         raise ModelError(f"{path} is not an intact checkpoint: its archive is damaged.") from exc

@@ -1,4 +1,4 @@
-"""Values with stand-ins in them -> plain ones, where what a stand-in holds is plain."""
+"""Values with stand-ins in them -> plain values, where the content of a stand-in is plain."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,7 +8,7 @@ from src.checkpoints.reading.stand_ins import StandIn, fields
 
 __all__ = ["plain"]
 
-# Where OmegaConf's containers and nodes keep what they hold.
+# Where OmegaConf's containers and nodes keep their content.
 _OF_OMEGACONF: Final = {
     "omegaconf.dictconfig.DictConfig": "_content",
     "omegaconf.listconfig.ListConfig": "_content",
@@ -18,11 +18,11 @@ _ARRAY: Final = "multiarray._reconstruct"
 
 
 def plain(value: object, seen: dict[int, object] | None = None) -> object:
-    """Return ``value`` with plain ones for OmegaConf's containers, numpy's arrays and other dictionaries in it."""
+    """Return ``value`` with plain values for the OmegaConf containers, NumPy arrays and other dictionaries in it."""
     seen = {} if seen is None else seen
     if id(value) in seen:
         return seen[id(value)]
-    seen[id(value)] = value  # what holds itself stays as it is
+    seen[id(value)] = value  # a value that contains itself stays as it is
     if isinstance(value, StandIn):
         seen[id(value)] = _plain_stand_in(value, seen)
     elif isinstance(value, Mapping):

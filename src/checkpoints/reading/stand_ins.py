@@ -1,4 +1,4 @@
-"""What takes the place of the classes and functions that a pickle names, and the plain values inside."""
+"""Inert replacements for the classes and functions that a pickle names, and access to the values inside."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ __all__ = ["Kind", "StandIn", "attribute", "fields", "is_module", "module_tensor
 class Kind(type):
     """The class of all stand-ins.
 
-    Torch's reader lets only what it was told of be called, and only dictionaries get items. Any stand-in passes both
-    checks, whether the file names it or gets it as an attribute of another: whatever is done to one is inert.
+    Torch's reader calls only what it was told to allow, and sets items only of dictionaries. Any stand-in passes both
+    checks, whether the file names it or gets it as an attribute of another: nothing done to one has an effect.
     """
 
     called: str
@@ -26,7 +26,7 @@ class Kind(type):
 
 
 class StandIn(metaclass=Kind):
-    """Takes the place of an object: keeps its ``args``, ``state`` and ``items``, and does nothing.
+    """Replaces an object: keeps its ``args``, ``state`` and ``items``, and does nothing.
 
     ``called`` is the name of the class or function that the file gives.
     """
@@ -43,10 +43,10 @@ class StandIn(metaclass=Kind):
         return made
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Take whatever the class would."""
+        """Accept whatever the class would."""
 
     def __call__(self, *args: object) -> "StandIn":
-        """Return another one, as a call of what this one stands in for would return something."""
+        """Return another stand-in, as the call of the original would return an object."""
         return type(self)(self, *args)
 
     def __setstate__(self, state: object) -> None:
@@ -58,17 +58,17 @@ class StandIn(metaclass=Kind):
 
 
 def stand_in(name: str) -> Kind:
-    """Return a class of stand-ins for what a file calls ``name``."""
+    """Return a stand-in class for ``name``."""
     return Kind("StandIn", (StandIn,), {"called": name if name.isprintable() else ascii(name)})
 
 
 def attribute(owner: object, name: object, *_: object) -> Kind:
-    """Return a stand-in for an attribute, such as a nested class or a method: takes the place of ``getattr``."""
+    """Return a stand-in for an attribute, such as a nested class or a method; replaces ``getattr``."""
     return stand_in(f"{getattr(owner, 'called', '?') if isinstance(owner, Kind | StandIn) else '?'}.{name}")
 
 
 def fields(value: object) -> Mapping[Any, Any]:
-    """Return what a mapping, a namespace or a stand-in holds by name; nothing of all else."""
+    """Return the named values of a mapping, a namespace or a stand-in; empty for everything else."""
     if isinstance(value, StandIn):
         state = value.state[0] if isinstance(value.state, tuple) and value.state else value.state
         return value.items or (state if isinstance(state, Mapping) else {})
@@ -83,7 +83,7 @@ def is_module(value: object) -> bool:
 
 
 def module_tensors(module: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield names and tensors of a pickled torch.nn.Module, as its state_dict has them."""
+    """Yield the names and tensors of a pickled torch.nn.Module, as in its state_dict."""
     state = fields(module)
     passing = state.get("_non_persistent_buffers_set") or ()
     for name, tensor in {**state["_parameters"], **state["_buffers"]}.items():

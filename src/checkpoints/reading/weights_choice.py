@@ -1,4 +1,4 @@
-"""Which of the weights in a file are taken: those of its state dict, or the averaged ones."""
+"""Choose between the weights of a file's state dict and its averaged weights."""
 
 from dataclasses import replace
 
@@ -10,21 +10,21 @@ __all__ = ["chosen"]
 
 
 def chosen(file: WeightsFile, given: Given) -> tuple[WeightsFile, tuple[Note, ...]]:
-    """Return ``file`` with the tensors that were asked for.
+    """Return ``file`` with the chosen tensors.
 
     Raises:
-        ModelError: The averaged ones were asked for, and there are none.
+        ModelError: The averaged weights were chosen, and there are none.
     """
     if given.weights == "ema":
         if not file.averaged:
-            raise ModelError("The file has no averaged weights: leave the choice out.", Remedy("weights"))
+            raise ModelError("The file has no averaged weights: omit the option.", Remedy("weights"))
         return replace(file, tensors=file.averaged), (Note("weights: the averaged ones"),)
     if not file.averaged:
         return file, ()
     if _is_averaged(file):
         return file, (Note("weights: averaged, as Lightning stored them"),)
     return file, (
-        Note("weights: those of the state dict; the file has averaged ones, too", (Remedy("weights", "ema"),)),
+        Note("weights: those of the state dict; the file also has averaged ones", (Remedy("weights", "ema"),)),
     )
 
 

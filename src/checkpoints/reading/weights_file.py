@@ -1,4 +1,4 @@
-"""A file with trained weights -> its tensors and what else it says; nothing in it is ever run."""
+"""A file with trained weights -> its tensors and metadata; nothing in it is ever run."""
 
 import zipfile
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ _OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops"
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """What a file holds: tensors under the names that it gives them, and what it says, if anything.
+    """The content of a file: tensors by its names for them, and its hyper-parameters, if any.
 
-    ``elsewhere`` is what it says outside the hyper-parameters, such as those of a data module; ``averaged`` are the
-    tensors of a moving average; ``unread`` are the names of what is no plain tensor, and of what kind it is.
+    ``elsewhere`` holds other metadata, such as the hyper-parameters of a data module; ``averaged``, the tensors of a
+    moving average; ``unread``, the names of entries that are not plain tensors, and their kinds.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -43,11 +43,11 @@ class WeightsFile:
 def read_weights_file(path: Path) -> WeightsFile:
     """Read a Lightning checkpoint, a file of torch.save with a network or its state dict, or a safetensors file.
 
-    Files of torch.save are pickles: tensors, plain containers and a few plain types come out of them; all else that
-    they name becomes inert stand-ins.
+    Files of torch.save are pickles: tensors, plain containers and a few plain types are read; everything else that they
+    name becomes an inert stand-in.
 
     Raises:
-        ModelError: The file is not there, is none of these, is damaged, or its tensors are themselves of unknown kinds.
+        ModelError: The file does not exist, is not one of these, is damaged, or its tensors are of an unsupported kind.
     """
     if not path.is_file():
         raise ModelError(f"There is no file {path}.")
@@ -78,7 +78,7 @@ def _from_content(path: Path, content: object) -> WeightsFile:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Recognize the format by its content, a length and a header in JSON, if the name does not decide."""
+    """Recognize the format by its content (a length and a JSON header) or by the name."""
     return _has_header(path) or (path.suffix == ".safetensors" and not zipfile.is_zipfile(path))
 
 
@@ -111,7 +111,7 @@ def _state_dict(content: object) -> Mapping[Any, Any]:
 
 
 def _beside(said: Mapping[Any, Any], key: str) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of other state dicts beside that of ``key``, such as that of a head, behind their keys."""
+    """Return the tensors of state dicts other than ``key``, such as a head's, with their keys as prefixes."""
     return {
         f"{name}.{of}": tensor
         for name, value in said.items()
@@ -127,7 +127,7 @@ def _by_name(values: object) -> Mapping[str, object]:
 
 
 def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
-    """Return what the file says in addition to tensors, hyper-parameters and the state of training."""
+    """Return everything in the file except tensors, hyper-parameters and training state."""
     kept = {
         name: value
         for name, value in said.items()

@@ -1,1 +1,1 @@
-"""Tensors under any names -> the network that they make up, or a question: never a guess without a word."""
+"""Tensors under any names -> the network that they belong to, or a question to the user: never a silent guess."""

@@ -1,4 +1,4 @@
-"""A network of a library, or its trunk with a head behind it, made and loaded."""
+"""Build and load a network of a library, or its trunk followed by a head."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ _MAP: Final = 4  # dimensions
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a trunk gives: ``width`` values, or a map of so many channels, of ``flat`` values in all.
+    """The output of a trunk: a vector of ``width`` values, or a map with ``width`` channels, ``flat`` values in all.
 
-    ``pools`` tells whether the library, behind this trunk, takes the mean of the map.
+    ``pools`` says whether the library averages the map after this trunk.
     """
 
     width: int
@@ -59,13 +59,13 @@ def measure(body: Body) -> Features:
     """Run the trunk of ``body`` on noise.
 
     Raises:
-        ModelError: It gives something else than one vector or map of an image.
+        ModelError: It does not return one vector or map per image.
     """
     architecture = body.architectures[0]
     network, image = make_body(body, architecture), random_image(architecture, body.channels)
     found = _run(network, image)
     if found.ndim not in {2, _MAP}:
-        raise ModelError(f"What is left of {architecture} returns no feature vector: give your own class.", _MODULE)
+        raise ModelError(f"{architecture} without its last layer returns no features: give your own class.", _MODULE)
     is_map = found.ndim == _MAP and found.shape[2:] != (1, 1)
     pools = not is_map or _is_pooled_by_the_library(body, architecture, image, found)
     return Features(found.shape[1], found.flatten(1).shape[1], is_map, pools)
@@ -76,16 +76,18 @@ def _run(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             found = network(image)
     except Exception as exc:
-        raise ModelError("What is left of the network needs more than images: give your own class.", _MODULE) from exc
+        raise ModelError(
+            "Without its last layer, the network needs other inputs: give your own class.", _MODULE
+        ) from exc
     if not isinstance(found, torch.Tensor):
-        raise ModelError("What is left of the network returns several things: give your own class.", _MODULE)
+        raise ModelError("Without its last layer, the network returns several values: give your own class.", _MODULE)
     return found
 
 
 def _is_pooled_by_the_library(body: Body, architecture: str, image: torch.Tensor, found: torch.Tensor) -> bool:
-    """Return whether ``found``, a map, has as its mean what the library's own features are.
+    """Return whether the mean of the map ``found`` equals the library's own features.
 
-    Where a trunk holds its tensors under other names they are in the same order.
+    If the trunk names its tensors differently, they are still in the same order.
     """
     if body.stem is not None and not body.stem.is_own:
         return False

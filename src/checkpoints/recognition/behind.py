@@ -1,4 +1,4 @@
-"""What lies between a network of a library, or its trunk, and the answer: nothing, a head, or a question."""
+"""Find the head behind a network of a library or its trunk, if there is one, or ask."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _SHOWN: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What follows a body: a head, if it is not the body's own, and what the body passes to it."""
+    """What follows a body: a head, unless it is the body's own, and the features that the body passes to it."""
 
     head: Head | None = None
     features: Features | None = None
@@ -30,7 +30,7 @@ class Behind:
 
     @property
     def names(self) -> set[str]:
-        """The names that the file has for the head's tensors."""
+        """The file's names of the head's tensors."""
         layers = self.head.layers if self.head else ()
         return {f"{layer.name}.{kind}" if layer.name else kind for layer in layers for kind in layer.tensors}
 
@@ -39,7 +39,7 @@ def find_behind(body: Body, bodies: Sequence[Body], others: Others, asked: Asked
     """Return what lies behind ``body``, one of ``bodies``, among the ``others`` tensors of the file.
 
     Raises:
-        ModelError: No file shows it; the message says what to say.
+        ModelError: The file does not show it; the message says which option answers.
     """
     return _behind_complete(body, others, asked) if body.is_complete else _behind_trunk(body, bodies, others, asked)
 
@@ -51,11 +51,11 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
         head = read_head(layers, body.num_classes or 0, taken, asked.activation, of_logits=True)
         return Behind(head, None, (Note(f"read as: {_said(body)}, then {_listed(head)}"),))
     if asked.activation is not None:
-        raise ModelError(f"Behind {_said(body)} there is no place for an activation: leave the option out.")
+        raise ModelError(f"No activation can follow {_said(body)}: omit the option.")
     inside = {name: tensor for name, tensor in others.open.items() if body.surrounds(name)}
     if inside:
         raise ModelError(
-            f"{_some(inside)} lies within {_said(body)} but is not part of it: give your own class.", _MODULE
+            f"{_some(inside)} lies inside {_said(body)} but is not part of it: give your own class.", _MODULE
         )
     if others.open and asked.network is None:
         raise ModelError(
@@ -71,12 +71,12 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
     rest = _of_the_head(bodies, others, asked)
     if not rest:
         raise ModelError(
-            f"The file has {_said(body)}, but no layer that classifies: give the class that does.", _MODULE
+            f"The file has {_said(body)}, but no classification layer: give the class that has it.", _MODULE
         )
     layers = layers_of(rest)
     if layers is None:
         raise ModelError(
-            f"Behind {_said(body)} the file has {_some(rest)}, and does not show how they belong together: give your"
+            f"Behind {_said(body)} the file has {_some(rest)}, but does not show how they are connected: give your"
             " own class.",
             _MODULE,
         )
@@ -84,22 +84,21 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
     is_flat = features.flat != features.width and any(layer.inputs == features.flat for layer in layers)
     if not is_flat and not features.pools:
         raise ModelError(
-            f"The file has {_said(body)} up to its last map, and no file shows how your class goes on from there: give"
-            " it.",
+            f"The file has {_said(body)} up to its last map, but does not show how your class continues: give it.",
             _MODULE,
         )
     width = features.flat if is_flat else features.width
     head = read_head(layers, width, f"the features of {_said(body)}", asked.activation, of_logits=False)
     pooled = "flattened" if is_flat else "pooled"
     sentence = (
-        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward pools otherwise than the"
-        " library, or normalizes or activates between, give your own class"
+        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward pools differently from the"
+        " library, or has a norm or an activation in between, give your own class"
     )
     return Behind(head, features, (Note(sentence, (_MODULE,)),))
 
 
 def _of_the_head(bodies: Sequence[Body], others: Others, asked: Asked) -> Mapping[str, torch.Tensor]:
-    """Return what may be the head: where a person chose the network, what lies beneath it, or beside all networks."""
+    """Return the tensors that may be the head: inside the network that the user chose, or else outside all networks."""
     if asked.network is None:
         return others.open
     beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{asked.network}.")}

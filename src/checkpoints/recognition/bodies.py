@@ -1,4 +1,4 @@
-"""Networks among tensors: complete, or without their last layer."""
+"""Find networks among tensors, complete or without their last layer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from src.checkpoints.recognition.trunks import PROBE_CLASSES, Trunk, build_trunk
 
 __all__ = ["Body", "Stem", "find_bodies"]
 
-_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old versions of torch
-_FEWEST: Final = 8  # tensors of a network
+_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old torch versions
+_FEWEST: Final = 8  # tensors that count as a network
 _OF_A_CONVOLUTION: Final = 4  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class Stem:
-    """A first convolution that has another shape (out, in, height, width) than that of the architecture."""
+    """A first convolution whose shape (out, in, height, width) differs from the architecture's."""
 
     name: str
     shape: tuple[int, ...]
@@ -29,16 +29,16 @@ class Stem:
 
     @property
     def is_own(self) -> bool:
-        """Return whether it differs in the number of channels alone."""
+        """Whether only the number of channels differs."""
         return self.shape[2:] == self.expected[2:]
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A network behind ``prefix``: the ``trunk`` of any of ``architectures``, and their last layer if it is there.
+    """A network under ``prefix``: the ``trunk`` of any of ``architectures``, and their last layer if it exists.
 
-    ``weights`` has the names of the architecture and ``names`` those of the file for them. ``num_classes`` is None
-    where the last layer is not the architecture's own.
+    ``weights`` uses the names of the architecture; ``names`` maps them to those of the file. ``num_classes`` is None if
+    the last layer is not the architecture's own.
     """
 
     prefix: str
@@ -51,28 +51,28 @@ class Body:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether the architecture's own last layer is there."""
+        """Whether the architecture's own last layer exists."""
         return self.num_classes is not None
 
     @property
     def channels(self) -> int:
-        """How many channels its images have."""
+        """Number of channels of its images."""
         return self.stem.shape[1] if self.stem else RGB
 
     @property
     def place(self) -> str:
-        """Where it is, as a person says it."""
+        """Its prefix as the user writes it."""
         return self.prefix or "."
 
     def surrounds(self, name: str) -> bool:
-        """Return whether a tensor of this name in the file lies within the network."""
+        """Return whether the file's tensor ``name`` lies inside the network."""
         if self.prefix:
             return name.startswith(f"{self.prefix}.")
         return name.partition(".")[0] in {own.partition(".")[0] for own in self.weights}
 
 
 def find_bodies(tensors: Mapping[str, torch.Tensor], architecture: str | None = None) -> list[Body]:
-    """Return the networks among ``tensors``, of ``architecture`` if it is given, the largest first."""
+    """Return the networks among ``tensors``, only those of ``architecture`` if given, the largest first."""
     found: list[Body] = []
     used: set[str] = set()
     for part in parts(tensors):
@@ -85,7 +85,7 @@ def find_bodies(tensors: Mapping[str, torch.Tensor], architecture: str | None = 
 
 
 def _body_in(part: Part, architecture: str | None) -> Body | None:
-    """Return the largest network in ``part``: first one that fits in its first convolution, too, and is complete."""
+    """Return the largest network in ``part``, preferably with a matching first convolution, then a complete one."""
     fitting: list[tuple[Entry, Body]] = []
     for entry in _sketched(part, architecture):
         if fitting and entry.count < fitting[0][0].count:

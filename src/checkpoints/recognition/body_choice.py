@@ -1,4 +1,4 @@
-"""Several networks in one file: which of them answers, or a question."""
+"""Choose the network that answers among several in one file, or ask."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -15,7 +15,7 @@ __all__ = ["choose_body"]
 def choose_body(bodies: Sequence[Body], tensors: Mapping[str, torch.Tensor], place: str | None) -> Body:
     """Return the network of ``bodies`` that answers: the one at ``place``, or the only one that is no copy.
 
-    A copy shares its memory with another one, or is an average of it over training, or serves a loss.
+    A copy shares memory with another network, averages it over training, or belongs to a loss.
 
     Raises:
         ModelError: There are several, or none at ``place``.
@@ -31,7 +31,7 @@ def choose_body(bodies: Sequence[Body], tensors: Mapping[str, torch.Tensor], pla
     if len(left) > 1:
         raise ModelError(
             f"The file holds {len(left)} networks: {', '.join(_described(body) for body in left)}."
-            " Say which one answers, or give your own class where they answer together:",
+            " Choose the one that answers, or give your own class if they answer together:",
             *(Remedy("network", body.place) for body in left),
             Remedy("module"),
         )
@@ -47,7 +47,7 @@ def _at(bodies: Sequence[Body], place: str) -> Body:
         return here[0]
     found = ", ".join(_described(body) for body in here or bodies)
     count = f"are {len(here)} networks" if here else "is no network"
-    raise ModelError(f"At {place} there {count}; the file has {found}.", *(Remedy("network", b.place) for b in bodies))
+    raise ModelError(f"At {place} there {count}: the file has {found}.", *(Remedy("network", b.place) for b in bodies))
 
 
 def _described(body: Body) -> str:

@@ -1,4 +1,4 @@
-"""Layers put in order as a head, with the activations between them, or a question."""
+"""Put layers in order as a head, with the activations between them, or ask."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _MOST: Final = 6  # layers of a head
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Layers in their order, and the activation before each of them ("none" where nothing lies between)."""
+    """Layers in order, and the activation before each ("none" if there is no activation)."""
 
     layers: tuple[Layer, ...]
     activations: tuple[Activation, ...]
@@ -62,12 +62,12 @@ class Head:
 def read_head(
     layers: Sequence[Layer], width: int, taken: str, activation: Activation | None, *, of_logits: bool
 ) -> Head:
-    """Put ``layers`` in order after ``width`` values, which ``taken`` names, with the ``activation`` that was given.
+    """Put ``layers`` in order after ``width`` values, described by ``taken``, with the given ``activation``.
 
-    Before the first layer an activation may lie only ``of_logits``, which a layer of the same kind gives.
+    An activation may precede the first layer only if the values are ``of_logits``, from a linear layer.
 
     Raises:
-        ModelError: The file does not show how they belong together; the message says what would.
+        ModelError: The file does not show how they are connected; the message says which option does.
     """
     chain = _in_order(layers, width, taken)
     asked = [0] * of_logits + _asked_places(chain)
@@ -77,7 +77,7 @@ def read_head(
             _question(chain, asked, bare, taken), Remedy("activation", "none" if bare else "relu"), _MODULE
         )
     if activation is not None and not asked and not (bare and activation == "none"):
-        raise ModelError(f"Behind {taken} there is no place for an activation: leave it out, or give your own class.")
+        raise ModelError(f"No activation can follow {taken}: omit it, or give your own class.")
     chosen: Activation = activation or "none"
     return Head(tuple(chain), tuple(chosen if place in asked else "none" for place in range(len(chain))))
 
@@ -85,12 +85,12 @@ def read_head(
 def _question(chain: Sequence[Layer], asked: Sequence[int], bare: Sequence[Layer], taken: str) -> str:
     if bare:
         return (
-            f"{bare[0].described} has no bias: it may normalize what it takes, as layers of ArcFace and other cosine"
-            " heads do, and no file shows that. Say that it is a plain product, or give your own class:"
+            f"{bare[0].described} has no bias: it may normalize its input, as layers of ArcFace and other cosine"
+            " heads do, and the file does not show that. Say that it is a plain linear layer, or give your own class:"
         )
     before = chain[asked[0] - 1].described if asked[0] else taken
     return (
-        f"Between {before} and {chain[asked[0]].described} an activation may lie, which no file shows:"
+        f"An activation may lie between {before} and {chain[asked[0]].described}, but the file does not show it:"
         f" say which ({', '.join(ACTIVATIONS)}), or give your own class:"
     )
 
@@ -108,11 +108,12 @@ def _in_order(layers: Sequence[Layer], width: int, taken: str) -> list[Layer]:
     named = ", ".join(layer.described for layer in layers[:_MOST])
     if any(layer.inputs == 2 * width for layer in layers):
         raise ModelError(
-            f"{named} takes twice the {width} values of {taken}, as of several poolings: give your own class.", _MODULE
+            f"{named} takes twice the {width} values of {taken}, as after two poolings: give your own class.",
+            _MODULE,
         )
     if sum(layer.inputs == width for layer in layers) > 1:
         raise ModelError(
-            f"Several layers may take the {width} values of {taken}, and no file shows which answers: {named}."
+            f"Several layers fit the {width} values of {taken}, and the file does not show which one answers: {named}."
             " Give your own class.",
             _MODULE,
         )
@@ -126,7 +127,7 @@ def _are_in_one_sequential(layers: Sequence[Layer]) -> bool:
 
 
 def _asked_places(chain: Sequence[Layer]) -> list[int]:
-    """Return before which layers an activation may lie: where other layers lie in a Sequential, or it is in none.
+    """Return the layers that an activation may precede: after a gap in a Sequential, or outside of one.
 
     Raises:
         ModelError: There are several such places around a batch norm.
@@ -153,6 +154,6 @@ def _with_next(chain: Sequence[Layer]) -> list[tuple[Layer, Layer | None]]:
 
 
 def _is_bare(layer: Layer, after: Layer | None) -> bool:
-    """Return whether a linear layer has no bias, and no batch norm right behind it that would make one useless."""
+    """Return whether a linear layer has no bias and no batch norm directly after it that would make a bias useless."""
     normed = after is not None and after.kind == "norm" and after.follows(layer) == 0
     return layer.kind == "linear" and not layer.has_bias and not normed

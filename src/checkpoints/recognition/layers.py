@@ -1,4 +1,4 @@
-"""The layers of a head, among tensors under any names: linear ones, and batch norms."""
+"""Find the layers of a head, linear layers and batch norms, among tensors under any names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Layer", "layers_of"]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer that the file calls ``name``, with its tensors: a linear one (out, in), or a batch norm (in)."""
+    """A layer with its ``name`` in the file and its tensors: linear (out, in) or a batch norm (in)."""
 
     name: str
     kind: Literal["linear", "norm"]
@@ -20,26 +20,26 @@ class Layer:
 
     @property
     def inputs(self) -> int:
-        """How many values it takes."""
+        """Number of input values."""
         return self.tensors["weight"].shape[-1]
 
     @property
     def outputs(self) -> int:
-        """How many values it gives."""
+        """Number of output values."""
         return self.tensors["weight"].shape[0]
 
     @property
     def has_bias(self) -> bool:
-        """Return whether it adds a bias."""
+        """Whether it has a bias."""
         return "bias" in self.tensors
 
     @property
     def described(self) -> str:
-        """Its name and what it takes and gives."""
+        """Its name and its numbers of inputs and outputs."""
         return f"{self.name} ({self.inputs} -> {self.outputs})"
 
     def follows(self, other: "Layer") -> int | None:
-        """Return how many places lie between ``other`` and this one in a Sequential; None if they do not share one."""
+        """Return how many layers lie between ``other`` and this one in a Sequential; None if they do not share one."""
         (ours, _, here), (theirs, _, there) = self.name.rpartition("."), other.name.rpartition(".")
         if ours != theirs or not (here.isdecimal() and there.isdecimal()) or int(here) <= int(there):
             return None
@@ -53,7 +53,7 @@ class Layer:
 
 
 def layers_of(tensors: Mapping[str, torch.Tensor]) -> list[Layer] | None:
-    """Return the layers that ``tensors`` make up, in their order; None if some are of no linear layer or batch norm."""
+    """Return the layers of ``tensors`` in order; None if some belong to neither a linear layer nor a batch norm."""
     groups: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         layer, _, kind = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""What a file holds beside a network: what cannot matter for its answers, and what could."""
+"""Sort a file's tensors outside a network into those that could affect its answers and those that cannot."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -28,9 +28,9 @@ _MEANS: Final = re.compile(r"(?:.*\.)?(?:(?:pixel|image|img|imagenet|input|data|
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Tensors beside a network, by the names that the file has for them.
+    """Tensors outside a network, by the file's names.
 
-    ``left_out`` cannot matter for an answer; ``open`` could. ``normalization`` has the mean and std of buffers that
+    ``left_out`` cannot affect an answer; ``open`` could. ``normalization`` holds the mean and std from buffers that
     normalize images.
     """
 
@@ -41,7 +41,7 @@ class Others:
 
 
 def sort_others(tensors: Mapping[str, torch.Tensor], body: Body) -> Others:
-    """Return which of ``tensors`` beside ``body`` could matter for its answers."""
+    """Sort the ``tensors`` outside ``body`` by whether they could affect its answers."""
     used = {name: tensors[name] for name in body.names.values()}
     rest = {name: tensor for name, tensor in tensors.items() if name not in used}
     normalization, of_input = _normalization(rest)
@@ -70,7 +70,7 @@ def _words(name: str) -> set[str]:
 
 
 def is_averaged_copy(name: str, tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Return whether a tensor is an average over training of another one, by its name and its shape."""
+    """Return whether a tensor, by its name and shape, is the average of another one over training."""
     steps = name.split(".")
     for place, step in enumerate(steps):
         if _AVERAGES & _words(step):
@@ -86,7 +86,7 @@ def is_averaged_copy(name: str, tensor: torch.Tensor, tensors: Mapping[str, torc
 def _is_called(
     behind: list[str], averaged: list[str], tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]
 ) -> bool:
-    """Return whether a tensor of this shape and end of the name is elsewhere; some averages leave out the dots."""
+    """Return whether another tensor has this shape and name ending; some averages drop the dots."""
     end, start = "".join(behind), ".".join(averaged) + "."
     return bool(end) and any(
         other.shape == tensor.shape and not name.startswith(start) and _ends_with(name, end)
@@ -104,14 +104,14 @@ def _ends_with(name: str, end: str) -> bool:
 
 
 def _is_auxiliary(name: str, body: Body) -> bool:
-    """Return whether a tensor is of a head that only training needs."""
+    """Return whether a tensor belongs to a head that only training needs."""
     heads = next((of for short, of in _AUXILIARY.items() if body.architectures[0].endswith(short)), ())
     start = f"{body.prefix}." if body.prefix else ""
     return any(name.startswith(f"{start}{head}.") for head in heads)
 
 
 def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
-    """Return whether a tensor is of a loss or a metric, by its name."""
+    """Return whether a tensor, by its name, belongs to a loss or a metric."""
     words = _words(name)
     if tensor.ndim <= 1:
         weighs = bool(words & _WEIGHTS) and ("." not in name or bool(words & _OF_CLASSES))
@@ -121,7 +121,7 @@ def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
 
 
 def _normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[float, ...]], frozenset[str]]:
-    """Return mean and deviation that buffers in front of a network normalize by, and their names."""
+    """Return the mean and std of buffers that normalize a network's input, and the buffers' names."""
     found = {}
     for name, tensor in rest.items():
         partner = f"{name.removesuffix('mean')}std"

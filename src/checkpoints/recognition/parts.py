@@ -1,4 +1,4 @@
-"""Tensors by each prefix that their names have."""
+"""Group tensors by every prefix of their names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParal
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The tensors of a file behind ``prefix``, by the rest of their names, and the names that the file has for them."""
+    """The tensors of a file under ``prefix``, by the rest of their names, and their full names in the file."""
 
     prefix: str
     tensors: Mapping[str, torch.Tensor]
@@ -21,7 +21,7 @@ class Part:
 
 
 def parts(tensors: Mapping[str, torch.Tensor]) -> Sequence[Part]:
-    """Return ``tensors`` by each of their prefixes, most tensors first."""
+    """Return ``tensors`` grouped by each of their prefixes, the largest group first."""
     plain: dict[str, str] = {}
     for name in tensors:
         unwrapped = ".".join(step for step in name.split(".") if step not in _WRAPPERS)

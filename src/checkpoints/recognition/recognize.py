@@ -1,4 +1,4 @@
-"""The tensors of a file, and what was said of them -> a network with its weights, or a question."""
+"""The tensors of a file and the user's options -> a network with its weights, or a question."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ __all__ = ["Asked", "Recognized", "recognize"]
 
 _MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
-_SHORTCUT: Final = ".shortcut."  # as many ResNets for CIFAR call it
+_SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
 _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fast", "fastavg", "none", "token", "cls"})
-# Made with published weights, they normalize once more, with 0.5.
+# When created with published weights, they normalize again, with 0.5.
 _NORMALIZING: Final = ("torchvision/googlenet", "torchvision/inception_v3")
 
 
@@ -36,8 +36,8 @@ _NORMALIZING: Final = ("torchvision/googlenet", "torchvision/inception_v3")
 class Recognized:
     """A network with the weights of a file, in eval mode.
 
-    ``left_out`` are the names of tensors that are not part of it; ``normalization`` has the mean and std of buffers in
-    front of it, by the names that the input has for them.
+    ``left_out`` lists the tensors that are not part of it; ``normalization`` holds the mean and std from buffers, as
+    fields of the InputSpec.
     """
 
     architecture: str
@@ -53,7 +53,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     """Return the network of torchvision or timm that ``tensors`` make up; None if they make up none.
 
     Raises:
-        ModelError: They make up one, but how it answers is not certain; the message says what to say.
+        ModelError: They make up one, but its forward pass is ambiguous; the message says which option decides.
     """
     asked = asked or Asked()
     bodies = find_bodies(tensors, asked.architecture)
@@ -70,7 +70,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     def made(architecture: str) -> nn.Module:
         return assemble(body, architecture, behind.head, behind.features)
 
-    # What was published is for colors: for gray images a mean and a deviation are asked for anyway.
+    # Published statistics are for color images: for gray ones, mean and std are asked for anyway.
     settled = {*asked.settled, *others.normalization, *(() if body.channels == RGB else ("mean", "std"))}
     choice = choose(_able(body, others), asked.hyper_parameters, settled, made, body.channels)
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
@@ -90,9 +90,9 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
 
 
 def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outputs: int, place: str) -> None:
-    """Refuse where a matrix of a loss may turn the outputs into the scores of other classes, as a margin loss does.
+    """Refuse if a matrix of a loss may map the outputs to class scores, as in a margin loss.
 
-    Centers of classes, which lie among the features, and what turns the outputs into themselves, are of a loss indeed.
+    Class centers in feature space, and square matrices over the outputs, really belong to a loss.
     """
     shapes = {tuple(tensor.shape) for tensor in network.state_dict().values()}
     of_a_loss = {(outputs, outputs), *(shape for shape in shapes if shape[:1] == (outputs,))}
@@ -101,15 +101,15 @@ def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outpu
         is_matrix = tensor.is_floating_point() and len(shape) in {2, 3} and outputs > 1 and outputs in shape[-2:]
         if is_matrix and shape[-2:] not in of_a_loss:
             raise ModelError(
-                f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding and"
-                " no classes. Say that the network alone answers, or give your own class:",
+                f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding,"
+                " not class scores. Say that the network alone answers, or give your own class:",
                 Remedy("network", place),
                 _MODULE,
             )
 
 
 def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:
-    """Refuse a pooling that a hyper-parameter names and no tensor shows."""
+    """Refuse a pooling that a hyper-parameter names, since no tensor shows it."""
     for key, value in walk(hyper_parameters):
         if key in _POOLING and isinstance(value, str) and value.lower() not in _USUAL_POOLING:
             raise ModelError(
@@ -120,7 +120,7 @@ def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:
 
 
 def _able(body: Body, others: Others) -> tuple[str, ...]:
-    """Return the architectures of ``body``: torchvision's where the file has auxiliary heads, which only these have."""
+    """Return the architectures of ``body``: only torchvision's if the file has auxiliary heads, which timm's lack."""
     of_torchvision = tuple(name for name in body.architectures if name in _NORMALIZING)
     return of_torchvision if of_torchvision and others.has_auxiliary_heads else body.architectures
 
@@ -129,8 +129,8 @@ def _of_pretrained(architecture: str, settled: Collection[str]) -> tuple[Note, .
     if architecture not in _NORMALIZING or {"mean", "std"} <= set(settled):
         return ()
     sentence = (
-        f"{architecture} normalizes images once more where it was made with published weights (transform_input), which"
-        " no file shows: it is read as made without; with them the mean and the std are 0.5"
+        f"{architecture} normalizes images again if created with published weights (transform_input), which the file"
+        " does not show: read as created without; if with, mean and std are 0.5"
     )
     half = "0.5,0.5,0.5"
     return (Note(sentence, (Remedy("mean", half), Remedy("std", half))),)

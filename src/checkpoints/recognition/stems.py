@@ -1,4 +1,4 @@
-"""A first convolution that is not the architecture's: as people change it for small images."""
+"""Handle a first convolution that was changed, usually for small images."""
 
 from typing import Final
 
@@ -15,19 +15,19 @@ _SMALL: Final = (3, 3)
 
 
 def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
-    """Refuse a first convolution that no file explains.
+    """Refuse a first convolution whose stride and padding the file does not show.
 
     Raises:
-        ModelError: It is not the one of ``architecture``, or not what was ``given``; the message says what to do.
+        ModelError: It is neither the one of ``architecture`` nor the ``given`` one; the message says what to do.
     """
     if stem is None:
         if given is not None:
-            raise ModelError(f"The first convolution is that of {architecture} itself: leave the stem out.")
+            raise ModelError(f"The first convolution is that of {architecture} itself: omit the stem.")
         return
     if stem.shape[1] not in {1, RGB}:
         raise ModelError(
             f"The first convolution, {stem.name}, takes {stem.shape[1]} channels, but images have 3 (red, green and"
-            " blue) or 1 (gray): serve a class of your own that makes its channels of these.",
+            " blue) or 1 (gray): give your own class, which converts these to its channels.",
             Remedy("module"),
         )
     if stem.is_own and given is None:
@@ -38,8 +38,8 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
     what = f"{architecture} fits, but {stem.name} has the shape {stem.shape} instead of {stem.expected}"
     if is_small:
         raise ModelError(
-            f"{what}: as for CIFAR, whose small images people give a 3 x 3 convolution of stride 1 without a max-pool"
-            " behind it? No file shows that: say so, or give your own class:",
+            f"{what}: is it the variant for CIFAR's small images, a 3 x 3 convolution with stride 1 and no max-pool"
+            " after it? The file does not show that: say so, or give your own class:",
             Remedy("stem", "cifar"),
             Remedy("module"),
         )
@@ -47,7 +47,7 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
 
 
 def put_stem(network: nn.Module, stem: Stem | None) -> None:
-    """Make the first convolution of ``network`` one for CIFAR: 3 x 3, stride 1, padding 1, and no max-pool."""
+    """Replace the first convolution of ``network`` by one for CIFAR: 3 x 3, stride 1, padding 1, no max-pool."""
     if stem is None or stem.is_own:
         return
     place = stem.name.removesuffix(".weight")

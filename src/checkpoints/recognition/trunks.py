@@ -1,4 +1,4 @@
-"""An architecture without its last layer, in the ways in which people take that off."""
+"""An architecture without its last layer, in each usual way of removing it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, cast, get_args
@@ -8,11 +8,11 @@ from torch import nn
 
 __all__ = ["PROBE_CLASSES", "TRUNKS", "Trunk", "build_trunk", "class_layers", "of_classes", "trunk_tensors"]
 
-# layer: the layers whose size is the number of classes are taken out, all else stays.
-# features: as timm makes it for no classes.
-# child: the whole child of the network that these layers are in is taken out.
-# children: Sequential(*children[:-1]), so that names begin with numbers.
-# inner: the one child that all other tensors are in, alone, such as vgg16().features.
+# layer: only the layers whose size is the number of classes are removed.
+# features: as timm builds it with num_classes=0.
+# child: the child of the network that contains these layers is removed.
+# children: Sequential(*children[:-1]), so names begin with numbers.
+# inner: only the child that contains all other tensors, such as vgg16().features.
 Trunk = Literal["layer", "features", "child", "children", "inner"]
 TRUNKS: Final[tuple[Trunk, ...]] = get_args(Trunk)
 PROBE_CLASSES: Final = 4_099  # a size that no other layer has
@@ -21,17 +21,17 @@ _Build = Callable[[str, int], nn.Module]
 
 
 def of_classes(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Name the tensors of a network with ``PROBE_CLASSES`` classes whose size is their number."""
+    """Return the names of the tensors with a dimension of ``PROBE_CLASSES``, the number of classes."""
     return [name for name, tensor in tensors.items() if PROBE_CLASSES in tensor.shape]
 
 
 def class_layers(network: nn.Module) -> list[str]:
-    """Name the layers of a network with ``PROBE_CLASSES`` classes whose size is their number."""
+    """Return the names of the layers of ``network`` whose size is ``PROBE_CLASSES``, its number of classes."""
     return list(dict.fromkeys(name.rpartition(".")[0] for name in of_classes(network.state_dict())))
 
 
 def trunk_tensors(architecture: str, build: _Build) -> dict[Trunk, dict[str, torch.Tensor]]:
-    """Return the tensors of each trunk that ``architecture`` has, where they are not those of an earlier trunk."""
+    """Return the tensors of each trunk of ``architecture``, except trunks equal to an earlier one."""
     found: dict[Trunk, dict[str, torch.Tensor]] = {}
     network = build(architecture, PROBE_CLASSES)
     layers = class_layers(network)
@@ -39,7 +39,7 @@ def trunk_tensors(architecture: str, build: _Build) -> dict[Trunk, dict[str, tor
         try:
             part = _features(architecture, build) if trunk == "features" else _cut(network, trunk, layers)
         except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            continue  # of timm: some networks cannot be made without classes
+            continue  # some timm networks cannot be built without classes
         tensors = part.state_dict()
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
         if shapes and all(shapes != {name: tensor.shape for name, tensor in has.items()} for has in found.values()):
@@ -51,7 +51,7 @@ def build_trunk(architecture: str, trunk: Trunk, build: _Build) -> nn.Module:
     """Return ``architecture`` without its last layer, with the tensors that ``build`` gives it.
 
     Raises:
-        LookupError: It has no such trunk.
+        LookupError: The architecture has no such trunk.
     """
     if trunk == "features":
         return _features(architecture, build)
@@ -66,7 +66,7 @@ def _features(architecture: str, build: _Build) -> nn.Module:
 
 
 def _cut(network: nn.Module, trunk: Trunk, layers: Sequence[str]) -> nn.Module:
-    """Return a part of ``network``, whose ``layers`` are the last; it may change the network's last child."""
+    """Return a part of ``network`` without its last ``layers``; this may modify the network's last child."""
     if not layers or "" in layers:
         raise LookupError(trunk)
     if trunk == "layer":

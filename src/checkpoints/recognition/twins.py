@@ -1,4 +1,4 @@
-"""Architectures that the same tensors fit: which one is meant, or what to ask."""
+"""Choose among architectures with the same tensors, or ask."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,14 +17,14 @@ from src.stages.input_spec import InputSpec
 __all__ = ["Choice", "choose"]
 
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
-_COLORS: Final = ("mean", "std", "crop")  # in which the preparation of twins matters most
+_COLORS: Final = ("mean", "std", "crop")  # the fields whose differences matter most
 _VARIANTS: Final = re.compile(r"blur_?|_?aa(?=_|\d|$)|_pruned|_blur|_aa")
 _TOLERANCE: Final = 1e-3  # of the largest logit
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The architecture that is meant, why, and ``others`` that the same tensors would fit."""
+    """The chosen architecture, the reason, and the ``others`` that the same tensors fit."""
 
     architecture: str
     why: str
@@ -38,17 +38,17 @@ def choose(
     assemble: Callable[[str], nn.Module],
     channels: int = RGB,
 ) -> Choice:
-    """Choose among ``architectures``, by a name in the file or because they are all the same.
+    """Choose among ``architectures``, by a name in the file or because all are equivalent.
 
     Args:
         architectures: The likeliest first.
         hyper_parameters: Of the file.
-        settled: The fields of the input that are known otherwise.
-        assemble: Gives the network of one of them, with its weights.
-        channels: Of its images.
+        settled: The fields of the input that are already known.
+        assemble: Returns the network of an architecture, with its weights.
+        channels: Number of channels of its images.
 
     Raises:
-        ModelError: They prepare images differently, or answer differently.
+        ModelError: They prepare images differently or compute different answers.
     """
     first, *rest = architectures
     if not rest:
@@ -63,7 +63,7 @@ def choose(
 
 
 def _is_variant(architecture: str, architectures: Sequence[str]) -> bool:
-    """Return whether it is a rare variant of another, such as an anti-aliased one, which must be named to be meant."""
+    """Return whether it is a rare variant, such as an anti-aliased one, which is considered only if it is named."""
     library, _, name = architecture.partition("/")
     plain = _VARIANTS.sub("", name)
     return plain != name and {f"{library}/{plain}", f"torchvision/{plain}"} & set(architectures) != set()
@@ -77,7 +77,7 @@ def _check_alike(architectures: Sequence[str], settled: Collection[str]) -> None
         differing = [field for field in open_fields if len({getattr(spec, field) for spec in specs.values()}) > 1]
         shown = "; ".join(f"{name}: {_described(spec)}" for name, spec in specs.items())
         raise ModelError(
-            f"The tensors fit several networks that prepare images differently: {shown}. Say which it is, or how your"
+            f"The tensors fit several networks that prepare images differently: {shown}. Choose one, or say how your"
             " images were prepared:",
             *(Remedy("architecture", name) for name in architectures),
             *(Remedy(field) for field in differing),
@@ -101,13 +101,13 @@ def _check_equal(architectures: Sequence[str], assemble: Callable[[str], nn.Modu
     if any(float((answer - answers[0]).abs().max()) > _TOLERANCE * max(scale, 1e-3) for answer in answers[1:]):
         raise ModelError(
             f"The tensors fit several networks that compute differently: {', '.join(architectures)}."
-            " No file shows which it is: say so:",
+            " The file does not show which one it is: choose one:",
             *(Remedy("architecture", name) for name in architectures),
         )
 
 
 def _named(architectures: Sequence[str], hyper_parameters: Mapping[str, object]) -> str | None:
-    """Return the first of ``architectures`` that a hyper-parameter names: some differ in their padding alone."""
+    """Return the first of ``architectures`` that a hyper-parameter names; some differ only in padding."""
     for key in _NAMES:
         for candidate in architectures:
             if _is_called(candidate, hyper_parameters.get(key)):
@@ -120,6 +120,6 @@ def _is_called(architecture: str, name: object) -> bool:
         return False
     library, _, short = architecture.partition("/")
     plain = name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
-    if library == "timm":  # which puts a tag of the weights behind
+    if library == "timm":  # timm appends a tag of the weights
         plain = plain.partition(".")[0]
     return plain in {architecture, short}

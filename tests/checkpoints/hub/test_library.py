@@ -1,4 +1,4 @@
-"""transformers where it is not installed."""
+"""Reading a folder of transformers without the package."""
 
 import json
 import sys
@@ -13,8 +13,10 @@ from src.checkpoints.given import Given
 from src.errors import ModelError
 
 
-def test_a_folder_of_transformers_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the package its folders are refused with the command that installs it."""
+def test_a_missing_transformers_package_names_the_install_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the package, its folders are refused with the command that installs it."""
     monkeypatch.setitem(sys.modules, "transformers", None)
     save_file({"a": torch.ones(2, 2)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))

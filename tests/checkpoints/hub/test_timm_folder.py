@@ -1,4 +1,4 @@
-"""Folders as timm puts them on the hub."""
+"""Folders as timm uploads them to the hub."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ data: Any = timm.data
 
 
 def written(folder: Path, name: str = "test_resnet", **arguments: Any) -> tuple[torch.nn.Module, Path]:
-    """Return a network of timm, and the folder in which timm itself has stored it."""
+    """Return a network of timm, and a folder that timm saved it to."""
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=3, **arguments).eval()
     models.save_for_hf(network, folder, model_config={"label_names": LABELS}, safe_serialization=True)
@@ -37,7 +37,7 @@ def _changed(folder: Path, **config: Any) -> Path:
 
 
 def _answers(checkpoint: Checkpoint, network: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the logits of a sample as the checkpoint and as timm prepare and recognize it."""
+    """Return the logits for a sample from the checkpoint and from timm, each with its own preprocessing."""
     image = Image.radial_gradient("L").resize((301, 211)).convert("RGB")
     theirs = data.create_transform(**data.resolve_model_data_config(network), is_training=False)(image)[None]
     pixels = transform(DecodedImage(image, *image.size), checkpoint.input).pixels
@@ -58,29 +58,29 @@ def _answers(checkpoint: Checkpoint, network: torch.nn.Module) -> tuple[torch.Te
         ("test_mambaout", {}),
     ],
 )
-def test_a_folder_of_timm_answers_as_timm(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
-    """Labels, preparation and logits are those that timm has with the same folder, and nothing has to be said."""
+def test_a_folder_of_timm_gives_timms_answers(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
+    """Labels, preprocessing and logits equal timm's for the same folder, without any options."""
     network, folder = written(tmp_path, name, **arguments)
     checkpoint = read_checkpoint(folder, Given())
     assert (checkpoint.architecture, checkpoint.labels) == (f"timm/{name}", tuple(LABELS))
     torch.testing.assert_close(*_answers(checkpoint, network), rtol=0, atol=1e-4)
 
 
-def test_the_file_in_the_folder_stands_for_the_folder(tmp_path: Path) -> None:
-    """Given model.safetensors, what lies beside it is read as well."""
+def test_naming_the_file_reads_its_folder(tmp_path: Path) -> None:
+    """Given model.safetensors, the files beside it are read, too."""
     _, folder = written(tmp_path)
     assert read_checkpoint(folder / "model.safetensors", Given()).labels == tuple(LABELS)
 
 
-def test_what_is_given_outweighs_the_folder(tmp_path: Path) -> None:
-    """Labels and fields of the input are the person's own."""
+def test_options_override_the_folder(tmp_path: Path) -> None:
+    """The user's labels and fields of the input take precedence."""
     _, folder = written(tmp_path)
     checkpoint = read_checkpoint(folder, Given(labels="a,b,c", input={"mean": (0, 0, 0)}))
     assert (checkpoint.labels, checkpoint.input.mean) == (("a", "b", "c"), (0, 0, 0))
 
 
-def test_the_first_form_of_the_configuration_is_read(tmp_path: Path) -> None:
-    """Where everything is in one object, as timm wrote it at first, it is read all the same."""
+def test_the_old_flat_configuration_is_read(tmp_path: Path) -> None:
+    """A configuration in one flat object, as timm first wrote it, is read."""
     _, folder = written(tmp_path)
     config = json.loads((folder / "config.json").read_text())
     flat = {**config.pop("pretrained_cfg"), **config, "mean": [0.5, 0.5, 0.5]}
@@ -102,16 +102,14 @@ def test_the_first_form_of_the_configuration_is_read(tmp_path: Path) -> None:
         ({"label_names": ["cat"]}, "3 classes but there are 1 labels"),
     ],
 )
-def test_a_folder_that_does_not_belong_together_is_explained(
-    config: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    """A configuration that is not that of the weights, or asks for more than a network, is refused."""
+def test_an_inconsistent_folder_is_explained(config: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A configuration that does not fit the weights, or asks for more than a network, is refused."""
     _, folder = written(tmp_path)
     with pytest.raises(ModelError, match=message):
         read_checkpoint(_changed(folder, **config), Given())
 
 
 def test_a_file_without_a_configuration_is_recognized(tmp_path: Path) -> None:
-    """A safetensors file alone is what it was before."""
+    """A safetensors file without a configuration is recognized by its tensors."""
     save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "model.safetensors")
     assert read_checkpoint(tmp_path, Given()).architecture == "timm/test_resnet"

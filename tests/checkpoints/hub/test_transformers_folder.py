@@ -1,4 +1,4 @@
-"""Folders as transformers writes them: every kind of its image classifiers, small and untrained."""
+"""Folders as transformers saves them: each kind of its image classifiers, small and untrained."""
 
 import json
 from collections.abc import Callable
@@ -124,7 +124,7 @@ def _network(config: Any) -> Any:
 
 
 def written(folder: Path, kind: str = "vit") -> tuple[Any, Any]:
-    """Return a network of transformers and its processor, stored in ``folder`` by themselves."""
+    """Return a network of transformers and its processor, both saved to ``folder`` by the library."""
     config, processor = KINDS[kind]()
     network = _network(config)
     network.save_pretrained(folder)
@@ -138,8 +138,8 @@ def _changed(folder: Path, **config: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_of_transformers_answers_as_transformers(kind: str, tmp_path: Path) -> None:
-    """Labels, prepared pixels (within one level) and logits are those of the library, and nothing has to be said."""
+def test_a_folder_of_transformers_gives_the_librarys_answers(kind: str, tmp_path: Path) -> None:
+    """Labels, prepared pixels (within one level) and logits equal the library's, without any options."""
     network, processor = written(tmp_path, kind)
     checkpoint = read_checkpoint(tmp_path, Given())
     image = Image.radial_gradient("L").resize((171, 133)).convert("RGB")
@@ -156,7 +156,7 @@ def test_a_folder_of_transformers_answers_as_transformers(kind: str, tmp_path: P
 
 
 def test_a_folder_of_transformers_is_verified_like_every_network(tmp_path: Path) -> None:
-    """It is captured, cut, converted, explained and compared with what was written, to be served without torch."""
+    """It is captured, cut, converted, explained and verified, to be served without torch."""
     written(tmp_path, "vit, colors swapped")
     with draft(read_checkpoint(tmp_path, Given())) as drafted:
         assert drafted.verification.captured < 1e-4
@@ -164,8 +164,8 @@ def test_a_folder_of_transformers_is_verified_like_every_network(tmp_path: Path)
         assert not drafted.manifest.note
 
 
-def test_weights_in_the_names_of_older_versions_are_read(tmp_path: Path) -> None:
-    """What transformers has renamed since is found, as transformers does it."""
+def test_weights_under_old_names_are_read(tmp_path: Path) -> None:
+    """Tensors that transformers has renamed since are found, as transformers finds them."""
     network, _ = written(tmp_path)
     names = load_file(tmp_path / "model.safetensors").keys()
     assert names != network.state_dict().keys(), "nothing was renamed: the test proves nothing"
@@ -183,8 +183,8 @@ def test_weights_of_torch_save_are_read(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path, Given()).labels == LABELS
 
 
-def test_without_a_processor_the_input_is_assumed_and_said(tmp_path: Path) -> None:
-    """Where the folder does not say how images are prepared, the notes say what is assumed and how to change it."""
+def test_an_assumed_input_is_reported(tmp_path: Path) -> None:
+    """If the folder does not describe the preprocessing, the notes say what is assumed and how to change it."""
     written(tmp_path)
     (tmp_path / "preprocessor_config.json").unlink()
     checkpoint = read_checkpoint(tmp_path, Given())
@@ -194,14 +194,14 @@ def test_without_a_processor_the_input_is_assumed_and_said(tmp_path: Path) -> No
 
 
 def test_classes_without_names_are_numbered(tmp_path: Path) -> None:
-    """LABEL_0, LABEL_1, ... are no names."""
+    """LABEL_0, LABEL_1, ... do not count as names."""
     written(tmp_path)
     _changed(tmp_path, id2label={str(index): f"LABEL_{index}" for index in range(3)})
     assert read_checkpoint(tmp_path, Given()).labels == ("class 0", "class 1", "class 2")
 
 
-def test_code_of_the_folder_is_not_run(tmp_path: Path) -> None:
-    """Python files that a folder brings along, and names in its configuration, stay what they are."""
+def test_code_in_the_folder_is_not_run(tmp_path: Path) -> None:
+    """Python files in a folder, and their names in its configuration, are never run."""
     network, _ = written(tmp_path)
     trace = tmp_path / "trace"
     (tmp_path / "modeling_own.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
@@ -225,25 +225,25 @@ def test_code_of_the_folder_is_not_run(tmp_path: Path) -> None:
     [
         ({"model_type": "bert"}, "no image classifier of the kind 'bert'"),
         ({"model_type": "their_own"}, "no image classifier of the kind 'their_own'"),
-        ({"architectures": ["ViTForMaskedImageModeling"]}, "only ViTForImageClassification classifies"),
+        ({"architectures": ["ViTForMaskedImageModeling"]}, "only ViTForImageClassification of vit classifies"),
         ({"quantization_config": {"load_in_8bit": True}}, "quantized"),
         ({"problem_type": "regression"}, "says regression"),
-        ({"num_channels": 4}, "4 channels"),
+        ({"num_channels": 4}, "4 input channels"),
         ({"hidden_size": 32}, "ViTForImageClassification"),
         ({"num_hidden_layers": 3}, r"do not fit ViTForImageClassification: .* is missing"),
         ({"num_hidden_layers": "many"}, r"rejects config\.json"),
     ],
 )
-def test_a_configuration_that_is_not_taken_is_explained(config: dict[str, Any], message: str, tmp_path: Path) -> None:
-    """A network that is no classifier, or not that of the weights, is refused with what is wrong."""
+def test_an_unsupported_configuration_is_explained(config: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A network that is not a classifier, or does not fit the weights, is refused with the reason."""
     written(tmp_path)
     _changed(tmp_path, **config)
     with pytest.raises(ModelError, match=message):
         read_checkpoint(tmp_path, Given())
 
 
-def test_a_configuration_of_several_labels_is_honoured(tmp_path: Path) -> None:
-    """Where config.json says that the classes do not exclude each other, each has a probability of its own."""
+def test_a_multilabel_configuration_is_followed(tmp_path: Path) -> None:
+    """If config.json says that classes are not exclusive, each gets its own probability."""
     written(tmp_path)
     _changed(tmp_path, problem_type="multi_label_classification")
     assert read_checkpoint(tmp_path, Given()).output == OutputSpec(kind="multilabel")
@@ -261,7 +261,7 @@ def test_a_configuration_of_several_labels_is_honoured(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_an_unsupported_processor_is_refused_by_name(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    """What the processor does otherwise is not stored as if it were the same."""
+    """A processor that prepares images differently is not approximated."""
     written(tmp_path)
     file = tmp_path / "preprocessor_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
@@ -270,15 +270,15 @@ def test_an_unsupported_processor_is_refused_by_name(changes: dict[str, Any], me
 
 
 def test_surplus_tensors_are_reported(tmp_path: Path) -> None:
-    """What transformers would leave out is left out and counted."""
+    """Tensors that transformers would leave out are left out and counted."""
     written(tmp_path)
     file = tmp_path / "model.safetensors"
     save_file(load_file(file) | {"pooler.weight": torch.ones(2)}, file)
     assert any("left out: pooler" in note.sentence for note in read_checkpoint(tmp_path, Given()).notes)
 
 
-def test_a_checkpoint_that_lacks_the_configuration_names_the_way(tmp_path: Path) -> None:
-    """A Lightning checkpoint of a network of transformers is refused: its tensors do not show how many heads it has."""
+def test_a_checkpoint_without_configuration_is_explained(tmp_path: Path) -> None:
+    """A Lightning checkpoint of a transformers network is refused: its tensors do not show the number of heads."""
     network = _network(hf.ViTConfig(**SMALL))
     torch.save({"state_dict": {f"vit.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "file.ckpt")
     with pytest.raises(ModelError, match=r"save_pretrained\(FOLDER\)") as refused:

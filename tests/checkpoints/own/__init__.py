@@ -1,1 +1,1 @@
-"""Tests of reading what people have trained."""
+"""Tests of reading trained checkpoints."""

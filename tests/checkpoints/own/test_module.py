@@ -1,4 +1,4 @@
-"""Network classes of people's own."""
+"""The user's own network classes."""
 
 import logging
 import py_compile
@@ -78,7 +78,7 @@ def module_file(tmp_path: Path) -> Path:
 def test_a_custom_class_is_stored_and_served(
     module_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The class is made by running its file once; what is stored answers as it did. Every step is logged."""
+    """The class is created by running its file once; the stored model gives the same answers. Every step is logged."""
     caplog.set_level(logging.INFO, "src.conversion")
     torch.manual_seed(0)
     network = instantiate(module_file, "BusCar", Arguments({"classes": 3}))
@@ -102,8 +102,8 @@ def test_a_custom_class_is_stored_and_served(
         np.testing.assert_allclose(evaluation.logits, expected, atol=1e-5)
 
 
-def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
-    """Another Grad-CAM layer is taken by its name."""
+def test_the_grad_cam_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
+    """Another Grad-CAM layer is used if it is named."""
     torch.save(instantiate(module_file, "BusCar", Arguments({})).state_dict(), tmp_path / "x.pt")
     given = Given(module=f"{module_file}:BusCar", labels="bus,car", layer="features.10")
     checkpoint = read_checkpoint(tmp_path / "x.pt", given)
@@ -111,7 +111,7 @@ def test_the_layer_can_be_chosen(module_file: Path, tmp_path: Path) -> None:
 
 
 def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running the file leaves nothing beside it, and a compiled file there is not run in its place."""
+    """Running the file writes nothing beside it, and a compiled file there is not run instead."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     instantiate(module_file, "BusCar", Arguments({}))
     assert list(module_file.parent.iterdir()) == [module_file]
@@ -128,25 +128,25 @@ def test_no_cache_is_read_or_written(module_file: Path, monkeypatch: pytest.Monk
         ("Nothing", "has no attribute 'Nothing'"),
         ("number", "is not a callable|not supported"),
         ("fail", "RuntimeError: on purpose"),
-        ("torch", "cannot be made"),
+        ("torch", "cannot be instantiated"),
         ("leave", "SystemExit: 0"),
     ],
 )
-def test_a_class_that_cannot_be_made_is_explained(module_file: Path, name: str, message: str) -> None:
-    """A name that is no class, or a class that fails, is an error with what was raised."""
+def test_a_class_that_cannot_be_created_is_explained(module_file: Path, name: str, message: str) -> None:
+    """A name that is not a class, or a class that fails, is an error that contains the exception."""
     with pytest.raises(ModelError, match=message):
         instantiate(module_file, name, Arguments({}))
 
 
 def test_a_class_without_logits_is_explained(module_file: Path, tmp_path: Path) -> None:
-    """A class that gives maps cannot be served, and the error says what it gives and what to write."""
+    """A class that returns maps cannot be served; the error says what it returns and what to write."""
     torch.save(instantiate(module_file, "Maps", Arguments({})).state_dict(), tmp_path / "x.pt")
-    with pytest.raises(ModelError, match=r"a tensor of the shape \(2, 32, 13, 13\) .* write a class around it"):
+    with pytest.raises(ModelError, match=r"a tensor of shape \(2, 32, 13, 13\) .* write a class around it"):
         read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Maps", labels="bus,car"))
 
 
-def test_the_first_tensor_of_a_tuple_is_taken(module_file: Path, tmp_path: Path) -> None:
-    """A class that gives scores and features is read as one that gives scores."""
+def test_the_first_tensor_of_a_tuple_is_the_scores(module_file: Path, tmp_path: Path) -> None:
+    """A class that returns scores and features is read as one that returns scores."""
     network = instantiate(module_file, "Two", Arguments({}))
     torch.save(network.state_dict(), tmp_path / "x.pt")
     checkpoint = read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Two", labels="bus,car"))
@@ -156,7 +156,7 @@ def test_the_first_tensor_of_a_tuple_is_taken(module_file: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
 def test_an_invalid_reference_is_explained(reference: str) -> None:
-    """Something else than a file and a class is an error that shows how to write it."""
+    """Anything other than a file and a class is an error that shows the form."""
     with pytest.raises(ModelError, match=r"path/to/file\.py:Class"):
         parse_reference(reference)
 
@@ -188,14 +188,14 @@ class Net(nn.Module):
     ],
 )
 def test_a_class_gets_its_arguments(tmp_path: Path, signature: str, classes: str, arguments: Arguments) -> None:
-    """One by one, or all at once as Lightning's hparams_name says; what a person says outweighs the file."""
+    """Arguments are passed one by one, or all at once as Lightning's hparams_name says; the user's take precedence."""
     file = tmp_path / "net.py"
     file.write_text(TINY.format(signature=signature, classes=classes))
     assert instantiate(file, "Net", arguments).state_dict()["head.bias"].shape == (3,)
 
 
 def test_unknown_arguments_are_named(tmp_path: Path) -> None:
-    """What the class needs and the file lacks is named with the way to say it; so is what it does not take."""
+    """Missing arguments are named with the option that sets them; so are arguments that the class does not take."""
     (tmp_path / "net.py").write_text(TINY.format(signature="data_dir, size, classes=3", classes="classes"))
     with pytest.raises(ModelError, match="needs data_dir, size, which") as refused:
         instantiate(tmp_path / "net.py", "Net", Arguments({"classes": 2}))

@@ -1,4 +1,4 @@
-"""The imports of a person's own code."""
+"""The imports of the user's own code."""
 
 import sys
 from pathlib import Path
@@ -44,14 +44,14 @@ def test_the_project_of_a_file_is_found(tmp_path: Path, files: dict[str, str]) -
     assert not {"lit", "net", "theirs", "src.models", "src.models.net"} & (sys.modules.keys() - modules.keys())
 
 
-def test_a_module_that_is_nowhere_is_named(tmp_path: Path) -> None:
-    """An import of something that is neither in the project nor installed says what to do."""
+def test_a_missing_module_is_named(tmp_path: Path) -> None:
+    """An import that is neither in the project nor installed is an error that says what to do."""
     file = written(tmp_path, {"lit.py": "import nowhere_at_all\n"})
     with pytest.raises(ModelError, match=r"nowhere_at_all was not found in the project of this file.*PYTHONPATH"):
         instantiate(file, "Lit", Arguments({}))
 
 
-def test_our_own_modules_are_not_theirs(tmp_path: Path) -> None:
+def test_our_modules_are_hidden_from_the_project(tmp_path: Path) -> None:
     """A project that lacks a module does not get ours of the same name."""
     file = written(tmp_path / "project", {"lit.py": "from src.errors import ModelError\n"})
     with pytest.raises(ModelError, match="No module named 'src'"):

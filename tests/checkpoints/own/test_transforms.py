@@ -45,7 +45,7 @@ HALF = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     ],
 )
 def test_a_transform_is_read(transform: Any, rng: np.random.Generator) -> None:
-    """What the service prepares is within one level of what the transform does."""
+    """The InputSpec prepares images like the transform, within one pixel level."""
     image = Image.fromarray(rng.integers(0, 256, (50, 70, 3), np.uint8)).resize((700, 500), Image.Resampling.BICUBIC)
     spec = input_of(transform)
     found = spec.normalize(prepared(DecodedImage(image, *image.size), spec).pixels)
@@ -59,29 +59,29 @@ def test_a_transform_is_read(transform: Any, rng: np.random.Generator) -> None:
     [
         ([v1.RandomResizedCrop(32), v1.ToTensor()], "RandomResizedCrop chooses at random"),
         ([v1.Resize(40), v1.ToTensor()], "leaves images of many sizes"),
-        ([v1.CenterCrop(32), v1.ToTensor()], "CenterCrop is in a place"),
+        ([v1.CenterCrop(32), v1.ToTensor()], "CenterCrop is in a position"),
         ([v1.ToTensor()], "does not resize images"),
         ([v1.Resize((32, 32))], "does not scale"),
         ([v1.Resize((32, 32)), v1.ToTensor(), v1.Lambda(lambda x: x * 2)], "Lambda changes pixels"),
-        ([v1.Resize((32, 32)), v1.Grayscale(3), v1.ToTensor()], "Grayscale is in a place"),
-        ([v1.Resize((32, 32)), v1.PILToTensor(), v2.ToDtype(torch.float32)], "ToDtype is in a place"),
+        ([v1.Resize((32, 32)), v1.Grayscale(3), v1.ToTensor()], "Grayscale is in a position"),
+        ([v1.Resize((32, 32)), v1.PILToTensor(), v2.ToDtype(torch.float32)], "ToDtype is in a position"),
         (
             [v1.Resize((32, 32)), v1.ToTensor(), v1.Normalize((0,), (1,)), v1.Normalize((0,), (1,))],
-            "Normalize is in a place",
+            "Normalize is in a position",
         ),
-        ([v1.Resize((32, 32), InterpolationMode.BOX), v1.ToTensor()], "Resize is in a place"),
-        ([v1.ToTensor(), v1.Resize((32, 32), antialias=False)], "Resize is in a place"),
-        ([v1.Resize((32, 32)), v1.ToTensor(), v2.ToDtype(torch.uint8, scale=True)], "ToDtype is in a place"),
+        ([v1.Resize((32, 32), InterpolationMode.BOX), v1.ToTensor()], "Resize is in a position"),
+        ([v1.ToTensor(), v1.Resize((32, 32), antialias=False)], "Resize is in a position"),
+        ([v1.Resize((32, 32)), v1.ToTensor(), v2.ToDtype(torch.uint8, scale=True)], "ToDtype is in a position"),
         (
             [v1.Resize((32, 32)), v2.ToImage(), v2.ToDtype({ImageTensor: torch.float32}, scale=True)],
-            "ToDtype is in a place",
+            "ToDtype is in a position",
         ),
         ([v1.Resize((32, 32)), v1.ToTensor(), nn.ReLU()], "ReLU changes pixels"),
         ([v1.Resize((32, 32)), v1.Pad(2), v1.ToTensor()], "Pad changes pixels"),
         ([v1.Resize((32, 32)), v1.ToTensor(), v1.Normalize((0.5,), (0.0,))], "std must be above 0"),
     ],
 )
-def test_a_step_that_cannot_be_followed_is_named(steps: list[Any], message: str) -> None:
-    """What chooses at random, changes pixels otherwise or stands elsewhere refuses the transform by name."""
+def test_an_unsupported_step_is_named(steps: list[Any], message: str) -> None:
+    """A step that is random, unknown or misplaced is refused by name."""
     with pytest.raises(ModelError, match=message):
         input_of(v1.Compose(steps))

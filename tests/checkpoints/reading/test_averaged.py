@@ -1,4 +1,4 @@
-"""Averaged weights, wherever training keeps them."""
+"""Averaged weights, wherever training frameworks store them."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
 def test_averaged_weights_are_found(content: dict[str, Any], tmp_path: Path) -> None:
-    """The average's tensors, and these alone, come out of every kind of file that has them."""
+    """The averaged tensors, and no others, are read from every kind of file that has them."""
     torch.save(content, tmp_path / "file.ckpt")
     averaged = read_weights_file(tmp_path / "file.ckpt").averaged
     weights = [tensor for name, tensor in averaged.items() if not name.endswith("n_averaged")]
@@ -49,7 +49,7 @@ def test_averaged_weights_are_found(content: dict[str, Any], tmp_path: Path) -> 
 
 
 def test_an_averaged_network_is_found(tmp_path: Path) -> None:
-    """A whole network of torch's averaging gives its tensors."""
+    """The tensors of a whole network of torch's averaging are read."""
     network = nn.Sequential(nn.Linear(2, 2))
     torch.save({"model": network.state_dict(), "ema": AveragedModel(network)}, tmp_path / "file.pt")
     assert {"module.0.weight", "module.0.bias"} <= read_weights_file(tmp_path / "file.pt").averaged.keys()
@@ -65,6 +65,6 @@ def test_an_averaged_network_is_found(tmp_path: Path) -> None:
     ids=["none", "other words", "of hyper-parameters"],
 )
 def test_other_tensors_are_not_taken_for_averages(content: dict[str, Any], tmp_path: Path) -> None:
-    """Words that only contain 'ema', and what is passed to the constructor, are no averages."""
+    """Words that only contain 'ema', and constructor arguments, do not count as averages."""
     torch.save(content, tmp_path / "file.ckpt")
     assert not read_weights_file(tmp_path / "file.ckpt").averaged

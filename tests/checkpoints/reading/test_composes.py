@@ -1,4 +1,4 @@
-"""Transforms of torchvision that are pickled in a checkpoint, against themselves."""
+"""Transforms of torchvision that are pickled in a checkpoint, compared with the originals."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ V: Any = v2
 
 
 class ToTensor:
-    """A class of a person's own, by the name of one of torchvision's."""
+    """A class of the user's with the name of one of torchvision's."""
 
 
 def _without_sides() -> Any:
@@ -89,10 +89,10 @@ def _found(folder: Path, **hyper_parameters: object) -> tuple[str, InputSpec] | 
 
 
 @pytest.mark.parametrize("make", TAKEN.values(), ids=TAKEN)
-def test_what_is_taken_prepares_images_as_the_transform_itself(
+def test_the_input_spec_equals_the_pickled_transform(
     make: Callable[[], Any], tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    """An image becomes the same numbers by the InputSpec and by the transform that was pickled."""
+    """The InputSpec and the pickled transform turn an image into the same numbers."""
     found = _found(tmp_path, data={"transform": make()})
     assert found
     name, spec = found
@@ -103,13 +103,13 @@ def test_what_is_taken_prepares_images_as_the_transform_itself(
 
 
 @pytest.mark.parametrize("make", PASSED_OVER.values(), ids=PASSED_OVER)
-def test_what_cannot_be_done_alike_is_passed_over(make: Callable[[], Any], tmp_path: Path) -> None:
-    """A transform with a step that augments, or that no InputSpec does, gives nothing."""
+def test_an_unsupported_transform_is_skipped(make: Callable[[], Any], tmp_path: Path) -> None:
+    """A transform that augments, or that no InputSpec can express, is skipped."""
     assert _found(tmp_path, transform=make()) is None
 
 
-def test_of_several_the_one_that_is_not_of_training_is_taken(tmp_path: Path) -> None:
-    """The transform of validation comes before that of training."""
+def test_the_validation_transform_is_preferred(tmp_path: Path) -> None:
+    """The transform of validation takes precedence over that of training."""
     train, val = (T.Compose([T.Resize((size, size)), T.ToTensor()]) for size in (32, 40))
     found = _found(tmp_path, train_transform=train, val_transform=val)
     assert found

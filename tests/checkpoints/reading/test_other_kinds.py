@@ -1,4 +1,4 @@
-"""What is not read, and the command that makes of it something that is."""
+"""Files of unsupported kinds, and the commands that convert them."""
 
 import gzip
 import json
@@ -67,7 +67,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "onnx": ("m.onnx", lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch"), "ONNX.*exported from"),
     "tensorflow lite": ("m.tflite", lambda path: path.write_bytes(b"\x1c\0\0\0TFL3"), "TensorFlow Lite"),
-    "gzip": ("m.ckpt.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "compressed by gzip.*gunzip"),
+    "gzip": ("m.ckpt.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "gzip-compressed.*gunzip"),
     "tar": ("m.tar", _tar, "tar archive.*tar -xf"),
     "zip": ("m.zip", _zipped("a/model.ckpt", "a/readme.txt"), "archive of other files: unpack it"),
     "fastai": ("export.pkl", _export_of_fastai, r"export of fastai.*load_learner"),
@@ -112,14 +112,14 @@ def test_a_folder_of_another_kind_is_named(write: Callable[[Path], object], mess
 
 
 def _command(message: str) -> list[str]:
-    """Return the command that a message names, for this Python."""
+    """Return the command in a message, for this Python."""
     words = shlex.split(message[message.index("python ") :].partition(": use ")[0])
     return [sys.executable, *words[1:]]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch, about TorchScript
-def test_the_command_for_torchscript_makes_a_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the refusal of a TorchScript archive says gives its tensors under their names."""
+def test_the_command_for_torchscript_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command in the refusal of a TorchScript archive saves its tensors under their names."""
     monkeypatch.chdir(tmp_path)
     torch.jit.save(torch.jit.trace(NETWORK, torch.zeros(1, 3)), "traced.pt")  # type: ignore[no-untyped-call]
     with pytest.raises(ModelError, match="TorchScript") as refused:
@@ -129,8 +129,8 @@ def test_the_command_for_torchscript_makes_a_file_that_is_read(tmp_path: Path, m
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of torch, about a single process
-def test_the_command_for_fsdp_makes_a_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the refusal of a distributed checkpoint says gives its tensors under their names."""
+def test_the_command_for_fsdp_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command in the refusal of a distributed checkpoint saves its tensors under their names."""
     monkeypatch.chdir(tmp_path)
     save_parts({"state_dict": NETWORK.state_dict()}, checkpoint_id="parts", no_dist=True)
     with pytest.raises(ModelError, match="FSDP") as refused:
@@ -139,15 +139,15 @@ def test_the_command_for_fsdp_makes_a_file_that_is_read(tmp_path: Path, monkeypa
     assert read_source(Path("weights.pt")).file.tensors.keys() == NETWORK.state_dict().keys()
 
 
-def test_a_folder_with_one_checkpoint_is_that_checkpoint(tmp_path: Path) -> None:
-    """What DeepSpeed's command writes, or a folder of one file, is read like the file."""
+def test_a_folder_with_one_checkpoint_is_read(tmp_path: Path) -> None:
+    """The output folder of DeepSpeed's command, or any folder with one file, is read like the file."""
     (tmp_path / "config.yaml").touch()
     torch.save(NETWORK.state_dict(), tmp_path / "pytorch_model.bin")
     assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
 
 
 def test_weights_in_several_files_are_joined(tmp_path: Path) -> None:
-    """The files that an index names are read together, whether the folder or the index is given."""
+    """The files in an index are read together, whether the folder or the index is given."""
     state = NETWORK.state_dict()
     for name, tensor in state.items():
         save_file({name: tensor}, tmp_path / f"{name}.safetensors")
@@ -160,7 +160,7 @@ def test_weights_in_several_files_are_joined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{}", '{"weight_map": {"a": "../secret.safetensors"}}', "["])
 def test_an_index_without_files_beside_it_is_explained(content: str, tmp_path: Path) -> None:
-    """An index without names, or with names of files elsewhere, is refused."""
+    """An index without names, or with files in other folders, is refused."""
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(content)
     with pytest.raises(ModelError, match=r"does not say which files|is not JSON"):

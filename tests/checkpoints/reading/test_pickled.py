@@ -1,4 +1,4 @@
-"""Files of torch.save that name classes and functions: nothing of it is imported or called, and the rest is read."""
+"""Files of torch.save that name classes and functions: none is imported or called, and the rest is read."""
 
 import argparse
 import builtins
@@ -75,7 +75,7 @@ CALLED: dict[str, Callable[[Path], Trace]] = {
 def test_nothing_in_a_file_is_run(
     place: Callable[[object], object], called: Callable[[Path], Trace], tmp_path: Path, *, as_zip: bool
 ) -> None:
-    """What would run code when it is loaded, wherever in a file of either format, leaves no trace."""
+    """Code that would run on loading, anywhere in a file of either format, has no effect."""
     trace = tmp_path / "trace"
     file = saved(place(called(trace)), tmp_path, as_zip=as_zip)
     try:
@@ -90,10 +90,10 @@ def test_nothing_in_a_file_is_run(
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_what_torch_blocks_is_refused_by_name(
+def test_a_function_that_torch_blocks_is_refused_by_name(
     place: Callable[[object], object], tmp_path: Path, *, as_zip: bool
 ) -> None:
-    """A file that names a function of the operating system is refused with that name, and nothing was run."""
+    """A file that names a function of the operating system is refused with that name, and nothing is run."""
     trace = tmp_path / "trace"
     file = saved(place(Trace(os.mkdir, str(trace))), tmp_path, as_zip=as_zip)
     with pytest.raises(ModelError, match=r"names posix\.mkdir, which could run code.*state dict alone"):
@@ -102,7 +102,7 @@ def test_what_torch_blocks_is_refused_by_name(
 
 
 def test_no_module_that_a_file_names_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package that a class of the file is from stays unknown, and the tensors are read."""
+    """The package of a class in the file is not imported, and the tensors are read."""
     (tmp_path / "their_package.py").write_text("class Net:\n    pass\nprint('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     import their_package  # type: ignore[import-not-found] # noqa: PLC0415 - it is made here
@@ -131,7 +131,7 @@ class Config:
 
 
 class Attributes(dict[str, object]):
-    """A dictionary whose values are attributes, as several packages have it."""
+    """A dictionary with attribute access, as in several packages."""
 
     def __getattr__(self, name: str) -> object:
         return self[name]
@@ -200,12 +200,10 @@ def _with(value: object, folder: Path, *, as_zip: bool) -> WeightsFile:
 
 @pytest.mark.parametrize("value", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_whatever_is_among_the_hyper_parameters_the_rest_is_read(
-    value: object, tmp_path: Path, *, as_zip: bool
-) -> None:
-    """Tensors and the other hyper-parameters come out of a file with objects of every kind that people pickle."""
+def test_unknown_objects_do_not_hide_the_rest(value: object, tmp_path: Path, *, as_zip: bool) -> None:
+    """Tensors and plain hyper-parameters are read from a file that also holds objects of every common kind."""
     if not as_zip and any(value is each for each in WITH_NETWORKS):
-        with pytest.raises(ModelError, match=r"whole network as torch before 1\.6 wrote it: save its state dict"):
+        with pytest.raises(ModelError, match=r"whole network as saved by torch before 1\.6: save its state dict"):
             _with(value, tmp_path, as_zip=False)
         return
     read = _with(value, tmp_path, as_zip=as_zip)
@@ -228,15 +226,15 @@ def test_whatever_is_among_the_hyper_parameters_the_rest_is_read(
         ("dtype", torch.float16),
     ],
 )
-def test_plain_values_stay_what_they_are(kind: str, expected: object, tmp_path: Path) -> None:
-    """Numbers, texts and containers of other classes become those of Python."""
+def test_plain_values_of_other_classes_become_pythons(kind: str, expected: object, tmp_path: Path) -> None:
+    """Numbers, texts and containers of other classes become Python's own."""
     assert _with(KINDS[kind], tmp_path, as_zip=True).hyper_parameters["it"] == expected
 
 
 @pytest.mark.parametrize("dtype", ["<i4", ">i4", "<f8", "|b1", "<u2", "<f2"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_are_those_of_numpy(dtype: str, order: Any, tmp_path: Path) -> None:
-    """An array of any kind of numbers, byte order and layout has the values that it had."""
+def test_numpy_arrays_keep_their_values(dtype: str, order: Any, tmp_path: Path) -> None:
+    """Arrays of any number type, byte order and layout keep their values."""
     array = np.asarray(np.arange(6).reshape(2, 3) % 5, dtype=dtype, order=order)
     found = _with(array, tmp_path, as_zip=True).hyper_parameters["it"]
     assert isinstance(found, np.ndarray)
@@ -244,7 +242,7 @@ def test_arrays_are_those_of_numpy(dtype: str, order: Any, tmp_path: Path) -> No
 
 
 class _Lying:
-    """Pickles as an array whose bytes are not as many as it says."""
+    """Pickles as an array with fewer bytes than it claims."""
 
     def __reduce__(self) -> Any:
         function, arguments, state = cast("tuple[Any, ...]", np.arange(3.0).__reduce__())
@@ -252,13 +250,13 @@ class _Lying:
 
 
 def test_an_array_that_lies_about_its_size_stays_a_stand_in(tmp_path: Path) -> None:
-    """No memory is taken for what is not there."""
+    """No memory is allocated for bytes that do not exist."""
     assert isinstance(_with(_Lying(), tmp_path, as_zip=True).hyper_parameters["it"], StandIn)
 
 
 @pytest.mark.parametrize("wrap", [lambda it: it, lambda it: {"model": it, "epoch": 3}], ids=["alone", "beside"])
 def test_a_whole_network_gives_its_state_dict(wrap: Callable[[nn.Module], object], tmp_path: Path) -> None:
-    """Of torch.save(network) come just the tensors of its state_dict, persistent buffers included."""
+    """torch.save(network) is read as its state_dict, with persistent buffers only."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ModuleDict({"a": nn.Linear(4, 2)}))
     network.register_buffer("passing", torch.ones(1), persistent=False)
     network.register_buffer("mean", torch.ones(3))
@@ -268,15 +266,15 @@ def test_a_whole_network_gives_its_state_dict(wrap: Callable[[nn.Module], object
     assert all(read[name].equal(tensor) and read[name].stride() == tensor.stride() for name, tensor in expected.items())
 
 
-def test_what_holds_itself_ends(tmp_path: Path) -> None:
-    """Values in a circle are read once."""
+def test_circular_values_are_read_once(tmp_path: Path) -> None:
+    """Values that contain themselves are read once."""
     circle: dict[str, object] = {"lr": 0.1}
     circle["again"] = [circle]
     assert _with(circle, tmp_path, as_zip=True).hyper_parameters["lr"] == 0.1
 
 
 def test_a_network_in_itself_is_refused(tmp_path: Path) -> None:
-    """A pickle of a network that is its own child ends with a sentence."""
+    """A pickled network that is its own child is refused with a message."""
     network = nn.Sequential(nn.Linear(2, 2))
     network._modules["1"] = network
     with pytest.raises(ModelError, match="deeper than any network"):
@@ -284,7 +282,7 @@ def test_a_network_in_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_tensors_of_unknown_kinds_are_reported(tmp_path: Path) -> None:
-    """What is no plain tensor in a state dict is named, with its class."""
+    """Entries of a state dict that are not plain tensors are named, with their class."""
     file = saved({"state_dict": {**WEIGHTS, "scale": decimal.Decimal(1)}}, tmp_path)
     assert read_weights_file(file).unread == {"scale": "decimal.Decimal"}
 
@@ -304,7 +302,7 @@ def test_tensors_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_thousands_of_names_are_refused(tmp_path: Path) -> None:
-    """A file with more names than any checkpoint has, which would take long, is refused before it is loaded."""
+    """A file with more names than any checkpoint, which would take long, is refused before it is loaded."""
     names = [type(f"C{index}", (), {"__module__": __name__}) for index in range(2_001)]
     for cls in names:
         globals()[cls.__name__] = cls
@@ -314,10 +312,10 @@ def test_thousands_of_names_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_a_bare_pickle_is_explained_and_not_loaded(protocol: int, tmp_path: Path) -> None:
-    """A pickle that torch has not written is refused with what to do, and is not loaded."""
+    """A pickle that torch did not write is refused with what to do, and is not loaded."""
     trace = tmp_path / "trace"
     (tmp_path / "file.pkl").write_bytes(pickle.dumps(Trace(os.mkdir, str(trace)), protocol))
-    with pytest.raises(ModelError, match=r"torch\.save has not written|not an intact checkpoint"):
+    with pytest.raises(ModelError, match=r"torch\.save did not write|not an intact checkpoint"):
         read_weights_file(tmp_path / "file.pkl")
     assert not trace.exists()
 

@@ -36,7 +36,7 @@ def saved(content: object, folder: Path, name: str = "file.ckpt") -> Path:
 
 
 class Small(pl.LightningModule):
-    """A module as people write it, with hyper-parameters of many kinds."""
+    """A typical module, with hyper-parameters of many kinds."""
 
     def __init__(self, **_: Any) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Small(pl.LightningModule):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # Lightning's advice on loaders
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_real_checkpoint_of_a_trainer_is_read(tmp_path: Path) -> None:
-    """What a Trainer with checkpointing, early stopping, a learning rate monitor and a scheduler writes is read."""
+    """A checkpoint of a Trainer with checkpointing, early stopping, a learning rate monitor and a scheduler is read."""
     module = Small(
         labels=["bus", "car"], root=Path("x"), rate=np.float64(0.1), kind=torch.float16, options=argparse.Namespace(a=1)
     )
@@ -80,7 +80,7 @@ def test_a_real_checkpoint_of_a_trainer_is_read(tmp_path: Path) -> None:
 
 
 def _lightning_1(folder: Path) -> Path:
-    """Return a checkpoint in the form of pytorch-lightning 1.1.6, which names callbacks by their classes."""
+    """Return a checkpoint in the format of pytorch-lightning 1.1.6, which names callbacks by their classes."""
     content = {
         "epoch": 4,
         "pytorch-lightning_version": "1.1.6",
@@ -116,7 +116,7 @@ FORMS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_every_form_of_file_is_read(form: Callable[[Path], Path], tmp_path: Path) -> None:
-    """The same tensors come out of every kind of file that people have."""
+    """The same tensors are read from every common kind of file."""
     tensors = read_weights_file(form(tmp_path)).tensors
     assert set(tensors) == set(WEIGHTS)
     assert all(torch.equal(tensors[name], tensor) for name, tensor in WEIGHTS.items())
@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "integers of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3, dtype=torch.int8)}, file), "quantized"),
     "floats of 8 bits": (lambda file: torch.save({"a": torch.zeros(3, 3).to(torch.float8_e4m3fn)}, file), "quantized"),
     "complex": (_complex, "sparse, quantized, complex"),
-    "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "pickle that torch.save has not written"),
+    "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "pickle that torch.save did not write"),
     "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
     "list": (_not_a_mapping, "holds a list"),
     "sparse": (_sparse, "sparse, quantized|not an intact checkpoint"),
@@ -161,15 +161,15 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_file_that_is_not_a_checkpoint_is_explained(
     write: Callable[[Path], object], message: str, tmp_path: Path
 ) -> None:
-    """Whatever is wrong with a file, one sentence says so."""
+    """Each fault of a file is explained in one sentence."""
     file = tmp_path / "file.ckpt"
     write(file)
     with pytest.raises(ModelError, match=message):
         read_weights_file(file)
 
 
-def test_the_content_tells_the_kind_of_file(tmp_path: Path) -> None:
-    """Tensors are read from a file of either kind under the other's name."""
+def test_the_content_decides_the_kind_of_file(tmp_path: Path) -> None:
+    """Files of either kind are read under the other's extension."""
     tensors = {"a": torch.arange(4.0)}
     save_file(tensors, tmp_path / "file.ckpt")
     torch.save(tensors, tmp_path / "file.safetensors")
@@ -178,7 +178,7 @@ def test_the_content_tells_the_kind_of_file(tmp_path: Path) -> None:
 
 
 def test_texts_of_numpy_are_plain_hyper_parameters(tmp_path: Path) -> None:
-    """Class names that numpy made are read like others."""
+    """Class names in NumPy arrays are read like others."""
     content = {"state_dict": {"a": torch.ones(2)}, "hyper_parameters": {"classes": [np.str_("bus"), np.str_("car")]}}
     torch.save(content, tmp_path / "file.ckpt")
     assert read_weights_file(tmp_path / "file.ckpt").hyper_parameters["classes"] == ["bus", "car"]
@@ -186,7 +186,7 @@ def test_texts_of_numpy_are_plain_hyper_parameters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.999])
 def test_a_file_that_was_cut_off_is_explained(share: float, tmp_path: Path) -> None:
-    """A file that ends too early is refused, wherever it ends."""
+    """A truncated file is refused, wherever it ends."""
     whole = io.BytesIO()
     torch.save({"state_dict": {"a": torch.randn(1000)}}, whole)
     file = tmp_path / "file.ckpt"
@@ -197,7 +197,7 @@ def test_a_file_that_was_cut_off_is_explained(share: float, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("data", [b"", b"text", struct.pack("<Q", 2**40) + b"{", struct.pack("<Q", 2) + b"{}"])
 def test_a_broken_safetensors_file_is_explained(data: bytes, tmp_path: Path) -> None:
-    """A safetensors file that is damaged, lies about its header or holds nothing is refused."""
+    """A safetensors file that is damaged, has a wrong header or is empty is refused."""
     file = tmp_path / "file.safetensors"
     file.write_bytes(data)
     with pytest.raises(ModelError, match=r"not an intact safetensors|holds no tensors"):
@@ -205,7 +205,7 @@ def test_a_broken_safetensors_file_is_explained(data: bytes, tmp_path: Path) -> 
 
 
 def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
-    """A tensor that changed on its way is told by its check sum, although every number in it is still one."""
+    """A changed tensor is detected by its checksum, even if every number in it is still valid."""
     file = tmp_path / "x.pt"
     torch.save({"w": torch.ones(1000)}, file)
     data = bytearray(file.read_bytes())

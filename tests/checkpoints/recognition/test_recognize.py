@@ -1,4 +1,4 @@
-"""Recognizing the network that tensors make up, with whatever head, or asking."""
+"""Recognizing the network that tensors belong to, with any head, or asking."""
 
 from collections.abc import Callable
 from typing import get_args
@@ -31,21 +31,21 @@ IMAGES = torch.randn(2, 3, 64, 64)
 
 
 def found(tensors: dict[str, torch.Tensor], **asked: str) -> Recognized:
-    """Return what is recognized."""
+    """Return the recognized network."""
     recognized = recognize(tensors, Asked(**asked))  # type: ignore[arg-type] # only names are given
     assert recognized is not None
     return recognized
 
 
 def refused(tensors: dict[str, torch.Tensor], **asked: str) -> ModelError:
-    """Return the error by which a network is refused."""
+    """Return the error that refuses a network."""
     with pytest.raises(ModelError) as error:
         found(tensors, **asked)
     return error.value
 
 
 def behind(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors under longer names."""
+    """Return tensors with a prefix before their names."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
@@ -55,7 +55,7 @@ def linear(name: str, width: int, classes: int, *, bias: bool = True) -> dict[st
 
 
 def answers(network: nn.Module) -> torch.Tensor:
-    """Return what a network says of some noise."""
+    """Return a network's output for noise."""
     with torch.inference_mode():
         return network.eval()(IMAGES)  # type: ignore[no-any-return] # every network gives tensors
 
@@ -76,7 +76,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("extras", [{}, EXTRAS], ids=["alone", "with extras"])
 def test_a_network_is_found_under_any_prefix(spelling: Callable[[str], str], extras: dict[str, torch.Tensor]) -> None:
-    """Architecture, classes and tensors are found under every usual prefix; what does not belong to it is left out."""
+    """Architecture, classes and tensors are found under every usual prefix; unrelated tensors are left out."""
     recognized = found({spelling(name): tensor for name, tensor in RESNET.items()} | extras)
     assert recognized.architecture == "torchvision/resnet18"
     assert "timm/resnet18" in recognized.notes[0].sentence
@@ -102,7 +102,7 @@ def test_a_network_is_found_under_any_prefix(spelling: Callable[[str], str], ext
     ],
 )
 def test_networks_of_every_kind_are_recognized(architecture: str) -> None:
-    """The network that made the tensors is among those that are found, with its number of classes."""
+    """The network that the tensors are from is among the candidates, with its number of classes."""
     recognized = found(build(architecture, CLASSES).state_dict(), architecture=architecture)
     assert recognized.num_classes == CLASSES
     (body,) = find_bodies(build(architecture, CLASSES).state_dict())
@@ -112,7 +112,7 @@ def test_networks_of_every_kind_are_recognized(architecture: str) -> None:
 
 @pytest.mark.parametrize("copy", ["ema_model", "ema.module", "averaged_model.module", "model_ema"])
 def test_an_average_is_not_taken_for_the_network(copy: str) -> None:
-    """Of the network and a moving average of it the network is taken, whichever comes first."""
+    """The network is preferred to its moving average, whichever comes first."""
     average = {f"{copy}.{name}": torch.zeros_like(tensor) for name, tensor in RESNET.items()}
     for tensors in (average | behind("model", RESNET), average | RESNET):
         recognized = found(tensors)
@@ -122,14 +122,14 @@ def test_an_average_is_not_taken_for_the_network(copy: str) -> None:
 
 @pytest.mark.parametrize("other", ["teacher", "momentum_encoder", "semantic_model", "b"])
 def test_a_second_network_is_asked_about(other: str) -> None:
-    """Of two networks none is taken unless it is named; the error names both."""
+    """Neither of two networks is chosen unless it is named; the error names both."""
     tensors = behind("model", RESNET) | behind(other, {name: tensor.clone() for name, tensor in RESNET.items()})
     assert {Remedy("network", "model"), Remedy("network", other), Remedy("module")} == set(refused(tensors).remedies)
     assert set(found(tensors, network="model").left_out) == {name for name in tensors if name.startswith(other)}
 
 
 def test_another_name_for_the_same_memory_is_not_a_second_network() -> None:
-    """A network that is registered twice, or as its children too, is one network."""
+    """A network that is registered twice, or also as its children, is one network."""
     network = build("torchvision/resnet18", CLASSES)
     children = nn.Sequential(*list(network.children())[:-2])
     tensors = behind("model", dict(network.state_dict())) | behind("feature_map", dict(children.state_dict()))
@@ -149,29 +149,29 @@ def test_another_name_for_the_same_memory_is_not_a_second_network() -> None:
     ],
     ids=lambda extra: next(iter(extra)),
 )
-def test_what_could_be_on_the_way_to_the_answer_is_refused(extra: dict[str, torch.Tensor]) -> None:
-    """A complete network beside tensors that could change its answers is not taken; the error names them."""
+def test_tensors_that_could_affect_the_answer_are_refused(extra: dict[str, torch.Tensor]) -> None:
+    """A complete network beside tensors that could change its answers is refused; the error names them."""
     error = refused(behind("model", RESNET) | extra)
     assert next(iter(extra)).rpartition(".")[0] in str(error)
     assert error.remedies == (Remedy("network", "model"), Remedy("module"))
 
 
 @pytest.mark.parametrize("extra", ["model.layer1.0.ca.fc.weight", "model.avgpool.p"])
-def test_what_lies_within_a_network_is_left_to_the_class(extra: str) -> None:
-    """Tensors within a complete network that are none of its own change it, whatever a person says."""
+def test_foreign_tensors_inside_a_network_need_the_class(extra: str) -> None:
+    """Tensors inside a complete network that are not its own change it, whatever the options are."""
     tensors = behind("model", RESNET) | {extra: torch.ones(1)}
     for asked in ({}, {"network": "model"}, {"architecture": "torchvision/resnet18"}):
         assert refused(tensors, **asked).remedies == (Remedy("module"),)
 
 
 def test_a_larger_network_is_not_cut_down() -> None:
-    """The tensors of resnet34 hold all of resnet18 and more: they are not taken for resnet18, even if it is named."""
+    """The tensors of resnet34 contain all of resnet18's: they are not taken for resnet18, even if it is named."""
     tensors = behind("model", dict(build("torchvision/resnet34", CLASSES).state_dict()))
     refused(tensors, architecture="torchvision/resnet18", network="model")
 
 
 def test_a_layer_after_the_logits_is_asked_about() -> None:
-    """A layer that takes the network's own outputs is part of it once the activation between is known."""
+    """A layer that takes the network's own outputs is part of it once the activation in between is known."""
     network = nn.Sequential(models.resnet18(num_classes=20), nn.LeakyReLU(), nn.Linear(20, 3))
     tensors = dict(network.state_dict())
     assert refused(tensors).remedies == (Remedy("activation", "relu"), Remedy("module"))
@@ -179,7 +179,7 @@ def test_a_layer_after_the_logits_is_asked_about() -> None:
 
 
 class Extractor(nn.Module):
-    """Children of a ResNet and a layer beside them, as Lightning's own pages have it."""
+    """Children of a ResNet and a layer beside them, as in Lightning's documentation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class Extractor(nn.Module):
 
 
 class Beside(nn.Module):
-    """A network whose own last layer was taken out, and a head beside it."""
+    """A network whose own last layer was removed, and a head beside it."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -224,8 +224,8 @@ FEATURES: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("make", FEATURES.values(), ids=FEATURES)
-def test_one_layer_on_the_features_is_taken(make: Callable[[], nn.Module]) -> None:
-    """One linear layer on pooled features is the head, wherever it stands: the answers are those of the module."""
+def test_one_layer_on_the_features_is_the_head(make: Callable[[], nn.Module]) -> None:
+    """One linear layer on pooled features is the head, wherever it is: the answers equal the module's."""
     network = make()
     tensors = behind("net", dict(network.state_dict()))
     recognized = found(tensors)
@@ -245,7 +245,7 @@ MLPS: dict[str, nn.Module] = {
 
 @pytest.mark.parametrize("head", MLPS.values(), ids=MLPS)
 def test_several_layers_ask_for_the_activation(head: nn.Module) -> None:
-    """Of a head of several layers the activation is asked for, and then it answers as the module does."""
+    """The activation of a head with several layers is asked for; with it, the answers equal the module's."""
     network = _replaced("resnet18", "fc", head)
     assert refused(dict(network.state_dict())).remedies == (Remedy("activation", "relu"), Remedy("module"))
     recognized = found(dict(network.state_dict()), activation="relu")
@@ -266,20 +266,20 @@ UNCERTAIN: dict[str, nn.Module] = {
 
 @pytest.mark.parametrize("head", UNCERTAIN.values(), ids=UNCERTAIN)
 def test_ambiguous_heads_need_the_class(head: nn.Module) -> None:
-    """A head that could be read in several ways is refused, with or without an activation."""
+    """A head with several readings is refused, with or without an activation."""
     tensors = BODY | behind("head", dict(head.state_dict()))
     assert refused(tensors).remedies == (Remedy("module"),)
     assert refused(tensors, activation="relu").remedies == (Remedy("module"),)
 
 
-def test_layers_that_follow_at_once_have_nothing_between() -> None:
-    """Two linear layers that are neighbors in a Sequential need no word."""
+def test_adjacent_layers_have_no_activation_between() -> None:
+    """Two linear layers that are neighbors in a Sequential are not asked about."""
     network = _replaced("resnet18", "fc", nn.Sequential(nn.Linear(512, 32), nn.Linear(32, 3)))
     assert torch.allclose(answers(found(dict(network.state_dict())).network), answers(network), atol=1e-6)
 
 
 def test_a_layer_without_a_bias_is_asked_about() -> None:
-    """A matrix may be a cosine head: it is a plain product only if a person says so."""
+    """A matrix may be a cosine head: it is a plain linear layer only if the user says so."""
     tensors = BODY | linear("head", 512, 3, bias=False)
     assert refused(tensors).remedies == (Remedy("activation", "none"), Remedy("module"))
     refused(tensors, activation="relu")
@@ -287,31 +287,31 @@ def test_a_layer_without_a_bias_is_asked_about() -> None:
 
 
 def test_children_followed_by_more_of_the_library_are_refused() -> None:
-    """Of a DenseNet's children the last activation is missing: what follows them is the person's own."""
+    """The children of a DenseNet lack its last activation: only the user's code shows what follows them."""
     children = nn.Sequential(*list(models.densenet121().children())[:-1])
     tensors = behind("extractor", dict(children.state_dict())) | linear("head", 1024, 3)
     assert refused(tensors).remedies == (Remedy("module"),)
 
 
 def test_an_unneeded_activation_is_refused() -> None:
-    """An activation for a complete network, or for one layer, would be ignored."""
-    assert "no place for an activation" in str(refused(RESNET, activation="relu"))
-    assert "no place for an activation" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
+    """An activation for a complete network, or for a single layer, would be ignored."""
+    assert "No activation can follow" in str(refused(RESNET, activation="relu"))
+    assert "No activation can follow" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
 
 
 @pytest.mark.parametrize("shortcut", ["downsample", "shortcut"])
 def test_a_stem_for_small_images_is_asked_about(shortcut: str) -> None:
-    """A 3 x 3 first convolution is that of CIFAR, without a max-pool, only if a person says so."""
+    """A 3 x 3 first convolution is CIFAR's, without a max-pool, only if the user says so."""
     network = _replaced("resnet18", "conv1", nn.Conv2d(3, 64, 3, 1, 1, bias=False))
     network.set_submodule("maxpool", nn.Identity())
     tensors = {name.replace("downsample", shortcut): tensor for name, tensor in network.state_dict().items()}
     assert refused(tensors).remedies == (Remedy("stem", "cifar"), Remedy("module"))
     assert torch.allclose(answers(found(tensors, stem="cifar").network), answers(network), atol=1e-6)
-    assert "leave the stem out" in str(refused(RESNET, stem="cifar"))
+    assert "omit the stem" in str(refused(RESNET, stem="cifar"))
 
 
-def test_buffers_that_normalize_are_the_input() -> None:
-    """Mean and deviation in front of a network are what its images are prepared with."""
+def test_normalizing_buffers_become_the_input() -> None:
+    """Mean and std in buffers in front of a network become its input's."""
     mean, std = torch.tensor([0.1, 0.2, 0.3]).reshape(1, 3, 1, 1), torch.tensor([0.4, 0.5, 0.6]).reshape(1, 3, 1, 1)
     recognized = found(behind("net", RESNET) | {"norm.mean": mean, "norm.std": std})
     assert recognized.normalization == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
@@ -322,7 +322,7 @@ def test_buffers_that_normalize_are_the_input() -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
 def test_auxiliary_heads_are_left_out(name: str, classes: int) -> None:
-    """Heads that only training needs may have other classes, as where only the last layer was replaced."""
+    """Heads that only training needs may have other classes, as when only the last layer was replaced."""
     network = models.get_model(name, weights=None, init_weights=False, aux_logits=True)
     network.fc = nn.Linear(network.fc.in_features, classes)
     recognized = found(behind("model", dict(network.state_dict())))
@@ -339,12 +339,12 @@ def test_auxiliary_heads_are_left_out(name: str, classes: int) -> None:
     ],
 )
 def test_a_head_that_contradicts_itself_is_refused(head: dict[str, torch.Tensor]) -> None:
-    """A last layer of which the parts differ is an error that shows them."""
+    """A last layer with inconsistent parts is an error that shows them."""
     assert "fc.bias" in str(refused(BODY | head))
 
 
 def test_half_precision_fits() -> None:
-    """Tensors in fp16 and bf16 are those of the network all the same."""
+    """Tensors in fp16 and bf16 are recognized."""
     for dtype in (torch.float16, torch.bfloat16):
         half = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in RESNET.items()}
         recognized = found(half)
@@ -353,23 +353,23 @@ def test_half_precision_fits() -> None:
 
 
 def test_counters_of_batches_may_be_missing() -> None:
-    """Old versions of torch did not count batches: those counters are no fault."""
+    """Old versions of torch did not count batches: a missing counter is not a fault."""
     old = {name: tensor for name, tensor in RESNET.items() if not name.endswith("num_batches_tracked")}
     assert found(old).network.state_dict().keys() == RESNET.keys()
 
 
-def test_unknown_tensors_are_recognized_as_nothing() -> None:
-    """Tensors of no known network fit none."""
+def test_unknown_tensors_fit_no_network() -> None:
+    """Tensors of an unknown network fit none."""
     assert recognize({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}) is None
 
 
-def test_every_activation_that_can_be_said_is_known() -> None:
-    """The command offers the activations that a head can have, and no others."""
+def test_every_activation_of_the_command_is_supported() -> None:
+    """The command offers exactly the activations that a head can have."""
     assert get_args(Activation) == tuple(ACTIVATIONS)
 
 
 def test_auxiliary_heads_of_the_same_classes_are_left_out() -> None:
-    """The head that Inception has for its training alone is no question, though it tells the same classes apart."""
+    """Inception's auxiliary head is left out without a question even if it has the same classes."""
     whole = models.inception_v3(num_classes=CLASSES, aux_logits=True, init_weights=False).state_dict()
     recognized = found(whole)
     assert recognized.architecture == "torchvision/inception_v3"

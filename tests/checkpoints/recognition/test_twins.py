@@ -1,4 +1,4 @@
-"""Choosing among architectures that the same tensors fit."""
+"""Choosing among architectures with the same tensors."""
 
 from collections.abc import Collection
 
@@ -15,26 +15,26 @@ PADDED = ("timm/efficientnet_b0", "timm/tf_efficientnet_b0")
 
 
 def equal(_: str) -> nn.Module:
-    """Return a network that is the same for every name."""
+    """Return the same network for every name."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def different(name: str) -> nn.Module:
-    """Return a network that is another one for every name."""
+    """Return a different network for every name."""
     return nn.Sequential(equal(name), nn.LogSoftmax(1) if name.startswith("timm/tf_") else nn.Softmax(1))
 
 
 @pytest.mark.parametrize("settled", [(), ("std",), ("resize", "interpolation")])
 def test_twins_that_prepare_differently_are_asked_about(settled: Collection[str]) -> None:
-    """Where mean and deviation differ none is taken; the error shows both preparations and every way to say it."""
+    """If mean and std differ, none is chosen; the error shows each preparation and every option that decides."""
     with pytest.raises(ModelError, match=r"mean 0\.485,0\.456,0\.406.* mean 0\.5,0\.5,0\.5") as error:
         choose(VITS, {}, settled, equal)
     assert error.value.remedies[:2] == tuple(Remedy("architecture", name) for name in VITS)
     assert Remedy("mean") in error.value.remedies
 
 
-def test_a_preparation_that_was_given_settles_twins() -> None:
-    """Where mean and deviation are known and both compute alike, the first is taken."""
+def test_a_given_preparation_settles_twins() -> None:
+    """If mean and std are known and both compute alike, the first is chosen."""
     assert choose(VITS, {}, {"mean", "std"}, equal).architecture == VITS[0]
 
 
@@ -44,20 +44,20 @@ def test_a_name_in_the_file_settles_twins() -> None:
 
 
 def test_twins_that_compute_differently_are_asked_about() -> None:
-    """The same tensors under another padding give other answers: none is taken."""
+    """The same tensors with another padding give other answers: none is chosen."""
     with pytest.raises(ModelError, match="compute differently") as error:
         choose(PADDED, {}, (), different)
     assert error.value.remedies == tuple(Remedy("architecture", name) for name in PADDED)
 
 
 def test_rare_variants_are_named_beside_the_usual_network() -> None:
-    """An anti-aliased variant of a usual network is meant only by its name; it is named as one that fits."""
+    """An anti-aliased variant of a usual network is chosen only by name; otherwise it is listed among the others."""
     found = choose(RESNETS, {}, (), equal)
     assert found == Choice(RESNETS[0], "recognized by its tensors", RESNETS[1:])
 
 
-def test_twins_are_distinguished_by_what_they_compute() -> None:
-    """Noise is what they are compared by: it has the size that is published."""
+def test_twins_are_compared_on_noise() -> None:
+    """Twins are compared on noise of the published size."""
     sizes = []
 
     def recorded(name: str) -> nn.Module:
