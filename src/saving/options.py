@@ -104,10 +104,10 @@ def _add_network(options: argparse.ArgumentParser) -> None:
 
 def _add_input(options: argparse.ArgumentParser) -> None:
     images = options.add_argument_group("how images are prepared (default: as the file says or was published)")
-    images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, centre 224 x 224, ImageNet mean")
+    images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, center 224 x 224, ImageNet mean")
     images.add_argument("--channels", type=int, choices=[1, 3], help="1: the network takes gray images")
     images.add_argument("--resize", type=_size, help="pixels of the shorter side, or HEIGHTxWIDTH to stretch to")
-    images.add_argument("--crop", type=_size, help="pixels of the square in the centre, or HEIGHTxWIDTH")
+    images.add_argument("--crop", type=_size, help="pixels of the square in the center, or HEIGHTxWIDTH")
     images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
     images.add_argument("--mean", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
     images.add_argument("--std", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")

@@ -101,7 +101,7 @@ await run({
     const hot = await inner();
     await row.click();
     const cold = await inner();
-    expect((await text(page, "shown")) === "No heat: nothing in the image speaks for fog.", await text(page, "shown"));
+    expect((await text(page, "shown")) === "No heatmap: nothing in the image supports fog.", await text(page, "shown"));
     await page.keyboard.down("h");
     expect((await inner()) === cold && cold !== hot, "there is heat, or there was none before");
     await page.keyboard.up("h");
@@ -122,15 +122,15 @@ await run({
     await answerTo(page);
     await page.waitForFunction(() => document.getElementById("sure").textContent.includes("calibrated"));
     const strange = await text(page, "sure");
-    for (const words of ["does not look like anything", "In 80 % of all cases the right class is among: ", "are calibrated"]) {
+    for (const words of ["does not look like the images", "In 80 % of cases the right class is one of: ", "are calibrated"]) {
       expect(strange.includes(words), strange);
     }
     expect((await borders(page)).every((one) => one === null), "two classes have a border");
     expect((await page.locator("#classes button").count()) === 2 && !(await page.locator("#other").isVisible()), "more than two classes");
     await give(page, familiar);
-    expect((await text(page, "sure")).includes("This looks like what the model was taught."), await text(page, "sure"));
+    expect((await text(page, "sure")).includes("This looks like the images that the model was trained on."), await text(page, "sure"));
     await allAnswered(page, several);
-    expect((await page.locator("#gallery .said").first().innerText()).includes("unlike what the model was taught"), "the gallery does not say so");
+    expect((await page.locator("#gallery .said").first().innerText()).includes("unlike the training images"), "the gallery does not say so");
     expect((await table(page))[1].includes('"false"'), (await table(page))[1]);
   },
   async "the card of a checked model has its figures and pictures"() {
@@ -138,7 +138,7 @@ await run({
     await page.locator("#card summary").click();
     await page.locator("#pictures table").waitFor();
     const facts = await text(page, "facts");
-    for (const words of ["90.0% right", "off by 8.0% before, by 2.0% now", "false alarms", "right class in 80.0% of cases"]) {
+    for (const words of ["90.0% accuracy", "off by 8.0% before, by 2.0% now", "false alarms", "right class 80.0% of the time"]) {
       expect(facts.replaceAll(/\s%/g, "%").includes(words), facts);
     }
     expect((await page.locator("#pictures td").allInnerTexts()).filter((one) => one.trim()).join() === "18,2,0,1,19,0", "the counts are others");

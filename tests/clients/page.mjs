@@ -34,7 +34,7 @@ await run({
       expect((await pixels(page)) !== third, "the strength changes nothing");
     });
     expect(count === 0, `there were ${count} requests`);
-    expect((await text(page, "shown")).startsWith("Heat: the pixels that speak for"), await text(page, "shown"));
+    expect((await text(page, "shown")).startsWith("Heatmap: the pixels that support"), await text(page, "shown"));
     expect(await page.locator("#legend").isVisible(), "there is no legend");
   },
   async "the photo without heat is shown while a key or the button is held"() {

@@ -54,12 +54,12 @@ function showWords(answer, model) {
 function confidenceOf({ result, results, confidence }) {
   const words = [];
   if (results?.length === 0) words.push(`The likeliest is ${result}, below its threshold.`);
-  if (confidence?.familiar === false) words.push("This does not look like anything the model was taught.");
-  if (confidence?.familiar) words.push("This looks like what the model was taught.");
+  if (confidence?.familiar === false) words.push("This does not look like the images that the model was trained on.");
+  if (confidence?.familiar) words.push("This looks like the images that the model was trained on.");
   if (confidence?.set) {
     const { set, coverage } = confidence;
     const more = set.length > NAMED ? ` and ${set.length - NAMED} more` : "";
-    words.push(`In ${coverage} % of all cases the right class is among: ${set.slice(0, NAMED).join(", ")}${more}.`);
+    words.push(`In ${coverage} % of cases the right class is one of: ${set.slice(0, NAMED).join(", ")}${more}.`);
   }
   return words;
 }
@@ -70,15 +70,15 @@ function meaningOf({ output, calibrated }) {
   if (output.kind === "binary") words.push("One of two classes: the line in the bars, at 50 %, is the border between them.");
   if (output.kind === "multilabel") words.push("Any number of classes: those above their thresholds, the lines in the bars, are seen.");
   words.push(calibrated
-    ? "The percentages are calibrated: 90 % are right in 9 of 10 cases."
-    : "The percentages are not calibrated: they tell which class is likelier, not how often it is right.");
+    ? "The percentages are calibrated: answers at 90 % are right 9 times out of 10."
+    : "The percentages are not calibrated: they rank the classes, but 90 % may not mean right 9 times out of 10.");
   return words;
 }
 
 // What the heat says, in words.
 function meaning(name, evidence, against) {
   const than = against === null ? "" : ` and not for ${against}`;
-  return evidence ? `Heat: the pixels that speak for ${name}${than}.` : `No heat: nothing in the image speaks for ${name}${than}.`;
+  return evidence ? `Heatmap: the pixels that support ${name}${than}.` : `No heatmap: nothing in the image supports ${name}${than}.`;
 }
 
 function showHeat(figure, bitmap, box, map, style, words) {

@@ -25,17 +25,17 @@ function facts(model) {
     Network: model.architecture,
     Classes: `${model.labels.length}, ${MEANING[model.output.kind]}`,
     Input: `${width} x ${height} pixels, ${input.channels === 1 ? "gray" : "color"}`,
-    Explained: `at the layer ${model.layer}${model.exact ? "; the maps are complete: they sum to the score" : ""}`,
+    Explained: `at the layer ${model.layer}${model.exact ? "; exactly: each heatmap sums to its class's score" : ""}`,
     Runs: `in ${model.runtime} on the ${model.device}, ${model.precision}`,
-    Checked: check ? `on ${check.images} labelled images: ${percent(check.accuracy)} right` : "not on labelled images",
+    Checked: check ? `on ${check.images} labelled images: ${percent(check.accuracy)} accuracy` : "not yet",
     Calibrated: "no: the percentages are those of the network",
   };
   if (learned?.calibration) {
     const { error_before: before, error_after: after } = learned.calibration;
     said.Calibrated = `on ${learned.images} images: off by ${percent(before)} before, by ${percent(after)} now`;
   }
-  if (learned?.sets) said.Sets = `hold the right class in ${percent(learned.sets.measured)} of cases, ${learned.sets.mean_size.toFixed(1)} classes on average`;
-  if (learned?.familiarity) said.Strangers = `are told; ${percent(learned.familiarity.false_alarms)} false alarms`;
+  if (learned?.sets) said.Sets = `include the right class ${percent(learned.sets.measured)} of the time, ${learned.sets.mean_size.toFixed(1)} classes on average`;
+  if (learned?.familiarity) said.Unfamiliar = `images are recognized as such; ${percent(learned.familiarity.false_alarms)} false alarms`;
   if (faithfulness) said.Heatmaps = `most faithful by ${faithfulness.best}, on ${faithfulness.images} images`;
   return said;
 }
@@ -63,10 +63,10 @@ function showLabels(labels, searched) {
   byId("labels").replaceChildren(...found.map(([label, index]) => Object.assign(document.createElement("li"), { textContent: `${index} ${label}` })));
 }
 
-// Rows are what images show, columns what they were called; the stronger the color, the larger the share of the row.
+// Rows are true classes, columns predicted ones; the stronger the color, the larger the share of the row.
 function confusion({ classes, counts }) {
   const table = document.createElement("table");
-  table.createCaption().textContent = "What images show (rows), and what they were called (columns)";
+  table.createCaption().textContent = "Confusion matrix: true class (rows), predicted class (columns)";
   const head = table.createTHead().insertRow();
   head.insertCell();
   for (const name of [...classes, "other"]) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: name }));
@@ -106,6 +106,6 @@ function reliability(bins) {
     context.arc(240 * said, 240 * (1 - right), 2 + 8 * Math.sqrt(images / most), 0, 2 * Math.PI);
     context.fill();
   }
-  figure.append(canvas, Object.assign(document.createElement("figcaption"), { textContent: "Said (across) and right (up): on the line they agree" }));
+  figure.append(canvas, Object.assign(document.createElement("figcaption"), { textContent: "Reliability: predicted probability (across), accuracy (up); on the line they agree" }));
   return figure;
 }

@@ -47,7 +47,7 @@ function foundIn({ detail, results, confidence }) {
 
 function inWords({ seen, familiar }) {
   const classes = seen.map(([name, percent]) => `${name}, ${said(percent)}`).join("; ");
-  return `${classes || "none of the classes"}${familiar === false ? "; unlike what the model was taught" : ""}`;
+  return `${classes || "none of the classes"}${familiar === false ? "; unlike the training images" : ""}`;
 }
 
 // A cell that a spreadsheet must not take for a formula starts with an apostrophe.
