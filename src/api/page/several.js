@@ -32,7 +32,7 @@ async function recognizeOne(image) {
   const model = await knownModel();
   const listed = model.output?.kind === "multilabel" ? model.labels.length : 1; // any class may be seen
   const answer = await ask(image.file, { gradcam: false, top_k: listed });
-  image.found = answer.success ? foundIn(answer) : answer;
+  image.found = answer.success ? classesIn(answer) : answer;
   const { trouble, complaint } = image.found;
   image.item.querySelector(".said").textContent = trouble ?? inWords(image.found);
   image.item.querySelector("button").title = complaint ?? "";
@@ -40,7 +40,7 @@ async function recognizeOne(image) {
 }
 
 // What is in an image: classes with their percentages, of a multi-label model any number of them.
-function foundIn({ detail, results, confidence }) {
+function classesIn({ detail, results, confidence }) {
   const seen = results ? detail.filter(({ class: name }) => results.includes(name)) : detail.slice(0, 1);
   return { seen: seen.map(({ class: name, prob }) => [name, prob]), familiar: confidence?.familiar };
 }
