@@ -29,6 +29,7 @@ Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest bentoml serve
 """
 # The flags that say what a Remedy names, where their names differ.
 _FLAGS: Final = {"architecture": "arch"}
+_FORMS: Final = {"module": "FILE.py:CLASS"}  # of values that only the user knows
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -179,5 +180,8 @@ def given(options: argparse.Namespace) -> Given:
 
 def with_flags(sentence: str, remedies: tuple[Remedy, ...]) -> str:
     """Return ``sentence`` with the flags by which a person can say what ``remedies`` name."""
-    flags = [f"--{_FLAGS.get(remedy.field, remedy.field)} {remedy.value}".strip() for remedy in remedies]
+    flags = [
+        f"--{_FLAGS.get(remedy.field, remedy.field)} {remedy.value or _FORMS.get(remedy.field, '')}".strip()
+        for remedy in remedies
+    ]
     return f"{sentence} ({' or '.join(flags)})" if flags else sentence

@@ -60,7 +60,7 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
     if others.open and asked.network is None:
         raise ModelError(
             f"{_some(others.open)} could be part of the way from image to answer beside {_said(body)}. Say that"
-            " this network alone answers, or give your own class:",
+            " this network alone answers, or give your own class.",
             Remedy("network", body.place),
             _MODULE,
         )

@@ -86,12 +86,12 @@ def _question(chain: Sequence[Layer], asked: Sequence[int], bare: Sequence[Layer
     if bare:
         return (
             f"{bare[0].described} has no bias: it may normalize its input, as layers of ArcFace and other cosine"
-            " heads do, and the file does not show that. Say that it is a plain linear layer, or give your own class:"
+            " heads do, and the file does not show that. Say that it is a plain linear layer, or give your own class."
         )
     before = chain[asked[0] - 1].described if asked[0] else taken
     return (
         f"An activation may lie between {before} and {chain[asked[0]].described}, but the file does not show it:"
-        f" say which ({', '.join(ACTIVATIONS)}), or give your own class:"
+        f" say which ({', '.join(ACTIVATIONS)}), or give your own class."
     )
 
 

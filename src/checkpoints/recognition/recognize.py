@@ -102,7 +102,7 @@ def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outpu
         if is_matrix and shape[-2:] not in of_a_loss:
             raise ModelError(
                 f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding,"
-                " not class scores. Say that the network alone answers, or give your own class:",
+                " not class scores. Say that the network alone answers, or give your own class.",
                 Remedy("network", place),
                 _MODULE,
             )

@@ -39,7 +39,7 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
     if is_small:
         raise ModelError(
             f"{what}: is it the variant for CIFAR's small images, a 3 x 3 convolution with stride 1 and no max-pool"
-            " after it? The file does not show that: say so, or give your own class:",
+            " after it? The file does not show that: say so, or give your own class.",
             Remedy("stem", "cifar"),
             Remedy("module"),
         )
