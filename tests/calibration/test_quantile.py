@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -31,8 +32,7 @@ def test_the_bound_is_the_least_value_that_is_certain_enough(count: int, rank: i
     """By exact binomial sums: too few of the values are at or below it with 10 % probability at most."""
     values = rng.normal(size=count)
 
-    def certainty(place: int) -> float:
-        return sum(math.comb(count, below) * 0.975**below * 0.025 ** (count - below) for below in range(place))
-
+    chances = [math.comb(count, below) * 0.975**below * 0.025 ** (count - below) for below in range(count)]
     assert tolerance_bound(values, 0.975, 0.9) == np.sort(values)[rank - 1]
-    assert rank == next((place for place in range(1, count + 1) if certainty(place) >= 0.9), count)
+    certainties = enumerate(accumulate(chances), 1)
+    assert rank == next((place for place, certainty in certainties if certainty >= 0.9), count)
