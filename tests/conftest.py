@@ -1,5 +1,6 @@
 """What many tests share: a stored model, a real server of it, random numbers."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,6 +30,18 @@ _LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let both processes be busy until the end."""
     items.sort(key=lambda item: item.path.stem not in _LONG)
+
+
+def pytest_sessionfinish() -> None:
+    """Let all objects end like everywhere else."""
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freeze() -> None:
+    """Spare the garbage collector what is imported by now: half a million objects, in every pass while saving."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
