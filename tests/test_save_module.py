@@ -88,8 +88,8 @@ def test_the_callback_of_the_guide_stores_what_was_trained(capsys: pytest.Captur
 
 
 def test_the_module_stays_as_it_is() -> None:
-    """Its mode, what learns, its weights and what is called are as before, also where gradients are off."""
-    module = Lit().train()
+    """Its mode, what learns, its weights and what is called are as before; sigmoids at its end mean multi-label."""
+    module = Lit(nn.Sigmoid()).train()
     module.net.eval()
     module.head[2].bias.requires_grad = False
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -97,7 +97,8 @@ def test_the_module_stays_as_it_is() -> None:
     with torch.inference_mode():
         tag = save_model(module, name="unchanged", version="1", labels="a,b,c", transform=TRANSFORM, layer="net.0")
     assert tag == "unchanged:1"
-    assert bundle.load(tag).manifest.layer == "net.0"
+    manifest = bundle.load(tag).manifest
+    assert (manifest.layer, manifest.output.kind) == ("net.0", "multilabel")
     assert [one.training for one in module.modules()] == modes
     assert [one.requires_grad for one in module.parameters()] == [True] * 4 + [True, False]
     assert "forward" not in vars(module)
@@ -114,9 +115,3 @@ def test_what_does_not_fit_is_refused() -> None:
         arguments: dict[str, Any] = {"name": "refused", "labels": "a,b,c", "transform": TRANSFORM, **changed}
         with pytest.raises(ModelError, match=message):
             save_model(Lit(), **arguments)
-
-
-def test_sigmoids_are_multilabel() -> None:
-    """A module that ends in a sigmoid for each class is stored with scores that do not exclude each other."""
-    tag = save_model(Lit(nn.Sigmoid()), name="sigmoids", labels="a,b,c", transform=TRANSFORM)
-    assert bundle.load(tag).manifest.output.kind == "multilabel"
