@@ -8,13 +8,14 @@ import struct
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from tests.benchmarks.photos import HUGE, SMALL, make_photos
+from tests.benchmarks.photos import SMALL, make_photos, resized_photo
 from tests.benchmarks.progress import say
 from tests.serving import Server
 from tests.soak.load import BROKEN, Client, request_bytes
@@ -43,8 +44,9 @@ class Kind:
     send: str = "whole"
 
 
+@cache
 def _kinds() -> list[Kind]:
-    small, huge = make_photos(SMALL).files, make_photos(HUGE).files
+    small = make_photos(SMALL).files
     one = small[0]
     good = json_body(one)
     bomb = base64.b64encode(_png_header(30_000, 30_000)).decode()
@@ -55,7 +57,7 @@ def _kinds() -> list[Kind]:
         *(Kind("good", 0.08, _json(json_body(file)), ok) for file in small),
         Kind("good, no heat", 0.1, _json(json_body(one, gradcam=False)), ok),
         Kind("good, file", 0.1, request_bytes("/image_recognition_file", _form(one), _FORM), ok),
-        Kind("good, 12 megapixels", 0.005, _json(json_body(huge[0])), ok),
+        Kind("good, 12 megapixels", 0.005, _json(json_body(resized_photo(12))), ok),
         Kind("batch, one broken", 0.02, request_bytes("/image_recognition_batch", json.dumps(batch).encode()), ok),
         Kind("truncated image", 0.04, _json(json_body(one[: len(one) // 2])), frozenset({422})),
         Kind("no image", 0.03, _json(json_body(b"%PDF-1.7")), frozenset({415})),
@@ -107,7 +109,7 @@ class Soak:
     _random: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - the same in every run
 
     async def run(self, requests: int) -> None:
-        """Send ``requests`` more requests."""
+        """Send ``requests`` more requests: one of each kind, and then as often as it comes."""
         host, port = self.server.url.removeprefix("http://").split(":")
         client, kinds = Client(host, int(port)), _kinds()
         sending: dict[str, Callable[[bytes], Awaitable[int]]] = {
@@ -116,7 +118,8 @@ class Soak:
             "leave": lambda data: _leave(host, int(port), data),
             "slowly": lambda data: _slowly(host, int(port), data),
         }
-        chosen = iter(self._random.choices(kinds, [kind.share for kind in kinds], k=requests))
+        others = self._random.choices(kinds, [kind.share for kind in kinds], k=requests - len(kinds))
+        chosen = iter([*kinds, *others])
         looking = asyncio.create_task(self._look())
 
         async def one() -> None:

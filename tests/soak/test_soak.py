@@ -1,4 +1,4 @@
-"""A few seconds of overload and a few hundred mixed requests; 'make soak' takes its time."""
+"""A few seconds of overload and two hundred mixed requests; 'make soak' takes its time."""
 
 from typing import Final
 
@@ -46,8 +46,8 @@ def test_no_request_is_refused_while_there_is_a_place(server: Server) -> None:
 def test_mixed_requests_get_documented_answers(server: Server) -> None:
     """Good, broken, huge, abandoned and dribbled requests get what is documented, and leave no file open."""
     soak = Soak(server)
-    uvloop.run(soak.run(300))
-    uvloop.run(soak.run(300))
+    uvloop.run(soak.run(100))
+    uvloop.run(soak.run(100))
     assert not soak.wrong
     assert soak.at_rest[1][1] <= soak.at_rest[0][1]
     assert "Traceback" not in server.log
