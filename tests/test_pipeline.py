@@ -1,7 +1,8 @@
 """The stages joined: where the heat lands in the returned picture, and what the options do."""
 
+import atexit
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -16,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import nn
 
 from src.checkpoints.checkpoint import Checkpoint
-from src.conversion.draft import draft
+from src.conversion.draft import Draft, draft
 from src.errors import InvalidRequest, UnknownClass
 from src.options import Colormap, ImageFormat, Method, Options
 from src.pipeline import Pipeline
@@ -48,6 +49,8 @@ METADATA_OF = {
     "WEBP": ("exif", "icc_profile", "xmp"),
     "TIFF": ("exif", "icc_profile"),
 }
+_drafts = ExitStack()
+atexit.register(_drafts.close)
 RULES: dict[str, int | tuple[int, int]] = {"shorter side": 110, "stretched": (110, 110)}
 
 
@@ -66,15 +69,21 @@ def red_network() -> nn.Module:
 
 
 @cache
+def _red_draft() -> Draft:
+    return _drafts.enter_context(draft(Checkpoint("test/red", ("red", "blue"), _spec(110), red_network())))
+
+
+def _spec(resize: int | tuple[int, int]) -> InputSpec:
+    return InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
+
+
+@cache
 def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipeline:
     """Return the pipeline of the red network; it sees the center 96 x 96 of a picture resized to 110."""
-    spec = InputSpec(resize=resize, crop=(CROP, CROP), interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
-    with draft(Checkpoint("test/red", ("red", "blue"), spec, red_network())) as verified:
-        return Pipeline(
-            verified.manifest,
-            start(verified.folder, verified.manifest, **{"threads": 1, "runtime": "torch", **options}),
-            DecodeLimits(),
-        )
+    verified = _red_draft()
+    manifest = verified.manifest.model_copy(update={"input": _spec(resize)})
+    running = start(verified.folder, manifest, **{"threads": 1, "runtime": "torch", **options})
+    return Pipeline(manifest, running, DecodeLimits())
 
 
 @dataclass(frozen=True)

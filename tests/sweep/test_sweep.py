@@ -16,7 +16,6 @@ STORED = [
     "torchvision/squeezenet1_1",  # no linear layer
     "timm/test_convnext",  # a norm behind the pooling
     "timm/test_mambaout",  # channels last
-    "timm/test_resnet",  # maps, a closed form
 ]
 QUICK = [
     *STORED,
@@ -25,7 +24,8 @@ QUICK = [
     "timm/test_efficientnet_gn",
     "timm/test_efficientnet_ln",
     "timm/test_nfnet",
-    "timm/test_vit",  # tokens of which only the class token is read; test_runtimes stores and serves it
+    "timm/test_resnet",  # maps, a closed form; test_runtimes stores and serves it
+    "timm/test_vit",  # tokens of which only the class token is read; the same
     "timm/efficientvim_m1",  # several maps: no Grad-CAM
 ]
 
