@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any, Final, Literal, TypeAlias
 
@@ -77,6 +78,7 @@ def kinds(depth: str) -> Iterator[Kind]:
                 yield Kind(samples, depth, photometric, planar, order, compression, tiled, predictor, extra)
 
 
+@cache
 def pixels(kind: Kind) -> Samples:
     """Return soft shades (40, 56, samples) as ``kind`` stores them."""
     coarse = np.random.default_rng(kind.samples).integers(0, 256, (5, 7, 5), np.uint8)
@@ -96,7 +98,7 @@ def pixels(kind: Kind) -> Samples:
 
 def encoded(kind: Kind) -> bytes | None:
     """Return a TIFF file; None where tifffile does not write the kind."""
-    samples = pixels(kind)
+    samples = pixels(Kind(kind.samples, kind.depth, kind.photometric, extra=kind.extra))
     samples = samples[..., 0] if kind.samples == 1 else samples
     samples = np.moveaxis(samples, -1, 0).copy() if kind.planar == "separate" else samples
     options: dict[str, Any] = {
