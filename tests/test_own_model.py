@@ -33,8 +33,8 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     chapter = readme.partition("## Serve your own model")[2].partition("\n## ")[0]
     (block,) = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)
     train, save, serve, ask = block.strip().splitlines()
-    _photos(tmp_path / "photos", rng, 4)
-    _photos(tmp_path / "other_photos", rng, 1)  # each takes two seconds
+    _photos(tmp_path / "photos", rng, 6)
+    _photos(tmp_path / "other_photos", rng, 3)  # each takes a second
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "tomato" / "0.jpg").read_bytes())
     for name in ("src", "save_model.py", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -50,7 +50,9 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     assert "save_model.py runs/photos/best.ckpt" in trained
     assert (tmp_path / "runs" / "photos" / "learning_curve.png").exists()
     saved = run(save)
-    assert "3 of 3 right" in saved, saved
+    found = re.search(r"(\d+) of 9 right", saved)
+    assert found, saved
+    assert int(found[1]) >= 8, saved
     assert "is the best method" in saved
     assert (tmp_path / "other_photos-confusion.png").exists()
     setting, *command = shlex.split(serve)
@@ -64,6 +66,6 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generato
     finally:
         server.stop()
     assert model["labels"] == sorted(COLORS)
-    assert model["check"]["accuracy"] == 1
-    assert model["check"]["images"] == 3
-    assert model["check"]["faithfulness"]["images"] == 3
+    assert model["check"]["accuracy"] == int(found[1]) / 9
+    assert model["check"]["images"] == 9
+    assert model["check"]["faithfulness"]["images"] == 9
