@@ -49,6 +49,7 @@ dev: model ## serve, and restart when a file changes
 demo: $(READY) ## send an image to the running service; print the classes and the heatmap's file
 	@$(BIN)/python -m src.demo --url http://localhost:$(PORT)
 
+test: export PYTHONDONTWRITEBYTECODE = # its many processes share what one has compiled
 test: $(READY) ## run the tests, except the long ones
 	$(BIN)/python -m pytest
 
