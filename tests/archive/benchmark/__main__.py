@@ -35,7 +35,7 @@ _ALONE: Final = "libraries alone"
 def main() -> None:
     """Measure, and write the table and the plot."""
     parser = argparse.ArgumentParser(prog="python -m tests.archive.benchmark", description=__doc__)
-    parser.add_argument("--images", type=int, default=4000, help="how many (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=2500, help="how many (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=_REPEATS, help="runs of each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks"), help="where to write (default: %(default)s)")
     options = parser.parse_args()

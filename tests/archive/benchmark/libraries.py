@@ -26,6 +26,7 @@ def recognize(folder: Path, spec: InputSpec, images: Sequence[Path], ready: Any)
     model = core.read_model(folder / NETWORK)
     model.reshape({port: [_BATCH, *port.partial_shape[1:]] for port in model.inputs})
     options = {"INFERENCE_NUM_THREADS": "1", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+    options["ENABLE_CPU_PINNING"] = "NO"  # every process would choose the same core
     request = core.compile_model(model, "CPU", options).create_infer_request()
     request.infer()
     ready.wait()
