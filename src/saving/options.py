@@ -105,7 +105,7 @@ def _add_network(options: argparse.ArgumentParser) -> None:
 
 def _add_input(options: argparse.ArgumentParser) -> None:
     images = options.add_argument_group("preprocessing (default: from the file, or as published)")
-    images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, crop to 224 x 224, ImageNet mean and std")
+    images.add_argument("--input", choices=["tutorial"], help="stretched to 256 x 256, crop 224, ImageNet mean, std")
     images.add_argument("--channels", type=int, choices=[1, 3], help="1 if the network takes gray images")
     images.add_argument("--resize", type=_size, help="shorter side in pixels, or HEIGHTxWIDTH to stretch to")
     images.add_argument("--crop", type=_size, help="center crop: side of the square in pixels, or HEIGHTxWIDTH")

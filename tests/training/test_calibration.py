@@ -85,7 +85,7 @@ def test_fewer_than_fifty_images_leave_the_checkpoint_as_it_is(run: Run, rng: np
     few = images(rng, 49)
     before = run.file.read_bytes()
     said = Run(run.network, Split(run.split.training, few + few), run.file).calibrate()
-    assert said == ("calibration   needs 50 different images to judge by, not 49",)
+    assert said == ("calibration   needs 50 different validation images, not 49",)
     assert run.file.read_bytes() == before
 
 

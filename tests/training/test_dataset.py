@@ -203,5 +203,5 @@ def test_a_table_marks_each_class(folder: Path) -> None:
     assert len(validation) == 2
     assert not training & validation
     (folder / "labels.csv").write_text("image,a,odd\na/1.png,1,1\na/2.png,1,0\n")
-    with pytest.raises(ModelError, match="no image or every one is of a:"):
+    with pytest.raises(ModelError, match="either all or no images are labeled a:"):
         read_dataset(folder / "labels.csv", SPEC)
