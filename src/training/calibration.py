@@ -32,9 +32,9 @@ _BATCH: Final = 8
 def calibrate_checkpoint(
     file: Path, network: nn.Module, split: Split, carried: Carried, pool: Executor
 ) -> tuple[str, ...]:
-    """Calibrate ``network`` on the held-out images, store the result in the checkpoint ``file``, and return report lines.
+    """Calibrate ``network`` on the held-out images, store the result in ``file``, and return report lines.
 
-    ``network`` has the weights of the checkpoint, in eval mode on the CPU; ``carried`` is what the checkpoint carries
+    ``network`` has the weights of the checkpoint ``file``, in eval mode on the CPU; ``carried`` is what the checkpoint carries
     already.
     """
     held_back = list({image.digest: image for image in split.validation}.values())

@@ -106,7 +106,7 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
     dataset = Dataset(table.labels, images, skipped, "multilabel")
     counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
     if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
-        raise ModelError(f"In {file}, either all or no images are labeled {', '.join(alike)}: add images, or remove the column.")
+        raise ModelError(f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it.")
     return dataset
 
 
@@ -143,7 +143,7 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     for label, name in classes.items():
         groups = _groups(dataset.images, label)
         if len(groups) < _MIN_CLASSES:
-            raise ModelError(f"The class {name} needs at least two different images: one for training, one for validation.")
+            raise ModelError(f"The class {name} needs at least two different images: one to train on, one to validate.")
         random.Random(f"{seed} {name}").shuffle(groups)  # noqa: S311 - it need not be secret
         aside.update(_about(groups, fraction))
     return Split(

@@ -48,8 +48,8 @@ def _of_torchvision(architecture: str, num_classes: int) -> nn.Module:
     fitting = {name: stored[name] for name, tensor in own.items() if _fits(stored.get(name), tensor)}
     if others := [name for name in own if name not in fitting and own[name].shape[:1] != (num_classes,)]:
         raise ModelError(
-            f"The published weights of {architecture} do not fit this network ({others[0]} differs): start from random weights"
-            " with --from-scratch."
+            f"The published weights of {architecture} do not fit this network ({others[0]} differs): start from random"
+            " weights with --from-scratch."
         )
     network.load_state_dict(own | fitting)
     return network

@@ -171,4 +171,4 @@ def check_same(earlier: Earlier, classifier: Classifier) -> None:
     for name in ("labels", "architecture", "channels", "dataset", "seed", "validation"):
         if then.get(name) != now[name]:
             detail = "" if name == "dataset" else f" ({then.get(name)}, now {now[name]})"
-            raise ModelError(f"{earlier.file} is of a run that differs in its {name}{detail}: start anew without --resume.")
+            raise ModelError(f"The run of {earlier.file} differs in its {name}{detail}: start anew without --resume.")
