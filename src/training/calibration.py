@@ -34,8 +34,8 @@ def calibrate_checkpoint(
 ) -> tuple[str, ...]:
     """Calibrate ``network`` on the held-out images, store the result in ``file``, and return report lines.
 
-    ``network`` has the weights of the checkpoint ``file``, in eval mode on the CPU; ``carried`` is what the checkpoint carries
-    already.
+    ``file`` is the checkpoint with the weights of ``network``, which is in eval mode on the CPU; ``carried`` is what
+    the checkpoint carries already.
     """
     held_back = list({image.digest: image for image in split.validation}.values())
     if len(held_back) < FEWEST:

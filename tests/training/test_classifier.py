@@ -61,7 +61,7 @@ def test_frozen_layers_do_not_learn() -> None:
     assert not any(name.startswith(("conv1.", "bn1.")) for name in learning)
 
 
-def test_frozen_and_learning_layers_make_up_the_network() -> None:
+def test_frozen_and_learning_layers_form_the_network() -> None:
     """Run in sequence, they give the logits of the network, in the network's mode."""
     module = classifier(frozen=("conv1", "bn1", "act1", "maxpool")).eval()
     features = images = torch.randn(2, 3, 64, 64)
