@@ -81,7 +81,7 @@ def test_no_image_is_familiar_because_of_itself(rng: np.random.Generator) -> Non
 
 
 def test_images_of_the_classes_are_familiar_and_others_are_not(rng: np.random.Generator) -> None:
-    """Under 3 % of new images of the classes are unfamiliar, and over 98 % of others, with given or learned Gaussians."""
+    """Under 3 % of new images of the classes are unfamiliar, but over 98 % of others, with given or new Gaussians."""
     seen, new, taught = weak(rng, 800), weak(rng, 4000), weak(rng, 500)
     strangers = 10 + 9 * np.eye(CLASSES, WIDTH, 10)[new.targets] + rng.normal(0, 1, (4000, WIDTH))
     fitted = fit_familiarity(taught.features, taught.targets, CLASSES)
