@@ -66,7 +66,9 @@ def _rates(running: Running, path: str, bodies: tuple[Path, ...], plan: Plan, cl
     for _ in range(plan.repetitions):
         load = put_under_load(running, path, bodies, clients, plan.seconds).load
         if load.refused or load.broken:
-            raise RuntimeError(f"{running.service.name} refused {load.refused} and broke {load.broken} of its requests.")
+            raise RuntimeError(
+                f"{running.service.name} refused {load.refused} and broke {load.broken} requests to {path}."
+            )
         rates.append(load.per_second)
     return rates
 

@@ -70,9 +70,7 @@ class GradCamAPI(litserve.LitAPI):  # type: ignore[misc]
         images = batch if isinstance(batch, list) else [batch]
         heat = self.cam(input_tensor=torch.stack([image.tensor for image in images]), targets=None)
         probabilities = self.cam.outputs.detach().softmax(1)
-        explained = [
-            Explained(*answer) for answer in zip((p.pixels for p in images), probabilities, heat, strict=True)
-        ]
+        explained = [Explained(*answer) for answer in zip((p.pixels for p in images), probabilities, heat, strict=True)]
         return explained if isinstance(batch, list) else explained[0]
 
     def encode_response(self, output: Explained) -> dict[str, Any]:
