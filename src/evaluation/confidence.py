@@ -55,7 +55,7 @@ def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known 
     learned_from: Collection[bytes] | None,
     coverage: int = COVERAGE,
 ) -> Lesson:
-    """Calibrate a model on the images of a check, without duplicates and images that it ``learned_from``.
+    """Calibrate a model on the images of a check, without duplicates or images that it ``learned_from``.
 
     Args:
         observed: The images.

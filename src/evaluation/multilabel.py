@@ -39,7 +39,7 @@ class MultilabelEvaluation:
         return np.zeros(len(self.targets), np.int64)
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures for the model store, without recall of absent classes and precision of unseen ones."""
+        """Return the figures for the model store, without recall of absent classes or precision of unseen ones."""
         both, columns = (self.targets & self.seen).sum(axis=0), range(len(self.classes))
         actual, found = self.targets.sum(axis=0), self.seen.sum(axis=0)
         ranked = {i: average_precision(self.targets[:, i], self.percents[:, i]) for i in columns if actual[i]}

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.layers
 
 PyPI has no weights of a trained ViT or Swin. These ten networks, for 32 x 32 pixels, learn to recognize eight textures,
-each a disc on noise. Then an image gets two discs of two classes side by side, and the heat of each class should lie on
-its own disc.
+each a disc on noise. Then two discs of two classes lie side by side, and the heat of
+each class should lie on its own half.
 """
 
 from collections.abc import Iterator

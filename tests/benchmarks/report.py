@@ -23,7 +23,7 @@ proportional set size of the server and its descendants, "CPU" their processor t
 tutorial's service unchanged: one worker per core, each with as many torch threads as cores; "tuned" gives each worker
 one thread. LitServe has one worker per core, with one thread each and no batching, which was no faster. "the libraries
 alone" is the limit: a Bento service in which OpenVINO, Pillow and OpenCV do only the work needed for an answer, without
-checks, percentages or metrics. Latencies are from closed loops, in which each client sends its next request as soon as
+checks, percentages or metrics. Latencies are for closed loops, in which each client sends its next request as soon as
 it is answered; without any answer in time, they are at least as long as the load. Our service, LitServe and the
 libraries alone return a JPEG image, the others PNG. Images of our service and the libraries alone have at most 1024
 pixels on the longer side; those of the others are as large as the photo.
