@@ -79,7 +79,7 @@ coverage: $(READY) ## run the tests and show which branches of src they miss; at
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-sweep: $(READY) ## capture, explain, store and serve every architecture; the table is in sweep/ (8 GB; ARCH=timm/test_vit: one)
+sweep: $(READY) ## capture, explain, store and serve every architecture; the table is in sweep/ (an hour, 8 GB; ARCH=timm/test_vit: one)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweep $(ARCH)
 
 fuzz: $(READY) ## decode damaged images of every format (RUNS=100000 by mutation and as many by coverage: 4 minutes)

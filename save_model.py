@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Put a trained classifier into the BentoML model store, verified and ready to serve."""
+"""Verify a trained classifier and put it into the BentoML model store, ready to serve."""
 
-# Torch takes seconds to import and --help, --list, --if-missing and mistakes must not wait for it.
+# Torch takes seconds to import; --help, --list, --if-missing and errors in the options must not wait for it.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 where the model cannot be stored."""
+    """Run the command and return its exit code: 0, or 2 if the model cannot be stored."""
     options = parser(__doc__).parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("src.conversion").setLevel(logging.INFO)
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _card(options.card)
         check_that_all_is_used(options)
         if options.if_missing and _is_stored(options.name):
-            print(f"{options.name} is in the model store already.")
+            print(f"{options.name} is already in the model store.")
             return 0
         print(f"Reading, verifying and storing {options.checkpoint or 'the default network'} ...", flush=True)
         _save(options)
@@ -71,11 +71,11 @@ def _list() -> int:
     try:
         stored = bentoml.models.list()
     except YAMLError as exc:
-        raise ModelError(f"The model store holds a damaged entry, a model.yaml that cannot be read: {exc}.") from exc
+        raise ModelError(f"The model store has a damaged entry, whose model.yaml cannot be read: {exc}.") from exc
     for model in sorted(stored, key=lambda model: model.info.creation_time, reverse=True):
         metadata: dict[str, Any] = model.info.metadata
         check = metadata.get("check", {})
-        images = check.get("images", check.get("pictures"))  # the earlier name
+        images = check.get("images", check.get("pictures"))  # the field's earlier name
         accuracy = f", {check['accuracy']:.2%} of {images} images right" if check else ""
         if "gradcam_layer" in metadata:
             print(f"{model.tag}  {metadata['architecture']}, {metadata['classes']} classes{accuracy}")
@@ -96,11 +96,11 @@ def _is_stored(name: str) -> bool:
     except NotFound:
         return False
     except (BentoMLException, ValueError) as exc:
-        raise ModelError(f"The model store cannot look for {name!r}: {exc}.") from exc
+        raise ModelError(f"Cannot look up {name!r} in the model store: {exc}.") from exc
     return True
 
 
-def save_model(  # noqa: PLR0913 - all that belongs to a model
+def save_model(  # noqa: PLR0913 - everything that describes a model
     module: nn.Module,
     *,
     name: str,
@@ -110,22 +110,22 @@ def save_model(  # noqa: PLR0913 - all that belongs to a model
     layer: str | None = None,
     output: OutputKind | None = None,
 ) -> str:
-    """Put a trained module that is in memory into the model store, and leave it as it is.
+    """Put a trained module from memory into the model store, leaving the module unchanged.
 
     Args:
         module: Images (N, C, H, W) -> scores (N, classes), such as a LightningModule; on any device, in any mode.
-        name: That of the model in the store.
-        labels: Name of each class, by index, or a file or folder that gives them.
-        transform: How images are prepared for validation: torchvision's Compose, or an InputSpec.
-        version: That in the store; a new one if it is None.
-        layer: The Grad-CAM layer; the last spatial feature map if it is None.
-        output: What the scores mean: softmax, binary or multilabel; found out by their last operation if it is None.
+        name: Name of the model in the store.
+        labels: Name of each class, by index, or a file or folder that has them.
+        transform: Preprocessing of your validation images: torchvision's Compose, or an InputSpec.
+        version: Version in the store; None for a new one.
+        layer: Grad-CAM layer; None for the last spatial feature map.
+        output: What the scores mean: softmax, binary or multilabel; None to infer it from their last operation.
 
     Returns:
         The tag in the model store.
 
     Raises:
-        ModelError: The module cannot be captured or explained, the transform cannot be followed, or labels are wrong.
+        ModelError: The module cannot be captured or explained, the transform is not supported, or labels are wrong.
     """
     import torch
 
@@ -133,7 +133,7 @@ def save_model(  # noqa: PLR0913 - all that belongs to a model
     from src.store import bundle
 
     bundle.check_free(name, version)
-    with torch.inference_mode(mode=False), torch.enable_grad():  # callbacks of validation run without gradients
+    with torch.inference_mode(mode=False), torch.enable_grad():  # validation callbacks run without gradients
         return _stored([from_memory(module, labels, transform, layer, output)], name, version)
 
 
@@ -153,9 +153,9 @@ def _stored(
     check: tuple[Path, int | None] | None = None,
     tell: Callable[[str], object] = _LOG.info,
 ) -> str:
-    """Verify and store the one checkpoint in a list, which it takes out, so that its memory can be used.
+    """Verify and store the only checkpoint in ``checkpoints``, removing it from there so that its memory can be freed.
 
-    ``check``: the images to try it on, and the coverage of its prediction sets, if any was asked for.
+    ``check`` has the images to check it on, and the coverage of its prediction sets if one was requested.
     """
     from src.conversion.draft import draft as drafted
     from src.saving.learning import take_over
@@ -163,7 +163,7 @@ def _stored(
     from src.store import bundle
 
     notes, carried = checkpoints[0].notes, checkpoints[0].carried
-    with drafted(checkpoints.pop()) as verified:  # which alone keeps the network, as long as it needs it
+    with drafted(checkpoints.pop()) as verified:  # holds the only reference to the network
         draft, said = take_over(verified, carried)
         tell(report(notes, draft))
         if said:
@@ -186,7 +186,7 @@ def _checkpoint(options: argparse.Namespace) -> Checkpoint:
 
 
 def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | None) -> tuple[Draft, dict[str, Any]]:
-    """Try the model on labelled images; return it with what it learned from them, and the figures to keep."""
+    """Check the model on labeled images; return it with what it learned from them, and the figures to store."""
     from src.saving.learning import learn_from
 
     _try_preparations(draft, source)
@@ -202,7 +202,7 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
     print(table.table())
     thresholds = table.thresholds(table.observed.others(carried.learned_from if carried else ()))
     chosen = ", ".join(f"{label} {value:.2f}" for label, value in zip(table.classes, thresholds, strict=True))
-    print(f"thresholds    {chosen}: of the best F1 on these images, from now on in place of 0.50")
+    print(f"thresholds    {chosen}: the best F1 on these images, instead of 0.50")
     draft = draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds))
     draft, lesson = learn_from(table.observed, table.any_class, draft, carried, coverage)
     _tell_lesson(lesson, source)
@@ -218,7 +218,7 @@ def _check_folder(draft: Draft, folder: Path) -> tuple[Draft, Evaluation]:
     print(evaluation.table())
     if fast.runtime.precision == "bf16":  # not every CPU has it
         change = measure_change(exact, fast, folder)
-        print(f"bf16          {change}{': IMAGE_RECOGNITION_PRECISION=auto takes it' if change.harmless else ''}")
+        print(f"bf16          {change}{': IMAGE_RECOGNITION_PRECISION=auto uses it' if change.harmless else ''}")
         draft = draft.with_bf16(harmless=change.harmless)
     plot = Path(f"{folder.resolve().name}-confusion.png")
     save_plot(evaluation, plot)
@@ -244,10 +244,10 @@ def _try_preparations(draft: Draft, source: Path) -> None:
 
     def prepared(spec: InputSpec) -> Pipeline:
         inside = (spec.mean, spec.std) == (manifest.input.mean, manifest.input.std)
-        return _pipeline(draft, spec, runtime="auto" if inside else "torch")  # whose program has neither in it
+        return _pipeline(draft, spec, runtime="auto" if inside else "torch")  # its program contains neither
 
     found = compare_preparations(prepared, manifest.input, cases(manifest, source))
-    print(f"preparation   {with_flags(str(found), found.best.remedies if found.best and found.beyond_chance else ())}")
+    print(f"preprocessing {with_flags(str(found), found.best.remedies if found.best and found.beyond_chance else ())}")
 
 
 def _check_explanations(draft: Draft, source: Path) -> dict[str, Any]:

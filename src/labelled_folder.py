@@ -1,4 +1,4 @@
-"""Labelled images: a folder per class, with files at any depth, or a CSV with a 0 or 1 for each class."""
+"""Labeled images: a folder per class, with files at any depth, or a CSV with a 0 or 1 for each class."""
 
 import csv
 import hashlib
@@ -11,14 +11,14 @@ from src.errors import ModelError
 
 __all__ = ["LabelTable", "class_folders", "fingerprint", "image_files", "read_table"]
 
-_FORM: Final = "the first line is image,<class>,<class>,..., each other line a file and a 0 or 1 for each class"
+_FORM: Final = "the first line must be image,<class>,<class>,..., every other line a file and a 0 or 1 for each class"
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the folder of each class, sorted by name as in torchvision's ImageFolder; hidden ones are skipped.
+    """Return the folder of each class, except hidden ones, sorted by name as in torchvision's ImageFolder.
 
     Raises:
-        ModelError: There is no such folder.
+        ModelError: The folder does not exist.
     """
     if not folder.is_dir():
         raise ModelError(f"There is no folder {folder}: name one that has a folder of images for each class.")
@@ -26,21 +26,21 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the files below the folder of a class, sorted; hidden files and folders are skipped."""
+    """Yield the files below the folder of a class, sorted, except hidden ones and those in hidden folders."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of the sorted SHA-256 of all ``files``: it identifies the images, whatever their names."""
+    """Return the SHA-256 of the sorted SHA-256 digests of ``files``: it identifies images whatever their names."""
     digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """Images of any number of classes: for each its file, and whether it has each of the ``labels``."""
+    """Images of any number of classes: the file of each, and which of the ``labels`` it has."""
 
     labels: tuple[str, ...]
     rows: tuple[tuple[Path, tuple[bool, ...]], ...]
@@ -49,10 +49,10 @@ class LabelTable:
 def read_table(file: Path) -> LabelTable:
     """Read a CSV of labels: a line ``image,<class>,<class>,...``, then for each image its file and a 0 or 1 per class.
 
-    Paths of files are relative to the folder of the CSV.
+    File paths are relative to the folder of the CSV.
 
     Raises:
-        ModelError: It is not such a table; the message says where.
+        ModelError: The file is not such a table; the message says where.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:

@@ -1,6 +1,6 @@
 """Train a classifier on a folder of images per class, FOLDER/<class>/<image>, or on a CSV of labels."""
 
-# Torch and Lightning take seconds to import: --help and errors in the options must not wait for them.
+# Torch and Lightning take seconds to import; --help and errors in the options must not wait for them.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SKIPPED_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Everything that a training run needs."""
+    """Everything a training run needs."""
 
     classifier: Classifier
     training: VariedBatches
@@ -56,7 +56,7 @@ class _Run:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 2 if it cannot train, 130 if it was stopped by Ctrl-C."""
+    """Run the command and return its exit code: 0, 2 if it cannot train, 130 if Ctrl-C stopped it."""
     options = parser(__doc__).parse_args(arguments)
     on_interrupt = signal.getsignal(signal.SIGINT)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"train: {exc}", file=sys.stderr)
         return _EXIT_REFUSED
     except KeyboardInterrupt:
-        print("\nStopped before the training began.", file=sys.stderr)
+        print("\nStopped before training began.", file=sys.stderr)
         return _EXIT_INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, on_interrupt)  # Lightning ignores it after an interrupt
@@ -125,12 +125,12 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
     counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
     print(f"images        {len(parts.training)} for training, {len(parts.validation)} for validation")
-    weights = "published weights" if recipe.pretrained else "random weights: it needs many images and epochs"
+    weights = "published weights" if recipe.pretrained else "random weights, which need many images and epochs"
     print(f"network       {recipe.architecture}, from {weights}", flush=True)
 
 
 def _fit(run: _Run) -> bool:
-    """Train; write best.ckpt, last.ckpt and metrics.csv. Return whether it was stopped by Ctrl-C."""
+    """Train, write best.ckpt, last.ckpt and metrics.csv, and return whether Ctrl-C stopped the run."""
     from src.training.learning_curve import prepend, read_rows
 
     metrics = run.out / "metrics.csv"
@@ -140,7 +140,7 @@ def _fit(run: _Run) -> bool:
     resumed = run.earlier.file if run.earlier else None
     try:
         _trainer(run).fit(run.classifier, run.training, run.validation, ckpt_path=resumed, weights_only=True)
-    except SystemExit:  # how Lightning answers Ctrl-C
+    except SystemExit:  # how Lightning reacts to Ctrl-C
         return True
     finally:
         prepend(rows, metrics)
@@ -199,7 +199,7 @@ def _finish(run: _Run, *, interrupted: bool) -> int:
 
 
 def _count_right(run: _Run, best: Path) -> tuple[int, int]:
-    """Return how many validation images ``best`` classifies correctly, and their total number."""
+    """Return how many validation images ``best`` classifies correctly, and how many there are."""
     import torch
 
     run.classifier.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])

@@ -94,7 +94,7 @@ def test_what_the_checkpoint_says_is_stored_and_served(
     assert plain["confidence"] is None
     taken, said = take_over(draft, carried(draft, seen))
     assert said is not None
-    assert "prediction sets, what is familiar, learned in its training from 55 images" in said
+    assert "prediction sets, familiarity, learned in its training from 55 held-out images" in said
     assert taken.manifest == checked_manifest(draft.folder)
     answer = asked(pipeline(taken), data)
     logits = pipeline(taken).evaluate(data).logits / 4
@@ -131,7 +131,7 @@ def test_what_was_learned_of_another_network_is_not_taken_over(draft: Draft, see
     if change in {"layer", "width"}:
         assert taken.manifest.learned == said.learned.model_copy(update={"familiarity": None})
         assert words is not None
-        assert "what is familiar" not in words
+        assert "familiarity" not in words
     else:
         assert taken is draft
         assert (words is None) == (change == "nothing learned")

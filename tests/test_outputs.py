@@ -172,9 +172,9 @@ def test_descriptions_name_the_kind_of_output(stored: Stored) -> None:
     assert {"softmax": "the classes exclude each other", "binary": "one of two", "multilabel": "on its own"}[
         kind
     ] in said
-    assert "stretched to 48 x 40, the center 32 x 32 cropped" in said
-    assert "if your training did otherwise" in said
-    assert ("made gray" in said) == ("gray" in stored.kind)
+    assert "stretched to 48 x 40, center-cropped to 32 x 32" in said
+    assert "if your training differed" in said
+    assert ("converted to gray" in said) == ("gray" in stored.kind)
 
 
 def _saved(folder: Path, network: nn.Module, **hyper_parameters: Any) -> Path:

@@ -106,10 +106,10 @@ def test_what_would_be_ignored_is_refused(option: list[str], capsys: pytest.Capt
     ("options", "message"),
     [
         (["x.pt", "--module", "net.py:Net", "--arch", "resnet18"], "--module and --arch both say"),
-        (["x.pt", "--check", "nowhere"], "There is no folder nowhere"),
+        (["x.pt", "--check", "nowhere"], "nowhere does not exist: --check needs a folder"),
         (
             ["x.pt", "--coverage", "90"],
-            "--coverage is of the images of a check: name their folder too. (--check FOLDER)",
+            "--coverage has no effect without a check: add a folder of images. (--check FOLDER)",
         ),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_table_of_labels_and_gray_images_are_learned(
     read = read_checkpoint(tmp_path / "best.ckpt", Given())
     assert (read.output.kind, read.input.channels, read.labels) == ("multilabel", 1, ("warm", "cold"))
     assert train.main([str(marked), "--channels", "3", "--resume", str(tmp_path / "last.ckpt")]) == 2
-    assert "other channels (1, now 3)" in capsys.readouterr().err
+    assert "differs in its channels (1, now 3)" in capsys.readouterr().err
 
 
 def test_the_default_network_keeps_what_it_knows(
@@ -218,15 +218,15 @@ def test_only_a_run_of_the_same_data_can_be_resumed(
         for index in (1, 2):
             (other / name / f"{index}.png").write_bytes((photos / name / f"{index}.png").read_bytes())
     for arguments, named in (
-        ([str(other)], "other dataset"),
-        ([str(photos), "--seed", "5"], "other seed (0, now 5)"),
-        ([str(photos), "--arch", "squeezenet1_1"], "other architecture"),
+        ([str(other)], "differs in its dataset"),
+        ([str(photos), "--seed", "5"], "differs in its seed (0, now 5)"),
+        ([str(photos), "--arch", "squeezenet1_1"], "differs in its architecture"),
     ):
         assert train.main([*arguments, *resume]) == 2
         assert named in capsys.readouterr().err
     (other / "red").rename(other / "yellow")
     assert train.main([str(other), *resume]) == 2
-    assert "other labels" in capsys.readouterr().err
+    assert "differs in its labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

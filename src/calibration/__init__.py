@@ -1,1 +1,1 @@
-"""Scores and features of labelled images -> what a model can say of how sure its answers are."""
+"""Learn from the logits and features of labeled images how confident a model's answers are."""

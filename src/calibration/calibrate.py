@@ -1,4 +1,4 @@
-"""Labelled images, as a network sees them -> all that it learns from them of how sure its answers are."""
+"""Learn temperature, prediction sets and familiarity from the logits and features of labeled images."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,13 +18,13 @@ __all__ = ["COVERAGE", "FEWEST", "Calibrated", "Known", "calibrate"]
 
 FEWEST: Final = 50
 COVERAGE: Final = 90  # percent
-_FAMILIAR: Final = 0.975  # share of the images of its classes that a model finds familiar,
-_CERTAINTY: Final = 0.9  # at least, with this probability: a few images may by chance all be near
+_FAMILIAR: Final = 0.975  # minimum share of images of its classes that a model finds familiar,
+_CERTAINTY: Final = 0.9  # with this probability: a few images may all be near by chance
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Where the classes lie among the features of ``layer``, learned from so many ``images``."""
+    """The Gaussians of the classes over the features of ``layer``, learned from this number of ``images``."""
 
     familiarity: Familiarity
     images: int
@@ -33,10 +33,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What a model has learned of its answers, with its output from now on.
+    """The result of a calibration, with the new output of the model.
 
-    ``unseen`` are the logits (N, C) of the images, each divided by the temperature that others gave; ``remarks`` say
-    why something could not be learned.
+    ``unseen`` are the logits (N, C) of the images, each divided by a temperature fitted to other images; ``remarks``
+    say what could not be learned, and why.
     """
 
     output: OutputSpec
@@ -53,17 +53,17 @@ def calibrate(
     known: Known | str,
     coverage: int = COVERAGE,
 ) -> Calibrated:
-    """Learn temperature, prediction sets and familiarity from at least 50 images that the network did not learn from.
+    """Learn temperature, prediction sets and familiarity from at least 50 images that the network was not trained on.
 
-    Every figure is measured on images that it was not fitted to, by cross-validation. What it would have too few
-    images for is left out.
+    Every figure is measured on images that were not used for fitting, by cross-validation. Whatever would need more
+    images is left out.
 
     Args:
         seen: The images.
-        output: That of the network; its temperature is learned anew.
+        output: The output of the network; its temperature is learned again.
         source: Where the images come from.
-        known: Where the classes lie; or the layer that gave the features, to find that out from ``seen``.
-        coverage: Percent of the images whose set shall hold their class.
+        known: The Gaussians of the classes; or the layer of the features, to learn the Gaussians from ``seen``.
+        coverage: The percentage of images whose set should contain their class.
     """
     percentages = _percentages(seen, output, coverage) if output.exclusive else None
     familiarity, figures = _familiarity(seen, seen.logits.shape[1] if output.exclusive else 1, known)
@@ -123,7 +123,7 @@ def _percentages(seen: Samples, output: OutputSpec, coverage: int) -> _Percentag
 
 
 def _fitted(seen: Samples, plain: OutputSpec, coverage: int) -> tuple[OutputSpec, float]:
-    """Return the output with its temperature, and the probability from which a class is in the set: 0 if too few."""
+    """Return the output with its temperature, and the lowest probability in a prediction set: 0 with too few images."""
     output = plain.model_copy(update={"temperature": fit_temperature(seen.logits, seen.targets)})
     likely = output.percents(seen.logits)[np.arange(len(seen)), seen.targets] / 100
     lacking = conformal_quantile(-likely, coverage / 100)
@@ -133,7 +133,7 @@ def _fitted(seen: Samples, plain: OutputSpec, coverage: int) -> tuple[OutputSpec
 def _familiarity(
     seen: Samples, classes: int, known: Known | str
 ) -> tuple[Familiarity, FamiliarityFigures] | tuple[None, None]:
-    """Return where the classes lie, and the distance beyond which at most one image of them in forty lies."""
+    """Return the Gaussians, and the distance that at most one in forty images of the classes exceeds."""
     if isinstance(known, Known):
         apart = distances(known.familiarity, seen.features)
     elif has_enough_of_each(seen.targets, classes):

@@ -1,4 +1,4 @@
-"""Where the images of each class lie among a network's features, learned from images."""
+"""Fit a Gaussian to the features of each class, to recognize images that resemble none of them."""
 
 from typing import Final
 
@@ -11,22 +11,22 @@ from src.stages.confidence import Familiarity
 __all__ = ["FEWEST_OF_CLASS", "distances", "fit_familiarity", "has_enough_of_each"]
 
 FEWEST_OF_CLASS: Final = 10
-_DIMENSIONS: Final = 256  # more would cost more than 0.3 ms an image
+_DIMENSIONS: Final = 256  # more would cost over 0.3 ms per image
 _SHRINKAGE: Final = 0.1
 _SMALLEST: Final = 1e-12
 
 
 def has_enough_of_each(targets: NDArray[np.int64], classes: int) -> bool:
-    """Whether ``targets`` (N,) has ten images of each class: a class without would always be unfamiliar."""
+    """Return whether ``targets`` (N,) has ten images of each class; a class without any would always be unfamiliar."""
     return bool(np.bincount(targets, minlength=classes).min() >= FEWEST_OF_CLASS)
 
 
 def fit_familiarity(features: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> Familiarity:
-    """Return the Gaussians of the ``classes``, from features (N, K) and the class that each is of, (N,).
+    """Return the Gaussians of the ``classes``, from features (N, K) and the class of each image, (N,).
 
-    Features of more than 256 dimensions are summed up, with signs, to 256: which ones, is chosen at random and always
-    the same. (Principal components would leave out the directions in which the classes hardly vary, and there strangers
-    differ.) The covariance is that around the mean of each class, shrunk by a tenth towards a multiple of the identity.
+    More than 256 features are reduced to 256 signed sums, chosen at random with a fixed seed. (Principal components
+    would omit the directions in which the classes hardly vary, and those are where other images differ.) The
+    covariance is taken around the mean of each class and shrunk by a tenth toward a multiple of the identity.
     """
     places, signs = _sums(features.shape[1])
     size = int(places.max()) + 1
@@ -47,7 +47,7 @@ def distances(familiarity: Familiarity, features: NDArray[np.float32]) -> NDArra
 
 
 def _sums(width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return of each of ``width`` features the sum that it belongs to, one of 256 at most, and its sign."""
+    """Return the sum that each of ``width`` features belongs to, out of at most 256, and its sign."""
     if width <= _DIMENSIONS:
         return np.arange(width), np.ones(width, np.float32)
     rng = np.random.default_rng(0)

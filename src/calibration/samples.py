@@ -1,4 +1,4 @@
-"""What a network makes of labelled images, and parts of them that take turns in judging a fit to the others."""
+"""Logits and features of labeled images, and their folds for cross-validation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ FOLDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Of N images the logits (N, C), the pooled features (N, K) and the class that each is of, (N,), 0 to C - 1.
+    """Logits (N, C), pooled features (N, K) and class (N,), 0 to C - 1, of N images.
 
-    Where an image may be of several classes there is one class of all images, 0.
+    If images can belong to several classes, the class of every image is 0.
     """
 
     logits: NDArray[np.float32]
@@ -27,14 +27,14 @@ class Samples:
         return len(self.targets)
 
     def take(self, chosen: NDArray[np.bool_]) -> "Samples":
-        """Return those that are ``chosen``, (N,)."""
+        """Return the samples that are ``chosen``, (N,)."""
         return Samples(self.logits[chosen], self.features[chosen], self.targets[chosen])
 
 
 def folds(targets: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
-    """Yield, for each of five parts of the images, which ones it has, (N,); each part has its share of each class.
+    """Yield a mask (N,) for each of five parts of the images; each part has its share of each class.
 
-    They are chosen at random, always in the same way.
+    The parts are random, with a fixed seed.
     """
     order = np.random.default_rng(0).permutation(len(targets))
     order = order[np.argsort(targets[order], kind="stable")]

@@ -1,4 +1,4 @@
-"""What a model has learned of its answers, in the lines that a command prints."""
+"""Format the result of a calibration for the terminal."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ __all__ = ["lines"]
 
 
 def lines(calibrated: Calibrated, samples: Samples) -> Iterator[str]:
-    """Yield what was learned from ``samples``, and what they were too few for.
+    """Yield what was learned from ``samples``, and what would have needed more of them.
 
-    Each figure is of images that were not used for fitting.
+    Each figure is measured on images that were not used for fitting.
     """
     learned = calibrated.learned
     if figures := learned.calibration:

@@ -1,1 +1,1 @@
-"""A labelled folder of images through the whole path: how right the answers are."""
+"""Check a model on labeled images, through the whole pipeline."""

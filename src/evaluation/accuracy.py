@@ -1,4 +1,4 @@
-"""A folder of labelled images through the whole path -> how often the model is right, and what it takes for what."""
+"""Measure a model's accuracy and confusion matrix on a folder of labeled images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ _MAX_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What became of labelled images: ``confusion[i, j]`` counts those of class ``classes[i]`` called ``classes[j]``.
+    """The outcome of a check: ``confusion[i, j]`` counts images of class ``classes[i]`` recognized as ``classes[j]``.
 
-    The last column counts images that were called something else. ``skipped`` names what could not be decoded;
-    ``targets`` (N,) are the indices, among the labels of the model, of the classes of what was ``observed``.
+    The last column counts images recognized as another class. ``skipped`` names the files that could not be decoded;
+    ``targets`` (N,) are the classes of the ``observed`` images, as indices of the model's labels.
     """
 
     classes: tuple[str, ...]
@@ -39,17 +39,17 @@ class Evaluation:
 
     @property
     def right(self) -> int:
-        """Number of images that got their class."""
+        """Number of images that were recognized correctly."""
         return int(np.trace(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """Share of the images that got their class, 0 to 1."""
+        """Share of images that were recognized correctly, 0 to 1."""
         return self.right / self.total
 
     @property
     def recall(self) -> dict[str, float]:
-        """For each class the share of its images that got it, 0 to 1."""
+        """Share of each class's images that were recognized correctly, 0 to 1."""
         return {
             name: float(self.confusion[row, row] / self.confusion[row].sum())
             for row, name in enumerate(self.classes)
@@ -57,14 +57,14 @@ class Evaluation:
         }
 
     def figures(self) -> dict[str, Any]:
-        """Return what the model store keeps: number of images, accuracy, recall, and the confusion of few classes."""
+        """Return the figures for the model store: images, accuracy, recall and, for few classes, the confusion."""
         figures = {"images": self.total, "accuracy": self.accuracy, "recall": self.recall}
         if len(self.classes) > _MAX_SHOWN:
             return figures
         return figures | {"confusion": {"classes": list(self.classes), "counts": self.confusion.tolist()}}
 
     def table(self) -> str:
-        """Return accuracy, recall per class and, for few classes, the confusion as text."""
+        """Return accuracy, recall per class and, for few classes, the confusion matrix as text."""
         lines = [f"{self.right} of {self.total} right: {self.accuracy:.2%}"]
         lines += [f"  {name:<20} {share:8.2%}" for name, share in self.recall.items()]
         if len(self.classes) <= _MAX_SHOWN:
@@ -79,17 +79,17 @@ class Evaluation:
 
 
 def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
-    """Recognize every image of ``folder``, which has a folder of images for each class, named like the class.
+    """Recognize every image of ``folder``, which has one folder of images per class, named after the class.
 
     Raises:
-        ModelError: There are no images, or a folder is named like no class of the model.
+        ModelError: There are no images, none can be decoded, or the model has no class of a folder's name.
     """
     labelled = list(images(folder))
     classes = tuple(sorted({label for label, _ in labelled}))
     unknown = [name for name in classes if name not in pipeline.manifest.labels]
     if not labelled or unknown:
-        what = f"the model has no class {unknown[0]!r}" if unknown else "there are no images in it"
-        raise ModelError(f"{folder} cannot be checked: {what}; it needs a folder of images for each class.")
+        what = f"the model has no class {unknown[0]!r}" if unknown else "it has no images"
+        raise ModelError(f"{folder} cannot be checked: {what}. It needs one folder of images per class.")
     observed = observe(pipeline, [file for _, file in labelled])
     if observed is None:
         raise ModelError(f"{folder} cannot be checked: none of its {len(labelled)} images can be decoded.")
@@ -104,10 +104,10 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
 
 
 def images(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield class and file of every file in ``folder``/<class>/, in any depth.
+    """Yield the class and path of every file in ``folder``/<class>/, at any depth.
 
     Raises:
-        ModelError: There is no such folder.
+        ModelError: The folder does not exist.
     """
     for label in class_folders(folder):
         for file in image_files(label):
@@ -115,8 +115,8 @@ def images(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def save_plot(evaluation: Evaluation, file: Path) -> None:
-    """Write the confusion as an image: rows are what images show, columns what they were called."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - only who checks needs it installed
+    """Plot the confusion matrix; rows are the classes of the images, columns the classes recognized."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only a check needs matplotlib
 
     columns = [*evaluation.classes, "other"]
     side = 2.5 + 0.5 * len(columns)
@@ -129,6 +129,6 @@ def save_plot(evaluation: Evaluation, file: Path) -> None:
     axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
     for (row, column), count in np.ndenumerate(evaluation.confusion):
         if count and len(columns) <= _MAX_SHOWN:
-            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half of the color range
+            shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half the color range
             axes.text(column, row, str(count), ha="center", va="center", color=shade)
     figure.savefig(file, dpi=120)

@@ -1,4 +1,4 @@
-"""The images of a check -> what a model learns from them of how sure its answers are."""
+"""Calibrate a model on the images of a check."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -17,11 +17,10 @@ __all__ = ["Lesson", "learn"]
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What was ``calibrated`` on ``samples``: nothing, where there are fewer than 50 of them.
+    """The result of a calibration on ``samples``; ``calibrated`` is None if there are fewer than 50.
 
-    ``trained_on`` counts images that the network itself had learned from, which are left out; None: its checkpoint does
-    not say from which it has.
-    ``kept``: what the checkpoint says of its calibration stays.
+    ``trained_on`` counts the images left out because the network was trained on them; None: its checkpoint does not
+    list the images it was trained on. ``kept``: the calibration in the checkpoint is kept.
     """
 
     samples: Samples
@@ -31,24 +30,24 @@ class Lesson:
 
     @property
     def figures(self) -> dict[str, int]:
-        """What the model store keeps beside the figures of the check."""
+        """The figures that the model store keeps in addition to those of the check."""
         return {} if self.trained_on is None else {"trained_on": self.trained_on}
 
     def lines(self) -> Iterator[str]:
-        """Yield in words what was learned, and why something was not."""
+        """Yield a report of what was learned, and why anything was not."""
         number = len(self.samples)
         if self.trained_on is None:
-            yield "trained on    not known: the checkpoint does not say whether it learned from these images"
+            yield "trained on    not known: the checkpoint does not list the images it was trained on"
         elif self.trained_on:
-            yield f"left out      {self.trained_on} images that it was trained on; {number} others to learn from"
+            yield f"left out      {self.trained_on} images the model was trained on; {number} others remain"
         if self.calibrated is None:
-            stays = ": that of its training stays" if self.kept else ""
-            yield f"calibration   needs {FEWEST} different images that it was not trained on, not {number}{stays}"
+            stays = "; the calibration from training is kept" if self.kept else ""
+            yield f"calibration   needs {FEWEST} different images the model was not trained on, not {number}{stays}"
         else:
             yield from lines(self.calibrated, self.samples)
 
 
-def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known of both
+def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known about both
     observed: Observations,
     targets: NDArray[np.int64],
     manifest: Manifest,
@@ -56,19 +55,19 @@ def learn(  # noqa: PLR0913, PLR0917 - the images, the model, and what is known 
     learned_from: Collection[bytes] | None,
     coverage: int = COVERAGE,
 ) -> Lesson:
-    """Calibrate a model on the images of a check, each one once, but for those that it ``learned_from``.
+    """Calibrate a model on the images of a check, without duplicates or images that it ``learned_from``.
 
     Args:
         observed: The images.
-        targets: The class of each, (N,); where an image may be of several, 0.
+        targets: The class of each image, (N,); 0 if images can belong to several.
         manifest: The model.
-        known: Where its classes lie, if its checkpoint says so.
-        learned_from: SHA-256 of the files that it was trained on; None: not known.
-        coverage: Percent of the images whose set shall hold their class.
+        known: The Gaussians of its classes, if its checkpoint has them.
+        learned_from: The SHA-256 of each file that it was trained on; None: unknown.
+        coverage: The percentage of images whose set should contain their class.
     """
     others = observed.others(learned_from or ())
     chosen = observed.first & others
-    if manifest.output.exclusive:  # an image of a class whose name others have, too, may be of any of them
+    if manifest.output.exclusive:  # an image of a class whose name is not unique may belong to any class of that name
         single = np.array([manifest.labels.count(label) == 1 for label in manifest.labels])
         chosen &= single[targets]
     samples = Samples(observed.logits, observed.features, targets).take(chosen)

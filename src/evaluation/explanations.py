@@ -1,4 +1,4 @@
-"""A sample of images through the whole path -> how faithful the heatmaps of each method are."""
+"""Measure how faithful each method's heatmaps are, on a sample of images."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ from src.pipeline import Pipeline, heatmap
 
 __all__ = ["Faithfulness", "check_explanations"]
 
-_SECONDS: Final = 120  # of a large network that is enough for a few images
+_SECONDS: Final = 120  # enough for a few images with a large network
 _FEWEST: Final = 8
-_SAME: Final = 1e-4  # of the maximum: methods that agree but for rounding are measured once
+_SAME: Final = 1e-4  # of the maximum: methods that differ only by rounding are measured once
 _LESS_IS_BETTER: Final = {"deletion", "drop"}
-_NOT_RANKED: Final = {"randomized"}  # it tells whether a method can be trusted at all, not which one is better
+_NOT_RANKED: Final = {"randomized"}  # it shows whether a method can be trusted at all, not which one is better
 
 
 @dataclass(frozen=True, slots=True)
 class Faithfulness:
-    """How faithful the heatmaps of each method were on ``images`` images, for the class that was recognized."""
+    """How faithful each method's heatmaps of the recognized class were, on ``images`` images."""
 
     images: int
     methods: Mapping[Method, Measures]
 
     @property
     def best(self) -> Method:
-        """The method with the best mean rank over all measures but that of random weights; of equals the first."""
+        """The method with the best mean rank over all measures except ``randomized``; the first one if tied."""
         ranks = sum(
             rankdata(
                 [
@@ -48,17 +48,17 @@ class Faithfulness:
         return list(self.methods)[int(np.argmin(ranks))]
 
     def figures(self) -> dict[str, Any]:
-        """Return what the model store keeps."""
+        """Return the figures for the model store."""
         methods = {str(method): asdict(one) for method, one in self.methods.items()}
         return {"images": self.images, "steps": STEPS, "best": str(self.best), "methods": methods}
 
     def table(self) -> str:
-        """Return a line for each method, the best one marked."""
+        """Return a heading that names the best method, and a line for each method."""
         names = [field.name for field in fields(Measures)]
         arrows = [
             f"{name} {'↓' if name in _LESS_IS_BETTER else '≈0' if name in _NOT_RANKED else '↑'}" for name in names
         ]
-        lines = [f"of the heatmaps of {self.images} images, in {STEPS} steps: {self.best} is the best method"]
+        lines = [f"heatmaps of {self.images} images, in {STEPS} steps: {self.best} is the best method"]
         lines.append("  " + " " * 11 + "".join(f"{arrow:>14}" for arrow in arrows))
         lines += [
             f"  {method:<11}" + "".join(f"{getattr(one, name):>14.3f}" for name in names)
@@ -70,13 +70,13 @@ class Faithfulness:
 def check_explanations(
     pipeline: Pipeline, randomized: Pipeline, files: Sequence[Path], seconds: float = _SECONDS
 ) -> Faithfulness | None:
-    """Measure how faithful the heatmaps of ``pipeline`` are, by each method.
+    """Measure how faithful the heatmaps of ``pipeline`` are for each method.
 
     Args:
         pipeline: The model.
-        randomized: The same with random weights.
-        files: Images, in the order in which they are taken; those that cannot be decoded are passed over.
-        seconds: After so long no further image is taken, but after at least eight.
+        randomized: The same model with random weights.
+        files: Images in the order of measurement; those that cannot be decoded are skipped.
+        seconds: The time after which no further image is measured, once at least eight have been.
 
     Returns:
         None if no image can be decoded.
@@ -99,7 +99,7 @@ def check_explanations(
 
 
 def _measures(pipeline: Pipeline, randomized: Pipeline, pixels: NDArray[np.uint8]) -> list[Measures]:
-    """Return the measures of each method's heatmap of the class that is recognized in ``pixels``."""
+    """Return the measures of each method's heatmap of the class recognized in ``pixels``."""
     evaluation, chance = pipeline.runtime.evaluate(pixels), randomized.runtime.evaluate(pixels)
     index = int(evaluation.logits.argmax())
     manifest = pipeline.manifest

@@ -1,4 +1,4 @@
-"""A heatmap and the network that it explains -> how faithful it is, by what the network makes of changed images."""
+"""Measure how faithful a heatmap is, by changing the image and observing the network's score."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ __all__ = ["FRACTIONS", "STEPS", "Measures", "Score", "area", "confidence_drop",
 
 STEPS: Final = 16
 FRACTIONS: Final = (0.2, 0.4, 0.6, 0.8)
-_BLUR: Final = 5  # pixels, as in RISE: a Gaussian of that deviation, cut off to a kernel of 11
-_CELLS: Final = 112  # a side, at most: the equations of all 224 x 224 pixels take eight times as long
+_BLUR: Final = 5  # pixels, as in RISE: the standard deviation of a Gaussian, truncated to a kernel of 11
+_CELLS: Final = 112  # per side, at most: solving for all 224 x 224 pixels takes eight times as long
 _NOISE: Final = 0.01 * 255
 
 Pixels = NDArray[np.uint8]
@@ -27,12 +27,12 @@ Score = Callable[[Pixels], float]
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """How faithful heatmaps are, each a mean over images.
+    """How faithful heatmaps are; each measure is a mean over images.
 
-    ``deletion`` and ``insertion``: area under the probability while the hottest pixels go first, or come first.
-    ``road``: probability without the coldest pixels less that without the hottest.
-    ``drop`` and ``increase``: what the probability loses if only the hot pixels remain, as a share of it; the share of
-    images where it gains. ``randomized``: rank correlation with the heatmap of the same network with random weights.
+    ``deletion`` and ``insertion``: area under the probability while pixels are removed or inserted, hottest first.
+    ``road``: probability without the coldest pixels minus probability without the hottest.
+    ``drop``: share of the probability lost if only the hot pixels remain. ``increase``: share of images whose
+    probability rises instead. ``randomized``: rank correlation with the heatmap after weights are randomized.
     """
 
     deletion: float
@@ -47,15 +47,15 @@ def measure(score: Score, pixels: Pixels, heat: NDArray[np.float32], fill: Pixel
     """Return the measures of one heatmap; ``randomized`` is left at 0.
 
     Args:
-        score: The network, asked for the class that is explained.
-        pixels: What the network saw, (H, W, C).
+        score: The network's probability of the explained class.
+        pixels: The input of the network, (H, W, C).
         heat: (h, w) in [0, 1].
-        fill: (C,) what is put in place of a pixel: what the network takes for zero.
+        fill: (C,) the value of removed pixels, which normalization turns into zero.
         before: The score of ``pixels``.
     """
     height, width, _ = pixels.shape
     spread = np.asarray(Image.fromarray(heat, "F").resize((width, height), Image.Resampling.BILINEAR))
-    order = np.argsort(-spread, axis=None, kind="stable")  # equals, such as zeros, from the top down
+    order = np.argsort(-spread, axis=None, kind="stable")  # ties, such as zeros, from the top down
     empty = np.broadcast_to(fill, pixels.shape)
     blurred = gaussian_filter(pixels, (_BLUR, _BLUR, 0), truncate=1)
     drop, increase = confidence_drop(score, pixels, spread, fill, before)
@@ -70,17 +70,18 @@ def measure(score: Score, pixels: Pixels, heat: NDArray[np.float32], fill: Pixel
 
 
 def area(score: Score, start: Pixels, end: Pixels, order: NDArray[np.intp], steps: int = STEPS) -> float:
-    """Return the area under the score, 0 to 1, while the pixels of ``start`` become those of ``end`` in ``order``.
+    """Return the area under the score, 0 to 1, while the pixels of ``start`` are replaced by ``end`` in ``order``.
 
-    From an image to nothing that is deletion, from a blurred image to the image insertion: Petsiuk et al., RISE,
-    https://arxiv.org/abs/1806.07421, section 4.1. The steps are of equally many pixels; trapezoids between them.
+    This is deletion if ``end`` is empty, and insertion if ``start`` is a blurred image and ``end`` is the image:
+    Petsiuk et al., RISE, https://arxiv.org/abs/1806.07421, section 4.1. Every step replaces the same number of pixels;
+    the area is integrated by the trapezoidal rule.
 
     Args:
         score: The network.
         start: (H, W, C)
         end: (H, W, C)
-        order: All H W pixels by their place in a row of them.
-        steps: How many.
+        order: Flat indices of all H W pixels.
+        steps: Number of steps.
     """
     changing, target = start.reshape(-1, start.shape[2]).copy(), end.reshape(-1, end.shape[2])
     scores = [score(start)]
@@ -91,11 +92,11 @@ def area(score: Score, start: Pixels, end: Pixels, order: NDArray[np.intp], step
 
 
 def road(score: Score, pixels: Pixels, heat: NDArray[np.float32]) -> float:
-    """Return how much more the score suffers without the hottest pixels than without as many of the coldest, -1 to 1.
+    """Return how much more the score drops without the hottest pixels than without as many of the coldest, -1 to 1.
 
-    What is taken out is filled from around it, with a little noise, so that no edge betrays where it was: Rong et al.,
-    ROAD, https://arxiv.org/abs/2202.00449. The mean over the fractions 0.2, 0.4, 0.6 and 0.8 of the pixels, of the
-    probability in place of the accuracy; large images are filled in cells of some pixels.
+    Removed pixels are filled from their surroundings, with a little noise, so that no edge shows where they were: Rong
+    et al., ROAD, https://arxiv.org/abs/2202.00449. The result is the mean over the fractions 0.2, 0.4, 0.6 and 0.8 of
+    the pixels, of probability instead of accuracy. Large images are filled in cells of several pixels.
 
     Args:
         score: The network.
@@ -119,7 +120,7 @@ def road(score: Score, pixels: Pixels, heat: NDArray[np.float32]) -> float:
 
 
 def _without(pixels: Pixels, cells: NDArray[np.float64], part: NDArray[np.intp], rng: np.random.Generator) -> Pixels:
-    """Return ``pixels`` with those that lie in some ``cells`` imputed."""
+    """Return ``pixels`` with the ``part`` of the ``cells`` imputed."""
     hole = np.zeros(cells.shape[:2], np.bool_)
     hole.flat[part] = True
     filled, size = impute(cells, hole), pixels.shape[1::-1]
@@ -132,7 +133,7 @@ def _without(pixels: Pixels, cells: NDArray[np.float64], part: NDArray[np.intp],
 def confidence_drop(
     score: Score, pixels: Pixels, heat: NDArray[np.float32], fill: Pixels, before: float
 ) -> tuple[float, float]:
-    """Return what the score loses, as a share of it, if each pixel remains as far as it is hot; and 1 if it gains.
+    """Return the share of the score lost if each pixel fades as far as it is cold, and 1 if the score rises instead.
 
     Source: Chattopadhay et al., Grad-CAM++, https://arxiv.org/abs/1710.11063, section 4.1.
     """
@@ -142,13 +143,13 @@ def confidence_drop(
 
 
 def likeness(heat: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Return the rank correlation (Spearman) of two heatmaps, -1 to 1; 0 where one of them is the same everywhere.
+    """Return Spearman's rank correlation of two heatmaps, -1 to 1; 0 if one of them is constant or NaN.
 
-    A method that explains a network is unlike itself with random weights: Adebayo et al., Sanity Checks for Saliency
-    Maps, https://arxiv.org/abs/1810.03292.
+    If a method explains the network, its heatmap changes with random weights: Adebayo et al., Sanity Checks for
+    Saliency Maps, https://arxiv.org/abs/1810.03292.
     """
     ranks = [rankdata(one) for one in (heat, other)]
-    if not all(np.ptp(one) > 0 for one in ranks):  # nor where a network with random weights gives no numbers
+    if not all(np.ptp(one) > 0 for one in ranks):  # also NaN, from a network with random weights
         return 0.0
     return float(np.corrcoef(*ranks)[0, 1])
 

@@ -1,4 +1,4 @@
-"""Pixels that are taken out of an image, filled so that the hole does not show."""
+"""Fill removed pixels of an image so that the hole does not show."""
 
 from itertools import product
 from typing import Final
@@ -10,7 +10,7 @@ from scipy.sparse.linalg import splu
 
 __all__ = ["impute"]
 
-# Weights of the eight neighbours.
+# Weights of the eight neighbors.
 _NEIGHBOURS: Final = [
     (row, column, 1 / 12 if row and column else 1 / 6)
     for row, column in product((-1, 0, 1), repeat=2)
@@ -19,15 +19,15 @@ _NEIGHBOURS: Final = [
 
 
 def impute(image: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return ``image`` (H, W, C) with each pixel of ``hole`` (H, W) the weighted mean of its neighbours.
+    """Return ``image`` (H, W, C) with each pixel of ``hole`` (H, W) set to the weighted mean of its neighbors.
 
-    Neighbours in the hole count with what they are filled with: that is a sparse system of linear equations, one for
-    each pixel of the hole. Neighbours beside each other weigh 1/6, diagonal ones 1/12; at the border those that exist.
+    Neighbors in the hole count with their filled values, which gives a sparse system of linear equations, one for each
+    pixel of the hole. Direct neighbors weigh 1/6, diagonal ones 1/12; at the border, only existing neighbors count.
     Source: Rong et al., ROAD, https://arxiv.org/abs/2202.00449, section 4.2, without its noise.
 
     Args:
-        image: Of any range.
-        hole: Not everything.
+        image: Values of any range.
+        hole: The pixels to fill, not all of them.
     """
     filled = image.copy()
     rows, columns = hole.nonzero()
@@ -47,7 +47,7 @@ def impute(image: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.fl
     entries.append((own, own, 1.0))
     values = np.concatenate([total if weight > 0 else np.full(first.size, weight) for first, _, weight in entries])
     places = tuple(np.concatenate([entry[axis] for entry in entries]) for axis in (0, 1))
-    # Symmetric and diagonally dominant: ordered as such, and without pivoting, it is solved in a third of the time.
+    # The matrix is symmetric and diagonally dominant; a suitable ordering without pivoting takes a third of the time.
     system = splu(
         csc_matrix((values, places)),
         permc_spec="MMD_AT_PLUS_A",

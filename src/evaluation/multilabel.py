@@ -1,4 +1,4 @@
-"""Images that may be of several classes, through the whole path -> how right the answers are, class by class."""
+"""Measure the accuracy of a multi-label model, class by class."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,15 @@ from src.pipeline import Pipeline
 __all__ = ["MultilabelEvaluation", "average_precision", "best_threshold", "evaluate_table", "matching_table"]
 
 _HALF: Final = 0.5
-_FEWEST: Final = 10  # images of a class, and of none, from which a threshold is learned
+_FEWEST: Final = 10  # images of a class, and images without it, needed to learn its threshold
 
 
 @dataclass(frozen=True, slots=True)
 class MultilabelEvaluation:
-    """What became of N labelled images: of which of the C ``classes`` they are, what was found, and its percentages.
+    """The outcome of a check on N labeled images: the classes they belong to, those recognized, and the percentages.
 
-    ``targets`` and ``seen`` are bool (N, C), ``percents`` (N, C); ``skipped`` names what could not be decoded.
+    ``targets`` and ``seen`` are bool (N, C), ``percents`` (N, C), for the C ``classes``; ``skipped`` names the files
+    that could not be decoded.
     """
 
     classes: tuple[str, ...]
@@ -34,11 +35,11 @@ class MultilabelEvaluation:
 
     @property
     def any_class(self) -> NDArray[np.int64]:
-        """Of each image, (N,), 0: the one class of whatever is of any number of classes."""
+        """The single class, 0, of each image, (N,), for calibration."""
         return np.zeros(len(self.targets), np.int64)
 
     def figures(self) -> dict[str, Any]:
-        """Return what the model store keeps; no recall of classes without images, no precision of those never seen."""
+        """Return the figures for the model store, without recall of absent classes or precision of unseen ones."""
         both, columns = (self.targets & self.seen).sum(axis=0), range(len(self.classes))
         actual, found = self.targets.sum(axis=0), self.seen.sum(axis=0)
         ranked = {i: average_precision(self.targets[:, i], self.percents[:, i]) for i in columns if actual[i]}
@@ -51,9 +52,9 @@ class MultilabelEvaluation:
         }
 
     def thresholds(self, others: NDArray[np.bool_]) -> tuple[float, ...]:
-        """Return for each class the probability, 0 to 1, above which it is best called seen, as :func:`best_threshold`.
+        """Return the best threshold of each class's probability, 0 to 1, by :func:`best_threshold`.
 
-        It stays 0.5 for a class of which fewer than ten of the images ``others`` (N,) are, or are not.
+        It stays 0.5 unless at least ten of the images ``others`` (N,) belong to the class and at least ten do not.
         """
         columns = zip(self.targets[others].T, self.percents[others].T / 100, strict=True)
         return tuple(
@@ -62,10 +63,10 @@ class MultilabelEvaluation:
         )
 
     def table(self) -> str:
-        """Return the figures as text, a class a line."""
+        """Return the figures as text, with a line for each class."""
         figures = self.figures()
         shown = ("precision", "recall", "average_precision")
-        lines = [f"{figures['accuracy']:.2%} of {figures['images']} images have just their classes"]
+        lines = [f"{figures['accuracy']:.2%} of {figures['images']} images have exactly their classes"]
         lines.append(" " * 22 + "".join(f"{name.replace('_', ' '):>19}" for name in shown))
         for name in self.classes:
             cells = [f"{figures[key][name]:.2%}" if name in figures[key] else "-" for key in shown]
@@ -77,7 +78,7 @@ def evaluate_table(pipeline: Pipeline, file: Path) -> MultilabelEvaluation:
     """Recognize every image of the CSV of labels ``file``.
 
     Raises:
-        ModelError: It is no CSV of labels, names other classes than the model, or none of its images can be decoded.
+        ModelError: It is not a CSV of labels, its classes are not the model's, or none of its images can be decoded.
     """
     labels = pipeline.manifest.labels
     rows = matching_table(file, labels).rows
@@ -92,27 +93,27 @@ def evaluate_table(pipeline: Pipeline, file: Path) -> MultilabelEvaluation:
 
 
 def matching_table(file: Path, labels: tuple[str, ...]) -> LabelTable:
-    """Read a CSV of labels, its columns in the order of the model's ``labels``.
+    """Read a CSV of labels, and put its columns in the order of the model's ``labels``.
 
     Raises:
-        ModelError: It is none, or its classes are not the model's.
+        ModelError: It is not a CSV of labels, or its classes are not the model's.
     """
     if file.is_dir():
         raise ModelError(
-            f"{file} is a folder, but an image may be of several classes of this model: give a CSV whose first line is"
-            f" image,{','.join(labels)} and each other one a file and a 0 or 1 for each class."
+            f"{file} is a folder, but images can belong to several classes of this model. Use a CSV whose first line is"
+            f" image,{','.join(labels)} and whose other lines are a file and a 0 or 1 for each class."
         )
     table = read_table(file)
     if set(table.labels) != set(labels) or len(set(labels)) != len(labels):
-        raise ModelError(f"{file} has the classes {', '.join(table.labels)}, but the model {', '.join(labels)}.")
+        raise ModelError(f"{file} has the classes {', '.join(table.labels)}, but the model has {', '.join(labels)}.")
     order = [table.labels.index(label) for label in labels]
     return LabelTable(labels, tuple((image, tuple(marks[place] for place in order)) for image, marks in table.rows))
 
 
 def best_threshold(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Return the threshold of the best F1, 2 TP / (2 TP + FP + FN), half-way between the scores on either side.
+    """Return the threshold with the best F1, 2 TP / (2 TP + FP + FN), halfway between two scores, or 0.5.
 
-    Of several that are equally good it is the one nearest to 0.5. Van Rijsbergen, Information Retrieval, 1979.
+    If several are equally good, it is the one nearest to 0.5. Van Rijsbergen, Information Retrieval, 1979.
     """
     levels = np.unique(scores)
     candidates = np.append((levels[1:] + levels[:-1]) / 2, _HALF)
@@ -123,9 +124,9 @@ def best_threshold(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> f
 
 
 def average_precision(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Return the sum over all thresholds of the gain in recall times the precision; NaN without a target.
+    """Return the sum over all thresholds of precision times the gain in recall; NaN without a positive target.
 
-    Images of equal ``scores`` come in together. It is what scikit-learn calls by this name.
+    Images with equal ``scores`` count together, as in scikit-learn's function of this name.
     """
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(targets[order])

@@ -1,4 +1,4 @@
-"""Image files through the whole path -> what the network makes of them."""
+"""Run image files through the whole pipeline, and collect the network's logits and features."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -17,9 +17,9 @@ __all__ = ["Observations", "observe"]
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What the network made of the N files that could be decoded.
+    """The network's outputs for the N files that could be decoded.
 
-    ``places`` are theirs among the files that were given, (N,); ``logits`` (N, C); ``features``, pooled, (N, K);
+    ``places`` (N,) are their indices among all the files; ``logits`` (N, C); ``features``, pooled, (N, K);
     ``digests`` are the SHA-256 of the files; ``skipped`` are the files that could not be decoded.
     """
 
@@ -30,22 +30,22 @@ class Observations:
     skipped: tuple[Path, ...]
 
     def others(self, learned_from: Collection[bytes]) -> NDArray[np.bool_]:
-        """Tell of each image, (N,), whether the network has not learned from it: its digest is not among these."""
+        """Return for each image, (N,), whether its digest is not among those the network was trained on."""
         return np.array([digest not in learned_from for digest in self.digests], np.bool_)
 
     @property
     def first(self) -> NDArray[np.bool_]:
-        """Of each image, (N,), whether it is the first of those that are equal."""
+        """For each image, (N,), whether it is the first with its digest."""
         chosen = np.zeros(len(self.digests), np.bool_)
         chosen[list({digest: place for place, digest in reversed([*enumerate(self.digests)])}.values())] = True
         return chosen
 
 
 def observe(pipeline: Pipeline, files: Sequence[Path]) -> Observations | None:
-    """Let the network of ``pipeline`` see every image of ``files``; None if none of them can be decoded.
+    """Run every image of ``files`` through ``pipeline``; return None if none of them can be decoded.
 
     Raises:
-        ModelError: The network gives scores that are not finite.
+        ModelError: The network returns logits that are not finite.
     """
     places, logits, features, digests, skipped = [], [], [], [], []
     for place, file in enumerate(tqdm(files, unit="image", desc="checking")):
@@ -56,7 +56,7 @@ def observe(pipeline: Pipeline, files: Sequence[Path]) -> Observations | None:
             skipped.append(file)
             continue
         if not np.isfinite(evaluation.logits).all():
-            raise ModelError(f"The network gives scores for {file} that are not finite.")
+            raise ModelError(f"The network returns logits for {file} that are not finite.")
         places.append(place)
         logits.append(evaluation.logits)
         features.append(evaluation.pooled)

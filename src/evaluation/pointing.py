@@ -1,4 +1,4 @@
-"""Images composed of two that the model knows -> how often the heat of each class lies on its own half."""
+"""Compose images of two known objects, and measure how often each class's heat lies on its own half."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["Known", "Pointing", "compose", "on_half", "play"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An image as the network takes it, ``pixels`` (H, W, C), and the index of the class that it shows."""
+    """An image in the network's input size, ``pixels`` (H, W, C), and the index of its class."""
 
     pixels: NDArray[np.uint8]
     class_index: int
@@ -23,9 +23,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
-    """Of ``heats`` heatmaps the share whose maximum lies on the half of its own class, and the mean share of the heat.
+    """The share of ``heats`` heatmaps whose maximum lies on the half of their class, and the mean share of the heat.
 
-    By chance both are 0.5. A heatmap without evidence lies on neither half.
+    By chance, both are 0.5. A heatmap without evidence lies on neither half.
     """
 
     heats: int
@@ -34,7 +34,7 @@ class Pointing:
 
 
 def compose(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (H, W, C) that shows the middle columns of two images of that size side by side."""
+    """Return an image (H, W, C) with the middle columns of two images of that size side by side."""
     width = left.shape[1]
     half = width // 2
     start, rest = (width - half) // 2, half // 2
@@ -42,9 +42,9 @@ def compose(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uin
 
 
 def on_half(heat: NDArray[np.float32], *, left: bool) -> tuple[float, float]:
-    """Return how much of the maximum of ``heat`` (h, w) lies on a half, and how much of its sum, each 0 to 1.
+    """Return the share of the maximum of ``heat`` (h, w) on a half, and the share of its sum, both 0 to 1.
 
-    The middle one of an odd number of columns lies on both halves, by half; equal maxima count alike.
+    The middle column of an odd number counts half for each side; equal maxima count equally.
     """
     share = np.clip(heat.shape[1] / 2 - np.arange(heat.shape[1]), 0, 1)
     share = share if left else share[::-1]
@@ -57,10 +57,10 @@ def on_half(heat: NDArray[np.float32], *, left: bool) -> tuple[float, float]:
 
 
 def play(pipeline: Pipeline, known: Sequence[Known]) -> dict[Method, Pointing]:
-    """Compose every ordered pair of images of two classes, and look where the heat of each class lies, by each method.
+    """Compose every ordered pair of images of two classes, and score where each class's heat lies, for each method.
 
-    The game is that of Zhang et al., Excitation Backprop, https://arxiv.org/abs/1608.00507, on composed images as in
-    Böhle et al., Convolutional Dynamic Alignment Networks, https://arxiv.org/abs/2104.00032.
+    This is the pointing game of Zhang et al., Excitation Backprop, https://arxiv.org/abs/1608.00507, on composed images
+    as in Böhle et al., Convolutional Dynamic Alignment Networks, https://arxiv.org/abs/2104.00032.
     """
     found = [scores for pair in _pairs(known) for scores in _scores(pipeline, *pair)]
     if not found:
@@ -77,7 +77,7 @@ def _pairs(known: Sequence[Known]) -> Iterator[tuple[Known, Known]]:
 
 
 def _scores(pipeline: Pipeline, left: Known, right: Known) -> Iterator[list[tuple[float, float]]]:
-    """Yield, for the class on the left and that on the right, hit and energy by each method."""
+    """Yield the hit and energy of each method, for the class on the left and the one on the right."""
     evaluation = pipeline.runtime.evaluate(compose(left.pixels, right.pixels))
     for known in (left, right):
         yield [on_half(heatmap(evaluation, method, known.class_index).values, left=known is left) for method in Method]

@@ -1,4 +1,4 @@
-"""What a lower precision changes: the same images through two pipelines."""
+"""Measure how a lower precision changes the answers, by running the same images through two pipelines."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,16 @@ from src.stages.gradcam import gradcam
 __all__ = ["Change", "measure_change"]
 
 _SAME: Final = 0.995  # of the images
-_WORSE: Final = 0.001  # calibration error: less is chance
+_WORSE: Final = 0.001  # calibration error: a smaller difference is chance
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """How the answers of a fast pipeline differ from those of an exact one.
 
-    ``images``: how many there were; ``same_class``: the share that got the same class, 0 to 1; ``probability``: the
-    median difference of its probability, 0 to 1; ``correlation``: the median correlation of the heatmaps, -1 to 1;
-    ``error_exact`` and ``error_fast``: the expected calibration error of each, 0 to 1.
+    ``images``: their number; ``same_class``: the share that got the same class, 0 to 1; ``probability``: the median
+    difference of its probability, 0 to 1; ``correlation``: the median correlation of the heatmaps, -1 to 1;
+    ``error_exact`` and ``error_fast``: the expected calibration error of each pipeline, 0 to 1.
     """
 
     images: int
@@ -39,19 +39,19 @@ class Change:
 
     @property
     def harmless(self) -> bool:
-        """Whether nothing changes that matters: 99.5 % keep their class, and the percentages mean as much."""
+        """Whether at least 99.5 % of the images keep their class and the calibration error grows by at most 0.001."""
         return self.same_class >= _SAME and self.error_fast <= self.error_exact + _WORSE
 
     def __str__(self) -> str:
         return (
             f"{self.same_class:.2%} of {self.images} images get the same class; its probability differs by"
-            f" {self.probability:.1g}, the heatmaps correlate by {self.correlation:.4f} (medians); percentages are off"
-            f" by {self.error_fast:.2%} instead of {self.error_exact:.2%}"
+            f" {self.probability:.1g}, the heatmaps correlate by {self.correlation:.4f} (medians); the calibration"
+            f" error is {self.error_fast:.2%} instead of {self.error_exact:.2%}"
         )
 
 
 def measure_change(exact: Pipeline, fast: Pipeline, folder: Path) -> Change:
-    """Let both see every image of ``folder``/<class>/; those that cannot be decoded are left out."""
+    """Compare both pipelines on every image in ``folder``/<class>/; images that cannot be decoded are left out."""
     pairs, targets = [], []
     for label, file in tqdm(list(images(folder)), unit="image", desc=f"checking {fast.runtime.precision}"):
         try:
@@ -82,6 +82,6 @@ def _change(pairs: list[list[Evaluation]], targets: NDArray[np.int64], exact: Pi
 
 def _correlation(pair: list[Evaluation], index: int) -> float:
     values, others = (gradcam(seen.features, seen.weights(index)).values.ravel() for seen in pair)
-    if not (np.ptp(values) and np.ptp(others)):  # nothing varies that could correlate
+    if not (np.ptp(values) and np.ptp(others)):  # a constant heatmap has no correlation
         return float(np.array_equal(values, others))
     return float(np.corrcoef(values, others)[0, 1])

@@ -1,4 +1,4 @@
-"""The usual ways to prepare images, tried on a sample: whether one of them suits a model better than its own."""
+"""Try the usual preparations of images on a sample, in case one suits a model better than its own."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -25,12 +25,12 @@ _ONLY_LABEL: Final = Options(gradcam=False, top_k=1)
 _IMAGENET: Final = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 Case = tuple[Path, Callable[[Recognition], bool]]
-"""An image, and what tells whether an answer to it is right."""
+"""An image, and a function that returns whether an answer to it is right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A usual way to prepare images, in words, and what a person says to have it."""
+    """A usual preparation of images, in words, and the options that select it."""
 
     words: str
     input: InputSpec
@@ -39,9 +39,9 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the usual preparations make of ``images`` images: the best one, and how many points more of them are right.
+    """The best of the usual preparations on ``images`` images, and its gain in accuracy in percentage points.
 
-    ``beyond_chance`` tells whether that can hardly be chance.
+    ``beyond_chance``: whether the gain is statistically significant.
     """
 
     images: int
@@ -51,12 +51,12 @@ class Comparison:
 
     def __str__(self) -> str:
         if self.best is None or not self.beyond_chance:
-            return f"on {self.images} images none of the usual ones is better than this one, beyond chance"
-        return f"on {self.images} images it is right {self.points:.0f} points more often if they are {self.best.words}"
+            return f"on {self.images} images, no usual preparation is significantly better than this one"
+        return f"on {self.images} images, accuracy is {self.points:.0f} points higher if they are {self.best.words}"
 
 
 def usual_preparations(spec: InputSpec) -> tuple[Preparation, ...]:
-    """Return the usual ways to prepare images of the size that ``spec`` crops, but for the one that it is."""
+    """Return the usual preparations with the crop size of ``spec``, except ``spec`` itself."""
     height, width = spec.crop
     size = f"{height}x{width}"
     shorter = round(max(spec.crop) * 256 / 224)
@@ -81,7 +81,7 @@ def _said(fields: dict[str, Any]) -> tuple[Remedy, ...]:
 
 
 def all_cases(manifest: Manifest, source: Path) -> list[Case]:
-    """Return the labelled images of a folder per class or, multi-label, of a CSV."""
+    """Return the labeled images of a folder with one folder per class, or of a CSV for a multi-label model."""
     if manifest.output.exclusive:
         return [(file, _is(label)) for label, file in images(source)]
     table = matching_table(source, manifest.labels)
@@ -91,7 +91,7 @@ def all_cases(manifest: Manifest, source: Path) -> list[Case]:
 def cases(manifest: Manifest, source: Path) -> list[Case]:
     """Return a seeded sample of at most 100 of :func:`all_cases`."""
     everything = all_cases(manifest, source)
-    return random.Random(0).sample(everything, min(_SAMPLE, len(everything)))  # noqa: S311 - nobody must not guess it
+    return random.Random(0).sample(everything, min(_SAMPLE, len(everything)))  # noqa: S311 - not a secret
 
 
 def _is(label: str) -> Callable[[Recognition], bool]:
@@ -106,10 +106,10 @@ def _has(labels: tuple[str, ...], marks: tuple[bool, ...]) -> Callable[[Recognit
 def compare_preparations(
     pipeline_of: Callable[[InputSpec], Pipeline], spec: InputSpec, sample: Sequence[Case]
 ) -> Comparison:
-    """Recognize the images of ``sample`` prepared by ``spec`` and by each of the usual ways.
+    """Recognize the images of ``sample`` prepared by ``spec`` and by each of the usual preparations.
 
-    Whether the best of them is better beyond chance is told by McNemar's test, exact and one-sided, at 5 % divided by
-    the number of ways: of the images that only one of the two has right, are too many the other's?
+    Whether the best of them is significantly better is decided by McNemar's test, exact and one-sided, at 5 % divided
+    by the number of preparations. It counts the images that only one of the two recognizes correctly.
     """
     tried = usual_preparations(spec)
     with tqdm(total=len(sample) * (len(tried) + 1), unit="image", desc="trying preparations") as bar:
@@ -140,6 +140,6 @@ def _right(pipeline: Pipeline, sample: Sequence[Case], bar: "tqdm[Any]") -> list
 
 
 def _at_least(heads: int, tosses: int) -> float:
-    """Return how likely it is that a fair coin shows heads at least so often."""
+    """Return the probability that a fair coin shows at least this many ``heads``."""
     ways: int = sum(comb(tosses, count) for count in range(heads, tosses + 1))
     return ways / 2.0**tosses

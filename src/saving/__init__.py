@@ -1,1 +1,1 @@
-"""What save_model.py takes and says: its options, and its report of what it found and checked."""
+"""Options, report, calibration and model card of save_model.py."""

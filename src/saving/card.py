@@ -1,4 +1,4 @@
-"""The card of a stored model: what it is, how it was checked, and how faithful its explanations are, as Markdown."""
+"""Describe a stored model, its check and the faithfulness of its explanations in a Markdown card."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -10,14 +10,14 @@ from src.store.files import WEIGHTS
 
 __all__ = ["card"]
 
-_MAX_CLASSES: Final = 50  # more of them make no card
+_MAX_CLASSES: Final = 50  # more would make the card unreadable
 _METRICS: Final = {"accuracy": "Accuracy"}
 
 
 def card(bundle: Bundle) -> str:
-    """Return the card of a model in the form of the Hugging Face hub: YAML with its model-index, then sections.
+    """Return the card of a model in the format of the Hugging Face hub: YAML with its model-index, then sections.
 
-    No file is named: of the images that it was checked on it gives their number and digest.
+    It names no file: the images of the check appear only with their number and digest.
     """
     header = yaml.safe_dump(_header(bundle), sort_keys=False, allow_unicode=True)
     sections = (_model(bundle), _input(bundle), _learned(bundle), _check(bundle.check), _faithfulness(bundle.check))
@@ -31,7 +31,7 @@ def _header(bundle: Bundle) -> dict[str, Any]:
     if not bundle.check:
         return header
     digest = bundle.check.get("digest")
-    dataset = {"name": f"{_images(bundle.check)} labelled images", "type": f"sha256-{digest}" if digest else "private"}
+    dataset = {"name": f"{_images(bundle.check)} labeled images", "type": f"sha256-{digest}" if digest else "private"}
     metrics = [{"type": metric, "name": words, "value": bundle.check[metric]} for metric, words in _METRICS.items()]
     task = {"type": "image-classification", "name": "Image classification"}
     result = {"task": task, "dataset": dataset, "metrics": metrics}
@@ -59,13 +59,13 @@ def _input(bundle: Bundle) -> str:
 
 
 def _learned(bundle: Bundle) -> str:
-    """Say what it learned of its answers; so far as it did."""
+    """Describe the calibration, as far as the model has one."""
     learned = bundle.manifest.model_dump(mode="json")["learned"]
     if not learned:
-        return "## Calibration\n\nNot calibrated: the percentages are those of the network."
+        return "## Calibration\n\nNot calibrated: the percentages are the network's own."
     bins = (learned.get("calibration") or {}).get("reliability") or []
     rows = ([f"{one['said']:.1%}", f"{one['right']:.1%}"] for one in bins)
-    reliability = "\n\n" + _table(["said", "right"], rows) if bins else ""
+    reliability = "\n\n" + _table(["confidence", "accuracy"], rows) if bins else ""
     return _section("Calibration", dict(_flat(learned))) + reliability
 
 
@@ -80,17 +80,17 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, st
 
 def _check(check: Mapping[str, Any]) -> str:
     if not check:
-        return "## Check\n\nNot checked on labelled images."
+        return "## Check\n\nNot checked on labeled images."
     columns = {name: check[name] for name in ("recall", "precision", "average_precision") if check.get(name)}
     digest = f", SHA-256 `{check['digest']}`" if check.get("digest") else ""
-    parts = [f"## Check\n\n{_images(check)} labelled images{digest}: accuracy {check['accuracy']:.2%}."]
+    parts = [f"## Check\n\n{_images(check)} labeled images{digest}: accuracy {check['accuracy']:.2%}."]
     if len(check["recall"]) <= _MAX_CLASSES:
         head = ["class", *(name.replace("_", " ") for name in columns)]
         parts.append(
             _table(head, ([label, *(f"{one[label]:.2%}" for one in columns.values())] for label in check["recall"]))
         )
     if confusion := check.get("confusion"):
-        head = ["is \\ called", *confusion["classes"], "other"]
+        head = ["true \\ predicted", *confusion["classes"], "other"]
         rows = zip(confusion["classes"], confusion["counts"], strict=True)
         parts.append(_table(head, ([label, *map(str, counts)] for label, counts in rows)))
     return "\n\n".join(parts)
@@ -109,7 +109,7 @@ def _faithfulness(check: Mapping[str, Any]) -> str:
 
 
 def _images(check: Mapping[str, Any]) -> int:
-    count: int = check.get("images", check.get("pictures"))  # the earlier name
+    count: int = check.get("images", check.get("pictures"))  # the field's earlier name
     return count
 
 

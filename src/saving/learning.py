@@ -1,4 +1,4 @@
-"""What a model learns of its answers: what its checkpoint says, and what the images of a check show."""
+"""Calibrate a model with what its checkpoint carries, and on the images of a check."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,16 @@ __all__ = ["learn_from", "take_over"]
 
 
 def take_over(draft: Draft, carried: Carried | None) -> tuple[Draft, str | None]:
-    """Return the model with what its checkpoint ``carried``, and in words what became of it.
+    """Return the model with the calibration that its checkpoint ``carried``, and a line for the report.
 
-    That does not hold where images are prepared, or outputs understood, otherwise than in its training; whether images
-    are familiar cannot be told by the features of another layer.
+    The calibration does not apply if the preprocessing or the meaning of the outputs differs from training, and
+    familiarity does not apply to the features of another layer.
     """
     if carried is None or carried.learned is None:
         return draft, None
     manifest = draft.manifest
     if manifest.input != carried.input or manifest.output.kind != carried.output.kind:
-        return draft, "calibration   that of its training does not hold: images are prepared otherwise than there"
+        return draft, "calibration   that of its training does not apply: the preprocessing or output kind differs"
     learned, familiarity = carried.learned, carried.familiarity
     if learned.familiarity and (learned.familiarity.layer != manifest.layer or not _fits(familiarity, draft)):
         learned, familiarity = learned.model_copy(update={"familiarity": None}), None
@@ -36,14 +36,14 @@ def take_over(draft: Draft, carried: Carried | None) -> tuple[Draft, str | None]
 def learn_from(
     observed: Observations, targets: NDArray[np.int64], draft: Draft, carried: Carried | None, coverage: int | None
 ) -> tuple[Draft, Lesson]:
-    """Return the model with what it learned from the images of a check, unless they are too few, and what that was.
+    """Calibrate the model on the images of a check, unless they are too few; return it and what it learned.
 
     Args:
         observed: The images.
-        targets: The class of each, (N,); where an image may be of several, 0.
+        targets: Class of each image, (N,); 0 if images may belong to several.
         draft: The model.
-        carried: What its checkpoint says of its training.
-        coverage: Percent of the images whose prediction set shall hold their class; 90 if it is None.
+        carried: What its checkpoint carries from its training.
+        coverage: Percentage of images whose prediction set should include their class; None for 90.
     """
     learned_from = None if carried is None else carried.learned_from
     lesson = learn(observed, targets, draft.manifest, _known(draft), learned_from, coverage or COVERAGE)
@@ -68,6 +68,6 @@ def _fits(familiarity: Familiarity | None, draft: Draft) -> bool:
 
 def _words(learned: Learned) -> str:
     what = [name for name in ("calibration", "sets", "familiarity") if getattr(learned, name) is not None]
-    names = {"calibration": "the temperature", "sets": "prediction sets", "familiarity": "what is familiar"}
+    names = {"calibration": "temperature", "sets": "prediction sets", "familiarity": "familiarity"}
     said = ", ".join(names[name] for name in what) or "nothing"
-    return f"{said}, learned in its training from {learned.images} images held back"
+    return f"{said}, learned in its training from {learned.images} held-out images"

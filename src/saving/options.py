@@ -1,4 +1,4 @@
-"""The options of save_model.py, and what they say of a checkpoint."""
+"""Parse and check the options of save_model.py."""
 
 import argparse
 import json
@@ -21,19 +21,19 @@ _OF_A_CHECKPOINT: Final = (
 _EPILOG: Final = """\
 examples:
   save_model.py                                         the default network, 1,000 classes of ImageNet
-  save_model.py runs/bus_car/best.ckpt --name bus_car   what python -m src.train has made
+  save_model.py runs/bus_car/best.ckpt --name bus_car   a checkpoint of python -m src.train
   save_model.py epoch=4.ckpt --labels bus,car           any Lightning checkpoint of a torchvision or timm network
   save_model.py net.safetensors --arch timm/resnet50d --labels labels.json --check images/
 
 Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest bentoml serve
 """
-# The flags that say what a Remedy names, where their names differ.
+# Flags whose names differ from the fields of a Remedy.
 _FLAGS: Final = {"architecture": "arch"}
-_FORMS: Final = {"module": "FILE.py:CLASS"}  # of values that only the user knows
+_FORMS: Final = {"module": "FILE.py:CLASS"}  # placeholders for values that only the user knows
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser; what is not given is None."""
+    """Return the parser; omitted options that describe a checkpoint are None."""
     options = argparse.ArgumentParser(
         prog="save_model.py",
         description=description,
@@ -45,28 +45,28 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "checkpoint",
         nargs="?",
         type=Path,
-        help="file of weights, or folder of timm or transformers (default: the default network)",
+        help="weights file, or folder of timm or transformers (default: the default network)",
     )
     add("--name", default="image_recognition", help="name in the model store (default: %(default)s)")
     add("--version", help="version in the model store (default: a new one)")
-    add("--if-missing", action="store_true", help="do nothing if the store has a model of that name")
-    add("--list", action="store_true", help="show the models in the store and end")
+    add("--if-missing", action="store_true", help="do nothing if the store already has a model of that name")
+    add("--list", action="store_true", help="list the models in the store and exit")
     add(
         "--card",
         metavar="TAG",
-        help="print the card of a model in the store, as Markdown for the Hugging Face hub, and end",
+        help="print the card of a model in the store, as Markdown for the Hugging Face hub, and exit",
     )
     add(
         "--check",
         metavar="FOLDER",
         type=Path,
-        help="try it on a folder of images per class, or a CSV of labels; keep the figures",
+        help="check the model on a folder of images per class, or a CSV of labels, and store the figures with it",
     )
     add(
         "--coverage",
         metavar="PERCENT",
         type=_percent,
-        help="of the images of --check whose prediction set shall hold their class (default: 90)",
+        help="with --check: how often the prediction set should include the right class (default: 90)",
     )
     _add_network(options)
     _add_input(options)
@@ -74,50 +74,50 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def _add_network(options: argparse.ArgumentParser) -> None:
-    network = options.add_argument_group("the network (default: found out from the file)")
+    network = options.add_argument_group("the network (default: inferred from the file)")
     network.add_argument("--arch", help="torchvision/NAME, timm/NAME or NAME")
     network.add_argument("--labels", help="text file, JSON file, folder with a folder per class, or bus,car")
     network.add_argument(
         "--module",
         metavar="FILE.py:CLASS",
-        help="a network class of your own, such as your LightningModule; this RUNS the code of that file, once, here",
+        help="your own network class, such as your LightningModule; this RUNS the code of that file once, here",
     )
     network.add_argument(
         "--arg",
         metavar="NAME=VALUE",
         action="append",
         type=_argument,
-        help="an argument of that class that the file lacks, in JSON or as text; may be given several times",
+        help="an argument of that class that the file lacks, as JSON or text; can be repeated",
     )
     network.add_argument(
-        "--network", metavar="PREFIX", help="where the file holds several: names of its tensors begin so"
+        "--network", metavar="PREFIX", help="prefix of the network's tensor names, if the file has several"
     )
-    network.add_argument("--activation", choices=get_args(Activation), help="what lies between the layers of its head")
-    network.add_argument("--stem", choices=["cifar"], help="first convolution 3 x 3 of stride 1, without a max-pool")
-    network.add_argument("--weights", choices=["ema"], help="the averaged weights, where the file has them")
+    network.add_argument("--activation", choices=get_args(Activation), help="activation between the head's layers")
+    network.add_argument("--stem", choices=["cifar"], help="the first convolution is 3 x 3, stride 1, without max-pool")
+    network.add_argument("--weights", choices=["ema"], help="use the averaged weights, if the file has both")
     network.add_argument(
         "--output",
         choices=get_args(OutputKind),
-        help="what the outputs mean: one of the classes, one of two by a sigmoid, any number of them",
+        help="what the outputs mean: one class, one of two by a single sigmoid, or any number by a sigmoid each",
     )
     network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
 
 
 def _add_input(options: argparse.ArgumentParser) -> None:
-    images = options.add_argument_group("how images are prepared (default: as the file says or was published)")
-    images.add_argument("--input", choices=["tutorial"], help="stretch to 256 x 256, center 224 x 224, ImageNet mean")
-    images.add_argument("--channels", type=int, choices=[1, 3], help="1: the network takes gray images")
-    images.add_argument("--resize", type=_size, help="pixels of the shorter side, or HEIGHTxWIDTH to stretch to")
-    images.add_argument("--crop", type=_size, help="pixels of the square in the center, or HEIGHTxWIDTH")
+    images = options.add_argument_group("preprocessing (default: from the file, or as published)")
+    images.add_argument("--input", choices=["tutorial"], help="stretched to 256 x 256, crop 224, ImageNet mean, std")
+    images.add_argument("--channels", type=int, choices=[1, 3], help="1 if the network takes gray images")
+    images.add_argument("--resize", type=_size, help="shorter side in pixels, or HEIGHTxWIDTH to stretch to")
+    images.add_argument("--crop", type=_size, help="center crop: side of the square in pixels, or HEIGHTxWIDTH")
     images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
-    images.add_argument("--mean", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
-    images.add_argument("--std", type=_numbers, metavar="R,G,B", help="in units of 0 to 1")
+    images.add_argument("--mean", type=_numbers, metavar="R,G,B", help="for pixel values from 0 to 1")
+    images.add_argument("--std", type=_numbers, metavar="R,G,B", help="for pixel values from 0 to 1")
 
 
 def _argument(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"must be the name of an argument and its value, NAME=VALUE, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, an argument's name and value, not {text!r}")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -125,7 +125,7 @@ def _argument(text: str) -> tuple[str, object]:
 
 
 def _percent(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 99:  # noqa: PLR2004 - 100 would be every class, always
+    if not text.isdecimal() or not 1 <= int(text) <= 99:  # noqa: PLR2004 - at 100 every set has all classes
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 99, such as 90, not {text!r}")
     return int(text)
 
@@ -142,34 +142,34 @@ def _numbers(text: str) -> tuple[float, ...]:
     numbers = tuple(float(number) for number in text.split(","))
     if len(numbers) not in {1, len("RGB")} or not all(0 <= number <= 1 for number in numbers):
         raise argparse.ArgumentTypeError(
-            f"must be one number or three from 0 to 1, such as 0.5 or 0.485,0.456,0.406, not {text!r}"
+            f"must be one or three numbers from 0 to 1, such as 0.5 or 0.485,0.456,0.406, not {text!r}"
         )
     return numbers
 
 
 def check_that_all_is_used(options: argparse.Namespace) -> None:
-    """Refuse at once what would be ignored, or fail in the end.
+    """Reject options that would be ignored or would fail later.
 
     Raises:
-        ModelError: An option has no use beside the others.
+        ModelError: An option has no effect, contradicts another one, or names images that do not exist.
     """
     said = [name for name in _OF_A_CHECKPOINT if getattr(options, name) is not None]
     if options.checkpoint is None and said:
-        raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: name its file first.")
+        raise ModelError(f"--{said[0]} says how to read a checkpoint, but none is given: add the path of its file.")
     if options.check and not options.check.exists():
-        raise ModelError(f"There is no folder {options.check} to check it on.")
+        raise ModelError(f"{options.check} does not exist: --check needs a folder of images per class, or a CSV.")
     if options.coverage and not options.check:
-        raise ModelError("--coverage is of the images of a check: name their folder too.", Remedy("check", "FOLDER"))
+        raise ModelError("--coverage has no effect without a check: add a folder of images.", Remedy("check", "FOLDER"))
     if options.arg and not options.module:
-        raise ModelError("--arg gives an argument to a class of your own: name that class too.", Remedy("module"))
+        raise ModelError("--arg gives an argument to a class of your own: name that class, too.", Remedy("module"))
     if options.module and options.arch:
-        raise ModelError("--module and --arch both say which network it is: give only one of them.")
+        raise ModelError("--module and --arch both say which network it is: use only one of them.")
     if options.module and (options.activation or options.stem):
-        raise ModelError("--activation and --stem say how a library's network was changed: a --module shows it itself.")
+        raise ModelError("--activation and --stem describe changes to a library's network: omit them with --module.")
 
 
 def given(options: argparse.Namespace) -> Given:
-    """Return what ``options`` say of the checkpoint."""
+    """Return the part of ``options`` that describes the checkpoint."""
     changed = {name: getattr(options, name) for name in _INPUT if getattr(options, name) is not None}
     if isinstance(changed.get("crop"), int):
         changed["crop"] = (changed["crop"], changed["crop"])
@@ -179,7 +179,7 @@ def given(options: argparse.Namespace) -> Given:
 
 
 def with_flags(sentence: str, remedies: tuple[Remedy, ...]) -> str:
-    """Return ``sentence`` with the flags by which a person can say what ``remedies`` name."""
+    """Return ``sentence``, followed by the flags that set ``remedies``."""
     flags = [
         f"--{_FLAGS.get(remedy.field, remedy.field)} {remedy.value or _FORMS.get(remedy.field, '')}".strip()
         for remedy in remedies

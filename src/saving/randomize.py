@@ -1,4 +1,4 @@
-"""A stored network -> the same with random weights, as a measure of what a heatmap owes to the weights."""
+"""Randomize the weights of a stored network, to measure how much its heatmaps depend on them."""
 
 import shutil
 import tempfile
@@ -20,22 +20,22 @@ __all__ = ["randomized"]
 
 @contextmanager
 def randomized(folder: Path, manifest: Manifest) -> Iterator[Runtime]:
-    """Run the network in ``folder`` with the values of each of its tensors shuffled, in torch on the CPU.
+    """Run the network in ``folder`` with the values of each tensor shuffled, in torch on the CPU.
 
-    So each keeps its distribution, a variance stays positive, and nothing that was learned remains.
+    Each tensor keeps its distribution, so variances stay positive, but nothing that was learned remains.
     """
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as scratch:
         for program in (NETWORK_PROGRAM, GRADIENT_PROGRAM):
             shutil.copy(folder / program, scratch)
         with safe_open(folder / WEIGHTS, "pt") as stored:
-            tensors = {key: _shuffled(stored.get_tensor(key), generator) for key in stored.keys()}  # noqa: SIM118 - no mapping
+            tensors = {key: _shuffled(stored.get_tensor(key), generator) for key in stored.keys()}  # noqa: SIM118 - not a mapping
             save_file(tensors, Path(scratch) / WEIGHTS, stored.metadata())
         by_gradient = manifest.model_copy(update={"head": "gradient"})
         yield start(Path(scratch), by_gradient, threads=1, device="cpu", runtime="torch")
 
 
 def _shuffled(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    if not tensor.is_floating_point():  # an index stays one
+    if not tensor.is_floating_point():  # indices must stay valid
         return tensor
     return tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].reshape(tensor.shape)

@@ -1,1 +1,1 @@
-"""A folder of images per class -> batches that a classifier learns from."""
+"""Train a classifier on a folder of images per class, or on a CSV of labels."""

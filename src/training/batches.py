@@ -1,4 +1,4 @@
-"""Images -> batches for the layers that learn, prepared by threads of their own while these layers learn."""
+"""Batches for the layers that learn, prepared by other threads while these layers learn."""
 
 import math
 from collections import deque
@@ -21,20 +21,20 @@ __all__ = ["Batch", "SeenBatches", "Source", "VariedBatches"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-# Images that a thread works on at once. What a layer makes of 32 is so large that its memory is allocated and freed
-# each time: twice the time per image.
+# Images that a thread processes at once. For 32, the output of a layer is so large that its memory is allocated and
+# freed each time, which takes twice the time per image.
 _PIECE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What batches are made of, and how.
+    """The images of the batches, and how to prepare them.
 
     Args:
-        images: What the batches consist of.
-        spec: How images are prepared.
-        size: Images in a batch.
-        front: Images float32 (N, C, H, W) -> what a batch holds of them; called by several threads.
+        images: The images.
+        spec: Their preprocessing.
+        size: Images per batch.
+        front: Images float32 (N, C, H, W) -> their features in a batch; called by several threads.
         pool: The threads that prepare batches.
     """
 
@@ -46,7 +46,7 @@ class Source:
 
 
 class SeenBatches:
-    """The images in their order, as the service sees them, and their labels, int64 (N,) or float32 (N, C).
+    """Batches of the images in order, preprocessed as in the service, with their labels, int64 (N,) or float32 (N, C).
 
     They are the same each time, so they are computed once and kept.
     """
@@ -67,13 +67,13 @@ class SeenBatches:
 
 
 class VariedBatches:
-    """The images shuffled and varied at random, differently each time, and their labels, int64 (N,) or float32 (N, C).
+    """Batches of the images, shuffled and augmented anew each time, with their labels, int64 (N,) or float32 (N, C).
 
-    An incomplete last batch is left out, since a batch norm cannot learn from a single image.
+    An incomplete last batch is dropped, since a batch norm cannot learn from a single image.
     """
 
     def __init__(self, source: Source, seed: int, passes: int = 0) -> None:
-        """Begin after so many ``passes``: their chance and that of all that follow is of ``seed`` alone."""
+        """Start after ``passes`` passes over the images; each pass is random, determined by ``seed`` and its number."""
         self._source = source
         self._seed = seed
         self._passes = passes
@@ -90,7 +90,7 @@ class VariedBatches:
 
 
 def _prepared(source: Source, orders: Sequence[Sequence[int]], chance: tuple[int, int] | None) -> Iterator[Batch]:
-    """Yield a batch of the images in each of ``orders``, while the next one is in preparation."""
+    """Yield a batch of the images in each of ``orders``, while the next one is being prepared."""
     coming: deque[list[Future[Batch]]] = deque()
     for order in orders:
         pieces = [order[start : start + _PIECE] for start in range(0, len(order), _PIECE)]
@@ -115,6 +115,6 @@ def _pixels(source: Source, member: int, chance: tuple[int, int] | None) -> NDAr
     raster = source.images[member].raster
     if chance is None:
         return transform(DecodedImage(raster, *raster.size), source.spec).pixels
-    # Of the image's own number, so that it does not matter which thread is the first.
+    # Seeded with the image's own number, so that the order of the threads does not matter.
     varied = np.asarray(vary(raster, source.spec, np.random.default_rng((*chance, member))))
     return varied.reshape(*varied.shape[:2], source.spec.channels)

@@ -1,4 +1,4 @@
-"""The images that were held back -> what a trained network learns from them of its own answers."""
+"""Calibrate a trained network on the images held out from its training."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -25,21 +25,21 @@ from src.training.dataset import LabelledImage, Split
 
 __all__ = ["calibrate_checkpoint"]
 
-_MOST: Final = 1000  # images that show what the classes look like: more take longer and show little else
+_MOST: Final = 1000  # training images that familiarity is fitted to: more take longer and add little
 _BATCH: Final = 8
 
 
 def calibrate_checkpoint(
     file: Path, network: nn.Module, split: Split, carried: Carried, pool: Executor
 ) -> tuple[str, ...]:
-    """Let the checkpoint ``file`` say what its ``network`` learned of its answers from the images that were held back.
+    """Calibrate ``network`` on the held-out images, store the result in ``file``, and return report lines.
 
-    Return in words what that is. ``network`` has its weights, in eval mode on the CPU; ``carried`` is what the
-    checkpoint says already.
+    ``file`` is the checkpoint with the weights of ``network``, which is in eval mode on the CPU; ``carried`` is what
+    the checkpoint carries already.
     """
     held_back = list({image.digest: image for image in split.validation}.values())
     if len(held_back) < FEWEST:
-        return (f"calibration   needs {FEWEST} different images to judge by, not {len(held_back)}",)
+        return (f"calibration   needs {FEWEST} different validation images, not {len(held_back)}",)
     try:
         calibrated, samples = _learn(network, held_back, split.training, carried, pool)
     except ModelError as exc:
@@ -59,10 +59,10 @@ def _learn(
     carried: Carried,
     pool: Executor,
 ) -> tuple[Calibrated, Samples]:
-    """Calibrate ``network`` on ``held_back``; what the classes look like is learned from images of the ``training``.
+    """Calibrate ``network`` on ``held_back``, with its familiarity fitted to images of ``training``.
 
     Raises:
-        ModelError: The network cannot be captured, so that it is not known which features it will be stored with.
+        ModelError: The network cannot be captured, so the features that it will be stored with are unknown.
     """
     spec, output = carried.input, carried.output
     sight, channels, layer = _sight(network, spec)
@@ -84,7 +84,7 @@ def _learn(
 def _sight(network: nn.Module, spec: InputSpec) -> tuple[Callable[[torch.Tensor], torch.Tensor], int, str]:
     """Return the network as it will be stored, images (N, ...) -> pooled features and logits, (N, K + C); K; the layer.
 
-    What it returns is called by several threads at once.
+    The returned function is called by several threads at once.
     """
     parts = cut(find_scores(capture(network, spec), spec).graph, spec)
     both = parts.network()
@@ -98,7 +98,7 @@ def _sight(network: nn.Module, spec: InputSpec) -> tuple[Callable[[torch.Tensor]
 
 
 def _some(images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """Return at most 1,000 of ``images``, as many of each class, but ten of each where there are."""
+    """Return at most 1,000 of ``images``, or ten per class if that is more, up to the same number of each class."""
     of_class: dict[object, list[LabelledImage]] = {}
     for image in images:
         of_class.setdefault(image.label if isinstance(image.label, int) else 0, []).append(image)

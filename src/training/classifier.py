@@ -1,4 +1,4 @@
-"""Any network of torchvision or timm as a Lightning module that learns to tell classes of images apart."""
+"""A network of torchvision or timm as a Lightning module that learns to classify images."""
 
 import copy
 import math
@@ -25,37 +25,37 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Classifier(pl.LightningModule):
-    """Learns with cross-entropy, AdamW and a cosine schedule; every hyper-parameter is of a plain type.
+    """A classifier that is trained with cross-entropy, AdamW and a cosine schedule.
 
-    Where an image may be of several classes the cross-entropy is a binary one for each of them.
+    If an image may belong to several classes, the loss is the binary cross-entropy of each class.
 
-    So a checkpoint can be read with ``torch.load(weights_only=True)``, and it says by itself what it is: its
-    ``hyper_parameters`` hold all arguments below, its tensors are those of the network behind the prefix ``network.``.
+    Its checkpoints are self-describing, and plain enough for ``torch.load(weights_only=True)``: ``hyper_parameters``
+    has all arguments below in plain types, and the tensors are the network's, with the prefix ``network.``.
 
     Args:
         architecture: ``torchvision/<name>`` or ``timm/<name>``.
         labels: Name of each class, by index.
-        input: How images are prepared, ``InputSpec.model_dump(mode="json")``.
-        output: What its outputs mean, ``OutputSpec.model_dump(mode="json")``; softmax if not given.
+        input: Preprocessing of the images, ``InputSpec.model_dump(mode="json")``.
+        output: What the outputs mean, ``OutputSpec.model_dump(mode="json")``; softmax if omitted.
         learning_rate: Highest learning rate of the head.
-        backbone_rate: The same of all other layers, as a share of the head's.
-        weight_decay: AdamW's, for weights of two and more dimensions.
+        backbone_rate: Learning rate of all other layers, as a share of the head's.
+        weight_decay: Weight decay of AdamW, for weights of two or more dimensions.
         label_smoothing: Share of the target that is spread over all classes.
-        frozen: Names of the network's first layers, which keep their weights. They are run one after the other by who
-            makes the batches, see :meth:`frozen_layers`: nothing of them changes, so many threads can run them at once.
-        keep_statistics: Batch norms keep their running mean and variance; right for networks that have learned before.
-        origin: What it was trained on, for the reader and to tell whether training can go on from here.
+        frozen: Names of the network's first layers, which keep their weights. They run in sequence where batches are
+            prepared, see :meth:`frozen_layers`; since they never change, many threads can run them at once.
+        keep_statistics: Whether batch norms keep their running mean and variance, as suits pretrained networks.
+        origin: What it was trained on, for the reader and to decide whether a run can be resumed.
 
     Raises:
-        ModelError: There is no such architecture.
+        ModelError: The architecture does not exist.
     """
 
-    def __init__(  # noqa: PLR0913 - they are what a checkpoint says of its training
+    def __init__(  # noqa: PLR0913 - all that a checkpoint stores about its training
         self,
         *,
         architecture: str,
         labels: Sequence[str],
-        input: Mapping[str, Any],  # noqa: A002 - the name that it has in a checkpoint and in the manifest
+        input: Mapping[str, Any],  # noqa: A002 - its name in checkpoints and in the manifest
         output: Mapping[str, Any] | None = None,
         learning_rate: float = 1e-3,
         backbone_rate: float = 1.0,
@@ -82,7 +82,7 @@ class Classifier(pl.LightningModule):
                 "origin": dict(origin or {}),
             }
         )
-        # The layout in which convolutions are fastest: on a CPU three times as fast as the usual one.
+        # Convolutions are fastest in this layout: on a CPU, three times as fast as in the default one.
         self.network = build(architecture, len(labels), input.get("channels", RGB)).to(
             memory_format=torch.channels_last
         )
@@ -90,12 +90,12 @@ class Classifier(pl.LightningModule):
             parameter.requires_grad_(name.partition(".")[0] not in frozen)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let every ``checkpoint`` say which images it learned from, by ``carried``."""
+        """Add ``carried``, which identifies the training images, to every ``checkpoint``."""
         if self.carried:
             checkpoint[KEY] = self.carried.plain()
 
     def frozen_layers(self) -> list[nn.Module]:
-        """Return the layers that do not learn, in the order in which they are run."""
+        """Return the layers that do not learn, in the order in which they run."""
         return [getattr(self.network, name) for name in self.hparams["frozen"]]
 
     def learning_layers(self) -> nn.Module:
@@ -106,12 +106,12 @@ class Classifier(pl.LightningModule):
         return part
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits (N, C) of ``images`` (N, channels, H, W), prepared as ``input`` says."""
+        """Return the logits (N, C) of ``images`` (N, channels, H, W), preprocessed according to ``input``."""
         logits: torch.Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return logits
 
     def train(self, mode: bool = True) -> "Classifier":  # noqa: FBT001, FBT002 - the signature is that of torch
-        """Switch dropout and batch norms, but for those that keep their statistics."""
+        """Switch the mode of all layers, except that batch norms that keep their statistics stay in eval mode."""
         super().train(mode)
         if self.hparams["keep_statistics"]:
             for module in self.network.modules():
@@ -120,11 +120,11 @@ class Classifier(pl.LightningModule):
         return self
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the loss of ``batch``: what the frozen layers make of N images, and their classes."""
+        """Return the loss of ``batch``: the frozen layers' features of N images, and their classes."""
         return self._step("train", batch, self.hparams["label_smoothing"])
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Log loss and accuracy of ``batch``, in full precision as the service computes."""
+        """Log loss and accuracy of ``batch``, in full precision as in the service."""
         with torch.autocast(self.device.type, enabled=False):
             self._step("val", batch, 0.0)
 
@@ -144,7 +144,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def right(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Tell of each of N images whether its class, or just the classes that it is of, are found."""
+        """Return for each of N images whether its class, or exactly the set of its classes, is predicted."""
         if self._is_multilabel:
             return ((logits > 0) == (targets > 0)).all(dim=1)
         return logits.argmax(1) == targets
@@ -160,7 +160,7 @@ class Classifier(pl.LightningModule):
         return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Group what learns by its rate, the head's or the others', and by whether it decays."""
+        """Group the parameters that learn by learning rate, of the head or of the rest, and by weight decay."""
         head = head_names(self.network)
         rate, decay = float(self.hparams["learning_rate"]), float(self.hparams["weight_decay"])
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -175,13 +175,13 @@ class Classifier(pl.LightningModule):
 
 
 def head_names(network: nn.Module) -> set[str]:
-    """Name the parameters of the last layer that has any."""
+    """Return the names of the parameters of the last layer that has any."""
     last = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))][-1]
     return {name for name, _ in network.named_parameters() if name.rpartition(".")[0] == last}
 
 
 def _rate(progress: float) -> float:
-    """Share of the learning rate at ``progress`` in [0, 1] of the training."""
+    """Return the share of the learning rate at ``progress`` in [0, 1] of the training."""
     if progress < _WARM_UP:
         return max(progress / _WARM_UP, _FINAL_RATE)
     angle = math.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))

@@ -1,4 +1,4 @@
-"""A folder per class, or a CSV of labels -> its images, decoded once, and their training and validation part."""
+"""Read labeled images from a folder per class or a CSV of labels, and split them into training and validation."""
 
 import hashlib
 import random
@@ -25,20 +25,20 @@ from src.stages.resize import is_fast, resize
 __all__ = ["Dataset", "Label", "LabelledImage", "Skipped", "Split", "read_dataset", "split"]
 
 _LIMITS: Final = DecodeLimits()
-_LONGEST: Final = 8  # of the longer side over the shorter one; a strip of 10 x 20,000 pixels would take 400 MB
+_LONGEST: Final = 8  # longer side over shorter side; otherwise a strip of 10 x 20,000 pixels would take 400 MB
 _MIN_CLASSES: Final = 2
 
 
 Label = int | tuple[float, ...]
-"""The index of a class or, where an image may be of several, a 1 or 0 for each class."""
+"""The index of a class or, if an image may belong to several, a 1 or 0 for each class."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An upright image, RGB or gray, resized already; equal images have equal ``digest``.
+    """An upright image, RGB or gray, already resized; equal images have equal ``digest``.
 
-    ``digest`` is the SHA-256 of all decoded pixels, so it is the same for files of the same bytes, too. A large
-    JPEG file is decoded at half, a quarter or an eighth of its size. ``file_digest`` is the SHA-256 of the file.
+    ``digest`` is the SHA-256 of all decoded pixels, so identical files have the same one, too. Large JPEG files are
+    decoded at half, a quarter or an eighth of their size. ``file_digest`` is the SHA-256 of the file.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is not an image, and why."""
+    """A file that cannot be read as an image, and why."""
 
     path: Path
     reason: str
@@ -58,7 +58,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Labelled images; ``labels`` are the names of the folders, sorted, or of the CSV's columns."""
+    """Labeled images; ``labels`` are the names of the folders, sorted, or of the CSV's columns."""
 
     labels: tuple[str, ...]
     images: tuple[LabelledImage, ...]
@@ -66,12 +66,12 @@ class Dataset:
     output: OutputKind = "softmax"
 
     def count(self, label: int) -> int:
-        """Return how many images are of a class."""
+        """Return how many images belong to the class with the index ``label``."""
         return sum(bool(of[label]) if isinstance(of := image.label, tuple) else of == label for image in self.images)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all labels, paths and pixels: the same for the same dataset wherever it lies."""
+        """SHA-256 of all labels, file names and pixels, which does not change when the dataset is moved."""
         lines = [f"{self._named(image.label)}/{image.path.name} {image.digest}" for image in self.images]
         return hashlib.sha256("\n".join([*self.labels, *lines]).encode()).hexdigest()
 
@@ -81,19 +81,19 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The images to learn from, and those to judge by; no image is in both."""
+    """The images to train on and those to validate on; no image is in both."""
 
     training: tuple[LabelledImage, ...]
     validation: tuple[LabelledImage, ...]
 
 
 def read_dataset(source: Path, spec: InputSpec) -> Dataset:
-    """Read the images of a folder per class or of a CSV of labels, and resize them as ``spec`` says, without its crop.
+    """Read the images of a folder per class or of a CSV of labels, and resize them according to ``spec``, uncropped.
 
-    Hidden files and folders are passed over; files that are no images are listed as skipped.
+    Hidden files and folders are ignored; files that cannot be read as images are listed as skipped.
 
     Raises:
-        ModelError: There is no such folder or CSV, it has too few classes, or a class has no images.
+        ModelError: The folder or CSV does not exist, it has too few classes, or a class has no images.
     """
     return _read_table(source, spec) if source.is_file() else _read_folder(source, spec)
 
@@ -106,21 +106,21 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
     dataset = Dataset(table.labels, images, skipped, "multilabel")
     counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
     if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
-        raise ModelError(f"In {file} no image or every one is of {', '.join(alike)}: there is nothing to tell.")
+        raise ModelError(f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it.")
     return dataset
 
 
 def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
-    """Read all images in ``folder``/<class>/, in any depth.
+    """Read all images in ``folder``/<class>/, at any depth.
 
     Raises:
-        ModelError: There is no such folder, it has fewer than two classes, or a class has no images.
+        ModelError: The folder does not exist, it has fewer than two classes, or a class has no images.
     """
     classes = class_folders(folder)
     if len(classes) < _MIN_CLASSES:
         raise ModelError(
-            f"{folder} has {len(classes)} folder{'s' * (len(classes) != 1)} in it: at least two classes are needed,"
-            " a folder of images for each."
+            f"{folder} contains {len(classes)} folder{'s' * (len(classes) != 1)}: at least two classes are needed,"
+            " with a folder of images for each."
         )
     outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
@@ -133,18 +133,18 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
 def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     """Set ``fraction`` of each class aside for validation, at random by ``seed``; equal images stay together.
 
-    Where images may be of several classes it is a fraction of all images.
+    If images may belong to several classes, it is a fraction of all images.
 
     Raises:
-        ModelError: A class has only one image, or too few to have one on each side.
+        ModelError: A class has fewer than two different images, one for each side.
     """
     aside: set[str] = set()
     classes = dict(enumerate(dataset.labels)) if dataset.output == "softmax" else {None: "of all labels"}
     for label, name in classes.items():
         groups = _groups(dataset.images, label)
         if len(groups) < _MIN_CLASSES:
-            raise ModelError(f"The class {name} needs at least two different images: one to learn, one to judge by.")
-        random.Random(f"{seed} {name}").shuffle(groups)  # noqa: S311 - nobody must not guess it
+            raise ModelError(f"The class {name} needs at least two different images: one to train on, one to validate.")
+        random.Random(f"{seed} {name}").shuffle(groups)  # noqa: S311 - it need not be secret
         aside.update(_about(groups, fraction))
     return Split(
         tuple(image for image in dataset.images if image.digest not in aside),
@@ -153,7 +153,7 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
 
 
 def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabelledImage | Skipped]:
-    """Read ``files`` with their labels, in their order; decoders and resizing let other threads run."""
+    """Read ``files`` with their labels, in order, by threads: decoding and resizing release the GIL."""
     pool = ThreadPoolExecutor(usable_cores(), "reading")
     try:
         outcomes = pool.map(partial(_read, spec=spec), *zip(*files, strict=True)) if files else ()
@@ -177,7 +177,7 @@ def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
 
 
 def _resized(image: DecodedImage, spec: InputSpec) -> Image.Image:
-    """Resize as :func:`src.stages.transform.transform` would, which then finds nothing left to resize."""
+    """Resize as :func:`src.stages.transform.transform` would, so that it has nothing left to resize."""
     rows, columns = spec.resized(image.width, image.height)
     size, seen = (columns, rows), image.raster
     if isinstance(spec.resize, int):
@@ -188,7 +188,7 @@ def _resized(image: DecodedImage, spec: InputSpec) -> Image.Image:
 
 
 def _middle(image: Image.Image) -> Image.Image:
-    """Cut the ends off an image that is very long: they are never seen."""
+    """Cut off the ends of a very long image, which the network never sees."""
     width, height = image.size
     reach = _LONGEST * min(image.size)
     left, top = max(0, (width - reach) // 2), max(0, (height - reach) // 2)
@@ -196,7 +196,7 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def _groups(images: Sequence[LabelledImage], label: int | None) -> list[list[LabelledImage]]:
-    """Group equal images of a class, or of all; a group in several classes counts for that of its first image."""
+    """Group equal images of a class, or of all classes; a group with several labels has that of its first image."""
     groups: defaultdict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
         groups[image.digest].append(image)
@@ -204,7 +204,7 @@ def _groups(images: Sequence[LabelledImage], label: int | None) -> list[list[Lab
 
 
 def _about(groups: Sequence[Sequence[LabelledImage]], fraction: float) -> Iterator[str]:
-    """Yield the digests of the first ``groups`` that together have ``fraction`` of the images, and never of all."""
+    """Yield the digests of the first ``groups`` that together have ``fraction`` of the images, but never all groups."""
     wanted = max(1, round(fraction * sum(map(len, groups))))
     taken = 0
     for group in groups[:-1]:

@@ -1,4 +1,4 @@
-"""Features of the frozen layers, computed by several threads: the input of the layers that learn."""
+"""Compute the features of the frozen layers, the input of the layers that learn, in several threads."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -18,18 +18,18 @@ from src.training.dataset import LabelledImage
 __all__ = ["Feed", "Front", "has_fast_bfloat16", "workers"]
 
 _VALIDATION_BATCH: Final = 32
-# Without AMX, too: 9 ms of a core per image instead of 27 (AMD Zen 4). Elsewhere it is emulated and takes longer.
+# AVX-512 suffices: 9 ms of a core per image instead of 27 (AMD Zen 4). Elsewhere bfloat16 is emulated and slower.
 _FAST_BFLOAT16: Final = ("amx_bf16", "avx512_bf16")
 
 
 class Front:
-    """Images (N, C, H, W) -> what the first layers make of them; without layers, the images themselves.
+    """The first layers of a network: images (N, C, H, W) -> features; without layers, the images themselves.
 
-    It has a copy of the layers in evaluation mode, so a thread never sees the network change.
+    It has a copy of the layers in eval mode, so a thread never sees the network change.
 
     Args:
-        layers: What is run, one after the other, without gradients.
-        device: Where it is run.
+        layers: The layers, run in sequence without gradients.
+        device: Where they run.
         bfloat16: Whether to compute in bfloat16 where that is accurate enough.
     """
 
@@ -41,18 +41,18 @@ class Front:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of ``images``."""
         images = images.to(self._device, memory_format=torch.channels_last)
-        # Both are settings of the thread that runs this.
+        # Both settings are per thread.
         with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             features: torch.Tensor = self._layers(images)
         return features
 
 
 class Feed:
-    """Makes the batches for the layers of ``classifier`` that learn.
+    """The batches for the layers of ``classifier`` that learn.
 
     Args:
-        classifier: Its frozen layers are copied.
-        spec: How images are prepared.
+        classifier: The classifier; its frozen layers are copied.
+        spec: Preprocessing of the images.
         pool: The threads that prepare batches, see :func:`workers`.
     """
 
@@ -62,11 +62,11 @@ class Feed:
         self._pool = pool
 
     def training(self, images: Sequence[LabelledImage], size: int, seed: int, passes: int) -> VariedBatches:
-        """Return the batches to learn from, starting after ``passes`` passes over the images."""
+        """Return the training batches, starting after ``passes`` passes over the images."""
         return VariedBatches(self._source(images, size, bfloat16=has_fast_bfloat16()), seed, passes)
 
     def validation(self, images: Sequence[LabelledImage]) -> SeenBatches:
-        """Return the batches to judge by, in full precision as the service computes."""
+        """Return the validation batches, in full precision as in the service."""
         return SeenBatches(self._source(images, _VALIDATION_BATCH, bfloat16=False))
 
     def _source(self, images: Sequence[LabelledImage], size: int, *, bfloat16: bool) -> Source:
@@ -76,10 +76,10 @@ class Feed:
 
 @contextmanager
 def workers(classifier: Classifier) -> Iterator[Executor]:
-    """Yield the threads that prepare batches: one for each core where they run frozen layers.
+    """Yield the threads that prepare batches: one per core if there are frozen layers to run.
 
-    Torch then uses no threads of its own. Those share a layer and wait for each other at its end, and while another
-    program has one of the cores they wait by computing nothing: that took four times as long.
+    Torch then uses no threads of its own: these split each layer and wait for each other at its end, which took four
+    times as long while another program occupied one of the cores.
     """
     frozen = bool(classifier.frozen_layers())
     usual = torch.get_num_threads()
@@ -88,12 +88,12 @@ def workers(classifier: Classifier) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        pool.shutdown(cancel_futures=True)  # there is more to come where the training was stopped
+        pool.shutdown(cancel_futures=True)  # batches are still queued if training was stopped
         torch.set_num_threads(usual)
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here."""
+    """Return whether bfloat16 is faster than float32 on this machine."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()

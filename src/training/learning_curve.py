@@ -1,4 +1,4 @@
-"""metrics.csv, which Lightning writes, and the learning curve that is drawn from it."""
+"""Read and complete metrics.csv, which Lightning writes, and plot the learning curve from it."""
 
 import csv
 import sys
@@ -16,7 +16,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 
 def prepend(earlier: list[dict[str, str]], file: Path) -> None:
-    """Write the rows of the run that was resumed back before those of this one: Lightning starts a new file."""
+    """Put the ``earlier`` rows of a resumed run back before the new ones, since Lightning starts a new file."""
     if not earlier:
         return
     later = read_rows(file)
@@ -39,8 +39,8 @@ def history(file: Path) -> dict[str, dict[int, float]]:
 
 
 def plot(metrics: dict[str, dict[int, float]], file: Path) -> None:
-    """Draw loss and accuracy of both parts by epoch; ``file`` is a PNG of 1080 x 432 pixels."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - a second, which who asks for --help need not wait
+    """Plot the training and validation loss and accuracy by epoch; ``file`` is a PNG of 1080 x 432 pixels."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes a second, which --help must not wait for
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -8,25 +8,25 @@ __all__ = ["parser"]
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser; options that are not given are None, and completed later."""
+    """Return the parser; omitted options are None, and completed later."""
     options = argparse.ArgumentParser(
         prog="python -m src.train",
         description=description,
         epilog="Then store the model with 'python save_model.py OUT/best.ckpt' and serve it.",
     )
     add = options.add_argument
-    add("folder", metavar="FOLDER", type=Path, help="holds one folder of images for each class; or a CSV of labels"
-        " (image,<class>,...: a file and a 0 or 1 for each class), where an image may be of several")  # fmt: skip
+    add("folder", metavar="FOLDER", type=Path, help="folder with a folder of images for each class; or, if images may"
+        " belong to several classes, a CSV (image,<class>,...; then a file and a 0 or 1 for each class)")  # fmt: skip
     add("--arch", metavar="NAME", help="torchvision/<name> or timm/<name> (default: timm/tf_efficientnet_lite0);"
-        " its published weights are downloaded, unless they are in the library's cache")  # fmt: skip
+        " its published weights are downloaded unless they are in the library's cache")  # fmt: skip
     add("--from-scratch", action="store_true", help="start from random weights: needs many images and epochs")
     add("--channels", type=int, choices=[1, 3], help="1: learn from gray images (default: 3)")
     add("--epochs", type=_whole(1), help="passes over the images (default: 2, more for few images)")
     add("--batch-size", type=_whole(2), help="images per step (default: 32, fewer for few images)")
-    add("--seed", type=_whole(0), help="of the split and all other chance (default: 0)")
+    add("--seed", type=_whole(0), help="random seed of the split and the training (default: 0)")
     add("--validation", metavar="FRACTION", type=_fraction,
-        help="share of the images to judge by, never learned from (default: 0.15)")  # fmt: skip
-    add("--resume", metavar="LAST.ckpt", type=Path, help="go on from the end of an earlier run's file")
+        help="share of the images to validate on, never trained on (default: 0.15)")  # fmt: skip
+    add("--resume", metavar="LAST.ckpt", type=Path, help="resume from the last.ckpt of an earlier run")
     add("--out", metavar="FOLDER", type=Path, help="where to write (default: runs/<name of FOLDER>)")
     return options
 

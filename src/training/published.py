@@ -1,4 +1,4 @@
-"""Networks with the weights that torchvision or timm published, to start a training from."""
+"""Start training from the weights that torchvision or timm published."""
 
 from typing import Final
 
@@ -12,17 +12,17 @@ from src.errors import ModelError
 
 __all__ = ["first_layers", "published_network"]
 
-_MOST_FROZEN: Final = 0.5  # of all weights: more, and what tells classes apart would not learn
+_MOST_FROZEN: Final = 0.5  # of all weights; the layers that distinguish the classes must learn
 
 
 def published_network(architecture: str, num_classes: int) -> nn.Module:
     """Return the network with its published weights, except for the last layer, in eval mode.
 
-    They are downloaded, with a progress bar, unless they are in the library's cache, and checked by the
-    library. Only tensors are read from them.
+    The library downloads the weights, with a progress bar, unless they are in its cache, and verifies them. Only
+    tensors are read from them.
 
     Raises:
-        ModelError: There are no such weights, or they are neither in the cache nor to be downloaded.
+        ModelError: The weights do not exist or do not fit, or are not in the cache and cannot be downloaded.
     """
     library, _, name = architecture.partition("/")
     try:
@@ -32,15 +32,15 @@ def published_network(architecture: str, num_classes: int) -> nn.Module:
         return _of_torchvision(architecture, num_classes)
     except ModelError:
         raise
-    except Exception as exc:  # whatever the network, its proxies and four libraries raise
+    except Exception as exc:  # whatever the internet, proxies and four libraries raise
         raise ModelError(
             f"The published weights of {architecture} are not in the cache and cannot be downloaded"
-            f" ({type(exc).__name__}): connect to the hub once, or start from random weights with --from-scratch."
+            f" ({type(exc).__name__}): connect to the internet once, or start from random weights with --from-scratch."
         ) from exc
 
 
 def _of_torchvision(architecture: str, num_classes: int) -> nn.Module:
-    # The first are those whose preparation of images the checkpoint takes over.
+    # The first weights are those whose preprocessing the checkpoint has.
     published = next(iter(models.get_model_weights(architecture.partition("/")[2])))
     stored = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
     network = build(architecture, num_classes)
@@ -48,8 +48,8 @@ def _of_torchvision(architecture: str, num_classes: int) -> nn.Module:
     fitting = {name: stored[name] for name, tensor in own.items() if _fits(stored.get(name), tensor)}
     if others := [name for name in own if name not in fitting and own[name].shape[:1] != (num_classes,)]:
         raise ModelError(
-            f"The published weights of {architecture} are of another network ({others[0]}): start from random weights"
-            " with --from-scratch."
+            f"The published weights of {architecture} do not fit this network ({others[0]} differs): start from random"
+            " weights with --from-scratch."
         )
     network.load_state_dict(own | fitting)
     return network
@@ -60,10 +60,10 @@ def _fits(stored: torch.Tensor | None, tensor: torch.Tensor) -> bool:
 
 
 def first_layers(network: nn.Module, image: torch.Tensor) -> tuple[str, ...]:
-    """Return the names of the first layers of ``network``, with up to half of its weights, that may keep them.
+    """Return the names of the first layers of ``network`` that can be frozen, with at most half of its weights.
 
-    They are its first children that are run one after the other before all else: with nothing in their place it gives
-    for their result what it gives for ``image`` (1, C, H, W). Its last layer must not be all zeros.
+    They are its first children, if they run in sequence before all else: with them replaced by identities, the network
+    gives the same result for their output as before for ``image`` (1, C, H, W). Its last layer must not be all zeros.
     """
     names = [name for name, _ in network.named_children()]
     weights = sum(parameter.numel() for parameter in network.parameters())
@@ -83,7 +83,7 @@ def _come_first(network: nn.Module, layers: dict[str, nn.Module], image: torch.T
             features = nn.Sequential(*layers.values())(image)
             network._modules = modules | {name: nn.Identity() for name in layers}  # noqa: SLF001
             return torch.equal(network(features), expected)
-    except Exception:  # noqa: BLE001 - a network that asks its layers for more than their result
+    except Exception:  # noqa: BLE001 - a network that uses more of its layers than their output
         return False
     finally:
         network._modules = modules  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""The options of the training command, and the run that is resumed -> what is trained, and from which weights."""
+"""Decide what is trained, and from which weights, by the options and the resumed run, if any."""
 
 import math
 from argparse import Namespace
@@ -23,21 +23,21 @@ from src.training.published import first_layers, published_network
 
 __all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
 
-# What images consist of it knows already; only its last convolution and the head learn. The backward pass through the
-# depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
+# The default network already has general features; only its last convolution and the head learn. The backward pass
+# through the depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
 _FROZEN: Final = ("conv_stem", "bn1", "blocks")
 _LEARNING_RATE: Final = 1e-3
-# The share of it for what was learned on a million images already: small, so as not to destroy it.
+# Share of it for pretrained layers: small, so as not to destroy what they learned from a million images.
 _PRETRAINED_SHARE: Final = 0.03
 _BATCH: Final = 32
-_EPOCHS: Final = 2  # four are no better: measured with three splits
+_EPOCHS: Final = 2  # four are no better, measured on three splits
 _MAX_EPOCHS: Final = 40
-_VIEWS: Final = 2000  # images to learn from, each one counted as often as it is seen, where --epochs is not given
+_VIEWS: Final = 2000  # images to learn from, counting repetitions, if --epochs is not given
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The run that is resumed: its hyper-parameters, and how many epochs it has completed."""
+    """The run to resume: its checkpoint, its hyper-parameters, and how many epochs it has completed."""
 
     file: Path
     hyper_parameters: dict[str, Any]
@@ -46,9 +46,10 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained: the options of the command, completed from the run that is resumed.
+    """What to train: the options of the command, completed from the resumed run.
 
-    ``pretrained``: it starts from published weights, or did; ``resumed``: its weights come from the earlier run.
+    ``pretrained``: it starts, or the resumed run started, from published weights; ``resumed``: its weights come from
+    the earlier run.
     """
 
     architecture: str
@@ -68,25 +69,25 @@ class Pace:
 
 
 def earlier_run(file: Path) -> Earlier:
-    """Read what ``file``, the last.ckpt of a run, says of it.
+    """Read the earlier run from its last.ckpt, ``file``.
 
     Raises:
-        ModelError: It cannot be read, or is something else.
+        ModelError: The file cannot be read, or is not a checkpoint of this command.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         return Earlier(file, dict(content["hyper_parameters"]), int(content["epoch"]) + 1)
     except OSError as exc:
         raise ModelError(f"Cannot read {file} ({exc.strerror}): give the last.ckpt of an earlier run.") from exc
-    except Exception as exc:  # torch raises whatever its unpickler stumbles over
+    except Exception as exc:  # torch's unpickler raises any exception
         raise ModelError(f"{file} is not a checkpoint of this command: give the last.ckpt of an earlier run.") from exc
 
 
 def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
-    """Complete the ``arch``, ``seed`` and ``validation`` that were not given.
+    """Complete the options for architecture, seed, validation share and channels from the earlier run or the defaults.
 
     Raises:
-        ModelError: There is no such architecture.
+        ModelError: The architecture does not exist.
     """
     stored = earlier.hyper_parameters if earlier else {}
     origin = stored.get("origin") or {}
@@ -108,16 +109,16 @@ def _channels(options: Namespace, stored: Mapping[str, Any]) -> int:
 
 
 def pace(options: Namespace, images: int) -> Pace:
-    """Complete batch size and epochs: few images need small batches and many passes to be learned at all."""
+    """Complete batch size and epochs: few images need small batches and many passes."""
     epochs = min(_MAX_EPOCHS, max(_EPOCHS, math.ceil(_VIEWS / max(1, images))))
     return Pace(options.batch_size or max(4, min(_BATCH, images // 4)), options.epochs or epochs)
 
 
 def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
-    """Return a classifier for the classes of ``dataset``; one with published weights keeps all of them but its head.
+    """Return a classifier for the classes of ``dataset``; with published weights, only its head is new.
 
     Raises:
-        ModelError: The published weights cannot be had.
+        ModelError: The published weights are not available.
     """
     known = _published(recipe, len(dataset.labels)) if recipe.pretrained else None
     classifier = Classifier(
@@ -132,7 +133,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
         origin={"dataset": dataset.digest, "seed": recipe.seed, "validation": recipe.validation},
     )
     if known:
-        # A head of zeros starts with no opinion; a random one would first have to be unlearned.
+        # A head of zeros starts with equal percentages; a random one would first have to be unlearned.
         own = {name: torch.zeros_like(tensor) for name, tensor in classifier.network.state_dict().items()}
         head = head_names(classifier.network)
         kept = {name: _fitted(tensor, own[name]) for name, tensor in known.state_dict().items() if name not in head}
@@ -141,7 +142,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
 
 
 def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """Return what a stem of three channels makes of a gray image of three equal ones, where ``own`` has one channel."""
+    """Sum a stem's weights over the color channels if ``own`` has one: gray images give the same output as in RGB."""
     gray = tensor.shape != own.shape and own.shape[1] == 1
     return tensor.sum(dim=1, keepdim=True) if gray else tensor
 
@@ -159,10 +160,10 @@ def _frozen(recipe: Recipe, known: nn.Module) -> tuple[str, ...]:
 
 
 def check_same(earlier: Earlier, classifier: Classifier) -> None:
-    """Refuse to resume a run whose validation images this one would learn from, or whose weights do not fit.
+    """Refuse to resume a run if training would use its validation images, or if its weights do not fit.
 
     Raises:
-        ModelError: It is of other labels or images, or of another architecture, seed or validation share.
+        ModelError: The labels, architecture, channels, dataset, seed or validation share differ.
     """
     stored = earlier.hyper_parameters
     now = {**classifier.hparams, **classifier.hparams["origin"], "channels": classifier.hparams["input"]["channels"]}
@@ -170,4 +171,4 @@ def check_same(earlier: Earlier, classifier: Classifier) -> None:
     for name in ("labels", "architecture", "channels", "dataset", "seed", "validation"):
         if then.get(name) != now[name]:
             detail = "" if name == "dataset" else f" ({then.get(name)}, now {now[name]})"
-            raise ModelError(f"{earlier.file} is of a run with other {name}{detail}: start anew without --resume.")
+            raise ModelError(f"The run of {earlier.file} differs in its {name}{detail}: start anew without --resume.")

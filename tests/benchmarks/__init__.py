@@ -1,1 +1,1 @@
-"""How fast the service is, beside other ways to serve the same network: ``python -m tests.benchmarks``."""
+"""Compare the service's speed with other ways to serve the same network: ``python -m tests.benchmarks``."""

@@ -1,6 +1,6 @@
 """Measure this service, four other ways to serve the same network, and the limits of the machine, in one run.
 
-Needs wrk (apt-get install wrk). Leave the machine alone meanwhile.
+Needs wrk (apt-get install wrk). Run nothing else on the machine meanwhile.
 """
 
 import argparse
@@ -34,7 +34,7 @@ _EXIT_FAILED: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 where it cannot measure."""
+    """Run the command; return its exit code: 0, or 2 if wrk is missing."""
     options = _parser().parse_args(arguments)
     try:
         find_wrk()
@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for report.md, results.json and plots (default: %(default)s)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="try everything once, in about three minutes; rough figures"
+        "--quick", action="store_true", help="measure everything once, in about three minutes, for rough figures"
     )
-    parser.add_argument("--redraw", action="store_true", help="only make report and plots anew, from results.json")
+    parser.add_argument("--redraw", action="store_true", help="only regenerate the report and plots from results.json")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Right answers first: every service must name the same class as ours for every photo."""
+"""Check that every service recognizes the same class as ours in every photo."""
 
 import base64
 import time
@@ -16,15 +16,15 @@ _TIMEOUT_SECONDS: Final = 120
 
 
 class Disagreement(Exception):
-    """A service gives another answer than ours: its speed would mean nothing."""
+    """A service's answer differs from ours, so its speed would mean nothing."""
 
 
 def check_answers(services: Iterable[Running], photos: PhotoSet) -> dict[tuple[str, str], float]:
-    """Ask every service for every photo, one by one; return the seconds per answer by service and photo set.
+    """Send every photo to every service, one by one; return the seconds per answer by service and photo set.
 
     Args:
-        services: Ours of a network before its rivals.
-        photos: What they are asked.
+        services: For each network, ours before its rivals.
+        photos: The photos to send.
 
     Raises:
         Disagreement: An answer differs from that of our service.
@@ -37,7 +37,7 @@ def check_answers(services: Iterable[Running], photos: PhotoSet) -> dict[tuple[s
         pace[running.service.name, photos.name] = (time.monotonic() - began) / len(photos.files)
         wanted = expected.setdefault(running.service.network, classes)
         if classes != wanted:
-            raise Disagreement(f"{running.service.name} says {classes} of the {photos.name} photos, not {wanted}.")
+            raise Disagreement(f"{running.service.name} answers {classes} for the {photos.name} photos, not {wanted}.")
     return pace
 
 

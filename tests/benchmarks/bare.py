@@ -1,6 +1,7 @@
-"""The limit as a service: what every service made of these libraries must do for an answer, and nothing else.
+"""The limit as a service: only the work that any service built on these libraries must do for an answer.
 
-No check, no limit, no error, no option, no percentage, no figure, no line in the log; threads as ours has them.
+It has no checks, limits, errors, percentages, metrics or access log, and only the option ``gradcam``. It uses as many
+threads as our service.
 """
 
 import asyncio
@@ -34,20 +35,20 @@ cv2.setNumThreads(1)
 
 
 class Raw(bentoml.IODescriptor):  # type: ignore[misc] # bentoml loads its names lazily
-    """Hands the method the request itself: nobody parses what the work below parses anyway."""
+    """Passes the request itself to the method, so that it is parsed only once, below."""
 
     __root_input__: ClassVar[bool] = True
     img: str
 
     @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> Request:  # noqa: ARG003 - the signature is that of bentoml
+    async def from_http_request(cls, request: Request, serde: Any) -> Request:  # noqa: ARG003 - bentoml's signature
         """Return the request."""
         return request
 
 
 @bentoml.service(metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class Bare:
-    """A stored network as a Bento service."""
+    """Serve a stored network as a Bento service."""
 
     def __init__(self) -> None:
         threads = 2 * usable_cores()
@@ -83,7 +84,7 @@ class Bare:
         return json.dumps(answer).encode()
 
     def _seen(self, image: Image.Image, gap: float | None) -> tuple[Image.Image, tuple[float, ...]]:
-        """Return what the network sees of ``image``, and where that is: left, top, right, bottom, from 0 to 1."""
+        """Return the network's crop of ``image``, and its left, top, right and bottom edges, from 0 to 1."""
         width, height = _RESIZE, _RESIZE
         if isinstance(self.spec.resize, int):
             scale = _RESIZE / min(image.size)

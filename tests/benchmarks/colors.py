@@ -1,7 +1,7 @@
-"""How many answers survive other colors: ``python -m tests.benchmarks.colors FOLDER`` on a folder per class.
+"""Count answers that stay the same in other color spaces: ``python -m tests.benchmarks.colors FOLDER``.
 
-Each photo is answered three times: in sRGB; in another space with its profile, as cameras write it; and the same file
-without its profile, which is how a decoder sees it that ignores profiles.
+FOLDER has one folder of photos per class. Each photo is recognized in sRGB; in another space with its profile, as
+cameras write it; and in the same file without the profile, as seen by a decoder that ignores profiles.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from src.stages.decode import DecodeLimits, decode_image
 from src.stages.decode.cicp import profile_of
 from src.store import bundle
 
-_SPACES = {"Display P3": (12, 13), "BT.2020": (9, 13)}  # primaries and transfer, as H.273 numbers them
+_SPACES = {"Display P3": (12, 13), "BT.2020": (9, 13)}  # primaries and transfer, by their numbers in H.273
 _OPTIONS = Options(gradcam=False, top_k=1)
 _LIMITS = DecodeLimits()
 _CHROMATICITIES = {
@@ -36,11 +36,11 @@ _CHROMATICITIES = {
 
 
 def main() -> None:
-    """Print, for each space, how many of the answers are those of the photos in sRGB."""
+    """Print, for each space, how many answers are the same as in sRGB."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.colors", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--photos", type=int, default=400, help="of them, as many of each class (default: 400)")
-    parser.add_argument("--checkpoint", type=Path, help="whose answers (default: the default network)")
+    parser.add_argument("--photos", type=int, default=400, help="how many, equally from each class (default: 400)")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint of the model (default: the default network)")
     options = parser.parse_args()
     pipeline = make_pipeline(options.checkpoint)
     photos = list(_photos(options.folder, options.photos))
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _photos(folder: Path, count: int) -> Iterator[Image.Image]:
-    """Yield photos, as many of each class, no larger than the network needs."""
+    """Yield photos, the same number for each class, no larger than the network needs."""
     classes = class_folders(folder)
     for label in classes:
         yield from islice(_decoded(label), count // len(classes))
@@ -73,7 +73,7 @@ def _decoded(label: Path) -> Iterator[Image.Image]:
 
 
 def _in_space(photo: Image.Image, space: str) -> Image.Image:
-    """Return the photo with the values that mean the same in another space, with the transfer of sRGB."""
+    """Convert the photo to another space, with the transfer function of sRGB."""
     values = np.asarray(photo) / 255
     light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     light = np.clip(light @ (np.linalg.inv(_to_xyz(space)) @ _to_xyz("sRGB")).T, 0, 1)
@@ -87,7 +87,7 @@ def _to_xyz(space: str) -> NDArray[np.float64]:
 
 
 def make_file(photo: Image.Image, profile: bytes | None = None) -> bytes:
-    """Return the photo as a PNG file, with a profile if it has one."""
+    """Return the photo as a PNG file, with the ``profile`` if given."""
     buffer = BytesIO()
     photo.save(buffer, "PNG", compress_level=1, **({"icc_profile": profile} if profile else {}))
     return buffer.getvalue()
@@ -98,7 +98,7 @@ def _answer(pipeline: Pipeline, file: bytes) -> int:
 
 
 def make_pipeline(checkpoint: Path | None) -> Pipeline:
-    """Store the model in the tests' own model store, and start it."""
+    """Store the model in the tests' model store, and start it."""
     save_model.main([str(checkpoint)] if checkpoint else [])
     stored = bundle.load("image_recognition:latest")
     return Pipeline(stored.manifest, start(stored.folder, stored.manifest, threads=2, device="cpu"), _LIMITS)

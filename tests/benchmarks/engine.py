@@ -1,4 +1,4 @@
-"""The limit: OpenVINO alone on the networks, and Pillow alone on the JPEG files."""
+"""Measure the limits: OpenVINO alone with the networks, and Pillow alone with the JPEG files."""
 
 import time
 import warnings
@@ -23,9 +23,9 @@ __all__ = ["WAYS", "Engine", "decode_milliseconds", "decoded_per_second"]
 WAYS: Final = {
     "whole": None,
     "reduced for the network": (512, 512),  # twice the 256 pixels that its shorter side is resized to
-    "reduced for the returned picture": (1024, 1024),
+    "reduced for the returned image": (1024, 1024),
 }
-"""How much of a JPEG file is decoded: all, or by DCT scaling no less than so many pixels."""
+"""The decoded size of a JPEG file: in full, or reduced by DCT scaling to no less than this many pixels."""
 
 _SIZE: Final = 224
 _WARM: Final = 3
@@ -33,7 +33,7 @@ _WARM: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A network in OpenVINO, fp32, for batches of each size that is asked for."""
+    """A network in OpenVINO, fp32, for batches of any size."""
 
     model: ov.Model
 
@@ -46,30 +46,30 @@ class Engine:
     def convert(cls, network: nn.Module) -> Self:
         """Convert a torch network."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # OpenVINO uses what torch will give up one day
+            warnings.simplefilter("ignore", FutureWarning)  # OpenVINO uses a deprecated feature of torch
             return cls(ov.convert_model(network, example_input=torch.zeros(1, 3, _SIZE, _SIZE)))
 
     def per_second(self, batch: int, seconds: float) -> float:
-        """Return the pictures per second with as many streams as cores, all of them always busy."""
+        """Return the images per second, with one stream per core and all streams busy."""
         compiled = self._compiled(batch, usable_cores(), usable_cores())
         queue = ov.AsyncInferQueue(compiled, 2 * usable_cores())
-        pictures = {0: _noise(batch)}
+        images = {0: _noise(batch)}
         for _ in range(_WARM * len(queue)):
-            queue.start_async(pictures)
+            queue.start_async(images)
         queue.wait_all()
         began = time.perf_counter()
         batches = 0
         while time.perf_counter() - began < seconds:
-            queue.start_async(pictures)
+            queue.start_async(images)
             batches += 1
         queue.wait_all()
         return batch * batches / (time.perf_counter() - began)
 
     def milliseconds(self, seconds: float) -> float:
-        """Return the median time of one picture on one core."""
+        """Return the median time of one image on one core."""
         request = self._compiled(1, 1, 1).create_infer_request()
-        picture = _noise(1)
-        return _median_milliseconds(lambda: request.infer({0: picture}), seconds)
+        image = _noise(1)
+        return _median_milliseconds(lambda: request.infer({0: image}), seconds)
 
     def _compiled(self, batch: int, streams: int, threads: int) -> Any:
         self.model.reshape([batch, 3, _SIZE, _SIZE])
@@ -78,15 +78,15 @@ class Engine:
 
 
 class _Backbone(nn.Module):
-    """The layers of a timm network up to its last map."""
+    """The layers of a timm network up to its last feature map."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the last map."""
-        features: torch.Tensor = self.network.forward_features(pictures)  # type: ignore[operator] # timm's method
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the last feature map."""
+        features: torch.Tensor = self.network.forward_features(images)  # type: ignore[operator] # timm's method
         return features
 
 
@@ -97,7 +97,7 @@ def decode_milliseconds(photos: PhotoSet, way: str, seconds: float) -> float:
 
 
 def decoded_per_second(photos: PhotoSet, way: str, seconds: float) -> float:
-    """Return the files of ``photos`` that all cores together decode in a second."""
+    """Return how many files of ``photos`` all cores together decode per second."""
     cores = usable_cores()
     with ThreadPoolExecutor(cores) as pool:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How the cost of our service grows with the image, the batch and the network."""
+"""Measure how the cost of our service grows with the size of the image, the batch and the network."""
 
 import base64
 from pathlib import Path
@@ -21,7 +21,7 @@ _SETTLE_SECONDS: Final = 10
 
 
 def by_megapixels(ours: Running, plan: Plan, folder: Path) -> tuple[GrowthPoint, ...]:
-    """Ask for photos of growing size, heatmap on."""
+    """Send photos of growing size, heatmap on."""
     points = []
     for size in plan.megapixels:
         bodies = write_bodies(folder / f"{size:g}-megapixels", [{"img": resized_photo(size)}])
@@ -30,7 +30,7 @@ def by_megapixels(ours: Running, plan: Plan, folder: Path) -> tuple[GrowthPoint,
 
 
 def by_batch(ours: Running, photos: PhotoSet, plan: Plan, folder: Path) -> tuple[GrowthPoint, ...]:
-    """Ask for growing batches of ``photos``, heatmap on; one client, who waits for each batch."""
+    """Send growing batches of ``photos``, heatmap on, from one client that waits for each answer."""
     files = [base64.b64encode(file).decode() for file in photos.files]
     points = []
     for length in plan.batches:
@@ -42,7 +42,7 @@ def by_batch(ours: Running, photos: PhotoSet, plan: Plan, folder: Path) -> tuple
 
 
 def by_network(photos: tuple[Path, ...], plan: Plan, folder: Path) -> tuple[GrowthPoint, ...]:
-    """Serve networks of growing size, heatmap on, to the bodies ``photos``."""
+    """Send the bodies ``photos`` to networks of growing size, heatmap on."""
     points = []
     for architecture in NETWORKS[: plan.networks]:
         network = store_random(architecture, folder)
@@ -57,16 +57,18 @@ def by_network(photos: tuple[Path, ...], plan: Plan, folder: Path) -> tuple[Grow
 
 
 def _rates(running: Running, path: str, bodies: tuple[Path, ...], plan: Plan, clients: int = _CLIENTS) -> list[float]:
-    """Return the answers per second of each repetition; refused ones would make the figure worthless.
+    """Return the answers per second of each repetition; refused requests would make the figure worthless.
 
     Raises:
-        RuntimeError: Some answer was not good.
+        RuntimeError: A request was refused or broken.
     """
     rates = []
     for _ in range(plan.repetitions):
         load = put_under_load(running, path, bodies, clients, plan.seconds).load
         if load.refused or load.broken:
-            raise RuntimeError(f"{running.service.name} refused {load.refused} and broke {load.broken} of {path}.")
+            raise RuntimeError(
+                f"{running.service.name} refused {load.refused} and broke {load.broken} requests to {path}."
+            )
         rates.append(load.per_second)
     return rates
 

@@ -1,9 +1,10 @@
-"""Small transformers, trained on the spot -> at which of their layers Grad-CAM finds the object best.
+"""Train small transformers, and find the layer at which Grad-CAM localizes objects best.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.layers
 
-No weights of a trained ViT or Swin are on the package index. These ten, of 32 x 32 pixels, learn eight textures: a disc
-of one anywhere on noise. Then two discs of two classes lie side by side, and the heat of each should lie on its own.
+PyPI has no weights of a trained ViT or Swin. These ten networks, for 32 x 32 pixels, learn to recognize eight textures,
+each a disc on noise. Then two discs of two classes lie side by side, and the heat of
+each class should lie on its own half.
 """
 
 from collections.abc import Iterator
@@ -29,14 +30,14 @@ from src.stages.input_spec import InputSpec
 SIDE: Final = 32
 CLASSES: Final = 8
 STEPS: Final = 800
-ENOUGH: Final = 0.95  # accuracy, at which training ends
+ENOUGH: Final = 0.95  # accuracy at which training ends
 COMPOSED: Final = 200
 SPEC: Final = InputSpec(resize=SIDE, crop=(SIDE, SIDE), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """How often the heat of a layer has its maximum on the half of its class, and how much of it lies there."""
+    """How often a layer's heat has its maximum on the half of its class, and the share of heat that lies there."""
 
     name: str
     default: bool
@@ -45,7 +46,7 @@ class Layer:
 
 
 def networks() -> Iterator[tuple[str, nn.Module]]:
-    """Yield ten untrained networks: six ViT, by class token and by mean, and four Swin."""
+    """Yield ten untrained networks: six ViTs, with class token or mean pooling, and four Swins."""
     pools: tuple[Literal["token", "avg"], ...] = ("token", "avg")
     for seed, (pool, depth) in enumerate(product(pools, (3, 4, 6))):
         torch.manual_seed(seed)
@@ -69,7 +70,7 @@ def networks() -> Iterator[tuple[str, nn.Module]]:
 
 
 def textures(rng: np.random.Generator, classes: NDArray[np.int64]) -> Tensor:
-    """Return (N, 3, SIDE, SIDE) in [-1, 1]: gray textures of ``classes`` (N,) in any phase, with any two colors."""
+    """Return (N, 3, SIDE, SIDE) in [-1, 1]: textures of ``classes`` (N,), with a random phase and two random colors."""
     count = len(classes)
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     phase = rng.uniform(0, 2 * np.pi, (count, 1, 1))
@@ -88,7 +89,7 @@ def textures(rng: np.random.Generator, classes: NDArray[np.int64]) -> Tensor:
 
 
 def discs(rng: np.random.Generator, images: Tensor, columns: tuple[int, int], ground: Tensor) -> Tensor:
-    """Return ``ground`` with a disc of each image of ``images`` (N, 3, H, W) on it, inside ``columns``."""
+    """Return ``ground`` with a disc cut from each of ``images`` (N, 3, H, W), inside ``columns``."""
     count = len(images)
     radius = rng.uniform(5, 7, (count, 1, 1))
     centre_x = rng.uniform(columns[0] + 7, columns[1] - 7, (count, 1, 1))
@@ -99,19 +100,19 @@ def discs(rng: np.random.Generator, images: Tensor, columns: tuple[int, int], gr
 
 
 def grounds(rng: np.random.Generator, count: int) -> Tensor:
-    """Return (N, 3, SIDE, SIDE) of blurred noise."""
+    """Return blurred noise, (N, 3, SIDE, SIDE)."""
     coarse = torch.from_numpy(rng.uniform(-1, 1, (count, 3, 6, 6)).astype(np.float32))
     return functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
 
 
 def batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Return images (N, 3, SIDE, SIDE), a disc of a texture in each, and their classes."""
+    """Return images (N, 3, SIDE, SIDE) with one textured disc each, and their classes."""
     classes = rng.integers(0, CLASSES, count)
     return discs(rng, textures(rng, classes), (0, SIDE), grounds(rng, count)), torch.from_numpy(classes)
 
 
 def pairs(rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
-    """Return images with a disc of one class on the left and of another one on the right, and both classes (N, 2)."""
+    """Return images with a disc of one class on the left and of another on the right, and both classes, (N, 2)."""
     left = rng.integers(0, CLASSES, COMPOSED)
     right = (left + rng.integers(1, CLASSES, COMPOSED)) % CLASSES
     images = discs(rng, textures(rng, left), (0, SIDE // 2), grounds(rng, COMPOSED))
@@ -119,7 +120,7 @@ def pairs(rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
 
 
 def train(network: nn.Module, seed: int) -> float:
-    """Train until enough of 512 new images are right; return the share that is."""
+    """Train until enough of 512 new images are recognized, or for 800 steps; return the accuracy."""
     rng = np.random.default_rng(seed)
     tests, wanted = batch(np.random.default_rng(1000), 512)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
@@ -145,9 +146,9 @@ def train(network: nn.Module, seed: int) -> float:
 
 
 def layers(network: nn.Module) -> list[Layer]:
-    """Return how well each layer of ``network`` localises that can be cut at, first ones first."""
+    """Return how well each layer at which ``network`` can be cut localizes, in order."""
     whole = capture(network, SPEC)
-    graph = _Operations(whole, SPEC)  # once for all layers, which takes most of the time
+    graph = _Operations(whole, SPEC)  # shared by all layers, because it takes most of the time
     default = _last(graph)
     images, classes = pairs(np.random.default_rng(2000))
     cuts: dict[str, Cut] = {default.features.name: default}
@@ -166,7 +167,7 @@ def layers(network: nn.Module) -> list[Layer]:
 
 
 def localise(parts: Cut, images: Tensor, classes: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the share of heats whose maximum lies on the half of their class, and the mean share that lies there."""
+    """Return the share of heatmaps with their maximum on the half of their class, and the mean share of heat there."""
     with torch.no_grad():
         features = parts.network()(images)[0]
     scores = []

@@ -1,4 +1,4 @@
-"""The limits of the machine, measured between the repetitions of the services."""
+"""Measure the limits of the machine between the repetitions of the services."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ __all__ = ["ALEXNET", "BACKBONE", "Limits"]
 BACKBONE: Final = "the backbone of EfficientNet-Lite0"
 ALEXNET: Final = "all of AlexNet"
 
-_DECODE_SHARE: Final = 0.4  # of an engine's seconds: decoding scatters less
+_DECODE_SHARE: Final = 0.4  # of the engine's seconds, because decoding times vary less
 
 
 class Limits:
-    """The engine alone with batches of each of ``batches``, and the decoder alone on each of ``photos``."""
+    """Measures the engine alone for each batch size in ``batches``, and the decoder alone for each of ``photos``."""
 
     def __init__(self, batches: Sequence[int], photos: Sequence[PhotoSet]) -> None:
         self._engines = {BACKBONE: Engine.of_backbone(), ALEXNET: Engine.convert(models.alexnet(num_classes=2).eval())}
@@ -34,7 +34,7 @@ class Limits:
         self._files: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
     def measure(self, seconds: float) -> None:
-        """Add a repetition of everything, of about ``seconds`` each."""
+        """Add a repetition of every measurement, about ``seconds`` each."""
         self._forward.append(self._engines[BACKBONE].milliseconds(seconds))
         for name, engine in self._engines.items():
             for batch in self._batches:
@@ -48,7 +48,7 @@ class Limits:
             say(f"engine alone: {name}: {rates[-1]:.0f}/s in batches of {batch}")
 
     def forward(self) -> Spread:
-        """Return the milliseconds of one image on one core."""
+        """Return the milliseconds for one image on one core."""
         return Spread.of(self._forward)
 
     def engine(self) -> tuple[EngineFigure, ...]:
@@ -56,7 +56,7 @@ class Limits:
         return tuple(EngineFigure(*key, usable_cores(), Spread.of(rates)) for key, rates in self._rates.items())
 
     def decoding(self) -> tuple[DecodeFigure, ...]:
-        """Return the speed of decoding by photo set and way."""
+        """Return the decoding speed by photo set and way."""
         return tuple(
             DecodeFigure(*key, Spread.of(times), Spread.of(self._files[key])) for key, times in self._times.items()
         )

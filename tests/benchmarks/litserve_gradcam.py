@@ -1,8 +1,8 @@
-"""LitServe with torch and the grad-cam package, tuned as LitServe's documentation advises.
+"""Serve with LitServe, torch and the grad-cam package, tuned as LitServe's documentation recommends.
 
-Its page on parallelism: several worker processes for work that the CPU bounds, dynamic batching for throughput. Here
-one worker per core with one torch thread each. Batches (``--batch``) of 4 and 8 brought nothing on two cores, so the
-benchmark asks for none.
+Its page on parallelism recommends several worker processes for CPU-bound work, and dynamic batching for throughput.
+Here there is one worker per core, with one torch thread each. Batches (``--batch``) of 4 and 8 were no faster on two
+cores, so the benchmark uses none.
 """
 
 import argparse
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A picture as pixels and as the network's input."""
+    """An image as pixels and as the network's input."""
 
     pixels: NDArray[np.uint8]
     tensor: torch.Tensor
@@ -36,7 +36,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A picture's pixels, its probabilities (C,) and the heatmap (224, 224) of the most likely class."""
+    """An image's pixels, its probabilities (C,) and the heatmap (224, 224) of the most likely class."""
 
     pixels: NDArray[np.uint8]
     probabilities: torch.Tensor
@@ -44,7 +44,7 @@ class Explained:
 
 
 class GradCamAPI(litserve.LitAPI):  # type: ignore[misc]
-    """One worker: decode, one forward and backward for the whole batch, overlay, encode."""
+    """One worker: decode, one forward and one backward pass per batch, overlay, encode."""
 
     def setup(self, device: str) -> None:
         """Load the network."""
@@ -58,7 +58,7 @@ class GradCamAPI(litserve.LitAPI):  # type: ignore[misc]
         return Decoded(np.asarray(image), self.classifier.transform(image))
 
     def batch(self, inputs: list[Decoded]) -> list[Decoded]:
-        """Keep the pictures apart: only their tensors can be stacked."""
+        """Return the images unstacked, because only their tensors have the same size."""
         return inputs
 
     def unbatch(self, output: list[Explained]) -> list[Explained]:
@@ -66,17 +66,15 @@ class GradCamAPI(litserve.LitAPI):  # type: ignore[misc]
         return output
 
     def predict(self, batch: Decoded | list[Decoded]) -> Explained | list[Explained]:
-        """Run forward and backward once; the package keeps the logits of its forward."""
-        pictures = batch if isinstance(batch, list) else [batch]
-        heat = self.cam(input_tensor=torch.stack([picture.tensor for picture in pictures]), targets=None)
+        """Run forward and backward once; the package keeps the logits of its forward pass."""
+        images = batch if isinstance(batch, list) else [batch]
+        heat = self.cam(input_tensor=torch.stack([image.tensor for image in images]), targets=None)
         probabilities = self.cam.outputs.detach().softmax(1)
-        explained = [
-            Explained(*answer) for answer in zip((p.pixels for p in pictures), probabilities, heat, strict=True)
-        ]
+        explained = [Explained(*answer) for answer in zip((p.pixels for p in images), probabilities, heat, strict=True)]
         return explained if isinstance(batch, list) else explained[0]
 
     def encode_response(self, output: Explained) -> dict[str, Any]:
-        """Draw the heat and encode the picture as JPEG, as our service does."""
+        """Draw the heatmap and encode the image as JPEG, as our service does."""
         index = int(output.probabilities.argmax())
         height, width = output.pixels.shape[:2]
         heat = np.asarray(Image.fromarray(output.heat).resize((width, height), Image.Resampling.BILINEAR))
@@ -94,7 +92,7 @@ class GradCamAPI(litserve.LitAPI):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Serve."""
+    """Start the server."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--batch", type=int, default=1)

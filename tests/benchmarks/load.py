@@ -1,4 +1,4 @@
-"""wrk, the load generator, and what it says."""
+"""Run the load generator wrk, and parse its output."""
 
 import base64
 import json
@@ -13,18 +13,18 @@ __all__ = ["Load", "WrkFailed", "find_wrk", "parse", "start_wrk", "write_bodies"
 
 _SCRIPT: Final = Path(__file__).parent / "wrk.lua"
 _MARK: Final = "RESULT "
-_TIMEOUT_SECONDS: Final = 300  # a slow server's answers count too
+_TIMEOUT_SECONDS: Final = 300  # so that slow answers count too
 
 
 class WrkFailed(Exception):
-    """wrk is missing or has measured nothing; the message says what to do."""
+    """wrk is missing, or printed no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk counted: answers within ``seconds``, latencies in milliseconds.
+    """The counts of wrk: answers within ``seconds``, latencies in milliseconds.
 
-    ``refused`` answers had a status above 399, ``broken`` ones never came.
+    ``refused`` answers had a status above 399; ``broken`` ones never arrived.
     """
 
     answers: int
@@ -37,24 +37,24 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Good answers per second."""
+        """Successful answers per second."""
         return (self.answers - self.refused) / self.seconds
 
 
 def find_wrk() -> str:
-    """Return where wrk is.
+    """Return the path of wrk.
 
     Raises:
         WrkFailed: It is not installed.
     """
     found = shutil.which("wrk")
     if found is None:
-        raise WrkFailed("The benchmark needs the load generator wrk: apt-get install wrk, or brew install wrk.")
+        raise WrkFailed("The benchmark needs the load generator wrk. Run apt-get install wrk, or brew install wrk.")
     return found
 
 
 def write_bodies(folder: Path, bodies: Sequence[dict[str, Any]]) -> tuple[Path, ...]:
-    """Write each of ``bodies`` as a JSON file to the new ``folder``."""
+    """Write each of ``bodies`` as a JSON file to the new ``folder``, with bytes as base64."""
     folder.mkdir(parents=True)
     files = tuple(folder / f"{index}.json" for index in range(len(bodies)))
     for file, body in zip(files, bodies, strict=True):
@@ -66,7 +66,7 @@ def write_bodies(folder: Path, bodies: Sequence[dict[str, Any]]) -> tuple[Path, 
 
 
 def start_wrk(url: str, bodies: Sequence[Path], clients: int, seconds: float) -> subprocess.Popen[str]:
-    """Start ``clients`` clients that each post the ``bodies`` in turn, the next as soon as the last is answered."""
+    """Start ``clients`` clients that post the ``bodies`` in turn, each the next one as soon as the last is answered."""
     return subprocess.Popen(
         [
             find_wrk(),
@@ -87,16 +87,16 @@ def start_wrk(url: str, bodies: Sequence[Path], clients: int, seconds: float) ->
 
 
 def parse(output: str) -> Load:
-    """Read what wrk printed.
+    """Parse the output of wrk.
 
     Raises:
-        WrkFailed: There is no result in it.
+        WrkFailed: It has no result.
     """
     line = next((line for line in output.splitlines() if line.startswith(_MARK)), None)
     if line is None:
-        raise WrkFailed(f"wrk has measured nothing: {output.strip()}")
+        raise WrkFailed(f"wrk printed no result: {output.strip()}")
     counted = json.loads(line.removeprefix(_MARK))
     seconds = counted["microseconds"] / 1e6
-    # Where nobody was answered in time, all that is known of the latencies is that they are longer.
+    # Without an answer in time, the latencies are only known to be longer.
     p50, p95, p99 = (counted[name] / 1000 if counted["requests"] else 1000 * seconds for name in ("p50", "p95", "p99"))
     return Load(counted["requests"], seconds, p50, p95, p99, counted["refused"], counted["broken"])

@@ -1,4 +1,4 @@
-"""The services under load, one at a time, repetition by repetition."""
+"""Measure the services under load, one at a time."""
 
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -16,20 +16,20 @@ __all__ = ["Sample", "Stage", "put_under_load", "summarize"]
 
 _SETTLE_SECONDS: Final = 5
 _MEMORY_SECONDS: Final = 1.0
-_ROUNDS: Final = 3  # in how many answers per client a load should result
+_ROUNDS: Final = 3  # answers per client that a load should last for
 _PATH: Final = "/image_recognition"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One load: what wrk counted, processor seconds per answer, highest proportional set size in bytes."""
+    """One load: the counts of wrk, processor seconds per answer, highest proportional set size in bytes."""
 
     load: Load
     cpu: float
     memory: int
 
     def line(self, service: str, configuration: Configuration) -> str:
-        """Return the figures in one line."""
+        """Return the figures as one line."""
         load, failed = self.load, self.load.refused + self.load.broken
         return (
             f"{configuration.photos}, {configuration.variant}, {configuration.clients:2d} clients: {service:24s}"
@@ -39,16 +39,16 @@ class Sample:
 
 
 class Stage:
-    """All services, started and idle but for the one that is under load.
+    """All services, started and idle except the one under load.
 
-    So each repetition can go round all of them: noise hits all alike, and nobody is measured warm beside a cold rival.
+    Each repetition can therefore measure them in turn, so that noise affects all equally and all are warm.
     """
 
     def __init__(self, running: Iterable[Running], logs: Path) -> None:
         self._running = {each.service.name: each for each in running}
         self._logs = logs
         self.pace: dict[tuple[str, str], float] = {}
-        """Seconds between answers, by service and photo set, as last seen."""
+        """Seconds between answers, by service and photo set, as last measured."""
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +63,7 @@ class Stage:
         return tuple(self._running.values())
 
     def measure(self, service: str, configuration: Configuration, bodies: Sequence[Path], plan: Plan) -> Sample:
-        """Put ``service`` under the load of ``configuration`` and let it come to rest."""
+        """Put ``service`` under the load of ``configuration``, and wait until it is idle again."""
         pace = self.pace[service, configuration.photos]
         seconds = min(plan.longest, max(plan.seconds, _ROUNDS * configuration.clients * pace))
         running = self._running[service]
@@ -74,7 +74,7 @@ class Stage:
         return sample
 
     def _renew(self, service: str) -> None:
-        """Start ``service`` anew: it still works on requests whose clients have gone."""
+        """Restart ``service``, which still works on requests whose clients have disconnected."""
         old = self._running[service]
         old.tree.end()
         self._running[service] = start(old.service, self._logs)
@@ -82,7 +82,7 @@ class Stage:
 
 
 def put_under_load(running: Running, path: str, bodies: Sequence[Path], clients: int, seconds: float) -> Sample:
-    """Let ``clients`` clients ask for ``seconds``."""
+    """Let ``clients`` clients send requests for ``seconds``."""
     before = running.tree.cpu_seconds()
     wrk = start_wrk(f"{running.url}{path}", bodies, clients, seconds)
     memory = running.tree.pss_bytes()
@@ -94,7 +94,7 @@ def put_under_load(running: Running, path: str, bodies: Sequence[Path], clients:
 
 
 def summarize(samples: dict[tuple[str, Configuration], list[Sample]]) -> tuple[Measurement, ...]:
-    """Turn the repetitions of each service and configuration into medians and spreads."""
+    """Summarize the repetitions of each service and configuration as medians and spreads."""
     return tuple(_summary(service, load, found) for (service, load), found in samples.items())
 
 

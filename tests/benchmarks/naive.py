@@ -1,4 +1,4 @@
-"""The tutorial's handler: eager torch, two forwards, a full backward, a float overlay, PNG at full size."""
+"""The tutorial's handler: eager torch, two forward passes, a full backward pass, a float overlay, PNG at full size."""
 
 import base64
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ _ALPHA = 0.4
 
 @dataclass
 class _Seen:
-    """What the hooks on the Grad-CAM layer saw."""
+    """The activations and gradients captured at the Grad-CAM layer."""
 
     activations: list[torch.Tensor] = field(default_factory=list)
     gradients: list[torch.Tensor] = field(default_factory=list)
 
 
 class NaiveHandler:
-    """Answers an image as the tutorial does; not safe for threads, as the tutorial is not."""
+    """Recognizes images as the tutorial does; like the tutorial, it is not thread-safe."""
 
     def __init__(self) -> None:
         self._classifier: Classifier = tutorial_classifier()
 
     def answer(self, img: str) -> dict[str, Any]:
-        """Recognize the image ``img``, a file in base64."""
+        """Recognize the image ``img``, a base64-encoded file."""
         image = Image.open(BytesIO(base64.b64decode(img))).convert("RGB")
         batch = self._classifier.transform(image).unsqueeze(0)
         percents = self._percents(batch)
@@ -54,7 +54,7 @@ class NaiveHandler:
         return percents
 
     def _heatmap(self, batch: torch.Tensor, index: int) -> NDArray[np.float32]:
-        """Return Grad-CAM of the class ``index``, (h, w) in [0, 1]."""
+        """Return the Grad-CAM heatmap of the class ``index``, (h, w) in [0, 1]."""
         seen = _Seen()
 
         def hook(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:

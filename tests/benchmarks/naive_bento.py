@@ -1,4 +1,4 @@
-"""BentoML around the naive handler, as a beginner writes it: every setting as it comes."""
+"""The naive handler in BentoML with default settings, as a beginner would write it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The networks that every service of the benchmark serves, as plain torch modules without any code of ours around."""
+"""The networks of the benchmark as plain torch modules, without our code around them."""
 
 import os
 from collections.abc import Callable
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 ALEXNET_WEIGHTS: Final = "BENCHMARK_ALEXNET_WEIGHTS"
-"""Environment variable: the file of ``write_alexnet``; a rival that finds it serves AlexNet."""
+"""Environment variable: the file of ``write_alexnet``; if set, a rival serves AlexNet."""
 
 TORCH_THREADS: Final = "BENCHMARK_TORCH_THREADS"
-"""Environment variable: the threads of torch in each worker of a rival."""
+"""Environment variable: the number of torch threads in each worker of a rival."""
 
 _SEED: Final = 0
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -36,9 +36,9 @@ _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A network with all that serving it needs.
+    """A network with everything needed to serve it.
 
-    ``transform``: RGB image -> float32 (3, 224, 224); ``layer``: the module whose output Grad-CAM looks at.
+    ``transform``: RGB image -> float32 (3, 224, 224); ``layer``: the module whose output Grad-CAM uses.
     """
 
     network: nn.Module
@@ -48,14 +48,14 @@ class Classifier:
 
 
 def tutorial_classifier() -> Classifier:
-    """Return the classifier that a rival is to serve; its weights take gradients, as those of a checkpoint do."""
-    torch.set_num_threads(int(os.environ[TORCH_THREADS]))  # the package tests sets one for the tests' own sake
+    """Return the classifier for a rival to serve; its weights require gradients, like those of a checkpoint."""
+    torch.set_num_threads(int(os.environ[TORCH_THREADS]))  # the package tests sets one thread for the tests
     weights = os.environ.get(ALEXNET_WEIGHTS)
     return _alexnet(Path(weights)) if weights else default_classifier()
 
 
 def default_classifier() -> Classifier:
-    """Return the default network with the transform that belongs to it."""
+    """Return the default network with its transform."""
     checkpoint = default_checkpoint()
     network = checkpoint.network
     transform = transforms.Compose(
@@ -70,7 +70,7 @@ def default_classifier() -> Classifier:
 
 
 def write_alexnet(file: Path) -> None:
-    """Write weights of the tutorial's AlexNet, two classes: seeded random numbers, on which speed does not depend."""
+    """Write seeded random weights for the tutorial's AlexNet, two classes; speed does not depend on them."""
     torch.manual_seed(_SEED)
     torch.save(models.alexnet(num_classes=2).state_dict(), file)
 

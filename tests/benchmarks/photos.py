@@ -1,4 +1,4 @@
-"""The photos of the benchmark: three sizes, made from photos that scikit-image and scikit-learn ship."""
+"""The photos of the benchmark: three sizes, made from the photos in scikit-image and scikit-learn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,16 +24,16 @@ _SOURCES: Final = (
     *PACKAGED_PHOTOS,
     *(Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")),
 )
-_P3, _SRGB_TRANSFER = 12, 13  # as H.273 numbers them
+_P3, _SRGB_TRANSFER = 12, 13  # their numbers in H.273
 _SMALL_BYTES: Final = 12_000
 _QUALITY: Final = 90
-_DETAIL: Final = 0.4  # of the local contrast, in each octave: what a camera's image has below the source's pixels
+_DETAIL: Final = 0.4  # of the local contrast, in each octave: a camera's detail, finer than the source's pixels
 _OCTAVES: Final = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoSet:
-    """JPEG files of ``width`` x ``height`` pixels each."""
+    """JPEG files of ``width`` x ``height`` pixels."""
 
     name: str
     width: int
@@ -47,7 +47,7 @@ class PhotoSet:
 
 
 def make_photos(name: str) -> PhotoSet:
-    """Make the photos of the set ``name``: ``SMALL``, ``HD`` or ``HUGE``; the same bytes in every run."""
+    """Make the photos of the set ``name``, ``SMALL``, ``HD`` or ``HUGE``, with the same bytes in every run."""
     if name == SMALL:
         return _photo_set(name, (451, 300), len(_SOURCES), _of_small_file)
     if name == HD:
@@ -56,18 +56,18 @@ def make_photos(name: str) -> PhotoSet:
 
 
 def resized_photo(megapixels: float) -> bytes:
-    """Return one photo of 4:3 with ``megapixels`` as a JPEG file as a camera writes it."""
+    """Return one 4:3 photo of ``megapixels`` as a JPEG file like a camera's."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     return _of_camera(_resized(_SOURCES[0], (width, round(width * 3 / 4))))
 
 
 def in_display_p3(photos: PhotoSet) -> PhotoSet:
-    """Return the same files with the profile of Display P3, so that their colors have to be converted."""
+    """Return the same files with a Display P3 profile, so that their colors must be converted."""
     return replace(photos, name=f"{photos.name}, Display P3", files=tuple(map(_in_display_p3, photos.files)))
 
 
 def _in_display_p3(file: bytes) -> bytes:
-    """Put the profile behind the marker that begins a JPEG file: the pixels stay what they are."""
+    """Insert the profile after the first marker of a JPEG file, without changing its pixels."""
     segment = b"ICC_PROFILE\0\1\1" + (profile_of(_P3, _SRGB_TRANSFER) or b"")
     return file[:2] + b"\xff\xe2" + (len(segment) + 2).to_bytes(2, "big") + segment + file[2:]
 
@@ -82,7 +82,7 @@ def _resized(source: Path, size: tuple[int, int]) -> Image.Image:
 
 
 def _of_small_file(image: Image.Image) -> bytes:
-    """Return ``image`` as the JPEG file whose size is nearest to that of small photos on the web."""
+    """Return ``image`` as the JPEG file closest in size to small photos on the web."""
     return min((_jpeg(image, quality) for quality in range(10, 96, 2)), key=lambda file: abs(len(file) - _SMALL_BYTES))
 
 
@@ -91,9 +91,9 @@ def _of_camera(image: Image.Image) -> bytes:
 
 
 def _detailed(image: Image.Image) -> Image.Image:
-    """Return ``image`` with noise as fine as its pixels, the stronger the more contrast there is around.
+    """Return ``image`` with pixel-fine noise, in proportion to the local contrast.
 
-    An enlarged photo is smooth: its JPEG file would be small and decode faster than a camera's.
+    An enlarged photo is smooth, so its JPEG file would be smaller and decode faster than a camera's.
     """
     rng = np.random.default_rng(0)
     pixels = np.asarray(image, dtype=np.float32)

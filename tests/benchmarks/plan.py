@@ -1,4 +1,4 @@
-"""What is measured: the configurations of a full and of a quick run."""
+"""The configurations to measure in a full run and in a quick run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ HEATMAP: Final = "heatmap"
 PNG: Final = "heatmap, PNG"
 NO_HEATMAP: Final = "no heatmap"
 VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {HEATMAP: {}, PNG: {"format": "png"}, NO_HEATMAP: {"gradcam": False}}
-"""The options of our request for each; the rivals can only do the first."""
+"""The options of our request for each variant; the rivals support only the first."""
 
 _OURS: Final = (OURS,)
 _WITH_LIMIT: Final = (OURS, BARE)
@@ -31,7 +31,7 @@ _ALL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A load, and the services that are put under it, one after the other."""
+    """A load, and the services to measure under it, one after the other."""
 
     photos: str
     variant: str
@@ -43,9 +43,9 @@ class Configuration:
 class Plan:
     """How thoroughly to measure.
 
-    ``seconds``: of a load; slow services get up to ``longest`` so that each client is answered a few times.
-    ``startups``: how often each service is started. ``growth``: megapixels and batch lengths that are tried, and how
-    many of the networks. ``soak``: requests of the soak.
+    ``seconds``: the duration of a load; slow services get up to ``longest``, so that each client gets a few answers.
+    ``startups``: how often each service is started. ``megapixels``, ``batches``: the sizes to measure; ``networks``:
+    how many networks. ``engine_batches``: batch sizes of the engine alone. ``soak``: the number of requests.
     """
 
     configurations: tuple[Configuration, ...]
@@ -61,16 +61,16 @@ class Plan:
 
     @property
     def photos(self) -> tuple[str, ...]:
-        """The photo sets that are needed."""
+        """The photo sets of the configurations."""
         return tuple(dict.fromkeys(configuration.photos for configuration in self.configurations))
 
     def services(self, photos: str) -> frozenset[str]:
-        """Return the names of the services that are to answer the set ``photos``."""
+        """Return the names of the services to measure with the set ``photos``."""
         return frozenset(name for each in self.configurations if each.photos == photos for name in each.services)
 
 
 def full_plan() -> Plan:
-    """Return the plan whose result the README shows: below 40 minutes on two cores."""
+    """Return the plan of the published report; it takes about 40 minutes on two cores."""
     return Plan(
         configurations=(
             *(
@@ -100,7 +100,7 @@ def full_plan() -> Plan:
 
 
 def quick_plan() -> Plan:
-    """Return a plan that tries everything once in about three minutes; its figures are rough."""
+    """Return a plan that measures everything once in about three minutes; its figures are rough."""
     return Plan(
         configurations=(
             Configuration(SMALL, HEATMAP, 1, _SAME_NETWORK),

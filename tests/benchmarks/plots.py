@@ -1,4 +1,4 @@
-"""The results as images, PNG and SVG."""
+"""Plot the results, as PNG and SVG."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,12 +28,12 @@ _COLORS: Final = {
 _OTHER_COLOUR: Final = "#999999"  # another network
 _DPI: Final = 110
 _LOAD: Final = 16
-_LEAST: Final = 0.1  # requests per second that a bar can show
+_LEAST: Final = 0.1  # requests per second, the start of the axis
 
 
 def write_plots(results: Results, folder: Path) -> tuple[Path, ...]:
     """Write ``throughput``, ``latency`` and ``growth`` to ``folder``, each as PNG and SVG; return the files."""
-    mpl.rcParams["svg.hashsalt"] = "benchmark"  # the same figures give the same file
+    mpl.rcParams["svg.hashsalt"] = "benchmark"  # so that the same figures result in the same file
     drawings: dict[str, Callable[[Results], Figure]] = {
         "throughput": _throughput,
         "latency": _latency,
@@ -49,7 +49,7 @@ def write_plots(results: Results, folder: Path) -> tuple[Path, ...]:
 
 
 def _throughput(results: Results) -> Figure:
-    """Draw bars of the throughput at 16 clients, and its course over the number of clients."""
+    """Draw bars of the throughput at 16 clients, and the throughput over the number of clients."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     bars, lines = figure.subplots(1, 2)
     rows = sorted(_at_load(results), key=lambda m: m.per_second.median)
@@ -135,7 +135,7 @@ def _color(service: str) -> str:
 
 
 def _plain_log(axis: Axis) -> None:
-    """Write 1, 2, 5, 10 instead of powers of ten."""
+    """Label the axis 1, 2, 5, 10 instead of powers of ten."""
     axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

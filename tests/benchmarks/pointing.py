@@ -1,8 +1,8 @@
-"""How often the heat of a class lies on its own half of an image that is composed of two, by each method.
+"""Measure how often the heat of a class lies on its own half of an image composed of two, for each method.
 
     python -m tests.benchmarks.pointing FOLDER [--checkpoint FILE]
 
-FOLDER has images named like their class (``rock_crab.jpg``) or a folder of them for each class.
+FOLDER has images named after their class (``rock_crab.jpg``) or one folder of images per class.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from src.store import bundle
 
 
 def _known(pipeline: Pipeline, folder: Path) -> tuple[list[Known], int]:
-    """Return the images of ``folder`` whose class the model finds, and how many there are."""
+    """Return the images in ``folder`` that the model recognizes correctly, and the number of all images."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     known = []
     for file in files:
@@ -38,7 +38,7 @@ def main() -> None:
     """Play the pointing game and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--checkpoint", type=Path, help="of which model (default: the default network)")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint of the model (default: the default network)")
     options = parser.parse_args()
     save_model.main([str(options.checkpoint)] if options.checkpoint else [])
     stored = bundle.load("image_recognition:latest")
@@ -46,8 +46,8 @@ def main() -> None:
     known, images = _known(pipeline, options.folder)
     found = play(pipeline, known)
     if not found:
-        sys.exit(f"{options.folder} has no images of two classes that the model finds.")
-    lines = [f"{len(known)} of {images} images are found; {next(iter(found.values())).heats} heatmaps", ""]
+        sys.exit(f"{options.folder} has no correctly recognized images of two classes.")
+    lines = [f"{len(known)} of {images} images are recognized; {next(iter(found.values())).heats} heatmaps", ""]
     lines += ["| method | maximum on its own half | heat on its own half |", "|---|---|---|"]
     lines += [f"| `{method}` | {one.hits:.1%} | {one.energy:.1%} |" for method, one in found.items()]
     print("\n".join(lines))

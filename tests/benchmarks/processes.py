@@ -1,4 +1,4 @@
-"""What a server costs: processor time and memory of its process and all that it started."""
+"""Measure the processor time and memory of a server's process and its descendants."""
 
 import time
 from collections.abc import Callable
@@ -23,17 +23,17 @@ class ProcessTree:
     root: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """Return the processor time used so far, in seconds, that of ended descendants included."""
+        """Return the processor time used so far, in seconds, including that of ended descendants."""
         return sum(sum(times[:4]) for times in self._each(lambda process: tuple(process.cpu_times())))
 
     def pss_bytes(self) -> int:
-        """Return the proportional set size in bytes: resident memory, shared pages shared out between their users."""
+        """Return the proportional set size in bytes: resident memory, with shared pages divided among their users."""
         return sum(self._each(_pss))
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Return as soon as nothing is computed any more, ``False`` if that is not so after ``seconds``.
+        """Wait until the processes are idle; return ``False`` if they are still busy after ``seconds``.
 
-        A load generator hangs up at the end; requests that were sent already are still worked on by most servers.
+        A load generator disconnects at the end, but most servers still work on the requests that were sent.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -44,7 +44,7 @@ class ProcessTree:
         return False
 
     def end(self) -> None:
-        """End all processes: first with a request, then without."""
+        """Terminate the root process, and kill whatever is still running after 4 seconds."""
         processes = [self.root, *_descendants(self.root)]
         if self.root.is_running():
             self.root.terminate()
@@ -60,7 +60,7 @@ class ProcessTree:
             try:
                 figures.append(figure(process))
             except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-                continue  # ended in between
+                continue  # the process has ended meanwhile
         return figures
 
 

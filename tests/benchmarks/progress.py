@@ -1,4 +1,4 @@
-"""Words to the person who waits."""
+"""Report progress in the terminal."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The results as Markdown tables, ready for a README."""
+"""Write the results as a Markdown report."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,28 +17,28 @@ __all__ = ["table", "write_report"]
 
 _LOAD: Final = 16
 _NOTES: Final = """\
-Every figure is the median of the repetitions, in brackets the lowest and the highest. All services were started before,
-and only one was under load at any time, in turns, so that noise hit all alike. "Memory" is the highest proportional set
-size of the server and all its processes, "CPU" their processor time per answer. "tutorial" is the tutorial's way as it
-comes: two workers, in each of which torch takes all cores; "tuned" gives each worker one thread. LitServe has a worker
-with one thread per core and no batching, which brought nothing. "the libraries alone" is the limit: a Bento service
-that has OpenVINO, Pillow and OpenCV do for each image what no answer can be had without, and does nothing else: no
-checks, no percentages, no figures. Latencies are those of closed loops: each client asks again as soon as it is
-answered; where nobody was answered in the time, they are at least as long as that. Ours, LitServe and the libraries
-alone return a JPEG image, the others PNG; ours is at most 1024 pixels wide, as by default, the others' is as large as
-the photo.
+Every figure is the median of the repetitions, with the lowest and the highest in parentheses. All services were started
+first and put under load in turn, one at a time, so that noise affected all equally. "Memory" is the highest
+proportional set size of the server and its descendants, "CPU" their processor time per answer. "tutorial" is the
+tutorial's service unchanged: one worker per core, each with as many torch threads as cores; "tuned" gives each worker
+one thread. LitServe has one worker per core, with one thread each and no batching, which was no faster. "the libraries
+alone" is the limit: a Bento service in which OpenVINO, Pillow and OpenCV do only the work needed for an answer, without
+checks, percentages or metrics. Latencies are for closed loops, in which each client sends its next request as soon as
+it is answered; without any answer in time, they are at least as long as the load. Our service, LitServe and the
+libraries alone return a JPEG image, the others PNG. Images of our service and the libraries alone have at most 1024
+pixels on the longer side; those of the others are as large as the photo.
 """
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Write ``report.md`` to ``folder``, with the images of ``plots`` in it; return the file."""
+    """Write ``report.md``, which links to the plots, to ``folder``; return the file."""
     file = folder / "report.md"
     file.write_text("\n".join(_chapters(results)), encoding="utf-8")
     return file
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; all columns but the first are aligned to the right."""
+    """Return a Markdown table; all columns except the first are right-aligned."""
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -65,14 +65,14 @@ def _chapters(results: Results) -> Iterable[str]:
     yield "## Small photos, heatmap on, 16 clients\n"
     yield _headline(results)
     yield "![Throughput of the services](throughput.png)\n\n![Latency of the services](latency.png)\n"
-    yield "## What it must reach\n"
+    yield "## Targets\n"
     yield table(
-        ("small photos, 16 clients, heatmap on, if not said otherwise", "target", "measured", ""),
+        ("small photos, 16 clients, heatmap on, unless stated otherwise", "target", "measured", ""),
         (v.cells for v in judge(results)),
     )
-    yield "## Every load\n"
+    yield "## All loads\n"
     yield _loads(results)
-    yield f"While nobody asked, all services together used {results.idle:.2%} of one core.\n"
+    yield f"While idle, all services together used {results.idle:.2%} of one core.\n"
     yield "## The engine alone\n"
     yield _engine(results)
     yield "## Where the time of one image goes, in milliseconds\n"
@@ -150,7 +150,7 @@ def _stages(results: Results) -> str:
     rows = [[stage, *(number(found[name, stage]) for name in sets)] for stage in (*STAGES, WHOLE) if sets]
     if sets:
         rows.append(
-            ["HTTP: the rest of a request of one client", *(_http(results, name, found[name, WHOLE]) for name in sets)]
+            ["HTTP: the rest of a request, one client", *(_http(results, name, found[name, WHOLE]) for name in sets)]
         )
     return table(("stage", *sets), rows)
 

@@ -1,7 +1,6 @@
-"""What resizing by SIMD changes: ``python -m tests.benchmarks.resizing FOLDER``, of photos in any depth.
+"""Measure what SIMD resizing changes: ``python -m tests.benchmarks.resizing FOLDER``, with photos at any depth.
 
-Parts of random place and size of each photo, enlarged to between 1 and 4 megapixels, are answered with RESIZE=fast and
-with RESIZE=exact.
+Random crops of the photos, enlarged to between 1 and 4 megapixels, are recognized with RESIZE=fast and RESIZE=exact.
 """
 
 import argparse
@@ -23,10 +22,10 @@ _LIKELIEST = Options(gradcam=False, top_k=1)
 
 
 def main() -> None:
-    """Print how far levels and probabilities differ, and how many answers change."""
+    """Print how much levels and probabilities differ, and how many answers stay the same."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.resizing", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--photos", type=int, default=256, help="parts of photos (default: 256)")
+    parser.add_argument("--photos", type=int, default=256, help="number of crops (default: 256)")
     options = parser.parse_args()
     fast, rng = make_pipeline(None), np.random.default_rng(0)
     pipelines = fast, replace(fast, exact=True)

@@ -1,4 +1,4 @@
-"""What a run of the benchmark has found: plain figures, written as JSON."""
+"""The results of a benchmark run, stored as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -23,7 +23,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and when it was measured; ``memory`` in GB, ``minutes`` that the run took."""
+    """Where and when it was measured; ``memory`` in GB, ``minutes`` for the duration of the run."""
 
     processor: str
     cores: int
@@ -49,10 +49,10 @@ class PhotoFacts:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A service under a load: repetitions of one configuration.
+    """A service under a load: the repetitions of one configuration.
 
-    ``per_second``: good answers per second; ``p50``, ``p95``, ``p99``: latency in milliseconds; ``cpu``: processor
-    seconds of the server per answer; ``memory``: its highest proportional set size in MB.
+    ``per_second``: successful answers per second; ``p50``, ``p95``, ``p99``: latency in milliseconds; ``cpu``:
+    processor seconds of the server per answer; ``memory``: its highest proportional set size in MB.
     """
 
     service: str
@@ -71,7 +71,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class EngineFigure:
-    """OpenVINO alone on ``network``: images per second with ``streams`` streams and ``batch`` images at once."""
+    """OpenVINO alone with ``network``: images per second with ``streams`` streams and batches of ``batch`` images."""
 
     network: str
     batch: int
@@ -81,7 +81,7 @@ class EngineFigure:
 
 @dataclass(frozen=True, slots=True)
 class DecodeFigure:
-    """Pillow alone on the JPEG files of a set: milliseconds a file on one core, files per second on all."""
+    """Pillow alone with the JPEG files of a set: milliseconds per file on one core, files per second on all cores."""
 
     photos: str
     way: str
@@ -91,7 +91,7 @@ class DecodeFigure:
 
 @dataclass(frozen=True, slots=True)
 class GrowthPoint:
-    """Images per second of our service at one ``size``: of the image, the batch or the network."""
+    """Images per second of our service at one ``size`` of the image, the batch or the network."""
 
     label: str
     size: float
@@ -100,7 +100,7 @@ class GrowthPoint:
 
 @dataclass(frozen=True, slots=True)
 class StageFigure:
-    """Milliseconds that a stage takes for one image, alone on one core."""
+    """Milliseconds of a stage for one image at a time."""
 
     photos: str
     stage: str
@@ -109,13 +109,13 @@ class StageFigure:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Proportional set size in MB after so many requests, in order."""
+    """Proportional set size in ``megabytes`` after each number of ``requests``, in order."""
 
     requests: tuple[int, ...]
     megabytes: tuple[float, ...]
 
     def growth(self, warm: int = 2_000) -> float:
-        """Return the growth after the first ``warm`` requests, in shorter runs a tenth of them, as a fraction."""
+        """Return the growth after the first ``warm`` requests, or the first tenth if that is less, as a fraction."""
         warm = min(warm, self.requests[-1] // 10)
         first = next(size for count, size in zip(self.requests, self.megabytes, strict=True) if count >= warm)
         return self.megabytes[-1] / first - 1
@@ -123,9 +123,9 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One run; ``startup`` in seconds by service; ``forward`` is one image in milliseconds on one core.
+    """One run; ``startup`` in seconds by service; ``forward`` in milliseconds for one image on one core.
 
-    ``idle`` is the share of one core that all services together used while nobody asked.
+    ``idle`` is the share of one core that all services together used without requests.
     """
 
     machine: Machine
@@ -143,13 +143,13 @@ class Results:
     soak: Memory | None = field(default=None)
 
     def find(self, service: str, photos: str, variant: str, clients: int) -> Measurement | None:
-        """Return the measurement of a configuration, ``None`` if it was not measured."""
+        """Return the measurement of a configuration, or ``None`` if it was not measured."""
         asked = (service, photos, variant, clients)
         return next((m for m in self.measurements if (m.service, m.photos, m.variant, m.clients) == asked), None)
 
     @classmethod
     def read(cls, file: Path) -> "Results":
-        """Read what ``write`` wrote."""
+        """Read a file of :meth:`write`."""
         return TypeAdapter(cls).validate_json(file.read_bytes())
 
     def write(self, file: Path) -> None:

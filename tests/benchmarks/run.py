@@ -1,4 +1,4 @@
-"""One run, from the empty model store to all results."""
+"""Run the whole benchmark, from an empty model store to the results."""
 
 import dataclasses
 import time
@@ -36,9 +36,9 @@ Samples = dict[tuple[str, Configuration], list[Sample]]
 
 
 def run(plan: Plan, machine: Machine, folder: Path, file: Path) -> Results:
-    """Measure everything in ``plan``, by way of files in the empty ``folder``.
+    """Measure everything in ``plan``, with temporary files in the empty ``folder``.
 
-    The comparison is written to ``file`` as soon as it is done: what fails later does not cost it.
+    The comparison is written to ``file`` as soon as it is done, so that a later failure does not lose it.
     """
     say("making photos, storing networks")
     photos = {name: make_photos(name) for name in plan.photos}
@@ -53,7 +53,7 @@ def run(plan: Plan, machine: Machine, folder: Path, file: Path) -> Results:
 
 
 def _compared(plan: Plan, machine: Machine, photos: Mapping[str, PhotoSet], bodies: Bodies, weights: Path) -> Results:
-    """Measure all services, and between their repetitions the limits of the machine."""
+    """Measure all services, and the limits of the machine between their repetitions."""
     samples: Samples = defaultdict(list)
     stored, alexnet = (Path(bentoml.models.get(f"{name}:latest").path) for name in ("image_recognition", ALEXNET_MODEL))
     limits = Limits(plan.engine_batches, tuple(photos.values()))
@@ -82,7 +82,7 @@ def _compared(plan: Plan, machine: Machine, photos: Mapping[str, PhotoSet], bodi
 
 
 def _ours_alone(plan: Plan, photos: Mapping[str, PhotoSet], bodies: Bodies, folder: Path, results: Results) -> Results:
-    """Add what only our service can do, or needs to."""
+    """Add the measurements that are only of our service."""
     small = bodies[SMALL, HEATMAP]
     ours = start(our_service(), folder)
     try:
@@ -110,7 +110,7 @@ def _write_bodies(plan: Plan, photos: Mapping[str, PhotoSet], folder: Path) -> B
 
 
 def _starts(service: Service, times: int, logs: Path, stack: ExitStack) -> list[Running]:
-    """Start ``service`` several times, one after the other; the last one stays."""
+    """Start ``service`` several times, one after the other; the last one keeps running."""
     started: list[Running] = []
     for _ in range(times):
         if started:
@@ -125,7 +125,7 @@ def _starts(service: Service, times: int, logs: Path, stack: ExitStack) -> list[
 def _check_all(
     plan: Plan, running: tuple[Running, ...], photos: Mapping[str, PhotoSet]
 ) -> dict[tuple[str, str], float]:
-    """Check the answers of all services that are asked for each set; return their seconds per answer."""
+    """Check the answers of the services that are measured with each set; return their seconds per answer."""
     pace: dict[tuple[str, str], float] = {}
     for each in photos.values():
         asked = [r for r in running if r.service.name in plan.services(each.name)]
@@ -135,7 +135,7 @@ def _check_all(
 
 
 def _idle_share(running: tuple[Running, ...]) -> float:
-    """Return which share of one core all services use together while nobody asks."""
+    """Return the share of one core that all services together use without requests."""
     before = sum(each.tree.cpu_seconds() for each in running)
     time.sleep(_IDLE_SECONDS)
     return (sum(each.tree.cpu_seconds() for each in running) - before) / _IDLE_SECONDS

@@ -1,4 +1,4 @@
-"""The services that are compared, and how each is started."""
+"""The compared services, and how to start them."""
 
 import http.client
 import os
@@ -39,21 +39,21 @@ BARE_ALEXNET: Final = "the libraries alone, AlexNet"
 OUR_ALEXNET: Final = "this service, AlexNet"
 ALEXNET_MODEL: Final = "alexnet"
 STORED_MODEL: Final = "BENCHMARK_STORED_MODEL"
-"""Environment variable: the folder of the network in the model store that the libraries alone serve."""
+"""Environment variable: the folder in the model store of the network that the libraries alone serve."""
 
 _BIN: Final = Path(sys.executable).parent
 _CORES: Final = str(usable_cores())
 _START_SECONDS: Final = 180
 _LOOK_SECONDS: Final = 0.02
-# What the package tests and this machine set for their own sake, and no user has.
+# Set by the package tests and by this machine, but not in a user's environment.
 _NOT_INHERITED: Final = ("OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How to start a server (``{port}`` stands for its port) and where it says that it is ready.
+    """How to start a server (``{port}`` stands for its port), and the path that reports when it is ready.
 
-    ``network``: the network it serves; only services of the same network are compared.
+    ``network``: the network it serves; only services with the same network are compared.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A started server; ``startup`` is the time in seconds from the start of its process to its readiness."""
+    """A started server; ``startup`` is the time in seconds from the start of its process until it was ready."""
 
     service: Service
     url: str
@@ -74,17 +74,17 @@ class Running:
 
 
 def our_service(name: str = OURS, model: str = "image_recognition", network: str = "EfficientNet-Lite0") -> Service:
-    """Return this service with every setting as it comes, serving the stored ``model``."""
+    """Return our service with default settings and the stored ``model``."""
     command = (str(_BIN / "bentoml"), "serve", "service:ImageRecognition", "--host", "127.0.0.1", "--port", "{port}")
     return Service(name, command, "/readyz", network, {"IMAGE_RECOGNITION_MODEL": f"{model}:latest"})
 
 
 def compared_services(stored: Path, stored_alexnet: Path, alexnet_weights: Path) -> tuple[Service, ...]:
-    """Return all services that are compared, ours first.
+    """Return all compared services, ours first.
 
     Args:
         stored: The folder of the default network in the model store.
-        stored_alexnet: That of AlexNet.
+        stored_alexnet: The folder of AlexNet in the model store.
         alexnet_weights: The file of ``write_alexnet``.
     """
     alexnet = {ALEXNET_WEIGHTS: str(alexnet_weights)}
@@ -104,7 +104,7 @@ def compared_services(stored: Path, stored_alexnet: Path, alexnet_weights: Path)
 
 
 def _bento(service: str) -> tuple[str, ...]:
-    """Return the command that serves the Bento service ``module:class`` of this package."""
+    """Return the command that serves ``service``, a ``module:class`` of this package, with BentoML."""
     serve = (str(_BIN / "bentoml"), "serve", f"tests.benchmarks.{service}")
     return (*serve, "--host", "127.0.0.1", "--port", "{port}")
 
@@ -112,9 +112,9 @@ def _bento(service: str) -> tuple[str, ...]:
 def _tutorial(
     name: str, threads: str, network: str = "EfficientNet-Lite0", environment: Mapping[str, str] | None = None
 ) -> Service:
-    """Return the tutorial's service, one uvicorn worker per core.
+    """Return the tutorial's service, with one uvicorn worker per core.
 
-    As it comes, torch takes every core in every worker, and the workers fight; tuned, each worker has one thread.
+    By default, every worker uses as many torch threads as cores, and the workers compete; tuned, each has one thread.
     """
     uvicorn = (sys.executable, "-m", "uvicorn", "tests.benchmarks.tutorial:app", "--workers", _CORES)
     command = (*uvicorn, "--log-level", "warning", "--port", "{port}")
@@ -122,12 +122,12 @@ def _tutorial(
 
 
 def user_environment() -> dict[str, str]:
-    """Return the environment of a command as a user would start it."""
+    """Return the environment that a user's command would have."""
     return {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
 
 
 def start(service: Service, logs: Path) -> Running:
-    """Start ``service`` as a user would; return when it is ready. Its log goes to the folder ``logs``.
+    """Start ``service`` as a user would, and wait until it is ready; its log goes to the folder ``logs``.
 
     Raises:
         RuntimeError: It did not become ready.

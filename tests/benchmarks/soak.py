@@ -1,4 +1,4 @@
-"""Many requests, one service: does its memory stay flat? ``python -m tests.benchmarks.soak``."""
+"""Check that the memory of the service stays flat over many requests: ``python -m tests.benchmarks.soak``."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ _MOST_GROWTH: Final = 0.02
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 1 where the memory grew by 2 % or more."""
+    """Run the command; return its exit code: 0, or 1 if the memory grew by 2 % or more."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.soak", description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="how many (default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -41,17 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def soak(running: Running, bodies: tuple[Path, ...], requests: int) -> Memory:
-    """Send ``requests`` requests and look at the memory of the server every few seconds.
+    """Send at least ``requests`` requests, and sample the memory of the server every few seconds.
 
     Raises:
-        RuntimeError: A request was not answered well.
+        RuntimeError: A request was refused or broken.
     """
     seconds = min(_LOOK_SECONDS, max(1, requests // 500))
     counts, sizes = [0], [running.tree.pss_bytes() / 1e6]
     while counts[-1] < requests:
         load = put_under_load(running, "/image_recognition", bodies, _CLIENTS, seconds).load
         if load.refused or load.broken:
-            raise RuntimeError(f"{load.refused} requests were refused, {load.broken} broken.")
+            raise RuntimeError(f"{load.refused} requests were refused and {load.broken} broken.")
         counts.append(counts[-1] + load.answers)
         sizes.append(running.tree.pss_bytes() / 1e6)
         say(f"soak: {counts[-1]:6d} requests, {sizes[-1]:.1f} MB")

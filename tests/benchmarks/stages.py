@@ -1,4 +1,4 @@
-"""Where the time of one image goes: each stage of the pipeline, timed in process, by name."""
+"""Measure where the time of one image goes, by timing each stage of the pipeline in process."""
 
 import base64
 import functools
@@ -48,7 +48,7 @@ _WARM: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """Seconds of each stage, summed up over one image."""
+    """Seconds of each stage, summed over one image."""
 
     seconds: defaultdict[str, float]
 
@@ -65,7 +65,7 @@ class _Clock:
 
 
 def measure_stages(photos: PhotoSet, seconds: float) -> tuple[StageFigure, ...]:
-    """Recognize ``photos`` one after the other for ``seconds``, with a heatmap; return the stages and the whole."""
+    """Recognize ``photos`` in turn for ``seconds``, with a heatmap; return the times of each stage and of the whole."""
     pipeline = _pipeline()
     bodies = [json.dumps({"img": base64.b64encode(file).decode()}).encode() for file in photos.files]
     found: defaultdict[str, list[float]] = defaultdict(list)
@@ -82,10 +82,10 @@ def measure_stages(photos: PhotoSet, seconds: float) -> tuple[StageFigure, ...]:
 
 
 def resolve(target: str) -> tuple[Any, str]:
-    """Return what holds the function ``module:name``, and its name there.
+    """Return the module or class that holds the function ``module:name``, and its name there.
 
     Raises:
-        AttributeError: There is no such function.
+        AttributeError: The function does not exist.
     """
     module, _, path = target.partition(":")
     *holders, name = path.split(".")
@@ -110,7 +110,7 @@ def _answer(pipeline: Pipeline, body: bytes) -> bytes:
 
 
 def _pipeline() -> Pipeline:
-    """Return the stored default network as the service runs it: a stream for each core, of which one is used here."""
+    """Return the stored default network as the service runs it, with one stream per core; only one is used here."""
     stored = bundle.load("image_recognition:latest")
     running = start(stored.folder, stored.manifest, threads=usable_cores(), device="cpu")
     return Pipeline(stored.manifest, running, decode.DecodeLimits())

@@ -1,4 +1,4 @@
-"""Repetitions -> median and spread."""
+"""Summarize repetitions as median and spread."""
 
 import statistics
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Networks put into the model store by ``save_model.py``, as a user would."""
+"""Store networks with ``save_model.py``, as a user would."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ _SIZE: Final = 224
 
 @dataclass(frozen=True, slots=True)
 class RandomNetwork:
-    """A stored network with random weights; ``gflop``: floating point operations of a forward pass, in 10^9."""
+    """A stored network with random weights; ``gflop``: floating-point operations of a forward pass, in 10^9."""
 
     architecture: str
     model: str
@@ -48,7 +48,7 @@ def store_alexnet(weights: Path) -> None:
 
 
 def store_random(architecture: str, folder: Path) -> RandomNetwork:
-    """Store ``architecture`` with seeded random weights, by way of files in ``folder``."""
+    """Store ``architecture`` with seeded random weights, with temporary files in ``folder``."""
     torch.manual_seed(0)
     name = architecture.partition("/")[2].replace("_", "-")
     network = build(architecture, _CLASSES)

@@ -1,4 +1,4 @@
-"""What the service must reach, beside what was measured in the same run."""
+"""The service's targets, relative to what was measured in the same run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Figure = Callable[[Results], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure and its bound; ``figure`` returns ``None`` where the run did not measure it."""
+    """A figure and its bound; ``figure`` returns ``None`` if the run did not measure it."""
 
     what: str
     bound: float
@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target, what was measured, and whether that is enough; both ``None`` where nothing was measured."""
+    """A target and its measured figure, and whether that is enough; both ``None`` if it was not measured."""
 
     target: Target
     measured: float | None
@@ -47,7 +47,7 @@ class Verdict:
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        """What, target, measured, verdict: as words."""
+        """The name of the target, its bound, the figure and the verdict, as text."""
         sign = "at least" if self.target.at_least else "at most"
         unit = self.target.unit
         measured = "not measured" if self.measured is None else f"{number(self.measured)}{unit}"
@@ -101,7 +101,7 @@ def _huge_p50(service: str = OURS, variant: str = HEATMAP) -> Figure:
 
 
 def _limit(way: str) -> Figure:
-    """Milliseconds of decoding a huge file the ``way`` of ``engine.WAYS`` and of a forward pass, on one core."""
+    """Return the milliseconds on one core to decode a huge file by ``way``, of ``engine.WAYS``, and a forward pass."""
 
     def figure(results: Results) -> float | None:
         decoding = (d.milliseconds.median for d in results.decoding if (d.photos, d.way) == (HUGE, way))
@@ -151,32 +151,34 @@ TARGETS: Final = (
     _at_least(
         20,
         "x",
-        "throughput, beside the tutorial tuned to one thread a worker",
+        "throughput, relative to the tutorial tuned to one thread per worker",
         _times(_throughput(), _throughput("tutorial, tuned")),
     ),
-    _at_least(20, "x", "throughput, beside the tutorial as it comes", _times(_throughput(), _throughput("tutorial"))),
+    _at_least(
+        20, "x", "throughput, relative to the tutorial unchanged", _times(_throughput(), _throughput("tutorial"))
+    ),
     _at_least(
         8,
         "x",
-        "throughput, beside LitServe + grad-cam",
+        "throughput, relative to LitServe + grad-cam",
         _times(_throughput(), _throughput("LitServe + grad-cam")),
     ),
     _at_least(
         40,
         "x",
-        "AlexNet's throughput, beside the tutorial tuned to one thread a worker",
+        "AlexNet's throughput, relative to the tutorial tuned to one thread per worker",
         _times(_OUR_ALEXNET, _throughput("tutorial, AlexNet, tuned")),
     ),
     _at_least(
         40,
         "x",
-        "AlexNet's throughput, beside the tutorial as it comes",
+        "AlexNet's throughput, relative to the tutorial unchanged",
         _times(_OUR_ALEXNET, _throughput("tutorial, AlexNet")),
     ),
     _at_least(
         90,
         " %",
-        "the limit: AlexNet's throughput, of that of the libraries alone",
+        "the limit: share of the throughput of the libraries alone, AlexNet",
         _percent(_OUR_ALEXNET, _throughput(BARE_ALEXNET)),
     ),
     _at_least(65, " %", "share of the engine's throughput, heatmap on", _percent(_throughput(), _engine)),
@@ -195,40 +197,40 @@ TARGETS: Final = (
         "the limit: share of the throughput of the libraries alone, heatmap off",
         _percent(_throughput(variant=NO_HEATMAP), _throughput(BARE, NO_HEATMAP)),
     ),
-    _at_most(5, " %", "Grad-CAM's arithmetic, of the forward pass", _gradcam_percent),
+    _at_most(5, " %", "Grad-CAM's arithmetic, relative to the forward pass", _gradcam_percent),
     _at_least(
         0.8,
         "x",
-        "throughput with heatmap, beside without",
+        "throughput with heatmap, relative to without",
         _times(_throughput(), _throughput(variant=NO_HEATMAP)),
     ),
     _at_least(
         15,
         "x",
-        "12 megapixels: faster at p50 than the tutorial, tuned",
+        "12 megapixels: speed at p50, relative to the tutorial, tuned",
         _times(_huge_p50("tutorial, tuned"), _huge_p50()),
     ),
     _at_most(
         2,
         "x",
-        "12 megapixels, heatmap off: p50, beside decoding for the network and a forward pass",
+        "12 megapixels, heatmap off: p50, relative to decoding for the network and a forward pass",
         _times(_huge_p50(variant=NO_HEATMAP), _limit("reduced for the network")),
     ),
     _at_most(
         2,
         "x",
-        "12 megapixels, heatmap on: p50, beside decoding for the returned image and a forward pass",
+        "12 megapixels, heatmap on: p50, relative to decoding for the returned image and a forward pass",
         _times(_huge_p50(), _limit("reduced for the returned image")),
     ),
     _at_least(
         90,
         " %",
-        "the limit: speed at p50 of 12 megapixels, of that of the libraries alone",
+        "the limit: share of the speed of the libraries alone, p50 of 12 megapixels",
         _percent(_huge_p50(BARE), _huge_p50()),
     ),
-    _at_most(3, "x", "p99 beside p50", _tail),
+    _at_most(3, "x", "p99, relative to p50", _tail),
     _at_most(4, " s", "start to ready", _startup),
     _at_most(900, " MB", "highest memory (PSS) under any load", _memory),
     _at_most(2, " %", "growth of memory in the soak", _growth),
 )
-"""The chapter "What it must reach"; where not said otherwise: small photos, 16 clients, heatmap on."""
+"""The chapter "Targets"; unless stated otherwise, with small photos, 16 clients and heatmap on."""

@@ -1,4 +1,4 @@
-"""What wrk prints is read; what is sent is written."""
+"""Parsing the output of wrk, and writing request bodies."""
 
 import json
 from pathlib import Path
@@ -14,26 +14,26 @@ RESULT {"requests": 300, "microseconds": 2000000, "p50": 4000, "p95": 6500, "p99
 """
 
 
-def test_wrk_is_read() -> None:
+def test_the_output_of_wrk_is_parsed() -> None:
     """Times become milliseconds; refused answers do not count as throughput."""
     load = parse(OUTPUT)
     assert load == Load(300, 2.0, 4.0, 6.5, 9.0, 20, 1)
     assert load.per_second == 140
 
 
-def test_nobody_answered_in_time() -> None:
-    """Then the throughput is 0 and every latency at least as long as was waited."""
+def test_the_throughput_is_zero_without_answers() -> None:
+    """Every latency is then as long as the load."""
     load = parse(OUTPUT.replace("300", "0").replace('"refused": 20', '"refused": 0'))
     assert (load.per_second, load.p50, load.p99) == (0, 2000, 2000)
 
 
 def test_wrk_without_a_result_fails() -> None:
-    """The error shows what wrk said."""
+    """The error contains the output of wrk."""
     with pytest.raises(WrkFailed, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:1")
 
 
 def test_bodies_are_json_with_base64(tmp_path: Path) -> None:
-    """Bytes are sent as base64, everything else as it is."""
+    """Bytes are written as base64, other values unchanged."""
     (file,) = write_bodies(tmp_path / "new", [{"img": b"abc", "gradcam": False}])
     assert json.loads(file.read_text(encoding="utf-8")) == {"img": "YWJj", "gradcam": False}

@@ -1,4 +1,4 @@
-"""The tutorial's way gives right answers: it is a fair rival."""
+"""The tutorial's handler answers correctly, which makes it a fair rival."""
 
 import base64
 from io import BytesIO
@@ -12,8 +12,8 @@ from tests.benchmarks.networks import TORCH_THREADS
 from tests.benchmarks.photos import SMALL, make_photos
 
 
-def test_naive_handler_recognizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names the cat, its percentages sum to 100, its image is a PNG of the photo's size with colors on it."""
+def test_the_naive_handler_recognizes_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds the cat, its percentages sum to 100, and it returns a PNG with a heatmap."""
     monkeypatch.setenv(TORCH_THREADS, "1")
     cat = make_photos(SMALL).files[0]
     answer = NaiveHandler().answer(base64.b64encode(cat).decode())

@@ -1,12 +1,12 @@
-"""Medians, spreads, and numbers as people write them."""
+"""Medians, spreads and the format of numbers."""
 
 import pytest
 
 from tests.benchmarks.statistic import Spread, number
 
 
-def test_spread() -> None:
-    """Median, minimum and maximum; a single value has no spread to show."""
+def test_a_spread_has_median_minimum_and_maximum() -> None:
+    """A single value is shown without a range."""
     assert Spread.of([3, 1, 8]) == Spread(3, 1, 8)
     assert str(Spread.of([3, 1, 8])) == "3.00 (1.00-8.00)"
     assert str(Spread.of([12.34])) == "12.3"
@@ -24,6 +24,6 @@ def test_spread() -> None:
         (-5.25, "-5.25"),
     ],
 )
-def test_numbers_have_three_digits(value: float, text: str) -> None:
-    """Three significant digits, thousands apart, no powers of ten."""
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
+    """Thousands are separated, and powers of ten are not used."""
     assert number(value) == text

@@ -1,4 +1,4 @@
-"""The tutorial's service, re-created: FastAPI around the naive handler; started by uvicorn, one worker per core."""
+"""The tutorial's service, re-created: the naive handler in FastAPI, for uvicorn with one worker per core."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ handler = NaiveHandler()
 
 
 class Picture(BaseModel):
-    """A picture file in base64."""
+    """An image file in base64."""
 
     img: str
 
@@ -25,5 +25,5 @@ async def ready() -> bool:
 
 @app.post("/image_recognition")
 async def image_recognition(picture: Picture) -> dict[str, Any]:
-    """Recognize one picture; it blocks the worker, as the tutorial's does."""
+    """Recognize one image, blocking the worker as the tutorial does."""
     return handler.answer(picture.img)

@@ -1,4 +1,4 @@
--- Posts the files that are named behind "--", one after the other, and prints what was measured as one line of JSON.
+-- Posts the files named after "--" in turn, and prints the results as one line of JSON.
 local requests = {}
 local sent = 0
 

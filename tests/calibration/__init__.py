@@ -1,1 +1,1 @@
-"""Tests of what a model learns of its answers."""
+"""Tests of the calibration."""

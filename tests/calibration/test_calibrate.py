@@ -1,4 +1,4 @@
-"""All that a model learns of its answers, on the images of a deliberately weak one."""
+"""Calibrating a deliberately weak model."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ PLAIN = OutputSpec()
 
 
 def weak(rng: np.random.Generator, images: int) -> Samples:
-    """Return what a network makes of images that is right in two of three, and twice as sure as it may be."""
+    """Return the outputs of a network that is right for two of three images, with logits twice too large."""
     targets = rng.integers(0, CLASSES, images)
     evidence = rng.normal(0, 1, (images, CLASSES)) + 1.6 * np.eye(CLASSES)[targets]
     features = 10 + 3 * np.eye(CLASSES, WIDTH)[targets] + rng.normal(0, 1, (images, WIDTH))
@@ -24,8 +24,8 @@ def weak(rng: np.random.Generator, images: int) -> Samples:
 
 
 @pytest.mark.parametrize("coverage", [80, 90, 95])
-def test_sets_hold_the_class_as_often_as_asked(coverage: int, rng: np.random.Generator) -> None:
-    """Sets of a weak model cover what was asked, to two percent: as measured, and on images that are new."""
+def test_prediction_sets_contain_the_class_as_often_as_requested(coverage: int, rng: np.random.Generator) -> None:
+    """The coverage is within two percent of the requested one, as measured and on new images."""
     seen, new = weak(rng, 2500), weak(rng, 5000)
     calibrated = calibrate(seen, PLAIN, "check", "layer", coverage)
     sets = calibrated.learned.sets
@@ -37,8 +37,8 @@ def test_sets_hold_the_class_as_often_as_asked(coverage: int, rng: np.random.Gen
     assert held.sum(axis=1).mean() == pytest.approx(sets.mean_size, rel=0.05)
 
 
-def test_percentages_of_a_weak_model_mean_what_they_say(rng: np.random.Generator) -> None:
-    """It was far too sure; on images that are not used for fitting it is off by at most two percent, then."""
+def test_percentages_of_a_weak_model_are_calibrated(rng: np.random.Generator) -> None:
+    """The model was far too confident; on images not used for fitting, its error is then at most two percent."""
     calibrated = calibrate(weak(rng, 3000), PLAIN, "training", "layer")
     figures = calibrated.learned.calibration
     assert figures is not None
@@ -51,8 +51,8 @@ def test_percentages_of_a_weak_model_mean_what_they_say(rng: np.random.Generator
     assert calibrated.learned.source == "training"
 
 
-def test_no_image_is_judged_by_a_fit_to_it(rng: np.random.Generator) -> None:
-    """Each fifth of the images is divided by the temperature of the others, and its sets are by their threshold."""
+def test_no_image_is_measured_with_a_fit_to_itself(rng: np.random.Generator) -> None:
+    """Each fifth of the images gets the temperature and the threshold that were fitted to the others."""
     seen = weak(rng, 60)
     calibrated = calibrate(seen, PLAIN, "check", "layer")
     held = 0
@@ -67,8 +67,8 @@ def test_no_image_is_judged_by_a_fit_to_it(rng: np.random.Generator) -> None:
     assert calibrated.learned.sets.measured == held / 60
 
 
-def test_no_image_is_found_familiar_by_itself(rng: np.random.Generator) -> None:
-    """The threshold is the bound of distances from where the classes lie without the image's own fifth."""
+def test_no_image_is_familiar_because_of_itself(rng: np.random.Generator) -> None:
+    """The threshold is the bound of the distances from Gaussians that were fitted without the image's own fifth."""
     seen = weak(rng, 150)
     apart = np.empty(150)
     for part in folds(seen.targets):
@@ -80,8 +80,8 @@ def test_no_image_is_found_familiar_by_itself(rng: np.random.Generator) -> None:
     assert figures.threshold == tolerance_bound(apart, 0.975, 0.9)
 
 
-def test_strangers_are_unfamiliar_and_the_classes_familiar(rng: np.random.Generator) -> None:
-    """Of new images of its classes at most one in forty is unfamiliar, of others most; whatever shows its classes."""
+def test_images_of_the_classes_are_familiar_and_others_are_not(rng: np.random.Generator) -> None:
+    """Under 3 % of new images of the classes are unfamiliar, but over 98 % of others, with given or new Gaussians."""
     seen, new, taught = weak(rng, 800), weak(rng, 4000), weak(rng, 500)
     strangers = 10 + 9 * np.eye(CLASSES, WIDTH, 10)[new.targets] + rng.normal(0, 1, (4000, WIDTH))
     fitted = fit_familiarity(taught.features, taught.targets, CLASSES)
@@ -96,8 +96,8 @@ def test_strangers_are_unfamiliar_and_the_classes_familiar(rng: np.random.Genera
         assert (distances(familiarity, strangers.astype(np.float32)) > figures.threshold).mean() > 0.98
 
 
-def test_a_model_without_images_of_a_class_says_what_it_could_not_learn(rng: np.random.Generator) -> None:
-    """Familiarity needs images of every class, sets of 99 % more than 99 images; temperature and reasons are there."""
+def test_what_too_few_images_cannot_teach_is_reported(rng: np.random.Generator) -> None:
+    """Familiarity needs images of every class, sets of 99 % over 99 images; the temperature is learned all the same."""
     seen = weak(rng, 80)
     calibrated = calibrate(seen.take(seen.targets > 0), PLAIN, "check", "layer", 99)
     assert calibrated.learned.calibration is not None
@@ -106,8 +106,8 @@ def test_a_model_without_images_of_a_class_says_what_it_could_not_learn(rng: np.
     assert "10 different images of each class" in calibrated.remarks[1]
 
 
-def test_a_multi_label_model_learns_what_is_familiar_alone(rng: np.random.Generator) -> None:
-    """Its outputs stay as they are, thresholds included."""
+def test_a_multi_label_model_learns_only_familiarity(rng: np.random.Generator) -> None:
+    """Its output does not change, nor do its thresholds."""
     seen = weak(rng, 200)
     output = OutputSpec(kind="multilabel", thresholds=(0.4,) * CLASSES)
     calibrated = calibrate(Samples(seen.logits, seen.features, 0 * seen.targets), output, "check", "layer")
@@ -117,8 +117,8 @@ def test_a_multi_label_model_learns_what_is_familiar_alone(rng: np.random.Genera
     assert calibrated.familiarity.means.shape == (1, WIDTH)
 
 
-def test_every_image_is_judged_once_and_each_part_has_its_share_of_each_class() -> None:
-    """The five parts are all images, none twice; a class of eleven images has two or three in each."""
+def test_every_image_is_in_one_part_and_each_part_has_its_share_of_each_class() -> None:
+    """The five parts contain every image once; a class of eleven images has two or three in each."""
     targets = np.repeat([0, 1], [39, 11])
     parts = np.stack(list(folds(targets)))
     np.testing.assert_array_equal(parts.sum(axis=0), 1)
@@ -126,7 +126,7 @@ def test_every_image_is_judged_once_and_each_part_has_its_share_of_each_class() 
 
 
 def test_the_most_likely_class_is_always_in_the_set() -> None:
-    """Where no class reaches the threshold the set is the most likely one; else it is sorted by probability."""
+    """If no class reaches the threshold, the set is the most likely class; otherwise it is sorted by probability."""
     logits = np.log(np.array([0.2, 0.5, 0.3], np.float32))
     assert prediction_set(logits, PLAIN, 0.9) == (1,)
     assert prediction_set(logits, PLAIN, 0.25) == (1, 2)

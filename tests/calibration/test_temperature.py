@@ -1,4 +1,4 @@
-"""The temperature, and how far percentages are off."""
+"""The temperature and the calibration error."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ PLAIN = OutputSpec()
 def overconfident(
     rng: np.random.Generator, images: int, factor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return logits (N, 4), ``factor`` times those by which the classes were drawn, and the classes."""
+    """Return logits (N, 4), ``factor`` times those from which the classes were drawn, and the classes."""
     logits = rng.normal(0, 1.5, (images, 4))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     targets = (shares.cumsum(axis=1) < rng.random((images, 1))).sum(axis=1)
@@ -21,8 +21,8 @@ def overconfident(
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
-def test_the_temperature_is_that_by_which_the_logits_are_too_large(factor: float, rng: np.random.Generator) -> None:
-    """It is found again, and with it the percentages are off by at most two percent; no class changes its place."""
+def test_the_factor_by_which_logits_are_too_large_is_fitted(factor: float, rng: np.random.Generator) -> None:
+    """With the fitted temperature, the calibration error is below two percent; the order of classes does not change."""
     logits, targets = overconfident(rng, 8000, factor)
     output = PLAIN.model_copy(update={"temperature": fit_temperature(logits, targets)})
     assert output.temperature == pytest.approx(factor, rel=0.04)
@@ -32,8 +32,8 @@ def test_the_temperature_is_that_by_which_the_logits_are_too_large(factor: float
     np.testing.assert_array_equal(output.percents(logits).argsort(axis=1), PLAIN.percents(logits).argsort(axis=1))
 
 
-def test_no_other_temperature_makes_the_classes_likelier(rng: np.random.Generator) -> None:
-    """Counted out for a thousand temperatures, none has a smaller loss than the one that is fitted."""
+def test_no_other_temperature_has_a_smaller_loss(rng: np.random.Generator) -> None:
+    """None of a thousand temperatures has a smaller loss than the fitted one."""
     logits, targets = overconfident(rng, 60, 2.5)
 
     def loss(temperature: float) -> float:
@@ -45,14 +45,14 @@ def test_no_other_temperature_makes_the_classes_likelier(rng: np.random.Generato
     assert loss(fitted) <= min(map(loss, np.geomspace(0.05, 20, 1000))) + 1e-9
 
 
-def test_a_few_images_that_are_all_right_make_nothing_certain() -> None:
-    """Where no image is wrong the temperature stays near 1 instead of falling to nothing."""
+def test_a_few_images_that_are_all_right_do_not_make_answers_certain() -> None:
+    """If no image is wrong, the temperature stays near 1 instead of approaching 0."""
     logits = np.tile(np.array([6, 0], np.float32), (50, 1))
     assert 0.6 < fit_temperature(logits, np.zeros(50, np.int64)) <= 1
 
 
-def test_the_error_is_the_mean_difference_of_promise_and_truth(rng: np.random.Generator) -> None:
-    """It is what a loop over fifteen ranges of the highest probability gives."""
+def test_the_error_is_the_mean_difference_of_probability_and_accuracy(rng: np.random.Generator) -> None:
+    """It matches a loop over fifteen ranges of the highest probability."""
     logits, targets = overconfident(rng, 500, 3)
     likely = PLAIN.percents(logits).max(axis=1) / 100
     right = logits.argmax(axis=1) == targets

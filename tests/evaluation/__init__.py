@@ -1,1 +1,1 @@
-"""Tests of a labelled folder through the whole path."""
+"""Tests of checking a model on labeled images."""

@@ -1,4 +1,4 @@
-"""Checking a model on labelled images."""
+"""Checking a model on labeled images."""
 
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +23,7 @@ def image(color: tuple[int, int, int]) -> bytes:
 
 
 def dataset(folder: Path, **classes: list[bytes]) -> Path:
-    """Return ``folder`` with a folder of files for each class."""
+    """Return ``folder``, filled with one folder of files per class."""
     for name, files in classes.items():
         (folder / name).mkdir()
         for index, data in enumerate(files):
@@ -32,8 +32,8 @@ def dataset(folder: Path, **classes: list[bytes]) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_what_is_right_and_wrong_is_counted(tmp_path: Path) -> None:
-    """Accuracy, recall and confusion are those of the images; what cannot be decoded is named and not counted."""
+def test_right_and_wrong_answers_are_counted(tmp_path: Path) -> None:
+    """Accuracy, recall and confusion match the images; files that cannot be decoded are named and not counted."""
     folder = dataset(tmp_path, red=[image(RED)] * 3 + [image(BLUE)], blue=[image(BLUE)] * 2 + [b"no image", image(RED)])
     evaluation = evaluate(red_pipeline(), folder)
     assert evaluation.classes == ("blue", "red")
@@ -54,7 +54,7 @@ def test_what_is_right_and_wrong_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_files_are_observed_as_the_network_sees_them(tmp_path: Path) -> None:
-    """Logits and pooled features are those of the images in their order; what cannot be decoded has its place."""
+    """Logits and pooled features keep the order of the files; the places skip those that cannot be decoded."""
     folder = dataset(tmp_path, red=[image(RED), b"no image", image(BLUE)])
     files = sorted(folder.rglob("*.png"))
     observed = observe(red_pipeline(), files)
@@ -67,8 +67,8 @@ def test_files_are_observed_as_the_network_sees_them(tmp_path: Path) -> None:
     assert observe(red_pipeline(), files[1:2]) is None
 
 
-def test_a_class_may_be_left_out(tmp_path: Path) -> None:
-    """A folder need not have every class: what is called otherwise is counted as other."""
+def test_a_folder_may_omit_classes(tmp_path: Path) -> None:
+    """Images that are recognized as an omitted class are counted as other."""
     evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[image(RED), image(BLUE)]))
     np.testing.assert_array_equal(evaluation.confusion, [[1, 1]])
 
@@ -81,25 +81,25 @@ def test_a_class_may_be_left_out(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_checked_is_explained(
     classes: dict[str, list[bytes]], message: str, tmp_path: Path
 ) -> None:
-    """A folder without images, or of a class that the model does not know, is an error."""
+    """A folder without images or with a class unknown to the model is an error."""
     with pytest.raises(ModelError, match=message):
         evaluate(red_pipeline(), dataset(tmp_path, **classes))
 
 
 def test_a_folder_without_readable_images_is_explained(tmp_path: Path) -> None:
-    """Where no image at all can be decoded there is no accuracy."""
+    """A folder in which no image can be decoded is an error."""
     with pytest.raises(ModelError, match="none of its 1 images"):
         evaluate(red_pipeline(), dataset(tmp_path, red=[b"no image"]))
 
 
 def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
-    """A folder that is not there is an error that names it."""
+    """The error names the folder."""
     with pytest.raises(ModelError, match="nowhere"):
         evaluate(red_pipeline(), tmp_path / "nowhere")
 
 
 def test_the_confusion_is_plotted(tmp_path: Path) -> None:
-    """The plot is an image of some size that is not blank."""
+    """The file is a large image that is not blank."""
     evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[image(RED)], blue=[image(RED)]))
     save_plot(evaluation, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as plot:

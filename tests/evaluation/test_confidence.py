@@ -1,4 +1,4 @@
-"""What a model learns from the images of a check, and from which of them."""
+"""Calibrating a model on the images of a check."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.calibration.test_calibrate import CLASSES, weak
 
 
 def manifest(labels: tuple[str, ...] = tuple("abcdef"), learned: Learned | None = None) -> Manifest:
-    """Return that of a model of so many classes."""
+    """Return the manifest of a model with these classes."""
     return Manifest(
         schema_version=3,
         architecture="test/weak",
@@ -31,19 +31,19 @@ def manifest(labels: tuple[str, ...] = tuple("abcdef"), learned: Learned | None 
 
 
 def digests(count: int) -> tuple[bytes, ...]:
-    """Return as many different digests."""
+    """Return ``count`` different digests."""
     return tuple(number.to_bytes(32) for number in range(count))
 
 
 @pytest.fixture(scope="module")
 def seen() -> tuple[Observations, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """What a weak model makes of 300 images, and their classes."""
+    """The outputs of a weak model for 300 images, and their classes."""
     made = weak(np.random.default_rng(1), 300)
     return Observations(tuple(range(300)), made.logits, made.features, digests(300), ()), made.targets
 
 
-def test_images_that_it_was_trained_on_are_left_out(seen: tuple[Observations, np.ndarray]) -> None:
-    """They are counted, and what is learned is what the others alone would have shown."""
+def test_images_used_for_training_are_left_out(seen: tuple[Observations, np.ndarray]) -> None:
+    """They are counted, and the result is the same as from the other images alone."""
     observed, targets = seen
     lesson = learn(observed, targets, manifest(), None, set(digests(120)))
     rest = Observations(*(tuple(range(180)), observed.logits[120:], observed.features[120:], digests(180), ()))
@@ -52,46 +52,46 @@ def test_images_that_it_was_trained_on_are_left_out(seen: tuple[Observations, np
     assert lesson.calibrated is not None
     assert alone.calibrated is not None
     assert lesson.calibrated.learned == alone.calibrated.learned
-    assert "120 images that it was trained on; 180 others to learn" in "\n".join(lesson.lines())
+    assert "120 images the model was trained on; 180 others remain" in "\n".join(lesson.lines())
     assert "; temperature" in "\n".join(lesson.lines())
 
 
-def test_fewer_than_fifty_images_teach_nothing(seen: tuple[Observations, np.ndarray]) -> None:
-    """Then what the checkpoint says of its calibration stays, and the command says both."""
+def test_fewer_than_fifty_images_do_not_calibrate(seen: tuple[Observations, np.ndarray]) -> None:
+    """The calibration in the checkpoint is kept, and the command reports both."""
     observed, targets = seen
     learned = Learned(source="training", images=60)
     lesson = learn(observed, targets, manifest(learned=learned), None, set(digests(251)))
     assert (lesson.calibrated, lesson.trained_on) == (None, 251)
-    assert "needs 50 different images that it was not trained on, not 49: that of its training stays" in (
+    assert "needs 50 different images the model was not trained on, not 49; the calibration from training is kept" in (
         "\n".join(lesson.lines())
     )
-    assert "stays" not in "\n".join(learn(observed, targets, manifest(), None, set(digests(251))).lines())
+    assert "is kept" not in "\n".join(learn(observed, targets, manifest(), None, set(digests(251))).lines())
 
 
 def test_equal_images_count_once(seen: tuple[Observations, np.ndarray]) -> None:
-    """Of files with the same bytes the first alone is learned from."""
+    """Of files with the same bytes, only the first one counts."""
     observed, targets = seen
     same = Observations(observed.places, observed.logits, observed.features, digests(60) * 5, ())
     np.testing.assert_array_equal(learn(same, targets, manifest(), None, None).samples.targets, targets[:60])
 
 
-def test_of_a_foreign_checkpoint_it_is_not_known_what_it_was_trained_on(seen: tuple[Observations, np.ndarray]) -> None:
-    """Where a checkpoint says no digests the command says so, and the model too."""
+def test_a_checkpoint_without_digests_is_reported(seen: tuple[Observations, np.ndarray]) -> None:
+    """The command says that the training images are unknown, and the model's figures omit their number."""
     lesson = learn(*seen, manifest(), None, None)
     assert lesson.figures == {}
     assert "not known" in next(lesson.lines())
 
 
-def test_classes_that_share_their_name_teach_nothing(seen: tuple[Observations, np.ndarray]) -> None:
-    """Nobody knows of which of them an image is."""
+def test_images_of_classes_with_the_same_name_are_left_out(seen: tuple[Observations, np.ndarray]) -> None:
+    """It is unknown which of these classes such an image belongs to."""
     observed, targets = seen
     lesson = learn(observed, targets, manifest(("a", "b", "a", "c", "d", "e")), None, None)
     assert set(lesson.samples.targets) == {1, 3, 4, 5}
     assert set(targets) == set(range(CLASSES))
 
 
-def test_a_multi_label_model_learns_what_is_familiar(seen: tuple[Observations, np.ndarray]) -> None:
-    """All images are of its one class of everything; classes may share a name."""
+def test_a_multi_label_model_learns_familiarity(seen: tuple[Observations, np.ndarray]) -> None:
+    """All images belong to its single class; classes may share a name."""
     observed, targets = seen
     several = manifest(("a", "b", "a", "c", "d", "e")).model_copy(update={"output": OutputSpec(kind="multilabel")})
     lesson = learn(observed, 0 * targets, several, None, set(digests(40)))

@@ -1,4 +1,4 @@
-"""How faithful the heatmaps of each method are, on images through the whole path."""
+"""Measuring how faithful each method's heatmaps are, through the whole pipeline."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.test_pipeline import red_pipeline
 
 
 def _files(folder: Path, count: int) -> list[Path]:
-    """Write gray images with a red square, and one file that is no image; return them."""
+    """Write gray images with a red rectangle, and one file that is not an image; return them all."""
     files = [folder / f"{index}.png" for index in range(count)]
     for index, file in enumerate(files):
         pixels = np.full((120, 120, 3), 90, np.uint8)
@@ -27,8 +27,8 @@ def _files(folder: Path, count: int) -> list[Path]:
     return [folder / "broken.png", *files]
 
 
-def test_the_measures_are_those_of_the_heatmaps_that_are_served(tmp_path: Path) -> None:
-    """For one image they are measured by hand; what cannot be decoded is passed over; a network is like itself."""
+def test_the_served_heatmaps_are_measured(tmp_path: Path) -> None:
+    """The measures of one image match a direct computation; broken files are skipped."""
     pipeline, files = red_pipeline(), _files(tmp_path, 1)
     found = check_explanations(pipeline, pipeline, files)
     assert found is not None
@@ -42,12 +42,12 @@ def test_the_measures_are_those_of_the_heatmaps_that_are_served(tmp_path: Path) 
         return float(1 / (1 + np.exp(logits[1] - logits[0])))
 
     expected = measure(score, pixels, heat, np.zeros(3, np.uint8), score(pixels))
-    for method in (Method.GRADCAM, Method.HIRESCAM):  # which are the same here
+    for method in (Method.GRADCAM, Method.HIRESCAM):  # the same for this network
         assert asdict(found.methods[method]) == pytest.approx(asdict(expected) | {"randomized": 1})
 
 
-def test_a_check_ends_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a network that is too slow for all images the first few are measured."""
+def test_a_check_ends_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the network is too slow for all images, the first few are measured."""
     monkeypatch.setattr("src.evaluation.explanations._FEWEST", 2)
     found = check_explanations(red_pipeline(), red_pipeline(), _files(tmp_path, 3), seconds=0)
     assert found is not None
@@ -55,12 +55,12 @@ def test_a_check_ends_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_without_images_nothing_is_measured(tmp_path: Path) -> None:
-    """There are no figures of images that cannot be decoded."""
+    """If no image can be decoded, there are no figures."""
     assert check_explanations(red_pipeline(), red_pipeline(), _files(tmp_path, 0)) is None
 
 
 def test_the_best_method_has_the_best_mean_rank() -> None:
-    """Deletion and drop rank from below, the others from above, random weights not at all; equals keep their order."""
+    """Deletion and drop rank ascending, the others descending; ``randomized`` is ignored; the first one wins a tie."""
     better = Measures(deletion=0.1, insertion=0.9, road=0.5, drop=0.1, increase=0.5, randomized=1.0)
     worse = Measures(deletion=0.2, insertion=0.8, road=0.4, drop=0.2, increase=0.4, randomized=0.0)
     methods = {Method.GRADCAM: worse, Method.HIRESCAM: better, Method.LAYERCAM: better}
@@ -72,7 +72,7 @@ def test_the_best_method_has_the_best_mean_rank() -> None:
     assert (found.figures()["best"], found.figures()["images"]) == ("hirescam", 5)
 
 
-def test_random_weights_leave_maps_alike_only_where_a_method_ignores_them(rng: np.random.Generator) -> None:
-    """NaN, which a network with random weights may give, is like nothing."""
+def test_a_heatmap_of_nan_has_no_likeness(rng: np.random.Generator) -> None:
+    """A network with random weights may return NaN; its rank correlation counts as 0."""
     heat = rng.random((5, 5), dtype=np.float32)
     assert likeness(heat, np.full_like(heat, np.nan)) == 0

@@ -1,4 +1,4 @@
-"""Checking a model whose classes do not exclude each other."""
+"""Checking a multi-label model."""
 
 from io import BytesIO
 from pathlib import Path
@@ -18,14 +18,14 @@ RED, BLUE, BLACK, VIOLET = (230, 30, 30), (30, 30, 230), (0, 0, 0), (200, 0, 200
 
 
 def multilabel_pipeline(thresholds: tuple[float, ...] | None = None) -> Pipeline:
-    """Return the red network, whose scores are 0 without evidence, with a sigmoid for each of red and blue."""
+    """Return the red network, whose logits are 0 without evidence, with a sigmoid for each of red and blue."""
     alike = red_pipeline()
     output = OutputSpec(kind="multilabel", thresholds=thresholds)
     return Pipeline(alike.manifest.model_copy(update={"output": output}), alike.runtime, alike.limits)
 
 
 def table(folder: Path, text: str) -> Path:
-    """Return a CSV of labels with images of one color beside it."""
+    """Return a CSV of labels, with single-color images in the same folder."""
     for name, color in {"red": RED, "blue": BLUE, "black": BLACK}.items():
         Image.new("RGB", (96, 96), color).save(folder / f"{name}.png")
     (folder / "labels.csv").write_text(text, encoding="utf-8")
@@ -33,8 +33,8 @@ def table(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_each_class_is_judged_on_its_own(tmp_path: Path) -> None:
-    """Precision, recall and average precision of each class are those of its column, whatever the columns' order."""
+def test_each_class_has_its_own_figures(tmp_path: Path) -> None:
+    """Precision, recall and average precision of each class match its column, whatever the order of the columns."""
     (tmp_path / "broken.png").write_bytes(b"no image")
     text = "file,blue,red\nred.png,0,1\nblue.png,1,0\nblack.png,0,0\nred.png,1,1\nbroken.png,1,1\n"
     evaluation = evaluate_table(multilabel_pipeline(), table(tmp_path, text))
@@ -43,15 +43,15 @@ def test_each_class_is_judged_on_its_own(tmp_path: Path) -> None:
     assert (figures["images"], figures["accuracy"]) == (4, 0.75)
     assert figures["recall"] == {"red": 1, "blue": 0.5}
     assert figures["precision"] == {"red": 1, "blue": 1}
-    # blue: the first of 2 with one image, then all four together, for the others have the same score
+    # blue: first the one image of it that is found, then all four, because the other three have the same score
     assert figures["average_precision"] == {"red": 1, "blue": 0.5 * 1 + 0.5 * 2 / 4}
     shown = evaluation.table()
     assert "75.00% of 4 images" in shown
     assert "broken.png" in shown
 
 
-def test_each_class_has_its_threshold() -> None:
-    """A class counts as seen above its own threshold; the likeliest class is the result, whether seen or not."""
+def test_each_class_has_its_own_threshold() -> None:
+    """A class counts as seen above its own threshold; the top classes do not depend on the thresholds."""
     buffer = BytesIO()
     Image.new("RGB", (96, 96), BLACK).save(buffer, "PNG")
     from src.options import Options  # noqa: PLC0415
@@ -64,8 +64,8 @@ def test_each_class_has_its_threshold() -> None:
 
 
 @pytest.mark.parametrize("places", [0, 3])
-def test_average_precision_is_the_area_that_its_definition_gives(places: int, rng: np.random.Generator) -> None:
-    """It is the sum over every threshold of precision times gained recall, counted out, with and without ties."""
+def test_average_precision_matches_its_definition(places: int, rng: np.random.Generator) -> None:
+    """It is the sum over every threshold of precision times the gain in recall, with and without ties."""
     scores = rng.uniform(0, 10, 60).round(places)
     targets = rng.random(60) < scores / 12
     expected, before = 0.0, 0.0
@@ -77,8 +77,8 @@ def test_average_precision_is_the_area_that_its_definition_gives(places: int, rn
     assert average_precision(targets, scores) == pytest.approx(expected)
 
 
-def test_the_best_threshold_is_that_of_the_best_f1(rng: np.random.Generator) -> None:
-    """No threshold between two scores has a better F1 than the one chosen, as counted out for each; ties go to 0.5."""
+def test_the_best_threshold_has_the_best_f1(rng: np.random.Generator) -> None:
+    """None of 400 thresholds has a better F1 than the chosen one; among equals, the nearest to 0.5 is chosen."""
     scores = rng.random(50).round(2)
     targets = rng.random(50) < scores**2
 
@@ -93,8 +93,8 @@ def test_the_best_threshold_is_that_of_the_best_f1(rng: np.random.Generator) -> 
     assert best_threshold(np.array([False, True]), np.array([0.1, 0.9])) == 0.5
 
 
-def test_thresholds_are_learned_where_there_are_enough_images() -> None:
-    """A class with ten images and ten others gets its own threshold; one with fewer keeps 0.5."""
+def test_thresholds_are_learned_from_enough_images() -> None:
+    """A class with ten images and ten others gets its own threshold; a class with fewer keeps 0.5."""
     percents = np.stack([np.repeat([10.0, 30.0], 10), np.repeat([10.0, 30.0], 10)], axis=1)
     targets = np.stack([np.repeat([False, True], 10), np.arange(20) == 19], axis=1)
     nothing = Observations((), np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32), (), ())
@@ -111,17 +111,17 @@ def test_thresholds_are_learned_where_there_are_enough_images() -> None:
         ("file,red,blue\nred.png,1\n", r"image 1, 'red\.png', does not have a 0 or 1"),
         ("file,red,blue\nred.png,1,yes\n", "does not have a 0 or 1"),
         ("file,red,red\nred.png,1,1\n", "a class twice"),
-        ("file,red,green\nred.png,1,1\n", "has the classes red, green, but the model red, blue"),
+        ("file,red,green\nred.png,1,1\n", "has the classes red, green, but the model has red, blue"),
         ("file,red,blue\nnowhere.png,1,1\n", "none of its images"),
     ],
 )
 def test_a_table_that_cannot_be_checked_is_explained(text: str, message: str, tmp_path: Path) -> None:
-    """What is no CSV of the model's labels is an error that says how to write one."""
+    """The error says what is wrong with the CSV."""
     with pytest.raises(ModelError, match=message):
         evaluate_table(multilabel_pipeline(), table(tmp_path, text))
 
 
-def test_a_folder_per_class_cannot_say_several_classes(tmp_path: Path) -> None:
-    """A folder for each class, which does not say what an image lacks, is refused with the form of the CSV."""
+def test_a_folder_is_refused_for_a_multi_label_model(tmp_path: Path) -> None:
+    """The error describes the CSV that is needed instead."""
     with pytest.raises(ModelError, match=r"first line is image,red,blue"):
         evaluate_table(multilabel_pipeline(), tmp_path)

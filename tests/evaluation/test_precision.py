@@ -1,4 +1,4 @@
-"""What a lower precision changes."""
+"""Measuring how a lower precision changes the answers."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.test_pipeline import random_patch, red_pipeline
 
 @pytest.fixture
 def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Twelve images with red patches, and one file that is none."""
+    """Twelve images with red patches, and one file that is not an image."""
     (tmp_path / "red").mkdir()
     for index in range(12):
         Image.fromarray(random_patch(rng, 110).pixels).save(tmp_path / "red" / f"{index}.png")
@@ -21,7 +21,7 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
-    """A pipeline compared with itself has the same classes, probabilities and heatmaps; other files are left out."""
+    """A pipeline compared with itself has the same classes, probabilities and heatmaps; other files are skipped."""
     change = measure_change(red_pipeline(), red_pipeline(), folder)
     assert (change.images, change.same_class, change.probability) == (12, 1, 0)
     assert change.correlation == pytest.approx(1)
@@ -33,13 +33,13 @@ def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("same", "error", "harmless"), [(1.0, 0.02, True), (0.995, 0.0209, True), (0.994, 0.01, False), (1.0, 0.022, False)]
 )
-def test_only_what_changes_nothing_is_harmless(same: float, error: float, *, harmless: bool) -> None:
-    """Half a percent of the classes may change, but the calibration error must not grow."""
+def test_only_a_small_change_is_harmless(same: float, error: float, *, harmless: bool) -> None:
+    """Half a percent of the classes may change, and the calibration error may grow by 0.001."""
     assert Change(400, same, 0.001, 1.0, error_exact=0.02, error_fast=error).harmless == harmless
 
 
 def test_bf16_changes_a_little(folder: Path) -> None:
-    """In bf16 the class stays and the probability moves, but not far."""
+    """In bf16, the class stays the same and the probability changes slightly."""
     change = measure_change(red_pipeline(), red_pipeline(runtime="torch", precision="bf16"), folder)
     assert change.same_class == 1
     assert 0 < change.probability < 0.02

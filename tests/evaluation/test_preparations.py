@@ -15,7 +15,7 @@ from tests.test_pipeline import red_pipeline
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Long images: red ones have a red end at the left; a little blue in the middle makes blue of every crop."""
+    """Wide images: red ones have a red left end; a little blue in the middle makes every center crop blue."""
     rng = np.random.default_rng(0)
     for label in ("red", "blue"):
         (tmp_path / label).mkdir()
@@ -28,13 +28,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def prepared(spec: InputSpec) -> Pipeline:
-    """Return the red network with other images."""
+    """Return the red network with another preparation."""
     own = red_pipeline()
     return Pipeline(own.manifest.model_copy(update={"input": spec}), own.runtime, own.limits)
 
 
 def test_a_better_preparation_is_found(folder: Path) -> None:
-    """Where the network has to see the ends, which the crop cuts off, stretching is better, by all images of red."""
+    """If the network needs the ends, which the crop cuts off, stretching is better for every red image."""
     manifest = red_pipeline().manifest
     found = compare_preparations(prepared, manifest.input, cases(manifest, folder))
     assert found.best is not None
@@ -42,11 +42,11 @@ def test_a_better_preparation_is_found(folder: Path) -> None:
     assert found.best.remedies == (Remedy("resize", "96x96"), Remedy("crop", "96x96"))
     assert found.beyond_chance
     assert (found.images, found.points) == (24, 50)
-    assert str(found) == "on 24 images it is right 50 points more often if they are stretched"
+    assert str(found) == "on 24 images, accuracy is 50 points higher if they are stretched"
 
 
-def test_what_may_be_chance_is_not_reported(folder: Path) -> None:
-    """With three images of each class the same difference may be chance, and nothing is advised."""
+def test_a_gain_that_may_be_chance_is_not_reported(folder: Path) -> None:
+    """With three images of each class, the same difference may be chance, and no preparation is recommended."""
     for file in folder.rglob("*.png"):
         if int(file.stem) > 2:
             file.unlink()
@@ -54,11 +54,11 @@ def test_what_may_be_chance_is_not_reported(folder: Path) -> None:
     found = compare_preparations(prepared, manifest.input, cases(manifest, folder))
     assert found.points == 50
     assert not found.beyond_chance
-    assert "none of the usual ones is better than this one, beyond chance" in str(found)
+    assert "no usual preparation is significantly better than this one" in str(found)
 
 
-def test_the_usual_ways_are_those_that_people_have() -> None:
-    """Stretching, the shorter side, no Normalize, 0.5 and ImageNet's are tried, but for what the model has already."""
+def test_the_usual_preparations_are_tried() -> None:
+    """These are stretching, the shorter side, no Normalize, 0.5 and ImageNet's, except the model's own."""
     spec = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
     tried = {one.words: one.input for one in usual_preparations(spec)}
     assert tried["stretched"].resize == (224, 224)

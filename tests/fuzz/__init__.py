@@ -1,1 +1,1 @@
-"""Fuzzing of the decoding: broken files of every accepted format, made from valid ones."""
+"""Fuzz the decoding with damaged files of every accepted format, made from valid ones."""

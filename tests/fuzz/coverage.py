@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing: ``python -m tests.fuzz.coverage -runs=20000 CORPUS``, with the options of libFuzzer.
+"""Fuzz guided by coverage: ``python -m tests.fuzz.coverage -runs=20000 CORPUS``, with the options of libFuzzer.
 
-The coverage is that of our Python code and Pillow's; the decoders behind it are compiled, and show none.
+It covers our Python code and Pillow's, but not the compiled decoders.
 """
 
 import random
@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["PIL", "src"]):
 from tests.fuzz.mutation import mutant
 from tests.fuzz.seeds import make_seeds
 
-_OWN = 0.3  # share of mutations by ours, which know of check sums and other formats
+_OWN = 0.3  # share of our own mutations, which handle checksums and mix formats
 _ENOUGH = Enough(8, 8)
 
 
@@ -25,7 +25,7 @@ def _one(data: bytes) -> None:
 
 
 def _mutate(data: bytes, most: int, seed: int) -> bytes:
-    rng = random.Random(seed)  # noqa: S311 - no secret, but the same in every run
+    rng = random.Random(seed)  # noqa: S311 - not secret, and the same in every run
     if rng.random() > _OWN:
         return bytes(atheris.Mutate(data, most))
     name = "PNG" if data.startswith(b"\x89PNG") else rng.choice(list(make_seeds()))
@@ -34,8 +34,8 @@ def _mutate(data: bytes, most: int, seed: int) -> bytes:
 
 
 def main() -> None:
-    """Put the seeds into the corpus, then fuzz."""
-    warnings.simplefilter("ignore")  # as in service
+    """Write the seeds to the corpus, then fuzz."""
+    warnings.simplefilter("ignore")  # as in the service
     corpus = next((Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")), None)
     if corpus is not None:
         corpus.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What decoding may do with a file, whatever is in it."""
+"""Check the result and the cost of decoding a file."""
 
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, Enough, decode_image
@@ -12,11 +12,11 @@ _LIMITS = DecodeLimits()
 
 
 def judge(data: bytes, enough: Enough | None = None) -> tuple[str, Cost]:
-    """Decode ``data``; return "image" or the code of the refusal, and what it cost.
+    """Decode ``data``; return "image" or the error code, and the cost.
 
     Raises:
-        AssertionError: The result is neither an RGB image within the limits nor a refusal, or it cost too much.
-        Exception: Whatever else was raised, which nothing should.
+        AssertionError: The image is not RGB or exceeds the limits, the error message is too long, or the cost too high.
+        Exception: Any other exception, which is a defect of the decoding.
     """
     outcome, message = "", ""
 

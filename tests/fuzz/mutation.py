@@ -1,4 +1,4 @@
-"""Random damage to files: bytes, numbers, pieces, and parts of other files; PNG gets its check sums mended, mostly."""
+"""Damage files at random, with bytes, numbers, and parts of the same or other files; PNG checksums are mostly fixed."""
 
 import random
 import struct
@@ -10,7 +10,7 @@ from tests.fuzz.seeds import Seeds
 __all__ = ["mutant"]
 
 _NUMBERS: Final = (0, 1, 2, 7, 8, 16, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)
-_HEAD: Final = 200  # bytes in which most of what a container says of itself is
+_HEAD: Final = 200  # bytes that contain most of a container's header fields
 _MOST_BYTES: Final = 200_000
 
 
@@ -53,7 +53,7 @@ def _damage(rng: random.Random, data: bytearray, seeds: Seeds) -> None:
 
 
 def _with_right_sums(data: bytes) -> bytes:
-    """Return a PNG file whose check sums fit its chunks: without them no damage would get beyond the sums."""
+    """Return a PNG file with correct checksums for its chunks; otherwise the decoder would refuse all damage there."""
     mended, position = data[:8], 8
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")

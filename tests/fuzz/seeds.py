@@ -1,4 +1,4 @@
-"""Small valid files of every accepted format, in the modes and with the extras that their containers know."""
+"""Small valid files of every accepted format, in the modes and with the metadata that they support."""
 
 from collections.abc import Iterator
 from functools import cache

@@ -1,4 +1,4 @@
-"""One process of the fuzzing: damaged files in batches."""
+"""Decode batches of damaged files, in one process of the fuzzer."""
 
 import faulthandler
 import os
@@ -20,7 +20,7 @@ _HANGING: Final = 60  # seconds; then the process ends with a traceback
 
 @dataclass
 class Tally:
-    """Outcomes by format, the greatest cost of an input, and what failed."""
+    """Outcomes by format, the highest cost of an input, and the failures."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -35,8 +35,8 @@ class Tally:
 
 
 def judge_mutants(seed: int, runs: int, folder: Path) -> Tally:
-    """Judge ``runs`` inputs; each lies in ``folder`` while it is judged, and stays if it fails or ends the process."""
-    rng, seeds, tally = random.Random(seed), make_seeds(), Tally()  # noqa: S311 - no secret, but the same in every run
+    """Judge ``runs`` inputs; each is in ``folder`` meanwhile, and stays there if it fails or ends the process."""
+    rng, seeds, tally = random.Random(seed), make_seeds(), Tally()  # noqa: S311 - not secret, and the same in every run
     kept = folder / f"input-{seed}"
     for number in range(runs):
         name = rng.choice(list(seeds))
@@ -45,7 +45,7 @@ def judge_mutants(seed: int, runs: int, folder: Path) -> Tally:
         faulthandler.dump_traceback_later(_HANGING, exit=True)
         try:
             outcome, cost = judge(data, rng.choice((None, Enough(8, 8))))
-        except Exception as exc:  # noqa: BLE001 - that is what is looked for
+        except Exception as exc:  # noqa: BLE001 - any exception is a finding
             kept.replace(folder / f"failed-{seed}-{number}")
             tally.failures.append(f"{name}, failed-{seed}-{number}: {exc!r}")
             continue
@@ -58,5 +58,5 @@ def judge_mutants(seed: int, runs: int, folder: Path) -> Tally:
 
 
 def quiet() -> None:
-    """Send what libtiff writes to the standard error output nowhere."""
+    """Discard the standard error output, to which libtiff writes."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,1 +1,1 @@
-"""Tests of what save_model.py asks and says."""
+"""Tests of the model card of save_model.py."""

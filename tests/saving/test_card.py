@@ -35,23 +35,23 @@ def _bundle() -> Bundle:
 
 
 def _read(text: str) -> ModelCardData:
-    """Return what the hub's own reader finds in the YAML of a card."""
+    """Return the metadata that the hub's own reader finds in the YAML of a card."""
     data: dict[str, Any] = yaml.safe_load(ModelCard(text).content.split("---")[1])
     return ModelCardData(**data, ignore_metadata_errors=False)
 
 
 def test_the_hub_reads_the_card() -> None:
-    """The hub's own reader finds the accuracy and the images that it was measured on, which are not named."""
+    """The hub's own reader finds the accuracy, and the number and digest of the images that it was measured on."""
     found = _read(card(_bundle()))
     assert found.eval_results
     (result,) = found.eval_results
     assert (found.model_name, found.pipeline_tag) == ("colors", "image-classification")
     assert (result.metric_type, result.metric_value) == ("accuracy", 5 / 7)
-    assert (result.dataset_name, result.dataset_type) == ("7 labelled images", f"sha256-{'ab' * 32}")
+    assert (result.dataset_name, result.dataset_type) == ("7 labeled images", f"sha256-{'ab' * 32}")
 
 
-def test_the_card_says_what_is_known() -> None:
-    """Tag, classes, preparation, figures of the check and of each method are in it; bars do not break its tables."""
+def test_the_card_describes_model_input_check_and_explanations() -> None:
+    """It has tag, classes, preprocessing and the figures of the check and each method; bars do not break its tables."""
     text = card(_bundle())
     for part in (
         *("# colors:1", "`test/red`", "2: red, blue", "Grad-CAM layer: `1`; exact", "Crop: `[96, 96]`", "cd" * 32),
@@ -64,14 +64,14 @@ def test_the_card_says_what_is_known() -> None:
 
 
 def test_without_a_check_the_card_has_no_figures() -> None:
-    """A model that was not checked says so, and claims nothing to the hub."""
+    """The card of an unchecked model says so, and reports no results to the hub."""
     text = card(replace(_bundle(), check={}))
-    assert "Not checked on labelled images" in text
+    assert "Not checked on labeled images" in text
     assert _read(text).eval_results is None
 
 
 def test_the_card_shows_the_calibration() -> None:
-    """What was learned of the percentages is listed, and what they promised beside how often they were right."""
+    """The card lists the calibration's figures, and a table of confidence and accuracy."""
     bins = [{"said": 0.9, "right": 0.8, "images": 3}]
     calibration = {"folds": 5, "error_before": 0.1, "error_after": 0.02, "reliability": bins}
     learned = Learned.model_validate({"source": "check", "images": 60, "calibration": calibration})
@@ -82,13 +82,13 @@ def test_the_card_shows_the_calibration() -> None:
 
 
 def test_the_command_prints_the_card(stored_model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """--card prints that of a model in the store, and nothing else; of one that is not there it says so."""
+    """--card prints the card of a model in the store and nothing else; a missing model is an error that names it."""
     assert save_model.main(["--card", f"{stored_model}:latest"]) == 0
     assert _read(capsys.readouterr().out).library_name == "bentoml"
     assert save_model.main(["--card", "nothing:1"]) == 2
     assert "nothing:1" in capsys.readouterr().err
 
 
-def test_all_measures_have_a_column() -> None:
-    """The table of the card has every measure."""
+def test_every_measure_has_a_column() -> None:
+    """The card's table of explanations has a column for each measure."""
     assert f"| method | {' | '.join(asdict(MEASURES))} |" in card(_bundle())

@@ -1,1 +1,1 @@
-"""Overload and soak: what the service does when too much, too long or the wrong thing is asked of it."""
+"""Tests of the service under overload, and with many mixed requests."""

@@ -1,4 +1,4 @@
-"""Overload and soak of a service that is started for it, with every setting as it comes: ``python -m tests.soak``."""
+"""Start a service with default settings, and test it by overload and soak: ``python -m tests.soak``."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 1 where the service did not stand it."""
+    """Run the command; return its exit code: 0, or 1 if the service failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--overload", type=float, default=60, metavar="SECONDS", help="default: %(default)s; 0: none")
     parser.add_argument("--requests", type=int, default=100_000, help="mixed requests (default: %(default)s; 0: none)")
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             server.stop()
         if "Traceback" in server.log:
-            faults.append(f"there is a traceback in the log: {server.log[server.log.index('Traceback') :][:2000]}")
+            faults.append(f"the log has a traceback: {server.log[server.log.index('Traceback') :][:2000]}")
     for fault in faults:
         print(f"soak: {fault}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
     return int(bool(faults))

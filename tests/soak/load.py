@@ -1,4 +1,4 @@
-"""A load generator that costs little: requests at a fixed rate, however slowly they are answered."""
+"""A load generator of little cost, which can send requests at a fixed rate however slowly they are answered."""
 
 import asyncio
 import re
@@ -11,14 +11,14 @@ from typing import Final, cast
 
 __all__ = ["BROKEN", "Client", "Outcome", "at_rate", "request_bytes", "without_pause"]
 
-BROKEN: Final = 0  # stands for a status where a connection ended without an answer
+BROKEN: Final = 0  # in place of a status, if a connection ended without an answer
 _LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _TICK_SECONDS: Final = 0.01
 
 
 @dataclass
 class Outcome:
-    """How many answers of each status came in ``seconds``, how long the good ones took, and when the asking ended."""
+    """The answers by status in ``seconds``, the time that each successful one took, and when the load ended."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     good_seconds: list[float] = field(default_factory=list)
@@ -27,18 +27,18 @@ class Outcome:
 
     @property
     def goodput(self) -> float:
-        """Good answers per second."""
+        """Successful answers per second."""
         return self.statuses[200] / self.seconds
 
 
 def request_bytes(path: str, body: bytes, content_type: str = "application/json") -> bytes:
-    """Return a POST request as it is sent."""
+    """Return the bytes of a POST request."""
     head = f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 class _Connection(asyncio.Protocol):
-    """One connection; it sends a request and waits for the answer before the next."""
+    """One connection, which waits for each answer before it sends the next request."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -47,7 +47,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's are of no common class
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
 
     def ask(self, request: bytes) -> "asyncio.Future[int]":
         assert self.transport is not None
@@ -74,7 +74,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Client:
-    """Connections to one server, opened as they are needed and used again."""
+    """Connections to one server, opened as needed and reused."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -82,7 +82,7 @@ class Client:
         self.outcome = Outcome()
 
     async def ask(self, request: bytes) -> int:
-        """Send ``request`` and return the status of its answer, which is counted."""
+        """Send ``request``, count the status of its answer, and return it."""
         began = time.perf_counter()
         connection = await self._connection()
         status = await connection.ask(request)
@@ -101,14 +101,14 @@ class Client:
         return connection
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the idle connections."""
         for connection in self._idle:
             if connection.transport is not None:
                 connection.transport.abort()
 
 
 async def at_rate(client: Client, requests: Sequence[bytes], rate: float, seconds: float) -> Outcome:
-    """Send ``requests`` in turn, ``rate`` a second, for ``seconds``; good answers that come later do not count."""
+    """Send ``requests`` in turn, ``rate`` per second, for ``seconds``; later successful answers do not count."""
     client.outcome = Outcome()
     began = time.perf_counter()
     turns, sent, tasks = cycle(requests), 0, set[asyncio.Task[int]]()
@@ -129,7 +129,7 @@ async def at_rate(client: Client, requests: Sequence[bytes], rate: float, second
 
 
 async def without_pause(client: Client, requests: Sequence[bytes], clients: int, seconds: float) -> Outcome:
-    """Let ``clients`` clients send ``requests`` in turn, each the next as soon as the last is answered."""
+    """Let ``clients`` clients send ``requests`` in turn, each the next one as soon as the last is answered."""
     client.outcome = outcome = Outcome()
     began = time.perf_counter()
     turns = cycle(requests)

@@ -1,4 +1,4 @@
-"""Whatever a service on a port gets: good requests, broken ones, huge ones, clients that leave half-way or dribble."""
+"""Send what a public service receives: valid, broken and huge requests, and clients that disconnect or send slowly."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ _FORM: Final = "multipart/form-data; boundary=x"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of request: how often it comes, what is sent and how, and which answers are right."""
+    """One kind of request: its share, what is sent and how, and the correct statuses."""
 
     name: str
     share: float
@@ -60,20 +60,20 @@ def _kinds() -> list[Kind]:
         Kind("good, 12 megapixels", 0.005, _json(json_body(resized_photo(12))), ok),
         Kind("batch, one broken", 0.02, request_bytes("/image_recognition_batch", json.dumps(batch).encode()), ok),
         Kind("truncated image", 0.04, _json(json_body(one[: len(one) // 2])), frozenset({422})),
-        Kind("no image", 0.03, _json(json_body(b"%PDF-1.7")), frozenset({415})),
-        Kind("no base64", 0.03, _json(b'{"img": "!"}'), refused),
-        Kind("no JSON", 0.03, _json(good[:-9]), refused),
+        Kind("not an image", 0.03, _json(json_body(b"%PDF-1.7")), frozenset({415})),
+        Kind("not base64", 0.03, _json(b'{"img": "!"}'), refused),
+        Kind("not JSON", 0.03, _json(good[:-9]), refused),
         Kind("unknown field", 0.03, _json(json_body(one, color="red")), refused),
         Kind("unknown class", 0.02, _json(json_body(one, target="no such class")), refused),
         Kind("wrong type", 0.02, request_bytes("/image_recognition", good, "text/plain"), frozenset({415})),
         Kind("wrong form", 0.02, request_bytes("/image_recognition_file", b"nonsense", _FORM), refused),
-        Kind("nothing there", 0.02, request_bytes("/nothing", b""), frozenset({404})),
+        Kind("unknown path", 0.02, request_bytes("/nothing", b""), frozenset({404})),
         Kind("wrong method", 0.02, request_bytes("/model", b""), frozenset({405})),
         Kind("too many pixels", 0.03, _json(json.dumps({"img": bomb}).encode()), frozenset({413})),
         Kind("too many bytes", 0.001, _json(b" " * 20_000_001), frozenset({413, BROKEN})),
         Kind("many values", 0.002, _json(b'{"img": [' + b"1," * 500_000 + b"1]}"), refused),
-        Kind("left half-way", 0.03, _json(good), left, "half"),
-        Kind("left without the answer", 0.03, _json(good), left, "leave"),
+        Kind("disconnects halfway", 0.03, _json(good), left, "half"),
+        Kind("disconnects before the answer", 0.03, _json(good), left, "leave"),
         Kind("byte by byte", 0.002, _json(b'{"img": "' + b"QUJD" * 20 + b'"}'), frozenset({415}), "slowly"),
     ]
 
@@ -95,9 +95,10 @@ def _png_header(width: int, height: int) -> bytes:
 
 @dataclass
 class Soak:
-    """Mixed requests to one server, and what it needs meanwhile.
+    """Mixed requests to one server, and its memory and open files meanwhile.
 
-    ``sizes`` and ``files`` are resident bytes and open files of the process that answers, every two seconds.
+    ``sizes`` and ``files`` are resident bytes and open files of the worker process, every two seconds; ``at_rest`` has
+    both after each run.
     """
 
     server: Server
@@ -109,7 +110,7 @@ class Soak:
     _random: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - the same in every run
 
     async def run(self, requests: int) -> None:
-        """Send ``requests`` more requests: one of each kind, and then as often as it comes."""
+        """Send ``requests`` more requests: one of each kind, then random ones by their shares."""
         host, port = self.server.url.removeprefix("http://").split(":")
         client, kinds = Client(host, int(port)), _kinds()
         sending: dict[str, Callable[[bytes], Awaitable[int]]] = {
@@ -139,12 +140,12 @@ class Soak:
         self._report()
 
     def faults(self) -> list[str]:
-        """Return what should not have been, as sentences."""
-        found = [f"{count} times {name!r} was answered {status}" for (name, status), count in self.wrong.items()]
+        """Return a sentence for each thing that went wrong."""
+        found = [f"{name!r} was answered {status} {count} times" for (name, status), count in self.wrong.items()]
         tenth = max(1, len(self.sizes) // 10)
         early, late = median(self.sizes[tenth : 4 * tenth]), median(self.sizes[-3 * tenth :])
         if late > (1 + _GROWTH) * early:
-            found.append(f"the memory grew from {early / 1e6:.0f} to {late / 1e6:.0f} MB")
+            found.append(f"memory grew from {early / 1e6:.0f} to {late / 1e6:.0f} MB")
         found += [
             f"open files grew from {before} to {after}"
             for (_, before), (_, after) in pairwise(self.at_rest)
@@ -170,13 +171,13 @@ class Soak:
     def _report(self) -> None:
         worker = self._worker()
         say(
-            f"soak: {self.answers.total():6d} requests, {sum(self.wrong.values())} wrongly answered, "
+            f"soak: {self.answers.total():6d} requests, {sum(self.wrong.values())} wrong answers, "
             f"{worker.memory_info().rss / 1e6:.1f} MB, {worker.num_fds()} open files"
         )
 
 
 async def _leave(host: str, port: int, data: bytes) -> int:
-    """Send ``data`` and hang up."""
+    """Send ``data`` and disconnect."""
     _, writer = await asyncio.open_connection(host, port)
     writer.write(data)
     await writer.drain()

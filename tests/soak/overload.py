@@ -1,4 +1,4 @@
-"""Ten times as many requests as the service can answer."""
+"""Send ten times as many requests as the service can answer."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ __all__ = ["Overload", "json_body", "overload"]
 
 FACTOR: Final = 10
 CLIENTS: Final = 16
-GOODPUT: Final = 0.85  # of what it answers when asked as much as it can; the asking takes a twentieth of the cores
+GOODPUT: Final = 0.85  # share of the capacity; sending the requests takes a twentieth of the cores
 RECOVERY_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 0.1
 GROWTH_BYTES: Final = 200_000_000
@@ -34,11 +34,11 @@ _DOCUMENTED: Final = {200, 429, 504}
 
 @dataclass(frozen=True)
 class Overload:
-    """What came of it.
+    """The result of an overload.
 
-    ``capacity`` and ``goodput`` are good answers per second, ``probes`` 99th percentiles in seconds of the answers to
-    the probes, ``recovery`` the seconds after the end until a single request was answered as quickly as at rest, and
-    ``growth`` the bytes of memory that were needed on top.
+    ``capacity`` and ``goodput`` are successful answers per second, ``probes`` the 99th percentiles of the probes'
+    answers in seconds, ``recovery`` the seconds after the end until single requests took at most twice as long as at
+    rest, and ``growth`` the bytes of additional memory.
     """
 
     capacity: float
@@ -49,16 +49,16 @@ class Overload:
     growth: int
 
     def faults(self) -> list[str]:
-        """Return what should not have been, as sentences."""
+        """Return a sentence for each thing that went wrong."""
         found = []
         if not set(self.statuses) <= _DOCUMENTED:
-            found.append(f"there were other answers than {_DOCUMENTED}: {dict(self.statuses)}")
+            found.append(f"there were statuses other than {_DOCUMENTED}: {dict(self.statuses)}")
         if self.goodput < GOODPUT * self.capacity:
-            found.append(f"the goodput fell to {self.goodput / self.capacity:.0%} of the capacity")
+            found.append(f"goodput fell to {self.goodput / self.capacity:.0%} of the capacity")
         if self.recovery > RECOVERY_SECONDS:
-            found.append(f"the recovery took {self.recovery:.1f} s")
+            found.append(f"recovery took {self.recovery:.1f} s")
         if self.growth > GROWTH_BYTES:
-            found.append(f"the memory grew by {self.growth / 1e6:.0f} MB")
+            found.append(f"memory grew by {self.growth / 1e6:.0f} MB")
         found += [
             f"{path} took {1000 * took:.0f} ms (99th percentile)"
             for path, took in self.probes.items()
@@ -68,7 +68,7 @@ class Overload:
 
 
 async def overload(server: Server, seconds: float) -> Overload:
-    """Ask ``server`` for ``seconds`` ten times as often as it can answer, and the probes in between."""
+    """Send ``server`` ten times as many requests as it can answer for ``seconds``, and measure its probes meanwhile."""
     host, port = server.url.removeprefix("http://").split(":")
     tree = ProcessTree(psutil.Process(server.process.pid))
     requests = [request_bytes("/image_recognition", json_body(file)) for file in make_photos(SMALL).files]
@@ -77,7 +77,7 @@ async def overload(server: Server, seconds: float) -> Overload:
     at_rest = await _one(client, requests)
     capacity = (await without_pause(client, requests, CLIENTS, max(3.0, seconds / 4))).goodput
     before = tree.pss_bytes()
-    say(f"overload: it can answer {capacity:.1f}/s; asking {FACTOR * capacity:.0f}/s for {seconds:g} s")
+    say(f"overload: capacity {capacity:.1f}/s; sending {FACTOR * capacity:.0f}/s for {seconds:g} s")
     prober = _start_prober(server, seconds)
     sizes: list[int] = []
     looking = asyncio.create_task(_look(tree, sizes))
@@ -90,15 +90,15 @@ async def overload(server: Server, seconds: float) -> Overload:
     client.close()
     probes = {path: sorted(took[path])[int(0.99 * len(took[path]))] for path in PATHS}
     result = Overload(capacity, under.goodput, under.statuses, probes, recovery, max(sizes) - before)
-    say(f"overload: good {result.goodput:.1f}/s, {result.goodput / capacity:.0%} of it; {dict(under.statuses)}")
-    say(f"overload: half of the good ones within {statistics.median(under.good_seconds or [0]):.2f} s")
-    say("overload: " + ", ".join(f"{path} {1000 * value:.0f} ms" for path, value in probes.items()) + " (99 %)")
+    say(f"overload: goodput {result.goodput:.1f}/s, {result.goodput / capacity:.0%}; {dict(under.statuses)}")
+    say(f"overload: median of successful answers {statistics.median(under.good_seconds or [0]):.2f} s")
+    say("overload: " + ", ".join(f"{path} {1000 * value:.0f} ms" for path, value in probes.items()) + " (p99)")
     say(f"overload: recovery {recovery:.2f} s; memory {before / 1e6:.0f} MB, {result.growth / 1e6:+.0f} MB")
     return result
 
 
 def json_body(file: bytes, **options: object) -> bytes:
-    """Return the JSON of a request for the image in ``file``."""
+    """Return the JSON body of a request for the image ``file``."""
     return json.dumps({"img": base64.b64encode(file).decode(), **options}).encode()
 
 
@@ -108,7 +108,7 @@ def _start_prober(server: Server, seconds: float) -> subprocess.Popen[str]:
 
 
 async def _one(client: Client, requests: Sequence[bytes]) -> float:
-    """Return the mean seconds of some requests, one after the other."""
+    """Return the mean seconds per request of all ``requests``, sent one after the other."""
     began = time.perf_counter()
     for request in requests:
         await client.ask(request)

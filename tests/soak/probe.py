@@ -1,4 +1,4 @@
-"""Asks the probes of a server again and again, in a process of its own: ``python -m tests.soak.probe URL SECONDS``."""
+"""Time a server's probes repeatedly, in a separate process: ``python -m tests.soak.probe URL SECONDS``."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ _PAUSE_SECONDS: Final = 0.05
 
 
 def main(url: str, seconds: float) -> int:
-    """Print the seconds that each answer took, by path, as JSON; one that was no 200 took for ever."""
+    """Print the seconds of each answer, by path, as JSON; infinity for answers other than 200."""
     took: dict[str, list[float]] = {path: [] for path in PATHS}
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -2,16 +2,20 @@
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("BENTOML_HOME", tempfile.mkdtemp())
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
+from src.cores import usable_cores
 from tests.sweep.check import check
 from tests.sweep.networks import ALL
 from tests.sweep.table import table
@@ -28,16 +32,20 @@ def main() -> int:
     parser.add_argument("--table", type=Path, default=Path("sweep/architectures.md"), help="default: %(default)s")
     parser.add_argument("--together", action="store_true", help="all in this process: quicker, for a few small ones")
     parser.add_argument("--stored", nargs="+", help="store and serve only these; of others see that they are explained")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="networks at a time (default: %(default)s)")
     options = parser.parse_args()
     _LINES.parent.mkdir(exist_ok=True)
     if not options.resume:
         _LINES.unlink(missing_ok=True)
     done = _known()
-    for name in options.names:
-        if name not in done:
-            with _LINES.open("a", encoding="utf-8") as file:
-                stored = options.stored is None or name in options.stored
-                file.write(json.dumps(_checked(name, alone=not options.together, stored=stored)) + "\n")
+    names = [name for name in options.names if name not in done]
+    with _LINES.open("a", encoding="utf-8") as file:
+        for row in (
+            _together(names, options.stored) if options.together else _alone(names, options.stored, options.jobs)
+        ):
+            print(row, flush=True)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
     rows = list(_known().values())
     options.table.write_text(table(rows), encoding="utf-8")
     failed = [row["architecture"] for row in rows if "failed" in row]
@@ -45,13 +53,23 @@ def main() -> int:
     return bool(failed)
 
 
+def _together(names: Iterable[str], stored: list[str] | None) -> Iterator[dict[str, Any]]:
+    for name in names:
+        yield _checked(name, alone=False, stored=stored is None or name in stored)
+
+
+def _alone(names: Iterable[str], stored: list[str] | None, jobs: int) -> Iterator[dict[str, Any]]:
+    """Check each in processes of its own, ``jobs`` networks at a time."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+        rows = [pool.submit(_checked, name, alone=True, stored=stored is None or name in stored) for name in names]
+        yield from (row.result() for row in rows)
+
+
 def _checked(name: str, *, alone: bool, stored: bool) -> dict[str, Any]:
     try:
-        row = check(name, alone=alone, stored=stored)
+        return check(name, alone=alone, stored=stored)
     except AssertionError as exc:
-        row = {"architecture": name, "failed": str(exc)}
-    print(row, flush=True)
-    return row
+        return {"architecture": name, "failed": str(exc)}
 
 
 def _known() -> dict[str, dict[str, Any]]:

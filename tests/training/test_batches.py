@@ -1,4 +1,4 @@
-"""Batches, prepared by threads."""
+"""Batches prepared by threads."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0
 
 @pytest.fixture
 def photos(rng: np.random.Generator) -> list[LabelledImage]:
-    """Forty-three noisy images, each of a class of its own."""
+    """Forty-three noise images, each with its own class."""
     noise = rng.integers(0, 256, (43, 40, 50, 3), dtype=np.uint8)
     return [
         LabelledImage(Path(str(label)), label, Image.fromarray(pixels), str(label), b"")
@@ -37,12 +37,12 @@ def pool() -> Iterator[Executor]:
 
 
 def source(photos: list[LabelledImage], pool: Executor, size: int = 20) -> Source:
-    """Batches of the images themselves."""
+    """A source whose batches hold the images themselves."""
     return Source(photos, SPEC, size, lambda images: images, pool)
 
 
 def counted(calls: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A front that notes how many images it got."""
+    """A front that records how many images it received."""
 
     def front(images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
@@ -57,8 +57,8 @@ def equal(first: list[Batch], second: list[Batch]) -> bool:
     return all(torch.equal(*parts) for one, other in pairs for parts in zip(one, other, strict=True))
 
 
-def test_photos_to_judge_by_are_seen_as_in_the_service(photos: list[LabelledImage], pool: Executor) -> None:
-    """All photos come in their order, bit for bit as the stages of the service prepare them."""
+def test_validation_images_are_preprocessed_as_in_the_service(photos: list[LabelledImage], pool: Executor) -> None:
+    """All images come in order, bit for bit as the stages of the service prepare them."""
     batches = SeenBatches(source(photos, pool))
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     assert [len(part) for _, part in batches] == [20, 20, 3]
@@ -68,8 +68,8 @@ def test_photos_to_judge_by_are_seen_as_in_the_service(photos: list[LabelledImag
     assert np.array_equal(images, np.stack(served))
 
 
-def test_photos_to_judge_by_are_prepared_once(photos: list[LabelledImage], pool: Executor) -> None:
-    """A second pass gives the same tensors without asking for them again."""
+def test_validation_images_are_prepared_once(photos: list[LabelledImage], pool: Executor) -> None:
+    """A second pass gives the same tensors without computing them again."""
     calls: list[int] = []
     batches = SeenBatches(Source(photos, SPEC, 20, counted(calls), pool))
     first, again = list(batches), list(batches)
@@ -77,8 +77,8 @@ def test_photos_to_judge_by_are_prepared_once(photos: list[LabelledImage], pool:
     assert all(one is other for one, other in zip(first, again, strict=True))
 
 
-def test_photos_to_learn_from_are_shuffled_and_varied(photos: list[LabelledImage], pool: Executor) -> None:
-    """Each pass has whole batches of different photos, in another order and varied otherwise."""
+def test_training_images_are_shuffled_and_augmented(photos: list[LabelledImage], pool: Executor) -> None:
+    """Each pass has full batches of different images, in another order and augmented differently."""
     batches = VariedBatches(source(photos, pool), seed=0)
     passes = [list(batches), list(batches)]
     assert len(batches) == 2
@@ -90,15 +90,15 @@ def test_photos_to_learn_from_are_shuffled_and_varied(photos: list[LabelledImage
     assert not equal(*passes)
 
 
-def test_fewer_photos_than_a_batch_are_one_batch(photos: list[LabelledImage], pool: Executor) -> None:
-    """Three photos are learned from, too."""
+def test_fewer_images_than_a_batch_form_one_batch(photos: list[LabelledImage], pool: Executor) -> None:
+    """Three images are enough for a smaller batch."""
     ((images, _),) = VariedBatches(source(photos[:3], pool), seed=0)
     assert len(images) == 3
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_chance_is_of_the_seed_alone(photos: list[LabelledImage], pool: Executor, threads: int) -> None:
-    """The same seed gives the same batches with any number of threads, in any pass; another seed does not."""
+def test_randomness_depends_on_the_seed_alone(photos: list[LabelledImage], pool: Executor, threads: int) -> None:
+    """The same seed gives the same batches with any number of threads, in every pass; another seed does not."""
     with ThreadPoolExecutor(threads) as others:
         batches = VariedBatches(source(photos, others), seed=7)
         first, second = list(batches), list(batches)
@@ -107,8 +107,8 @@ def test_chance_is_of_the_seed_alone(photos: list[LabelledImage], pool: Executor
     assert not equal(first, list(VariedBatches(source(photos, pool), seed=8)))
 
 
-def test_the_next_batch_is_prepared_meanwhile(photos: list[LabelledImage], pool: Executor) -> None:
-    """While the first batch is being used, the second one is computed, and the third one is not."""
+def test_one_batch_is_prepared_ahead(photos: list[LabelledImage], pool: Executor) -> None:
+    """While the first batch is in use, the second one is computed, but not the third one."""
     calls: list[int] = []
     batches = iter(VariedBatches(Source(photos, SPEC, 8, counted(calls), pool), seed=0))
     next(batches)
@@ -118,8 +118,8 @@ def test_the_next_batch_is_prepared_meanwhile(photos: list[LabelledImage], pool:
     assert len(calls) == 2
 
 
-def test_a_mistake_in_a_thread_is_told(photos: list[LabelledImage], pool: Executor) -> None:
-    """What goes wrong while a batch is prepared is raised where the batch is asked for."""
+def test_an_error_in_a_thread_is_raised(photos: list[LabelledImage], pool: Executor) -> None:
+    """An exception while a batch is being prepared is raised where the batch is requested."""
 
     def fail(images: torch.Tensor) -> torch.Tensor:
         raise RuntimeError(f"no images, but {len(images)}")

@@ -1,4 +1,4 @@
-"""What a training learns of its network's answers, from a tiny network and noise."""
+"""Calibration at the end of a training run, of a tiny network on noise."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ BEFORE = Carried(SPEC, OutputSpec(), frozenset({bytes(32)}))
 
 
 def images(rng: np.random.Generator, count: int) -> tuple[LabelledImage, ...]:
-    """Return noise in shades of blue and of red, by turns."""
+    """Return noise images, alternately in shades of blue and red."""
     colors = np.array([[60, 60, 190], [190, 60, 60]])
     pixels = (colors[index % 2] + rng.normal(0, 30, (96, 96, 3)) for index in range(count))
     rasters = [Image.fromarray(values.clip(0, 255).astype(np.uint8)) for values in pixels]
@@ -32,29 +32,29 @@ def images(rng: np.random.Generator, count: int) -> tuple[LabelledImage, ...]:
 
 @dataclass(frozen=True)
 class Run:
-    """What a training has: a network, images, and a checkpoint."""
+    """The parts of a training run: a network, images and a checkpoint."""
 
     network: torch.nn.Module
     split: Split
     file: Path
 
     def calibrate(self) -> tuple[str, ...]:
-        """Return what the command says."""
+        """Calibrate the checkpoint; return the report lines."""
         with ThreadPoolExecutor(2) as pool:
             return calibrate_checkpoint(self.file, self.network, self.split, BEFORE, pool)
 
 
 @pytest.fixture
 def run(rng: np.random.Generator, tmp_path: Path) -> Run:
-    """A tiny network of random weights, 40 images that it might have learned from, and 60 to judge by."""
+    """A tiny network with random weights, 40 training images and 60 validation images."""
     torch.manual_seed(0)
     network = build("timm/test_resnet", 2).eval()
     torch.save({"state_dict": network.state_dict(), "epoch": 1, KEY: BEFORE.plain()}, tmp_path / "best.ckpt")
     return Run(network, Split(images(rng, 40), images(rng, 60)), tmp_path / "best.ckpt")
 
 
-def test_the_checkpoint_says_what_was_learned_from_what_was_held_back(run: Run) -> None:
-    """The temperature is that of the images held back, the classes lie where the others do; all else stays."""
+def test_the_calibration_is_added_to_the_checkpoint(run: Run) -> None:
+    """The temperature is that of the validation images, familiarity that of the training images; the rest is kept."""
     said = "\n".join(run.calibrate())
     assert "of 60 images are right" in said
     content = torch.load(run.file, weights_only=True)
@@ -80,17 +80,17 @@ def test_the_checkpoint_says_what_was_learned_from_what_was_held_back(run: Run) 
     assert carried.learned.familiarity.threshold == pytest.approx(distances(expected, held_back).max(), rel=1e-2)
 
 
-def test_fewer_than_fifty_images_leave_the_checkpoint_as_it_is(run: Run, rng: np.random.Generator) -> None:
-    """Equal ones count once; the command says why the network is not calibrated."""
+def test_fewer_than_fifty_images_leave_the_checkpoint_unchanged(run: Run, rng: np.random.Generator) -> None:
+    """Equal images count once; the report says why the network is not calibrated."""
     few = images(rng, 49)
     before = run.file.read_bytes()
     said = Run(run.network, Split(run.split.training, few + few), run.file).calibrate()
-    assert said == ("calibration   needs 50 different images to judge by, not 49",)
+    assert said == ("calibration   needs 50 different validation images, not 49",)
     assert run.file.read_bytes() == before
 
 
 def test_a_network_that_cannot_be_captured_is_not_calibrated(run: Run) -> None:
-    """The training was not in vain: the checkpoint stays, and the command says why it is not calibrated."""
+    """The checkpoint is kept, and the report says why it is not calibrated."""
 
     class Undecided(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -13,14 +13,14 @@ TINY = "timm/test_resnet"
 
 
 def classifier(architecture: str = TINY, **options: object) -> Classifier:
-    """A classifier of three classes with random weights, the same in every run."""
+    """A classifier for three classes with random weights, the same in every run."""
     torch.manual_seed(0)
     spec = published_input(architecture).model_dump(mode="json")
     return Classifier(architecture=architecture, labels=("a", "b", "c"), input=spec, **options)  # type: ignore[arg-type]
 
 
 def plain(value: object) -> bool:
-    """Whether a value is of plain types all through."""
+    """Return whether a value consists of plain types only."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and plain(item) for key, item in value.items())
     if isinstance(value, list):
@@ -29,14 +29,14 @@ def plain(value: object) -> bool:
 
 
 def test_its_tensors_are_those_of_the_network() -> None:
-    """Behind the prefix 'network.' the state dict is the network's own."""
+    """The state dict is the network's own, with the prefix 'network.'."""
     state = classifier().state_dict()
     assert {name.removeprefix("network.") for name in state} == set(build(TINY, 3).state_dict())
     assert all(name.startswith("network.") for name in state)
 
 
 def test_hyper_parameters_are_plain() -> None:
-    """Tuples become lists, so that a checkpoint is read without allowing any type."""
+    """Tuples become lists, so that a checkpoint can be read without an allowlist of types."""
     hparams = dict(classifier(frozen=("conv1",), origin={"seed": 1}).hparams)
     assert plain(hparams)
     assert hparams["architecture"] == TINY
@@ -45,7 +45,7 @@ def test_hyper_parameters_are_plain() -> None:
 
 @pytest.mark.parametrize("architecture", [TINY, "torchvision/squeezenet1_1", "timm/test_vit"])
 def test_it_computes_what_the_network_computes(architecture: str) -> None:
-    """Logits are the network's, for networks of both libraries."""
+    """The logits are the network's, for networks of both libraries."""
     module = classifier(architecture).eval()
     images = torch.randn(2, 3, *published_input(architecture).crop)
     with torch.inference_mode():
@@ -54,15 +54,15 @@ def test_it_computes_what_the_network_computes(architecture: str) -> None:
 
 
 def test_frozen_layers_do_not_learn() -> None:
-    """Only parameters of the other layers get gradients."""
+    """Only parameters of the other layers require gradients."""
     module = classifier(frozen=("conv1", "bn1"))
     learning = {name for name, parameter in module.network.named_parameters() if parameter.requires_grad}
     assert learning
     assert not any(name.startswith(("conv1.", "bn1.")) for name in learning)
 
 
-def test_it_is_its_frozen_layers_and_then_those_that_learn() -> None:
-    """Run one after the other they give the logits of the network, in the mode that the network is in."""
+def test_frozen_and_learning_layers_form_the_network() -> None:
+    """Run in sequence, they give the logits of the network, in the network's mode."""
     module = classifier(frozen=("conv1", "bn1", "act1", "maxpool")).eval()
     features = images = torch.randn(2, 3, 64, 64)
     for layer in module.frozen_layers():
@@ -72,8 +72,8 @@ def test_it_is_its_frozen_layers_and_then_those_that_learn() -> None:
     assert module.train().learning_layers().training
 
 
-def test_the_layers_that_learn_share_the_weights() -> None:
-    """They are part of the network: its tensors, names and layers stay as they were, and learn with it."""
+def test_the_learning_layers_share_the_weights() -> None:
+    """They have the network's own tensors, and leave its names and layers unchanged."""
     module = classifier(frozen=("conv1", "bn1"))
     before = list(module.state_dict())
     part = module.learning_layers()
@@ -83,8 +83,8 @@ def test_the_layers_that_learn_share_the_weights() -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_batch_norms_keep_their_statistics_where_asked(keep: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """With keep_statistics a training mode forward pass changes no running mean."""
+def test_batch_norms_keep_their_statistics_on_request(keep: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """With keep_statistics, a forward pass in training mode changes no running mean."""
     module = classifier(keep_statistics=keep).train()
     norms = [layer for layer in module.network.modules() if isinstance(layer, nn.BatchNorm2d)]
     before = [norm.running_mean.clone() for norm in norms if norm.running_mean is not None]
@@ -94,7 +94,7 @@ def test_batch_norms_keep_their_statistics_where_asked(keep: bool) -> None:  # n
 
 
 def test_the_head_learns_fastest_and_only_matrices_decay() -> None:
-    """The last layer has the full rate, all others their share of it; biases and norms have no weight decay."""
+    """The last layer has the full rate, all others a share of it; biases and norms have no weight decay."""
     module = classifier(learning_rate=0.01, backbone_rate=0.1, weight_decay=0.5)
     names = {id(parameter): name for name, parameter in module.network.named_parameters()}
     seen = set()
@@ -108,13 +108,13 @@ def test_the_head_learns_fastest_and_only_matrices_decay() -> None:
 
 
 def test_an_unknown_architecture_is_refused() -> None:
-    """The error is that of building networks."""
+    """The error is the one that building a network raises."""
     with pytest.raises(ModelError, match="There is no network"):
         Classifier(architecture="timm/nothing", labels=("a", "b"), input={})
 
 
-def test_several_classes_of_an_image_are_learned_by_themselves() -> None:
-    """The loss of a multi-label network is the binary cross-entropy, and an image is right if all its labels are."""
+def test_each_class_of_a_multi_label_network_is_learned_separately() -> None:
+    """The loss is the binary cross-entropy, and an image is correct if all its labels are."""
     module = classifier(output={"kind": "multilabel"})
     logits = torch.tensor([[2.0, -1.0, 0.5], [-1.0, -1.0, 3.0]])
     targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])

@@ -1,4 +1,4 @@
-"""Reading a folder per class, and its split."""
+"""Reading and splitting labeled images."""
 
 import threading
 from collections import Counter
@@ -19,14 +19,14 @@ SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0
 
 
 def save_noise(file: Path, rng: np.random.Generator, width: int = 48, height: int = 36) -> None:
-    """Write a picture that equals no other."""
+    """Write an image that equals no other."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(file)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Ten pictures of class a, twenty of class b."""
+    """Ten images of class a, twenty of class b."""
     for index in range(10):
         save_noise(tmp_path / "data" / "a" / f"{index}.png", rng)
     for index in range(20):
@@ -35,22 +35,22 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def names(dataset: Dataset, seed: int) -> tuple[set[Path], set[Path]]:
-    """Paths of the two parts of a split."""
+    """Return the paths of the two parts of a split."""
     parts = split(dataset, 0.2, seed)
-    return {photo.path for photo in parts.training}, {photo.path for photo in parts.validation}
+    return {image.path for image in parts.training}, {image.path for image in parts.validation}
 
 
 def test_labels_are_the_names_of_the_folders(folder: Path) -> None:
-    """Labels are sorted, and each photo has the index of its folder."""
+    """Labels are sorted, and each image has the index of its folder."""
     dataset = read_dataset(folder, SPEC)
     assert dataset.labels == ("a", "b")
-    assert all(dataset.labels.index(photo.path.parent.name) == photo.label for photo in dataset.images)
+    assert all(dataset.labels.index(image.path.parent.name) == image.label for image in dataset.images)
     assert len(dataset.images) == 30
 
 
 def test_files_that_are_not_images_are_skipped_with_the_reason(folder: Path) -> None:
-    """Text, an empty file and a cut off picture are named; hidden files are not mentioned."""
-    (folder / "a" / "notes.txt").write_text("not a picture")
+    """Text, an empty file and a truncated image are named; hidden files are not mentioned."""
+    (folder / "a" / "notes.txt").write_text("not an image")
     (folder / "a" / "empty.jpg").write_bytes(b"")
     (folder / "b" / "cut.png").write_bytes((folder / "b" / "0.png").read_bytes()[:200])
     (folder / "b" / ".DS_Store").write_bytes(b"x")
@@ -63,25 +63,25 @@ def test_files_that_are_not_images_are_skipped_with_the_reason(folder: Path) -> 
 @pytest.mark.parametrize("size", [(48, 36), (37, 91), (300, 41), (33, 260)])
 @pytest.mark.parametrize("resize", [40, (50, 45)])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_kept_pictures_are_seen_as_in_the_service(
+def test_images_are_preprocessed_as_in_the_service(
     tmp_path: Path, rng: np.random.Generator, size: tuple[int, int], resize: int | tuple[int, int], interpolation: str
 ) -> None:
-    """What the network gets from the resized picture is, bit for bit, what it gets from the file in the service."""
+    """The resized image gives the network bit for bit the same input as the file does in the service."""
     spec = InputSpec.model_validate({**SPEC.model_dump(), "resize": resize, "interpolation": interpolation})
     for label in "ab":
         save_noise(tmp_path / label / "x.png", rng, *size)
-    photo = read_dataset(tmp_path, spec).images[0]
-    served = decode_image(photo.path.read_bytes(), DecodeLimits())
-    kept = DecodedImage(photo.raster, *photo.raster.size)
+    image = read_dataset(tmp_path, spec).images[0]
+    served = decode_image(image.path.read_bytes(), DecodeLimits())
+    kept = DecodedImage(image.raster, *image.raster.size)
     assert np.array_equal(transform(kept, spec).pixels, transform(served, spec).pixels)
 
 
 @pytest.mark.parametrize("size", [(403, 307), (307, 403), (1270, 160), (160, 700)])
 @pytest.mark.parametrize("resize", [40, (50, 45)])
-def test_large_jpegs_are_seen_as_in_the_service(
+def test_large_jpegs_are_preprocessed_as_in_the_service(
     tmp_path: Path, rng: np.random.Generator, size: tuple[int, int], resize: int | tuple[int, int]
 ) -> None:
-    """What is decoded at a part of its size gives the network, bit for bit, what the pipeline gives it."""
+    """An image decoded at a reduced size gives the network bit for bit the same input as the pipeline does."""
     spec = InputSpec.model_validate({**SPEC.model_dump(), "resize": resize})
     pixels = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
     for label in "ab":
@@ -93,55 +93,55 @@ def test_large_jpegs_are_seen_as_in_the_service(
     assert np.array_equal(transform(DecodedImage(image, *image.size), spec).pixels, transform(served, spec).pixels)
 
 
-def test_photos_are_in_the_order_of_their_names(folder: Path) -> None:
-    """However many threads read them and whichever is done first: all of one class, then the next one."""
+def test_images_are_in_the_order_of_their_names(folder: Path) -> None:
+    """They are ordered by class and name, whichever thread finishes first."""
     save_noise(folder / "a" / "00 large.png", np.random.default_rng(0), 2000, 1500)
-    paths = [photo.path for photo in read_dataset(folder, SPEC).images]
+    paths = [image.path for image in read_dataset(folder, SPEC).images]
     assert paths == sorted(paths)
     assert paths[1].name == "00 large.png"
 
 
 def test_no_thread_is_left_running(folder: Path) -> None:
-    """Those that read end with the reading."""
+    """The reading threads end with the call."""
     read_dataset(folder, SPEC)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("reading")]
 
 
-def test_a_turned_photo_is_kept_upright(folder: Path) -> None:
-    """The EXIF orientation is applied before anything is learned."""
+def test_a_rotated_image_is_turned_upright(folder: Path) -> None:
+    """The EXIF orientation is applied when the image is read."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (80, 40), "red").save(folder / "a" / "turned.jpg", exif=exif)
-    turned = next(photo for photo in read_dataset(folder, SPEC).images if photo.path.name == "turned.jpg")
+    turned = next(image for image in read_dataset(folder, SPEC).images if image.path.name == "turned.jpg")
     assert turned.raster.size == (40, 80)
 
 
-def test_a_very_long_picture_does_not_take_much_memory(folder: Path) -> None:
-    """The ends of a strip, which are never seen, are cut off before it is made larger."""
+def test_a_very_long_image_does_not_take_much_memory(folder: Path) -> None:
+    """The ends of a strip, which the network never sees, are cut off before it is enlarged."""
     Image.new("RGB", (2, 20_000), "red").save(folder / "a" / "strip.png")
-    strip = next(photo for photo in read_dataset(folder, SPEC).images if photo.path.name == "strip.png")
+    strip = next(image for image in read_dataset(folder, SPEC).images if image.path.name == "strip.png")
     assert strip.raster.size == (40, 320)
 
 
 def test_the_split_is_stratified(folder: Path) -> None:
-    """A fifth of each class is set aside, and every photo is on exactly one side."""
+    """A fifth of each class is set aside, and every image is on exactly one side."""
     dataset = read_dataset(folder, SPEC)
     training, validation = names(dataset, seed=0)
     assert Counter(path.parent.name for path in validation) == {"a": 2, "b": 4}
-    assert training | validation == {photo.path for photo in dataset.images}
+    assert training | validation == {image.path for image in dataset.images}
     assert not training & validation
 
 
 def test_the_split_follows_the_seed(folder: Path) -> None:
-    """The same seed gives the same split, another seed another one."""
+    """The same seed gives the same split, and another seed a different one."""
     dataset = read_dataset(folder, SPEC)
     assert names(dataset, seed=1) == names(dataset, seed=1)
     assert names(dataset, seed=1) != names(dataset, seed=2)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_equal_pictures_stay_on_one_side(folder: Path, seed: int) -> None:
-    """Copies of the same bytes, and of the same pixels in another file format, are never on both sides."""
+def test_equal_images_stay_on_one_side(folder: Path, seed: int) -> None:
+    """Copies of a file, and of its pixels in another format or class, are never on both sides."""
     original = folder / "a" / "0.png"
     (folder / "a" / "copy.png").write_bytes(original.read_bytes())
     with Image.open(original) as picture:
@@ -152,8 +152,8 @@ def test_equal_pictures_stay_on_one_side(folder: Path, seed: int) -> None:
     assert copies <= training or copies <= validation
 
 
-def test_the_digest_knows_a_dataset_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
-    """Moving a dataset leaves its digest, one more photo changes it."""
+def test_the_digest_identifies_a_dataset_anywhere(folder: Path, tmp_path: Path) -> None:
+    """Moving a dataset does not change its digest; another image does."""
     before = read_dataset(folder, SPEC).digest
     moved = folder.rename(tmp_path / "moved")
     assert read_dataset(moved, SPEC).digest == before
@@ -162,7 +162,7 @@ def test_the_digest_knows_a_dataset_wherever_it_lies(folder: Path, tmp_path: Pat
 
 
 def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
-    """No folder, one class, a class without pictures: each has its sentence."""
+    """A missing folder, a single class and a class without images each have a message."""
     with pytest.raises(ModelError, match="There is no folder"):
         read_dataset(tmp_path / "nowhere", SPEC)
     with pytest.raises(ModelError, match="at least two classes"):
@@ -172,27 +172,27 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
         read_dataset(folder, SPEC)
 
 
-def test_a_class_needs_two_different_pictures(folder: Path) -> None:
-    """A class of copies of one picture cannot be on both sides."""
+def test_a_class_needs_two_different_images(folder: Path) -> None:
+    """A class that has only copies of one image cannot be split."""
     for index in range(1, 10):
         (folder / "a" / f"{index}.png").write_bytes((folder / "a" / "0.png").read_bytes())
     with pytest.raises(ModelError, match="class a needs at least two"):
         split(read_dataset(folder, SPEC), 0.2, seed=0)
 
 
-def test_gray_images_are_kept_as_the_service_sees_them(tmp_path: Path, rng: np.random.Generator) -> None:
-    """What a gray network gets in training is, bit for bit, what it gets in the service: gray before the resize."""
+def test_gray_images_are_preprocessed_as_in_the_service(tmp_path: Path, rng: np.random.Generator) -> None:
+    """A gray network gets bit for bit the same input as in the service: converted to gray before the resize."""
     spec = InputSpec.model_validate({**SPEC.model_dump(), "channels": 1, "mean": (0.5,), "std": (0.5,)})
     for label in "ab":
         save_noise(tmp_path / label / "x.png", rng, 91, 47)
-    photo = read_dataset(tmp_path, spec).images[0]
-    served = decode_image(photo.path.read_bytes(), DecodeLimits())
-    kept = DecodedImage(photo.raster, *photo.raster.size)
+    image = read_dataset(tmp_path, spec).images[0]
+    served = decode_image(image.path.read_bytes(), DecodeLimits())
+    kept = DecodedImage(image.raster, *image.raster.size)
     assert np.array_equal(transform(kept, spec).pixels, transform(served, spec).pixels)
 
 
 def test_a_table_marks_each_class(folder: Path) -> None:
-    """A CSV gives a 1 or 0 for each class, and equal images stay on one side of its split, too."""
+    """A CSV has a 1 or 0 for each class; its split is disjoint, and a class that every image has is refused."""
     marks = "".join(f"a/{index}.png,1,{index % 2}\n" for index in range(10))
     (folder / "labels.csv").write_text(f"image,a,odd\n{marks}b/0.png,0,0\n")
     dataset = read_dataset(folder / "labels.csv", SPEC)
@@ -203,5 +203,5 @@ def test_a_table_marks_each_class(folder: Path) -> None:
     assert len(validation) == 2
     assert not training & validation
     (folder / "labels.csv").write_text("image,a,odd\na/1.png,1,1\na/2.png,1,0\n")
-    with pytest.raises(ModelError, match="no image or every one is of a:"):
+    with pytest.raises(ModelError, match="either all or no images are labeled a:"):
         read_dataset(folder / "labels.csv", SPEC)

@@ -1,4 +1,4 @@
-"""The layers that do not learn."""
+"""The frozen layers, run by several threads."""
 
 import threading
 import time
@@ -21,8 +21,8 @@ def classifier() -> Classifier:
 
 
 @pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 1e-5), (True, 0.05)])
-def test_front_and_learning_layers_are_the_network(classifier: Classifier, bfloat16: bool, tolerance: float) -> None:  # noqa: FBT001 - a parameter of the test
-    """One after the other they compute what the whole network computes, in bfloat16 about that."""
+def test_front_and_learning_layers_form_the_network(classifier: Classifier, bfloat16: bool, tolerance: float) -> None:  # noqa: FBT001 - a parameter of the test
+    """Run in sequence, they compute the same as the whole network, in bfloat16 approximately."""
     torch.manual_seed(0)
     torch.nn.init.normal_(classifier.network.get_parameter("classifier.weight"))
     images = torch.randn(3, 3, 224, 224)
@@ -34,7 +34,7 @@ def test_front_and_learning_layers_are_the_network(classifier: Classifier, bfloa
 
 
 def test_the_front_has_no_gradients_and_never_changes() -> None:
-    """Its features need no gradient; what becomes of the network's weights does not change them."""
+    """Its features require no gradient, and changes to the network's weights do not affect them."""
     network = Classifier(architecture="timm/test_resnet", labels=("a", "b"), input={}, frozen=("conv1", "bn1"))
     front = Front(network.frozen_layers(), torch.device("cpu"), bfloat16=False)
     images = torch.randn(2, 3, 32, 32)
@@ -47,14 +47,14 @@ def test_the_front_has_no_gradients_and_never_changes() -> None:
     assert torch.equal(front(images), before)
 
 
-def test_without_frozen_layers_it_passes_images_on() -> None:
-    """A network that learns as a whole gets the images."""
+def test_without_frozen_layers_it_returns_the_images() -> None:
+    """A network that learns as a whole gets the images themselves."""
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(Front((), torch.device("cpu"), bfloat16=has_fast_bfloat16())(images), images)
 
 
-def test_threads_of_torch_are_as_before(classifier: Classifier) -> None:
-    """Torch has one thread while frozen layers are run by others, its usual number where there are none, and after."""
+def test_the_thread_count_of_torch_is_restored(classifier: Classifier) -> None:
+    """Torch has one thread while others run frozen layers, and its usual number afterwards or if there are none."""
     usual = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -68,8 +68,8 @@ def test_threads_of_torch_are_as_before(classifier: Classifier) -> None:
         torch.set_num_threads(usual)
 
 
-def test_workers_end_with_what_they_are_at(classifier: Classifier) -> None:
-    """Where the training was stopped, what was to come is not computed, and no thread stays behind."""
+def test_workers_finish_only_their_current_tasks(classifier: Classifier) -> None:
+    """If training is stopped, queued batches are not computed, and no thread is left running."""
     with workers(classifier) as pool:
         tasks = [pool.submit(time.sleep, 0.05) for _ in range(1000)]
     assert any(task.cancelled() for task in tasks)

@@ -9,8 +9,8 @@ from src.training.learning_curve import history, plot, prepend, read_rows
 HEADER = "epoch,step,train_loss,val_loss\n"
 
 
-def test_metrics_are_by_epoch(tmp_path: Path) -> None:
-    """Lightning writes training and validation in rows of their own; both are of the epoch, counted from 1."""
+def test_metrics_are_grouped_by_epoch(tmp_path: Path) -> None:
+    """Lightning writes training and validation in separate rows; both belong to the epoch, counted from 1."""
     file = tmp_path / "metrics.csv"
     file.write_text(HEADER + "0,3,,0.5\n0,3,0.75,\n1,7,,0.25\n")
     assert history(file) == {"val_loss": {1: 0.5, 2: 0.25}, "train_loss": {1: 0.75}}
@@ -22,7 +22,7 @@ def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_follows_the_earlier_one(tmp_path: Path) -> None:
-    """Rows of epochs that were run again give way to the new ones, the others stay."""
+    """Rows of repeated epochs are replaced by the new ones; the others are kept."""
     file = tmp_path / "metrics.csv"
     file.write_text(HEADER + "0,3,,0.5\n1,7,,0.4\n")
     earlier = read_rows(file)
@@ -32,14 +32,14 @@ def test_a_resumed_run_follows_the_earlier_one(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_that_is_stopped_at_once_loses_nothing(tmp_path: Path) -> None:
-    """Where the new run wrote no metrics those of the earlier one are written back."""
+    """If the new run wrote no metrics, those of the earlier one are written back."""
     file = tmp_path / "metrics.csv"
     prepend([{"epoch": "0", "val_loss": "0.5"}], file)
     assert read_rows(file) == [{"epoch": "0", "val_loss": "0.5"}]
 
 
 def test_the_plot_is_an_image(tmp_path: Path) -> None:
-    """Any metrics can be drawn, missing ones included."""
+    """Any metrics can be plotted, even if some are missing."""
     plot({"train_loss": {1: 0.5, 2: 0.25}, "val_accuracy": {1: 0.9, 2: 1.0}}, tmp_path / "curve.png")
     with Image.open(tmp_path / "curve.png") as image:
         assert image.size == (1080, 432)

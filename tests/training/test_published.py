@@ -1,4 +1,4 @@
-"""Trainings that start from published weights, of a cache that stands in for the hub's."""
+"""Training that starts from published weights, taken from a cache that replaces the hub's."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ __all__ = ["photos"]
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The caches of both libraries, empty, where nothing can be downloaded."""
+    """Empty caches of both libraries; nothing can be downloaded."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -28,7 +28,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cached(hub: Path, architecture: str, file: str) -> dict[str, torch.Tensor]:
-    """Put weights for 1,000 classes into the cache under the name of ``file``; return them."""
+    """Put weights for 1,000 classes into the cache as ``file``; return them."""
     torch.manual_seed(1)
     state = {name: tensor.clone() for name, tensor in build(architecture, 1000).state_dict().items()}
     target = hub / file
@@ -51,7 +51,7 @@ TORCHVISION = "torch/hub/checkpoints/squeezenet1_1-b8a52dc0.pth"
     [("timm/test_resnet", TIMM, "fc."), ("torchvision/squeezenet1_1", TORCHVISION, "classifier.1.")],
 )
 def test_published_weights_are_taken_from_the_cache(hub: Path, architecture: str, file: str, head: str) -> None:
-    """All tensors but the last layer's are the published ones, whichever library they are of."""
+    """All tensors except the last layer's are the published ones, for both libraries."""
     stored = cached(hub, architecture, file)
     found = published_network(architecture, 3).state_dict()
     assert all(torch.equal(found[name], stored[name]) for name in found if not name.startswith(head))
@@ -60,8 +60,8 @@ def test_published_weights_are_taken_from_the_cache(hub: Path, architecture: str
 
 @pytest.mark.parametrize("architecture", ["timm/test_resnet", "torchvision/squeezenet1_1", "timm/test_vit2"])
 @pytest.mark.usefixtures("hub")
-def test_weights_that_cannot_be_had_are_one_sentence(architecture: str) -> None:
-    """Neither in the cache nor on the net: the sentence says so and names the other way."""
+def test_unavailable_weights_are_explained(architecture: str) -> None:
+    """If weights are neither in the cache nor can be downloaded, the message says so and names --from-scratch."""
     with pytest.raises(ModelError, match=r"cannot be downloaded.*--from-scratch"):
         published_network(architecture, 3)
 
@@ -75,18 +75,18 @@ def test_weights_that_cannot_be_had_are_one_sentence(architecture: str) -> None:
         ("timm/test_vit", ()),
     ],
 )
-def test_the_first_layers_keep_what_they_know(architecture: str, expected: tuple[str, ...]) -> None:
-    """They are run one after the other before all else, and have at most half of the weights."""
+def test_the_first_layers_are_found(architecture: str, expected: tuple[str, ...]) -> None:
+    """They run in sequence before all else, and have at most half of the weights."""
     torch.manual_seed(0)
     assert first_layers(build(architecture, 3), torch.rand(1, 3, 160, 160)) == expected
 
 
-def test_a_training_starts_from_published_weights(
+def test_training_starts_from_published_weights(
     hub: Path,
     photos: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The frozen layers are the published ones afterwards, the others have learned; a resumed run needs no cache."""
+    """Afterwards the frozen layers are the published ones and the others have learned; resuming needs no cache."""
     stored = cached(hub, "timm/test_resnet", TIMM)
     out = hub / "out"
     command = [str(photos), "--batch-size", "8", "--out", str(out)]

@@ -1,4 +1,4 @@
-"""What is trained, and how long."""
+"""What is trained, and for how long."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -27,13 +27,13 @@ def earlier(**changed: object) -> Earlier:
     ("photos", "expected"),
     [(1_000_000, Pace(32, 2)), (1255, Pace(32, 2)), (250, Pace(32, 8)), (60, Pace(15, 34)), (1, Pace(4, 40))],
 )
-def test_few_photos_are_seen_more_often_in_small_batches(photos: int, expected: Pace) -> None:
-    """Two thousand are seen in all, the same ones again and again, but none more than forty times."""
+def test_few_images_are_repeated_more_often_in_small_batches(photos: int, expected: Pace) -> None:
+    """At least 2,000 images are seen in all, counting repetitions, but each at most forty times."""
     assert pace(NOTHING, photos) == expected
 
 
-def test_what_was_given_is_kept() -> None:
-    """Options are stronger than what would be chosen."""
+def test_given_options_are_kept() -> None:
+    """Options override the defaults and the earlier run."""
     given = Namespace(
         arch="test_vit", from_scratch=False, channels=None, seed=0, validation=0.5, batch_size=3, epochs=1
     )
@@ -42,31 +42,31 @@ def test_what_was_given_is_kept() -> None:
     assert (chosen.architecture, chosen.seed, chosen.validation) == ("timm/test_vit", 0, 0.5)
 
 
-def test_a_resumed_run_is_of_the_earlier_recipe() -> None:
-    """What was not given is that of the earlier run; without one it is the default network."""
+def test_a_resumed_run_uses_the_earlier_recipe() -> None:
+    """Omitted options come from the earlier run; without one, the default network is trained."""
     chosen = recipe(NOTHING, earlier())
     assert (chosen.architecture, chosen.seed, chosen.validation) == ("timm/test_resnet", 3, 0.25)
     assert not chosen.pretrained
     assert recipe(NOTHING, None).pretrained
 
 
-def test_the_earlier_run_is_in_its_file(tmp_path: Path) -> None:
-    """Hyper-parameters and ended epochs, which Lightning counts from 0, are read."""
+def test_the_earlier_run_is_read_from_its_checkpoint(tmp_path: Path) -> None:
+    """It has the hyper-parameters and the number of completed epochs, which Lightning counts from 0."""
     file = tmp_path / "last.ckpt"
     torch.save({"hyper_parameters": {"architecture": "x"}, "epoch": 4}, file)
     assert earlier_run(file) == Earlier(file, {"architecture": "x"}, 5)
 
 
-def test_only_the_same_run_goes_on() -> None:
-    """Other labels are refused, equal ones are not."""
+def test_only_the_same_run_can_be_resumed() -> None:
+    """Different labels are refused, equal ones are not."""
     classifier = new_classifier(recipe(NOTHING, earlier()), DATASET)
     check_same(earlier(), classifier)
-    with pytest.raises(ModelError, match="other labels"):
+    with pytest.raises(ModelError, match="differs in its labels"):
         check_same(earlier(labels=["a", "c"]), classifier)
 
 
-def test_the_default_network_knows_gray_images_too() -> None:
-    """With one channel it answers to a gray image as it did to its three equal channels."""
+def test_the_default_network_takes_gray_images() -> None:
+    """With one channel, its logits for a gray image are those for three equal channels."""
     gray = new_classifier(recipe(Namespace(**{**vars(NOTHING), "channels": 1}), None), DATASET).network
     color = new_classifier(recipe(NOTHING, None), DATASET).network
     for network in (gray, color):
