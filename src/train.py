@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"train: {exc}", file=sys.stderr)
         return _EXIT_REFUSED
     except KeyboardInterrupt:
-        print("\nStopped before training began.", file=sys.stderr)
+        print("\nStopped; what is written so far is kept.", file=sys.stderr)
         return _EXIT_INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, on_interrupt)  # Lightning ignores it after an interrupt

@@ -135,7 +135,7 @@ def test_means_are_one_share_or_three(numbers: str) -> None:
     """All but one number or three from 0 to 1 is refused before any work: 0 to 255 would be wrong without a word."""
     refused = _run("x.ckpt", "--mean", numbers)
     assert refused.returncode == 2
-    assert "argument --mean" in refused.stderr
+    assert "argument --mean: must be one or three numbers" in refused.stderr
 
 
 def test_a_size_that_is_none_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,6 +207,16 @@ def test_ctrl_c_keeps_the_best_checkpoint(photos: Path, tmp_path: Path, capsys: 
     assert checkpoint(tmp_path / "best.ckpt")["hyper_parameters"]["labels"] == ["blue", "green", "red"]
 
 
+def test_ctrl_c_after_training_does_not_deny_it(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped while it judges what it has learned, it says that what is written is kept."""
+    with interrupted_when_there_is(tmp_path / "learning_curve.png"):
+        assert train.main([str(photos), *TINY, "--epochs", "1", "--out", str(tmp_path)]) == 130
+    assert "Stopped; what is written so far is kept." in capsys.readouterr().err
+    assert (tmp_path / "best.ckpt").exists()
+
+
 def test_only_a_run_of_the_same_data_can_be_resumed(
     photos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Final, get_args
@@ -139,12 +140,13 @@ def _size(text: str) -> int | tuple[int, int]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    numbers = tuple(float(number) for number in text.split(","))
-    if len(numbers) not in {1, len("RGB")} or not all(0 <= number <= 1 for number in numbers):
-        raise argparse.ArgumentTypeError(
-            f"must be one or three numbers from 0 to 1, such as 0.5 or 0.485,0.456,0.406, not {text!r}"
-        )
-    return numbers
+    with suppress(ValueError):
+        numbers = tuple(map(float, text.split(",")))
+        if len(numbers) in {1, len("RGB")} and all(0 <= number <= 1 for number in numbers):
+            return numbers
+    raise argparse.ArgumentTypeError(
+        f"must be one or three numbers from 0 to 1, such as 0.5 or 0.485,0.456,0.406, not {text!r}"
+    )
 
 
 def check_that_all_is_used(options: argparse.Namespace) -> None:

@@ -143,7 +143,8 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     for label, name in classes.items():
         groups = _groups(dataset.images, label)
         if len(groups) < _MIN_CLASSES:
-            raise ModelError(f"The class {name} needs at least two different images: one to train on, one to validate.")
+            who = "A table" if label is None else f"The class {name}"
+            raise ModelError(f"{who} needs at least two different images: one to train on, one to validate.")
         random.Random(f"{seed} {name}").shuffle(groups)  # noqa: S311 - it need not be secret
         aside.update(_about(groups, fraction))
     return Split(

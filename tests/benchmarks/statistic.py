@@ -32,5 +32,5 @@ def number(value: float) -> str:
     """Return ``value`` with three significant digits, never in powers of ten."""
     if value == 0:
         return "0"
-    digits = max(0, 2 - int(f"{abs(value):e}".partition("e")[2]))
+    digits = max(0, 2 - int(f"{abs(value):.2e}".partition("e")[2]))
     return f"{value:,.{min(digits, 6)}f}"

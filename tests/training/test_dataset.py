@@ -205,3 +205,11 @@ def test_a_table_marks_each_class(folder: Path) -> None:
     (folder / "labels.csv").write_text("image,a,odd\na/1.png,1,1\na/2.png,1,0\n")
     with pytest.raises(ModelError, match="either all or no images are labeled a:"):
         read_dataset(folder / "labels.csv", SPEC)
+
+
+def test_a_table_needs_two_different_images(folder: Path) -> None:
+    """A CSV of copies of one image cannot be split, and the message does not blame a class."""
+    (folder / "a" / "1.png").write_bytes((folder / "a" / "0.png").read_bytes())
+    (folder / "labels.csv").write_text("image,a,b\na/0.png,1,0\na/1.png,0,1\n")
+    with pytest.raises(ModelError, match=r"^A table needs at least two different images"):
+        split(read_dataset(folder / "labels.csv", SPEC), 0.2, seed=0)
