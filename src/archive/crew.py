@@ -89,7 +89,8 @@ def _round(parts: Sequence[Sequence[Source]], assignment: Assignment) -> Iterato
         warnings.simplefilter("ignore")  # there is no other way to say what becomes of a task whose worker died
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             Worker,
-            compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(rows)), max_tasks_in_flight_per_actor=1),
+            # A second part waits at each worker: until Ray has sent one, a fifth of a second passes.
+            compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(rows)), max_tasks_in_flight_per_actor=2),
             fn_constructor_args=(assignment,),
             num_cpus=crew.cpus,
             num_gpus=crew.gpus,
