@@ -158,7 +158,7 @@ class _Operations:
         return gathers and node.all_input_nodes[0] in self.maps
 
     def name(self, node: fx.Node) -> str:
-        """Return the outermost module that ends with ``node``, or only rearranges it after; else the operation's name."""
+        """Return the outermost module that ends with ``node``, or only rearranges it; else the operation's name."""
         for path in _path(node):
             if self._last_of(path) is node:
                 return path

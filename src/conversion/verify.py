@@ -117,7 +117,7 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) 
     images = _images(manifest.input)
     agreements = [_agreement(runtime, pixels, one, manifest) for pixels, one in zip(images, expected, strict=True)]
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
-    if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # so written, NaN is refused too
+    if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # negated, so that NaN is refused too
         raise ModelError(
             f"In {runtime.name} the network answers differently than in torch:"
             f" probabilities differ by up to {probability:.1g}, heatmap values by up to {heat:.1g}."
