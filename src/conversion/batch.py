@@ -24,7 +24,7 @@ _TRIES: Final = 3
 def best_batch(folder: Path, spec: InputSpec, running: Graphs) -> int:
     """Return 8 if OpenVINO is at least 25 % faster with batches of eight while every core is busy, else 1.
 
-    It is if reading the weights takes longer than the arithmetic, as in AlexNet and VGG. A network that takes
+    That is so if reading the weights takes longer than the arithmetic, as in AlexNet and VGG. A network that takes
     ``running`` less than 2 ms or more than half a second per image is not measured.
     """
     if not _LEAST_SECONDS < _seconds(running, spec, 1, 1) < _MOST_SECONDS:

@@ -126,7 +126,7 @@ def _tensor(module: fx.GraphModule, node: Any) -> torch.Tensor:  # noqa: ANN401 
 
 
 def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
-    """Return whether the closed form equals automatic differentiation for up to three classes, on features and on noise."""
+    """Return whether the closed form equals automatic differentiation for some classes, on features and on noise."""
     others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
     for image in (features[:1], others):
         leaf = image.clone().requires_grad_()

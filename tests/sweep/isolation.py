@@ -1,4 +1,4 @@
-"""Run a check that leaves much memory behind in its own process."""
+"""Run checks that leave much memory behind in a separate process."""
 
 import multiprocessing
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from tests.sweep.table import table
 
 STORED = [
     "torchvision/squeezenet1_1",  # no linear layer
-    "timm/test_convnext",  # a norm behind the pooling
+    "timm/test_convnext",  # a norm after the pooling
     "timm/test_mambaout",  # channels last
 ]
 QUICK = [
