@@ -1,1 +1,1 @@
-"""A network -> graphs, cut at the Grad-CAM layer, converted and verified."""
+"""Capture a network as graphs, cut at the Grad-CAM layer, and convert and verify them."""

@@ -1,4 +1,4 @@
-"""How many images a stored network had better take at once: measured where it is stored."""
+"""Measure how many images a network should process at once, on the machine that stores it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,17 +15,17 @@ from src.stages.input_spec import InputSpec
 __all__ = ["best_batch"]
 
 _BATCH: Final = 8
-_GAIN: Final = 1.25  # of the speed: less is not worth the wait
-_LEAST_SECONDS: Final = 0.002  # for an image: below that, what surrounds the network takes longer anyway
-_MOST_SECONDS: Final = 0.5  # above that it is arithmetic that takes the time, not reading the weights
+_GAIN: Final = 1.25  # in speed: a smaller one is not worth the wait
+_LEAST_SECONDS: Final = 0.002  # per image: a faster network is not the bottleneck
+_MOST_SECONDS: Final = 0.5  # per image: a slower network spends its time on arithmetic, not on reading weights
 _TRIES: Final = 3
 
 
 def best_batch(folder: Path, spec: InputSpec, running: Graphs) -> int:
-    """Return 8 where OpenVINO is faster by a quarter with eight images at once, while every core runs them; else 1.
+    """Return 8 if OpenVINO is at least 25 % faster with batches of eight while every core is busy, else 1.
 
-    That is so where reading the weights takes longer than the arithmetic: see AlexNet and VGG. A network that
-    ``running`` takes less than 2 ms or more than half a second for is not tried.
+    That is so if reading the weights takes longer than the arithmetic, as in AlexNet and VGG. A network that takes
+    ``running`` less than 2 ms or more than half a second per image is not measured.
     """
     if not _LEAST_SECONDS < _seconds(running, spec, 1, 1) < _MOST_SECONDS:
         return 1
@@ -33,11 +33,11 @@ def best_batch(folder: Path, spec: InputSpec, running: Graphs) -> int:
     single = OpenVinoGraphs(folder, "fp32", cores)
     together = OpenVinoGraphs(folder, "fp32", cores, _BATCH)
     gains = (_seconds(single, spec, 1, cores) / _seconds(together, spec, _BATCH, cores) for _ in range(_TRIES))
-    return _BATCH if all(gain >= _GAIN for gain in gains) else 1  # which ends with the first that is not
+    return _BATCH if all(gain >= _GAIN for gain in gains) else 1  # all() stops at the first failure
 
 
 def _seconds(graphs: Graphs, spec: InputSpec, batch: int, cores: int) -> float:
-    """Return the seconds for an image where ``cores`` threads run eight each, in batches of ``batch``."""
+    """Return the seconds per image if ``cores`` threads run eight each, in batches of ``batch``."""
     channels, height, width = spec.shape
     images = np.zeros((batch, height, width, channels), np.uint8)
 

@@ -1,4 +1,4 @@
-"""Captured graphs -> files for OpenVINO and torch, neither of which needs the code of the network."""
+"""Write captured graphs to files that OpenVINO and torch run without the network's code."""
 
 import json
 import warnings
@@ -23,30 +23,30 @@ __all__ = ["convert", "save_programs"]
 
 _MAX_MESSAGE: Final = 200
 
-# A graph, and examples of its inputs, two or more of each.
+# A graph and example inputs, each a batch of two or more.
 Captured = tuple[fx.GraphModule, tuple[torch.Tensor, ...]]
 
 
 def convert(captured: Captured, file: Path, pixels: InputSpec | None = None) -> None:
-    """Write a graph for OpenVINO: ``file`` and its neighbor ``.bin``.
+    """Write a graph for OpenVINO to ``file`` and the ``.bin`` file next to it.
 
     Args:
-        captured: It takes what its examples are, in batches of any size.
-        file: ``.xml``
-        pixels: Where given, the graph takes pixels uint8 (N, H, W, C) instead of prepared images (N, C, H, W): its
-            first layers bring them to the network's range.
+        captured: The graph and its examples; it will take batches of any size.
+        file: A name that ends in ``.xml``.
+        pixels: If given, the graph takes uint8 pixels (N, H, W, C) instead of normalized images (N, C, H, W), and its
+            first layers normalize them.
 
     Raises:
-        ModelError: OpenVINO has no counterpart of an operation of the graph.
+        ModelError: OpenVINO does not support an operation of the graph.
     """
     graph, examples = captured
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about what OpenVINO's converter uses
+            warnings.simplefilter("ignore")  # torch warns about what OpenVINO's converter uses
             model = ov.convert_model(export_batches(graph, *examples))
         model.reshape({port: [-1, *example.shape[1:]] for port, example in zip(model.inputs, examples, strict=True)})
         ov.save_model(_taking_pixels(model, pixels) if pixels else model, file, compress_to_fp16=False)
-    except Exception as exc:  # the converter raises what its many parts happen to raise
+    except Exception as exc:  # the converter raises errors of any type
         raise ModelError(f"OpenVINO cannot convert this network: {_last_line(exc)}.") from exc
 
 
@@ -60,10 +60,10 @@ def _taking_pixels(model: ov.Model, spec: InputSpec) -> ov.Model:
 
 
 def save_programs(graphs: Mapping[str, Captured], folder: Path) -> None:
-    """Write each of ``graphs`` into ``folder`` as a program of torch of that name, and the tensors of all beside them.
+    """Write each of ``graphs`` to ``folder`` as a torch program with that name, and all their tensors to one file.
 
-    A program takes a list of tensors before its inputs, so that its archive holds operations alone, in JSON. Which ones
-    is said in the metadata of the tensors' file, where those that several graphs share are written once.
+    A program takes a list of tensors before its inputs, so its archive contains only operations, as JSON. The metadata
+    of the tensor file names the tensors of each program. Tensors that several graphs share are written once.
     """
     tensors: dict[str, torch.Tensor] = {}
     names_of: dict[object, str] = {}
@@ -80,7 +80,7 @@ def save_programs(graphs: Mapping[str, Captured], folder: Path) -> None:
 
 
 def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return contiguous ``tensors``, copies of those that share memory with earlier ones."""
+    """Return ``tensors`` made contiguous, and copied if they share memory with an earlier one."""
     kept: dict[str, torch.Tensor] = {}
     storages: set[int] = set()
     for name, tensor in tensors.items():
@@ -98,17 +98,17 @@ def _program(graph: fx.GraphModule, examples: tuple[torch.Tensor, ...]) -> Expor
         _Lifted(graph), arguments, dynamic_shapes={"tensors": shapes[0], "inputs": shapes[1:]}, strict=False
     )
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names the files of the person's machine
+        node.meta.pop("stack_trace", None)  # it contains file paths of this machine
     program._example_inputs = None  # noqa: SLF001 - they would be pickled into the archive
     return program
 
 
 class _Lifted(nn.Module):
-    """A graph whose tensors are inputs."""
+    """A graph that takes its tensors as inputs."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__()
-        self._graph = (graph,)  # in a tuple its tensors are not found, and stay outside
+        self._graph = (graph,)  # in a tuple, so that torch does not register its tensors
 
     def forward(self, tensors: list[torch.Tensor], *inputs: torch.Tensor) -> object:
         (graph,) = self._graph

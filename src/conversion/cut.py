@@ -1,4 +1,4 @@
-"""A captured network, cut at its Grad-CAM layer."""
+"""Cut a captured network at its Grad-CAM layer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from src.stages.input_spec import InputSpec
 
 __all__ = ["POOLING", "Cut", "cut"]
 
-_LATEST_SHARE: Final = 0.5  # of the maps: an earlier one shows what the image looks like, not what it is
-_MODULES: Final = "nn_module_stack"  # where torch.export keeps which module an operation is from
+_LATEST_SHARE: Final = 0.5  # of the maps: earlier ones show edges and textures, not objects
+_MODULES: Final = "nn_module_stack"  # where torch.export keeps the modules of an operation
 aten: Final = torch.ops.aten
 POOLING: Final = frozenset(
     {aten.max_pool2d, aten.max_pool2d_with_indices, aten.adaptive_max_pool2d, aten.avg_pool2d, aten.adaptive_avg_pool2d}
 )
-# What only gathers or rearranges the map before it: Grad-CAM wants that one.
+# Grad-CAM uses the map before operations that only rearrange or pool it.
 _REARRANGING: Final = frozenset(
     {
         *(aten.alias, aten.clone, aten.contiguous, aten.dropout, aten.flatten, aten.permute, aten.reshape),
@@ -35,10 +35,10 @@ _GATHERING: Final = POOLING | _REARRANGING
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A captured network, images -> logits, and the place in it that separates backbone and head.
+    """A captured network, images -> logits, and the operation that separates its backbone from its head.
 
-    ``features`` is the operation that gives the last spatial map, laid out as ``layout`` says; ``layer`` the module
-    whose output it is. ``head`` is the part behind it: features (N, ...) -> logits (N, C).
+    ``features`` is that operation, whose output is a spatial map with the memory layout ``layout``. ``layer`` is the
+    name of the module with that output, or of the operation. ``head`` is the rest: features (N, ...) -> logits (N, C).
     """
 
     whole: fx.GraphModule
@@ -48,28 +48,28 @@ class Cut:
     head: fx.GraphModule
 
     def network(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
-        """Return images (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
+        """Return the graph images (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
         (images,) = self.whole.graph.find_nodes(op="placeholder")
         return part(self.whole, [images], [self.features, *hidden, _logits(self.whole)])
 
     def behind(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
-        """Return features (N, ...) -> (``hidden`` operations ..., logits (N, C)), or the logits alone."""
+        """Return the graph features (N, ...) -> (``hidden`` operations ..., logits (N, C)), or -> logits alone."""
         return part(self.whole, [self.features], [*hidden, _logits(self.whole)])
 
 
 def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut:
-    """Cut a captured network at ``layer``, or at the layer that Grad-CAM wants.
+    """Cut a captured network at ``layer``, or at the default Grad-CAM layer.
 
-    That is the last spatial feature map which everything behind it depends on and whose places reach the answer. (What
-    the last block of a ViT makes of its patches is not read when the class token alone is: its input is.)
+    The default is the last spatial feature map on which everything after it depends and whose positions reach the
+    logits. (A ViT that reads only the class token ignores the patches after its last block, so it is cut before it.)
 
     Args:
-        whole: What :func:`src.conversion.capture.capture` gives.
-        spec: Its input.
-        layer: The name of a module: its output; or the ``layer`` of an earlier cut of the same network.
+        whole: The result of :func:`src.conversion.capture.capture`.
+        spec: The input of the network.
+        layer: The name of a module, which is cut at its output, or the ``layer`` of an earlier cut of the network.
 
     Raises:
-        ModelError: The network has no such layer, or no spatial feature map that everything behind it depends on.
+        ModelError: The network cannot be cut at ``layer``, or has no spatial feature map on which the rest depends.
     """
     graph = _Operations(whole, spec)
     return _last(graph) if layer is None else _named(graph, layer)
@@ -78,11 +78,11 @@ def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut
 def _named(graph: "_Operations", layer: str) -> Cut:
     node = graph.output_of(layer)
     if node not in graph.maps:
-        raise ModelError(f"The layer {layer} gives no map of places: choose another.")
+        raise ModelError(f"The output of the layer {layer} is not a spatial map: choose another layer.")
     if node not in graph.junctions:
-        raise ModelError(f"The layer {layer} is passed by: what follows it needs more than it. Choose a later layer.")
+        raise ModelError(f"The layer {layer} is bypassed, for example by a skip connection: choose a later layer.")
     if not _is_read(graph, node):
-        raise ModelError(f"The answer does not depend on the map of {layer}: choose an earlier layer.")
+        raise ModelError(f"The logits do not depend on the map of {layer}: choose an earlier layer.")
     return _at(graph, node, layer)
 
 
@@ -93,22 +93,20 @@ def _last(graph: "_Operations") -> Cut:
         if node in graph.junctions and _is_read(graph, node):
             return _at(graph, node, graph.name(node))
     if late:
-        raise ModelError(
-            "This network reads several feature maps side by side, none that all the others pass: no Grad-CAM."
-        )
-    raise ModelError("This network has no spatial feature map: it cannot be explained by Grad-CAM.")
+        raise ModelError("This network reads several feature maps side by side, so Grad-CAM cannot explain it.")
+    raise ModelError("This network has no spatial feature map, so Grad-CAM cannot explain it.")
 
 
 def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
     (images,) = graph.whole.graph.find_nodes(op="placeholder")
-    whole = part(graph.whole, [images], [_logits(graph.whole)])  # a copy, which shares the weights
+    whole = part(graph.whole, [images], [_logits(graph.whole)])  # a copy that shares the weights
     features = next(one for one in whole.graph.nodes if one.name == node.name)
     read_early(whole, features)
     return Cut(whole, features, layer, graph.maps[node], part(whole, [features], [_logits(whole)]))
 
 
 def _is_read(graph: "_Operations", node: fx.Node) -> bool:
-    """Tell whether the places of ``node`` reach the logits: NaN put there does, whatever the weights are."""
+    """Return whether the positions of ``node`` reach the logits, tested with NaN, which no weight cancels."""
     head, layout = part(graph.whole, [node], [_logits(graph.whole)]), graph.maps[node]
     features = torch.ones(2, *graph.shapes[node])
     if layout.axes == "NTK":
@@ -120,10 +118,10 @@ def _is_read(graph: "_Operations", node: fx.Node) -> bool:
 
 
 class _Operations:
-    """The operations of a captured network, in the order of their execution.
+    """The operations of a captured network, in order of execution.
 
-    ``shapes``: of those that depend on the image, without the batch; ``maps``: those that are maps of places;
-    ``junctions``: those that all later ones depend on alone.
+    ``shapes`` holds the shapes, without N, of those that depend on the image, and ``maps`` the layouts of those that
+    are spatial maps. ``junctions`` are those that no path from the image to a later operation bypasses.
     """
 
     def __init__(self, whole: fx.GraphModule, spec: InputSpec) -> None:
@@ -136,7 +134,7 @@ class _Operations:
         maps = {node: layout for node, shape in self.shapes.items() if (layout := find_layout(shape, input_size))}
         places = {layout.height * layout.width for layout in maps.values() if layout.axes != "NTK"}
 
-        def is_flattened(node: fx.Node) -> bool:  # (N, K, h w), whose K channels only look like tokens
+        def is_flattened(node: fx.Node) -> bool:  # (N, K, h w): its K channels only look like tokens
             layout = maps[node]
             return layout.axes == "NTK" and layout.channels in places and layout.height * layout.width not in places
 
@@ -150,17 +148,17 @@ class _Operations:
         return {node for (node, index), reach in zip(place.items(), passing, strict=False) if reach <= index}
 
     def only_gathers(self, node: fx.Node) -> bool:
-        """Tell whether ``node`` pools or reshapes a map, or normalizes that of a Swin, and adds nothing to it.
+        """Return whether ``node`` only pools or reshapes a map, or is the LayerNorm of a channels-last map.
 
-        LayerNorm makes all places equally strong: in a Swin, whose channels come last, the map behind it is less often
-        hot where the object is (docs/concepts/heatmaps.md).
+        LayerNorm makes all positions equally strong: in a Swin, the map after it is hot on the object less often
+        (docs/concepts/heatmaps.md).
         """
         packet = getattr(node.target, "overloadpacket", None)
         gathers = packet in _GATHERING or (packet is aten.layer_norm and self.maps[node].axes == "NhwK")
         return gathers and node.all_input_nodes[0] in self.maps
 
     def name(self, node: fx.Node) -> str:
-        """Return the largest module that ends with ``node``, or rearranges it at its end, or the operation's name."""
+        """Return the outermost module that ends with ``node``, or only rearranges it; else the operation's name."""
         for path in _path(node):
             if self._last_of(path) is node:
                 return path
@@ -171,11 +169,11 @@ class _Operations:
         return node.name
 
     def output_of(self, layer: str) -> fx.Node:
-        """Return the last operation inside the module ``layer``, or the operation of that name."""
+        """Return the last operation in the module ``layer``, or the operation with that name."""
         found = self._last_of(layer) or next((node for node in self.shapes if node.name == layer), None)
         if found is None:
             names = list(dict.fromkeys(path for node in self.shapes for path in _path(node)))
-            raise ModelError(f"The network has no layer {layer!r}; its last ones are {', '.join(names[-5:])}.")
+            raise ModelError(f"The network has no layer {layer!r}; its last layers are {', '.join(names[-5:])}.")
         return found
 
     def _last_of(self, path: str) -> fx.Node | None:
@@ -183,13 +181,13 @@ class _Operations:
 
 
 def _logits(whole: fx.GraphModule) -> fx.Node:
-    """Return the operation that gives the logits."""
+    """Return the operation that computes the logits."""
     (logits,) = whole.graph.output_node().all_input_nodes
     return logits
 
 
 def _seen(whole: fx.GraphModule) -> set[fx.Node]:
-    """Return the operations that depend on the image itself, not only on how many there are."""
+    """Return the operations that depend on the images themselves, not only on their number."""
     seen = set(whole.graph.find_nodes(op="placeholder"))
     for node in whole.graph.nodes:
         if node.target is not torch.ops.aten.sym_size.int and not seen.isdisjoint(node.all_input_nodes):
@@ -198,7 +196,7 @@ def _seen(whole: fx.GraphModule) -> set[fx.Node]:
 
 
 def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:
-    """Return the shape, without the batch, of every tensor that has one entry per image and depends on them."""
+    """Return the shape, without N, of every tensor that depends on the images and has one entry for each."""
     (images,) = whole.graph.find_nodes(op="placeholder")
     seen, shapes = _seen(whole), {}
     for node in whole.graph.nodes:
@@ -211,6 +209,6 @@ def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:
 
 
 def _path(node: fx.Node) -> tuple[str, ...]:
-    """Return the modules that ``node`` is from, the outermost, which is not the network itself, first."""
+    """Return the modules that contain ``node``, outermost first, without the network itself."""
     stack = node.meta.get(_MODULES) or {}
     return tuple(path for path, _ in stack.values() if path)

@@ -1,4 +1,4 @@
-"""Operations of a backward pass in terms of those that every runtime has."""
+"""Decompose the operations of a backward pass into those that every runtime supports."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,11 @@ from torch.nn import functional
 __all__ = ["AVERAGES", "average_matrices", "decompositions"]
 
 aten: Final = torch.ops.aten
-# What the core operations of ATen leave whole, and OpenVINO has no counterpart of.
+# Operations that core ATen does not decompose and OpenVINO does not support.
 _FURTHER: Final = (
     aten._native_batch_norm_legit,  # noqa: SLF001 - that is what ATen calls it
-    aten._scaled_dot_product_attention_math,  # noqa: SLF001 - the same
-    aten._softmax_backward_data,  # noqa: SLF001 - the same
+    aten._scaled_dot_product_attention_math,  # noqa: SLF001 - as above
+    aten._softmax_backward_data,  # noqa: SLF001 - as above
     aten.gelu_backward,
     aten.hardswish_backward,
     aten.native_group_norm,
@@ -28,12 +28,12 @@ _FURTHER: Final = (
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Return which operations decompose into which others: those of torch, and four of our own."""
+    """Return the decomposition of each operation: those of torch, and four of our own."""
     return {**core_aten_decompositions(), **get_decompositions(_FURTHER), **_OWN}
 
 
 def average_matrices(node: fx.Node) -> tuple[Tensor, Tensor]:
-    """Return :math:`P_h` and :math:`P_w^T` of the average pooling ``node``: what it makes of unit vectors."""
+    """Return :math:`P_h` and :math:`P_w^T` of the average pooling ``node``, found with unit vectors."""
     maps, *options = node.args
     height, width = maps.meta["val"].shape[2:]  # type: ignore[union-attr] # it is a node
     average = AVERAGES[node.target]
@@ -65,12 +65,12 @@ def _convolution_backward(
     gradient: Tensor,
     maps: Tensor,
     weight: Tensor,
-    *options: Any,  # noqa: ANN401 - numbers, flags and lists of them, as ATen has them
+    *options: Any,  # noqa: ANN401 - numbers, flags and lists of them, as in ATen
 ) -> tuple[Tensor, None, None]:
     """Return the gradient of a convolution's input: the transposed convolution of its output's, or the reverse.
 
-    Without steps and groups that is a convolution by the mirrored weights. OpenVINO would take the same weights in a
-    convolution and in a transposed one for the same where they are as many to as many channels.
+    With stride 1 and without groups, that is a convolution with the mirrored weights. It is used because OpenVINO
+    confuses weights that a convolution and a transposed one share if they have as many input as output channels.
     """
     _, stride, padding, dilation, transposed, _, groups, _ = options
     none = [0] * len(stride)
@@ -97,9 +97,9 @@ def _convolution_backward(
 def _max_pool_backward(
     gradient: Tensor,
     maps: Tensor,
-    *options: Any,  # noqa: ANN401 - the same
+    *options: Any,  # noqa: ANN401 - as above
 ) -> Tensor:
-    """Return the gradient of a max-pool's input: each value's goes to where it is from, given by the last option."""
+    """Return the gradient of a max pooling's input: add each value at its index, which is in the last option."""
     indices: Tensor = options[-1]
     return torch.zeros_like(maps).flatten(2).scatter_add(2, indices.flatten(2), gradient.flatten(2)).reshape(maps.shape)
 
@@ -107,11 +107,11 @@ def _max_pool_backward(
 def _slice_scatter(  # noqa: PLR0913, PLR0917 - the signature is that of ATen
     maps: Tensor, values: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    """Return ``maps`` with ``values`` in the place of a slice, put together: OpenVINO scatters some slices wrong."""
+    """Return ``maps`` with a slice replaced by ``values``, by concatenation: OpenVINO scatters some slices wrongly."""
     size = maps.shape[dim]
     first, last = start or 0, size if end is None or end == sys.maxsize else end
     if step != 1 or first < 0 or last < 0:
-        return NotImplemented  # type: ignore[no-any-return] # then it stays as it is
+        return NotImplemented  # type: ignore[no-any-return] # the operation is then kept
     before = [] if first == 0 else [maps.narrow(dim, 0, first)]
     after = [] if last is size else [maps.narrow(dim, last, size - last)]
     return torch.cat([*before, values, *after], dim)

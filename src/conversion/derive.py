@@ -1,4 +1,4 @@
-"""A head -> its closed form, where it has one."""
+"""Derive the closed form of a head, if it has one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from src.stages.features import FeatureLayout
 __all__ = ["Derived", "derive"]
 
 aten: Final = torch.ops.aten
-_CHUNK: Final = 64  # channels at a time: a map for each of 2,048 channels at once would take a gigabyte
+_CHUNK: Final = 64  # channels at a time: maps for all of 2,048 channels would take a gigabyte
 _TOLERANCE: Final = 1e-4  # of the largest value
-_GATE: Final = 1e-2  # of the largest value: wide enough for rounding, the weights are compared anyway
+_GATE: Final = 1e-2  # of the largest value: wide, because the weights are compared later anyway
 _SEED: Final = 0
 _FLATTENING: Final = {aten.flatten.using_ints, aten.reshape.default, aten.view.default}
 _PASSING: Final = {aten.dropout.default, aten.alias.default, aten.clone.default}
@@ -26,22 +26,22 @@ _PASSING: Final = {aten.dropout.default, aten.alias.default, aten.clone.default}
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A closed form, and the operations of the captured network that give the hidden activations which it needs."""
+    """A closed form, and the operations of the captured network that compute the hidden activations it needs."""
 
     form: ClosedForm
     hidden: tuple[fx.Node, ...] = ()
 
 
 def derive(cut: Cut, features: torch.Tensor) -> Derived | None:
-    """Return the closed form of the head of ``cut``, or None where it has none.
+    """Return the closed form of the head of ``cut``, or None if it has none.
 
-    A linear head, such as one that pools and has one linear layer, is known by what it does, however it is written: a
-    map that is one everywhere adds to the logits the sum of their gradients over all positions. A head with hidden
-    layers is known by its operations. Either has to give the weights that automatic differentiation gives.
+    A linear head, such as pooling and one linear layer, is recognized by its behavior, however it is written: a map
+    that is one everywhere adds the sum of the gradients over all positions to the logits. A head with hidden layers is
+    recognized by its operations. The weights of both must equal those of automatic differentiation.
 
     Args:
         cut: A network with its head.
-        features: (N, ...) those of some images.
+        features: The features (N, ...) of some images.
     """
     for derived in _candidates(cut, features):
         if derived is not None and _agrees(cut, derived, features):
@@ -57,7 +57,7 @@ def _candidates(cut: Cut, features: torch.Tensor) -> Iterator[Derived | None]:
 
 @torch.no_grad()
 def _may_be_linear(head: fx.GraphModule, features: torch.Tensor) -> bool:
-    """Tell, by three runs, what many would find out: a head that clips or normalizes does not answer in proportion."""
+    """Return whether the head passes a quick test of three runs, which one that clips or normalizes fails."""
     image = features[:1]
     empty = head(torch.zeros_like(image))
     double, negative = head(2 * image) - empty, head(-image) - empty
@@ -66,7 +66,7 @@ def _may_be_linear(head: fx.GraphModule, features: torch.Tensor) -> bool:
 
 @torch.no_grad()
 def _linear_matrix(cut: Cut) -> NDArray[np.float32]:
-    """Return (C, K): what a map that is one everywhere in one channel adds to the logits of an empty one."""
+    """Return (C, K): what one channel that is one everywhere adds to the logits of features that are all zero."""
     channels = cut.layout.channels
     empty = cut.head(_features_of(cut.layout, torch.zeros(1, *cut.layout.shape)))
     columns = []
@@ -80,7 +80,7 @@ def _linear_matrix(cut: Cut) -> NDArray[np.float32]:
 
 
 def _features_of(layout: FeatureLayout, maps: torch.Tensor) -> torch.Tensor:
-    """Return features that fold to ``maps`` (N, K, h, w); tokens without a place are zero."""
+    """Return features that fold to ``maps`` (N, K, h, w); placeless tokens are zero."""
     if layout.axes == "NKhw":
         return maps
     last = maps.permute(0, 2, 3, 1).contiguous()
@@ -91,7 +91,7 @@ def _features_of(layout: FeatureLayout, maps: torch.Tensor) -> torch.Tensor:
 
 
 def _with_hidden_layers(cut: Cut) -> Derived | None:
-    """Read ``pool* -> flatten -> (linear -> ReLU)* -> linear`` off the operations behind the features."""
+    """Return the closed form of a head ``pool* -> flatten -> (linear -> ReLU)* -> linear``, else None."""
     chain = [node for node in _chain(cut) if node.target not in _PASSING]
     flatten = next((place for place, node in enumerate(chain) if node.target in _FLATTENING), None)
     if flatten is None or cut.layout.axes != "NKhw":
@@ -111,7 +111,7 @@ def _with_hidden_layers(cut: Cut) -> Derived | None:
 
 
 def _chain(cut: Cut) -> list[fx.Node]:
-    """Return the operations behind the features, if each of them uses the one before and no other does."""
+    """Return the operations after the features if each is used only by the next, else an empty list."""
     chain: list[fx.Node] = []
     node = cut.features
     while len(node.users) == 1 and (node := next(iter(node.users))).op != "output":
@@ -126,7 +126,7 @@ def _tensor(module: fx.GraphModule, node: Any) -> torch.Tensor:  # noqa: ANN401 
 
 
 def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
-    """Tell whether the closed form gives the Grad-CAM weights of automatic differentiation, for every class of some."""
+    """Return whether the closed form equals automatic differentiation for some classes, on features and on noise."""
     others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
     for image in (features[:1], others):
         leaf = image.clone().requires_grad_()
@@ -136,7 +136,7 @@ def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
             expected = cut.layout.fold(gradient).sum(dim=(2, 3)).numpy()
             direction = np.eye(logits.shape[1], dtype=np.float32)[[index]]
             found = derived.form.gradient(direction, *(one.detach().numpy() for one in hidden))
-            if not np.abs(found - expected).max() < _TOLERANCE * np.abs(expected).max():  # nor where all are zero
+            if not np.abs(found - expected).max() < _TOLERANCE * np.abs(expected).max():  # also if all are zero
                 return False
     return True
 

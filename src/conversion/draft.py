@@ -1,4 +1,4 @@
-"""A trained network -> a verified model in a folder, ready for the store."""
+"""Turn a trained network into a verified model in a folder, ready for the store."""
 
 import gc
 import logging
@@ -38,15 +38,15 @@ from src.store.manifest import SCHEMA_VERSION, Manifest
 
 __all__ = ["Draft", "draft"]
 
-logger = logging.getLogger(__name__)  # of the steps, each of which may take seconds
+logger = logging.getLogger(__name__)  # reports the steps, each of which may take seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A verified model, written to ``folder`` and read back from there, that is not in the store yet.
+    """A verified model that was written to ``folder`` and read back from it, but is not in the store yet.
 
-    ``agreement`` is that of what will serve it on a CPU with the network as it was; ``made`` is the operation that made
-    probabilities of its scores, which was cut off, if any.
+    ``agreement`` compares the runtime that will serve it on a CPU with torch. ``made`` is the operation that turned its
+    scores into probabilities and was cut off, if any.
     """
 
     folder: Path
@@ -61,19 +61,19 @@ class Draft:
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
     def with_output(self, output: OutputSpec) -> "Draft":
-        """Return the same model with another meaning of its outputs, which its folder has from now on."""
+        """Return the model with another meaning of its outputs, which is also written to its folder."""
         manifest = self.manifest.model_copy(update={"output": output})
         _write_manifest(manifest, self.folder)
         return replace(self, manifest=manifest)
 
     def with_bf16(self, *, harmless: bool) -> "Draft":
-        """Return the same model with what a check found of bf16, which its folder has from now on."""
+        """Return the model with the result of a check of bf16, which is also written to its folder."""
         manifest = self.manifest.model_copy(update={"bf16": harmless})
         _write_manifest(manifest, self.folder)
         return replace(self, manifest=manifest)
 
     def with_learned(self, output: OutputSpec, learned: Learned, familiarity: Familiarity | None) -> "Draft":
-        """Return the same model with what it learned of its answers, which its folder has from now on."""
+        """Return the model with its calibration and familiarity, which are also written to its folder."""
         file = self.folder / FAMILIARITY
         file.unlink(missing_ok=True)
         sums = {name: digest for name, digest in self.manifest.sha256.items() if name != FAMILIARITY}
@@ -84,7 +84,7 @@ class Draft:
         return replace(self, manifest=manifest).with_output(output)
 
     def figures(self) -> dict[str, float]:
-        """Return what was measured, for the model store."""
+        """Return the measured differences, for the model store."""
         return {
             "max_logit_difference_captured": self.verification.captured,
             "max_logit_difference_cut": self.verification.cut,
@@ -95,7 +95,7 @@ class Draft:
 
 @contextmanager
 def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
-    """Verify the network of ``checkpoint`` and write it to a folder that is gone afterwards.
+    """Verify the network of ``checkpoint`` and write it to a temporary folder.
 
     Raises:
         ModelError: The weights do not fit, or the network cannot be captured or explained.
@@ -103,8 +103,8 @@ def draft(checkpoint: Checkpoint) -> Iterator[Draft]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         manifest, verification, expected, made = _write(checkpoint, folder)
-        del checkpoint  # its weights are a network's worth of memory,
-        gc.collect()  # and held by graphs that refer to themselves
+        del checkpoint  # its weights take as much memory as the network,
+        gc.collect()  # and graphs with reference cycles hold them
         manifest, agreement = _proved(manifest, expected, folder)
         _write_manifest(manifest, folder)
         yield Draft(folder, manifest, verification, agreement, made)
@@ -115,7 +115,7 @@ def _write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification, tuple[Answer, ...], str | None]:
-    """Write the network's graphs; return manifest, what checks found, answers to compare with, what was cut off."""
+    """Write the network's graphs; return manifest, verification, expected answers and the operation cut off."""
     spec = checkpoint.input
     logger.info("Capturing the network as a graph ...")
     scores = find_scores(capture(checkpoint.network, spec), spec)
@@ -144,12 +144,12 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
         torch=torch.__version__,
         sha256={},
     )
-    logger.info("Comparing what was written with the network ...")
+    logger.info("Comparing the written files with the network ...")
     return manifest, verification, answers(parts, spec), scores.made
 
 
 def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured, Captured]:
-    """Return the network's graph and that of its head's gradient; write the closed form of the head if it has one."""
+    """Return the graphs of the network and of its head's gradient; write the head's closed form if it has one."""
     images = random_images(checkpoint.input)
     with torch.no_grad():
         features = parts.network()(images)[0].contiguous()
@@ -163,7 +163,7 @@ def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured,
 
 
 def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> tuple[Manifest, Agreement]:
-    """Read back what was written, run it in each runtime, and return the manifest that says which one serves it."""
+    """Read the written model back, run it in each runtime, and return the manifest with the one that serves it."""
     agreement = compare(start(folder, manifest, threads=1, device="cpu", runtime="torch"), expected, manifest)
     if manifest.runtime == "openvino":
         gc.collect()

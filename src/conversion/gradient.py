@@ -1,4 +1,4 @@
-"""The backward pass of a head as a graph of its own, made of operations that any runtime has."""
+"""Capture the backward pass of a head as a graph of operations that every runtime supports."""
 
 from itertools import count
 
@@ -17,16 +17,16 @@ __all__ = ["gradient_graph"]
 def gradient_graph(head: fx.GraphModule, features: Tensor, classes: int) -> fx.GraphModule:
     r"""Capture the backward pass of ``head``: features (N, ...) and direction (N, C) -> gradient (N, ...).
 
-    The gradient is that of the score :math:`\sum_c d_c y_c` of each image: the direction d that stands for one class
-    is 1 there and 0 elsewhere.
+    The gradient is that of the score :math:`\sum_c d_c y_c` of each image. The direction d of one class is 1 there
+    and 0 elsewhere.
 
     Args:
         head: features (N, ...) -> logits (N, C), captured.
-        features: Some to capture it with.
+        features: Examples to capture it with.
         classes: C.
     """
     simple = _SimpleOperations(head)
-    # Sizes that are equal here count as one and the same: that of the batch has to be another.
+    # Tracing takes equal sizes for the same one, so the batch size must differ from the others.
     batch = next(size for size in count(2) if size not in {*features.shape[1:], classes})
     examples = features[:1].repeat(batch, *[1] * (features.ndim - 1)), torch.zeros(batch, classes)
 
@@ -44,10 +44,10 @@ def gradient_graph(head: fx.GraphModule, features: Tensor, classes: int) -> fx.G
 
 
 class _SimpleOperations(fx.Interpreter):
-    r"""Runs a graph in terms of products of matrices, of which autograd makes nothing but products.
+    r"""Runs pooling and linear layers as matrix products, whose derivatives are matrix products too.
 
-    Average pooling is :math:`P_h X P_w^T`; a linear layer takes all its inputs as the rows of one matrix: where they
-    are not contiguous, torch would have a product for each of them, with a copy of the weights.
+    Average pooling is :math:`P_h X P_w^T`. A linear layer takes all its inputs as the rows of one matrix: if they are
+    not contiguous, torch would compute a product for each, with a copy of the weights.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:

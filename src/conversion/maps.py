@@ -1,4 +1,4 @@
-"""Which tensors of a network are spatial maps, by their shapes."""
+"""Recognize spatial maps by the shapes of tensors."""
 
 from typing import Final
 
@@ -6,13 +6,14 @@ from src.stages.features import FeatureLayout
 
 __all__ = ["find_layout"]
 
-_MAX_PLACELESS: Final = 16  # class, distillation and register tokens; more than this and the tokens are no grid
+_MAX_PLACELESS: Final = 16  # class, distillation and register tokens; with more left over, the tokens are not a grid
 
 
 def find_layout(shape: tuple[int, ...], input_size: tuple[int, int]) -> FeatureLayout | None:
-    """Return how features of ``shape`` (without N) are maps with the aspect of ``input_size`` (height, width), if so.
+    """Return the layout of features of ``shape`` (without N), or None if they are not maps.
 
-    Maps are (K, h, w), as convolutions make them; (h, w, K), as Swin does; or tokens (T, K), as ViT does.
+    Maps have the aspect ratio of ``input_size`` (height, width). They are (K, h, w), as in convolutional networks;
+    (h, w, K), as in Swin; or tokens (T, K), as in ViT.
     """
     if len(shape) == len("TK"):
         return _tokens(shape[0], shape[1], input_size)
@@ -27,12 +28,12 @@ def find_layout(shape: tuple[int, ...], input_size: tuple[int, int]) -> FeatureL
 
 
 def _has_aspect(height: int, width: int, input_size: tuple[int, int]) -> bool:
-    """Return whether a map of ``height`` x ``width`` positions may come from an image, up to rounding."""
+    """Return whether a map of ``height`` x ``width`` positions has the aspect ratio of the image, up to rounding."""
     return min(height, width) > 1 and abs(width - height * input_size[1] / input_size[0]) <= 1
 
 
 def _tokens(count: int, channels: int, input_size: tuple[int, int]) -> FeatureLayout | None:
-    """Fold tokens to the finest grid of the image's aspect that they fill; those left over come first."""
+    """Return the finest grid with the image's aspect ratio that the tokens fill; those left over come first."""
     for height in range(input_size[0], 1, -1):
         width = round(height * input_size[1] / input_size[0])
         placeless = count - height * width

@@ -1,4 +1,4 @@
-"""Outputs that are probabilities already, detected in the captured graph, and the scores that they come from."""
+"""Detect outputs that are already probabilities in a captured graph, and find the scores they come from."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,27 +32,27 @@ _WEIGHING: Final = frozenset({aten.linear, aten.addmm, aten.mm, aten.matmul, ate
 _SQUASHING: Final = frozenset(
     {aten.sigmoid, aten.softmax, aten.log_softmax, aten.log_sigmoid, aten.hardsigmoid, aten.clamp, aten.tanh, aten.exp}
 )
-_SCALES: Final = (1.0, 30.0, 1000.0)  # of noise: scores leave [0, 1] with it, probabilities do not
+_SCALES: Final = (1.0, 30.0, 1000.0)  # of noise: it drives scores out of [0, 1], but not probabilities
 _TOLERANCE: Final = 1e-4
 _TWO_CLASSES: Final = torch.tensor([[-0.5], [0.5]])
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A captured network, images -> scores (N, C), and the operation that made its outputs of them, if any."""
+    """A captured network, images -> scores (N, C), and the operation that turned them into outputs, if any."""
 
     graph: fx.GraphModule
     made: Made | None = None
 
     def finish(self, scores: Tensor) -> Tensor:
-        """Return what the network as it was gives for ``scores``."""
+        """Return the outputs of the original network for ``scores``."""
         return _FINISHES[self.made](scores) if self.made else scores
 
     def output(self, said: OutputSpec) -> OutputSpec:
-        """Return what the scores mean, of which ``said`` is known: sigmoids are independent of each other.
+        """Return what the scores mean, given the stated ``said``: the classes of sigmoids are independent.
 
         Raises:
-            ModelError: Classes that exclude each other are said not to.
+            ModelError: ``said`` is multilabel, but the network ends in a softmax.
         """
         if self.made in {"softmax", "log_softmax"} and said.kind == "multilabel":
             raise ModelError("The network ends in a softmax, so its classes exclude each other.", Remedy("output"))
@@ -76,23 +76,24 @@ _FINISHES: Final[dict[Made, Callable[[Tensor], Tensor]]] = {
 
 
 def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
-    """Cut off what makes probabilities, or their logarithms, of the scores, if it is the last operation of ``whole``.
+    """Cut off the last operation of ``whole`` if it turns scores into probabilities or their logarithms.
 
-    What it gives for noise has to be as it says. Where a layer behind it makes two classes of one output, as
-    :class:`src.checkpoints.outputs.TwoClasses` does, that stays.
+    Its outputs for noise must be of that kind. A layer after it that turns one output into two classes, as
+    :class:`src.checkpoints.outputs.TwoClasses` does, stays.
 
     Args:
-        whole: What :func:`src.conversion.capture.capture` gives.
-        spec: Its input.
+        whole: The result of :func:`src.conversion.capture.capture`.
+        spec: The input of the network.
 
     Raises:
-        ModelError: The outputs are probabilities, or their logarithms, that something else made last.
+        ModelError: The outputs are probabilities or their logarithms, but the last operation cannot be cut off; or the
+            last operation computes probabilities, but the outputs are not.
     """
     (images,), (outputs,) = whole.graph.find_nodes(op="placeholder"), whole.graph.output_node().all_input_nodes
     spread = _makes_two_classes(whole, outputs)
     last = outputs.all_input_nodes[0] if spread else outputs
     given = _on_noise(part(whole, [images], [last]), spec)
-    top = _behind_nothing(last)
+    top = _skip_no_ops(last)
     made, source = _made(top)
     if made is None or source is None or (spread and made != "sigmoid"):
         _refuse_probabilities(last, given)
@@ -132,17 +133,17 @@ def _on_noise(graph: fx.GraphModule, spec: InputSpec) -> list[Tensor]:
 
 
 def _made(top: fx.Node) -> tuple[Made | None, fx.Node | None]:
-    """Return how ``top`` was made of scores, and these."""
+    """Return the kind of operation that computed ``top`` from scores, and the scores; None if there is none."""
     logarithm = top.target is aten.log.default
-    node = _behind_nothing(top.all_input_nodes[0]) if logarithm else top
+    node = _skip_no_ops(top.all_input_nodes[0]) if logarithm else top
     made = _LAST.get(node.target)
     if made is None or not (made.endswith("sigmoid") or node.args[1] in {1, 1 - node.meta["val"].ndim}):
         return None, None
     return (_OF_LOGARITHM.get(made) if logarithm else made), node.all_input_nodes[0]
 
 
-def _behind_nothing(node: fx.Node) -> fx.Node:
-    """Return what gives the same numbers as ``node``, except for dimensions of size one."""
+def _skip_no_ops(node: fx.Node) -> fx.Node:
+    """Return the earliest operation with the values of ``node``, up to dimensions of size one."""
     while (packet := getattr(node.target, "overloadpacket", None)) in _SAME | _RESHAPING:
         before = node.all_input_nodes[0]
         if packet in _RESHAPING and _sizes(before) != _sizes(node):
@@ -173,10 +174,10 @@ def _refuse_probabilities(last: fx.Node, outputs: list[Tensor]) -> None:
     shares = several and (all(map(_are_shares, outputs)) or all(_are_shares(one.exp()) for one in outputs))
     squashed = any(getattr(node.target, "overloadpacket", None) in _SQUASHING for node in _tail(last))
     if shares or (squashed and all(map(_are_likely, outputs))):
-        what = "add up to 1, themselves or by their exponential" if shares else "are all between 0 and 1"
+        what = "add up to 1, directly or after exp," if shares else "are all between 0 and 1"
         raise ModelError(
-            f"The outputs of this network {what}, whatever it sees, so they are probabilities and not scores; the last"
-            f" operation, {last.name}, is none that can be cut off. Write a class whose forward returns the scores"
+            f"The outputs of this network {what} for every image, so they are probabilities and not scores, and its"
+            f" last operation, {last.name}, cannot be cut off. Write a class whose forward returns the scores"
             " before softmax or sigmoid.",
             Remedy("module", "FILE.py:CLASS"),
         )

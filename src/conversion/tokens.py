@@ -1,4 +1,4 @@
-"""Networks that read one token alone at the end: what is computed for all others, behind the features, is left out."""
+"""Compute only the token that a network reads at the end, such as the class token, where that is enough."""
 
 from collections.abc import Mapping
 from operator import attrgetter
@@ -16,10 +16,10 @@ _OF_PAIRS: Final = frozenset({aten.add, aten.mul, aten.sub})
 
 
 def read_early(whole: fx.GraphModule, features: fx.Node) -> None:
-    """Take the one token that is read, such as a class token, before the operations on each token instead of after.
+    """Select the one token that is read, such as a class token, before the operations on each token instead of after.
 
-    The logits stay the same, and so does their gradient; behind the attention of its last block a ViT then works on one
-    token instead of on all.
+    The logits and their gradient stay the same. After the attention of its last block, a ViT then computes one token
+    instead of all.
     """
     place = {node: index for index, node in enumerate(whole.graph.nodes)}
     for node in whole.graph.find_nodes(op="call_function", target=aten.select.int):
@@ -34,9 +34,9 @@ def read_early(whole: fx.GraphModule, features: fx.Node) -> None:
 
 
 class _Early:
-    """Takes the entry ``index`` of a dimension, which stays, of length 1, as early as the operations let it.
+    """Selects the entry ``index`` of a dimension, which stays with length 1, as early as the operations allow.
 
-    ``saves``: whether a product with a matrix is among what need not be computed for the other entries.
+    ``saves`` is whether this saves a matrix product for the other entries.
     """
 
     def __init__(self, graph: fx.Graph, features: fx.Node, index: int) -> None:
@@ -47,7 +47,7 @@ class _Early:
         self._taken: dict[tuple[fx.Node, int], fx.Node] = {}
 
     def take(self, node: fx.Node, dim: int) -> fx.Node:
-        """Return what gives the entry of ``node`` in its dimension ``dim``."""
+        """Return the node that computes the entry of ``node`` in its dimension ``dim``."""
         if (node, dim) not in self._taken:
             taken = self._earlier(node, dim, {} if node is self._features else _sources(node, dim))
             taken.meta = {key: value for key, value in node.meta.items() if key != "val"}
@@ -61,7 +61,7 @@ class _Early:
         target: Any = node.target
         with self._graph.inserting_after(node):
             if not sources:
-                end = self._index + 1 or None  # of the last one, which is -1
+                end = self._index + 1 or None  # None for the last entry, -1
                 return self._graph.call_function(aten.slice.Tensor, (node, dim, self._index, end))
             self.saves |= _packet(node) is aten.linear
             if _packet(node) is aten.reshape:
@@ -70,9 +70,9 @@ class _Early:
 
 
 def _sources(node: fx.Node, dim: int) -> dict[int, int]:  # noqa: PLR0911 - one for each kind of operation
-    """Return the arguments of which one entry is enough for the entry of ``node`` in ``dim``, and its dimension there.
+    """Return the arguments of which one entry is enough for an entry of ``node`` in ``dim``, and its dimension there.
 
-    There are none where all entries are needed, or where that is not known.
+    The result is empty if all entries are needed, or if that is unknown.
     """
     packet, shape = _packet(node), _shape(node)
     if packet in _OF_PAIRS:
@@ -96,7 +96,7 @@ def _sources(node: fx.Node, dim: int) -> dict[int, int]:  # noqa: PLR0911 - one 
         return {0: others[0][dim] % len(shape)}
     if packet in _REGROUPING and dim and [*map(str, source[: dim + 1])] == [*map(str, shape[: dim + 1])]:
         return {0: dim}
-    # Of the queries: each has its own answer from all keys. A mask may say otherwise.
+    # Only of the queries: the result of each depends on all keys. A mask may change that.
     if packet is aten.scaled_dot_product_attention and dim == len(shape) - 2 and len(node.args) == len("QKV"):
         return {0: dim} if not node.kwargs else {}
     return {}
@@ -106,8 +106,8 @@ def _packet(node: fx.Node) -> Any:  # noqa: ANN401 - torch gives it no public ty
     return getattr(node.target, "overloadpacket", None)
 
 
-def _shape(argument: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of an operation
-    """Return the shape of a tensor, whose first size may be a symbol; that of anything else is empty."""
+def _shape(argument: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an argument of an operation
+    """Return the shape of a tensor, whose first size may be symbolic, or () for anything else."""
     value = argument.meta.get("val") if isinstance(argument, fx.Node) else None
     if value is None and isinstance(argument, fx.Node) and argument.op == "get_attr":
         value = attrgetter(str(argument.target))(argument.graph.owning_module)

@@ -1,4 +1,4 @@
-"""The checks that a network passes before it is stored."""
+"""Check a network before it is stored."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -27,9 +27,9 @@ _MAX_REMAINDER: Final = 1e-4  # of the largest logit without its bias
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The largest differences between the logits of a network as it was and those of its captured form.
+    """The largest differences between the outputs of the original network and of its captured form.
 
-    ``captured``: of the captured operations; ``cut``: of those behind the Grad-CAM layer, run on its features.
+    ``captured`` is that of the whole graph, ``cut`` that of the head, run on the features.
     """
 
     captured: float
@@ -38,9 +38,9 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The largest differences between the answers of a runtime and of torch: in a probability, in a heatmap's value.
+    """The largest differences between a runtime and torch, in a probability and in a heatmap value.
 
-    ``complete``: whether the sum of each class's Grad-CAM map and the bias was its logit.
+    ``complete`` is whether the Grad-CAM map of each class, summed, plus the bias was its logit.
     """
 
     probability: float
@@ -50,9 +50,9 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What torch makes of an image: the logits (C,), and the heatmap (h, w) of the class ``class_index``.
+    """The answer of torch for an image: the logits (C,), and the heatmap (h, w) of the class ``class_index``.
 
-    ``bias`` (C,) are the logits of features that are zero everywhere.
+    ``bias`` (C,) holds the logits of features that are zero everywhere.
     """
 
     class_index: int
@@ -62,17 +62,16 @@ class Answer:
 
 
 def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tensor], Tensor]) -> Verification:
-    """Compare a network as it was and in its captured form on seeded random images.
+    """Compare the original network with its captured form on seeded random images.
 
     Args:
-        network: As it was.
+        network: The original.
         cut: Its captured form.
         spec: Its input.
-        finish: What makes the outputs of ``network`` of the captured scores: see :class:`.probabilities.Scores`.
+        finish: Turns the captured scores into the outputs of ``network``: see :class:`.probabilities.Scores`.
 
     Raises:
-        ModelError: A logit is not finite, none depends on the image, or none on the features, so that nothing can be
-            explained.
+        ModelError: A logit is not finite, or the logits do not depend on the image or on the features.
     """
     images = random_images(spec)
     with torch.no_grad():
@@ -80,10 +79,10 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
         features, logits = cut.network()(images)
         behind = cut.head(features)
     if not bool(torch.isfinite(logits).all() and torch.isfinite(outputs).all()):
-        raise ModelError(f"The network gives logits that are not finite: {_first_damaged(network)}.")
+        raise ModelError(f"The network returns logits that are not finite: {_first_damaged(network)}.")
     if bool((logits == logits[0]).all()):
         raise ModelError(
-            "The network answers the same to every image: it has learned nothing, or its weights are lost."
+            "The network returns the same logits for every image: it has learned nothing, or its weights are lost."
         )
     _check_gradient(cut.head, features)
     captured, behind = (float((finish(one) - outputs).abs().max()) for one in (logits, behind))
@@ -91,7 +90,7 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
 
 
 def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:
-    """Return what torch makes of two seeded images, differentiating the head of ``cut`` as it runs."""
+    """Return the answers of torch for two seeded images, with the head of ``cut`` differentiated automatically."""
     return tuple(_answer(cut, torch.from_numpy(spec.normalize(pixels))[None]) for pixels in _images(spec))
 
 
@@ -108,9 +107,9 @@ def _answer(cut: Cut, image: torch.Tensor) -> Answer:
 
 
 def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) -> Agreement:
-    """Compare what ``runtime`` makes of the images of :func:`answers` to what torch makes of them.
+    """Compare the answers of ``runtime`` for the images of :func:`answers` with those of torch.
 
-    The heatmaps are compared by each way that the runtime has: its closed form, and the gradient.
+    Heatmaps are compared for each way to compute them: the closed form, if there is one, and the gradient.
 
     Raises:
         ModelError: They differ by more than 1e-4 in a probability or by more than 1e-3 in a heatmap.
@@ -118,10 +117,10 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) 
     images = _images(manifest.input)
     agreements = [_agreement(runtime, pixels, one, manifest) for pixels, one in zip(images, expected, strict=True)]
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
-    if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # NaN is no agreement either
+    if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # negated, so that NaN is refused too
         raise ModelError(
             f"In {runtime.name} the network answers differently than in torch:"
-            f" by {probability:.1g} in a probability, by {heat:.1g} in a heatmap."
+            f" probabilities differ by up to {probability:.1g}, heatmap values by up to {heat:.1g}."
         )
     return Agreement(probability, heat, all(one.complete for one in agreements))
 
@@ -139,10 +138,10 @@ def _agreement(runtime: Runtime, pixels: NDArray[np.uint8], wanted: Answer, mani
 
 
 def is_complete(found: Evaluation, bias: Array) -> bool:
-    r"""Tell whether :math:`\sum_{kij} \alpha_k A_{kij}` plus the bias is the logit, for every class.
+    r"""Return whether :math:`\sum_{kij} \alpha_k A_{kij}` plus the bias is the logit, for every class.
 
     Args:
-        found: What a network makes of an image.
+        found: The result of a network for an image.
         bias: (C,) the logits of maps that are zero everywhere.
     """
     totals = found.features.sum(axis=(1, 2), dtype=np.float64)
@@ -152,7 +151,7 @@ def is_complete(found: Evaluation, bias: Array) -> bool:
 
 
 def _images(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
-    """Yield pixels (H, W, C) of noise, and of shades."""
+    """Yield pixels (H, W, C) of noise and of a color ramp."""
     channels, height, width = spec.shape
     noise = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
     yield noise
@@ -162,12 +161,12 @@ def _images(spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
 def _first_damaged(network: nn.Module) -> str:
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            return f"the tensor {name} holds NaN or infinity, so save the network before it diverged"
-    return "its weights are too large for its numbers"
+            return f"the tensor {name} holds NaN or infinity, so use a checkpoint from before it diverged"
+    return "its weights are too large for its data type"
 
 
 def _check_gradient(head: nn.Module, features: torch.Tensor) -> None:
     leaf = features.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
     if not bool(torch.isfinite(gradient).all() and gradient.any()):
-        raise ModelError("The answers of the network do not depend on its features: Grad-CAM cannot explain them.")
+        raise ModelError("The logits of the network do not depend on its features, so Grad-CAM cannot explain them.")

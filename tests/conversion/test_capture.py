@@ -14,7 +14,7 @@ GRAY = SPEC.model_copy(update={"channels": 1, "mean": (0.5,), "std": (0.5,)})
 
 
 class _Network(nn.Module):
-    """A convolution with what the subclass does to its map, pooled and linear."""
+    """A convolution, the subclass's change to its map, pooling and a linear layer."""
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class _Network(nn.Module):
 class _InPlace(_Network):
     def changed(self, maps: torch.Tensor) -> torch.Tensor:
         kept = maps * 2
-        functional.relu_(maps)  # and the name it was called by is used on
+        functional.relu_(maps)  # the result is dropped, but maps has changed
         return kept + maps.add_(1)
 
 
@@ -55,16 +55,16 @@ class _Resized(_Network):
 
 @pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized()])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_captured_network_answers_as_it_did(network: nn.Module, count: int) -> None:
-    """Whatever a network does inside, its graph gives bit for bit its logits, for any number of images."""
+def test_a_captured_graph_returns_the_logits_of_its_network(network: nn.Module, count: int) -> None:
+    """The logits are the same bit for bit, for any number of images."""
     captured = capture(network.eval(), SPEC)
     images = random_images(SPEC, count)
     with torch.no_grad():
         assert torch.equal(captured(images), network(images))
 
 
-def test_nothing_in_the_graph_works_in_place() -> None:
-    """An operation that would overwrite its input is replaced by one that leaves it alone."""
+def test_in_place_operations_are_replaced() -> None:
+    """An operation that overwrites its input is replaced with one that does not."""
     for network in (_InPlace(), _PartInPlace()):
         graph = capture(network.eval(), SPEC).graph
         targets = [node.target for node in graph.nodes if node.op == "call_function"]
@@ -72,13 +72,13 @@ def test_nothing_in_the_graph_works_in_place() -> None:
 
 
 def test_constant_operations_are_computed_once() -> None:
-    """A table that is resized to the input is a constant of the graph."""
+    """A table that is resized to the input becomes a constant of the graph."""
     graph = capture(_Resized().eval(), SPEC).graph
     assert not [node for node in graph.nodes if node.op == "call_function" and "upsample" in str(node.target)]
 
 
-def test_one_channel_is_captured_as_three_are() -> None:
-    """Nothing but the specification of the input says how many channels there are."""
+def test_networks_with_one_channel_are_captured() -> None:
+    """The number of channels comes only from the input specification."""
     network = _Network(1).eval()
     images = random_images(GRAY)
     assert images.shape == (2, 1, 16, 16)
@@ -87,31 +87,31 @@ def test_one_channel_is_captured_as_three_are() -> None:
 
 
 class _Chooser(nn.Module):
-    """A network that looks at its values before it decides what to do."""
+    """A network that branches on the values of its input."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean(dim=(2, 3)) if bool(x.sum() > 0) else x.amax(dim=(2, 3))
 
 
 class _Twins(_Network):
-    """A network with two answers."""
+    """A network with two outputs."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits = super().forward(x)
-        return logits, logits + 1  # type: ignore[return-value] # which is what is wrong with it
+        return logits, logits + 1  # type: ignore[return-value] # the error under test
 
 
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
         (_Chooser(), "cannot be captured by torch.export"),
-        (_Twins(), "gives a tensor .* and a tensor .* instead of logits"),
+        (_Twins(), "returns a tensor .* and a tensor .* instead of logits"),
         (nn.Conv2d(3, 4, 3), "instead of logits"),
         (nn.Conv2d(1, 4, 3), "cannot be captured by torch.export: .*expected input.* to have 1 channels"),
     ],
-    ids=["chooses by value", "two answers", "a map", "one channel"],
+    ids=["branches on values", "two outputs", "a map", "one channel"],
 )
-def test_what_cannot_be_captured_is_explained(network: nn.Module, reason: str) -> None:
-    """A network that depends on its values, gives no logits or takes other images is an error that says so."""
+def test_networks_that_cannot_be_captured_are_refused(network: nn.Module, reason: str) -> None:
+    """A network that branches on values, returns no logits or takes other images is refused with the reason."""
     with pytest.raises(ModelError, match=reason):
         capture(network.eval(), SPEC)

@@ -14,7 +14,7 @@ from src.errors import ModelError
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
 
-# Grad-CAM layer, layout of the features, maps, tokens without a place
+# Grad-CAM layer, layout of the features, shape of the maps, placeless tokens
 LAYERS = {
     "torchvision/alexnet": ("features.11", "NKhw", (256, 13, 13), 0),
     "torchvision/resnet18": ("layer4", "NKhw", (512, 7, 7), 0),
@@ -32,7 +32,7 @@ LAYERS = {
 
 
 class _Rectified(nn.Module):
-    """Its last map comes from an operation that is no module."""
+    """A network whose last map comes from a function, not from a module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def _spec(size: tuple[int, int] = (224, 224)) -> InputSpec:
 
 @cache
 def _captured(architecture: str) -> tuple[nn.Module, fx.GraphModule, InputSpec]:
-    """Return a network, as it is and captured, and its input."""
+    """Return a network, its captured graph and its input."""
     torch.manual_seed(0)
     network, spec = build(architecture, 3), _spec((160, 160) if architecture == "timm/test_vit" else (224, 224))
     return network, capture(network, spec), spec
@@ -60,9 +60,9 @@ def _parts(network: nn.Module, layer: str | None = None, size: tuple[int, int] =
 
 
 def _check(network: nn.Module, parts: Cut) -> None:
-    """Check that both the graph and the head behind its features give the logits of the network.
+    """Check that the graph and its head return the logits of the network.
 
-    They do so bit for bit, but where one token is read: a product with one row may be rounded otherwise.
+    They are equal bit for bit unless only one token is read: a product with one row may be rounded differently.
     """
     images = torch.randn(2, *_spec().shape)
     with torch.no_grad():
@@ -75,10 +75,10 @@ def _check(network: nn.Module, parts: Cut) -> None:
 
 
 @pytest.mark.parametrize(("architecture", "expected"), LAYERS.items(), ids=LAYERS)
-def test_a_network_is_cut_where_grad_cam_wants_it(
+def test_a_network_is_cut_at_its_grad_cam_layer(
     architecture: str, expected: tuple[str, str, tuple[int, int, int], int]
 ) -> None:
-    """Its graph, and the head behind the layer that Grad-CAM wants, give the logits of the network."""
+    """The layer is the expected one, and the graph and its head return the logits of the network."""
     network, captured, spec = _captured(architecture)
     parts = cut(captured, spec)
     _check(network, parts)
@@ -97,7 +97,7 @@ def test_a_network_is_cut_where_grad_cam_wants_it(
         ("timm/vit_tiny_patch16_224", "blocks.5", (192, 14, 14)),
     ],
 )
-def test_a_named_layer_is_cut(architecture: str, layer: str, shape: tuple[int, int, int]) -> None:
+def test_a_network_is_cut_at_a_named_layer(architecture: str, layer: str, shape: tuple[int, int, int]) -> None:
     """The name of a module stands for its output."""
     network, captured, spec = _captured(architecture)
     parts = cut(captured, spec, layer)
@@ -105,8 +105,8 @@ def test_a_named_layer_is_cut(architecture: str, layer: str, shape: tuple[int, i
     assert (parts.layer, parts.layout.shape) == (layer, shape)
 
 
-def test_the_name_of_a_cut_finds_it_again() -> None:
-    """What a cut calls its layer, an operation without a module too, is a layer that can be named."""
+def test_the_layer_name_of_a_cut_reproduces_it() -> None:
+    """The layer of a cut can be named again, even if it is an operation without a module."""
     network = _Rectified()
     first = _parts(network)
     assert first.layer == "relu"
@@ -119,20 +119,20 @@ def test_the_name_of_a_cut_finds_it_again() -> None:
     [
         ("torchvision/resnet18", "nowhere", "no layer 'nowhere'"),
         ("torchvision/resnet18", "layer", "no layer 'layer'"),
-        ("torchvision/resnet18", "layer4.1.conv2", "passed by"),
-        ("torchvision/resnet18", "fc", "no map"),
-        ("timm/test_vit", "norm", "does not depend on the map"),
+        ("torchvision/resnet18", "layer4.1.conv2", "bypassed"),
+        ("torchvision/resnet18", "fc", "not a spatial map"),
+        ("timm/test_vit", "norm", "do not depend on the map"),
     ],
 )
 def test_a_layer_that_cannot_be_cut_is_refused(architecture: str, layer: str, reason: str) -> None:
-    """A layer that does not exist, is passed by, has no map, or whose map is not read is an error that says so."""
+    """A layer is refused with the reason if it does not exist, is bypassed, is not a map or is not read."""
     _, captured, spec = _captured(architecture)
     with pytest.raises(ModelError, match=reason):
         cut(captured, spec, layer)
 
 
 class _SideBySide(nn.Module):
-    """A network that adds up the answers of two branches."""
+    """A network that adds the logits of two branches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class _SideBySide(nn.Module):
     ],
 )
 def test_a_network_without_one_last_map_is_refused(network: nn.Module, reason: str) -> None:
-    """A network that has no map, or several last ones, is an error that says so."""
+    """A network with no map, or with several last ones, is refused with the reason."""
     with pytest.raises(ModelError, match=reason):
         _parts(network.eval(), size=(16, 16))
 
@@ -159,8 +159,8 @@ def test_a_network_without_one_last_map_is_refused(network: nn.Module, reason: s
 @pytest.mark.parametrize(
     "pooling", [nn.AdaptiveAvgPool1d(1), nn.BatchNorm1d(100)], ids=lambda module: type(module).__name__
 )
-def test_the_last_map_is_not_a_pooled_or_flattened_one(pooling: nn.Module) -> None:
-    """Of a network of one's own the last convolution's map is taken, not what pooling and reshaping make of it."""
+def test_a_network_is_cut_before_pooling_and_flattening(pooling: nn.Module) -> None:
+    """In a custom network, the last map is that of the convolution, not the pooled or reshaped one."""
     convolution = (nn.Conv2d(3, 100, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
     network = nn.Sequential(*convolution, nn.Flatten(2), pooling, nn.Flatten(), nn.LazyLinear(2)).eval()
     network(torch.zeros(1, 3, 16, 16))

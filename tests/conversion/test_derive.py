@@ -1,4 +1,4 @@
-"""Which heads have a closed form, and that it is right."""
+"""Closed forms of heads."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def _by_autograd(parts: Cut, features: torch.Tensor, class_index: int) -> NDArra
     ids=["pool and linear", "norm before", "convolution then pool", "mixes positions", "no pooling"],
 )
 def test_a_linear_head_has_a_closed_form(head: nn.Module) -> None:
-    """However such a head is written, the weights of every class are those of automatic differentiation."""
+    """However a linear head is written, the weights of every class equal those of automatic differentiation."""
     parts, features = _cut(head)
     derived = derive(parts, features)
     assert derived is not None
@@ -74,8 +74,8 @@ def test_other_heads_have_no_closed_form(head: nn.Module) -> None:
     assert derive(*_cut(head)) is None
 
 
-def test_large_linear_heads_have_a_closed_form() -> None:
-    """A head with hidden layers, as alexnet and vgg have, needs no way back through its first and largest layer."""
+def test_a_head_with_hidden_layers_has_a_closed_form() -> None:
+    """The head of AlexNet has a closed form whose first matrix is summed over the positions."""
     torch.manual_seed(0)
     spec = InputSpec(resize=224, crop=(224, 224), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
     parts = cut(capture(build("torchvision/alexnet", CLASSES), spec), spec)

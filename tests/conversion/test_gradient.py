@@ -15,12 +15,12 @@ from src.stages.input_spec import InputSpec
 
 CLASSES = 4
 CHANNELS = 6
-# The features are the images of this specification.
+# The features are images of this specification.
 SPEC = InputSpec(resize=12, crop=(12, 10), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 class _Tokens(nn.Module):
-    """What a transformer makes of maps: its last block, with attention, and a class token that is read alone."""
+    """The last block of a transformer, with attention, of which only the class token is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Tokens(nn.Module):
 
 
 class _WritesIntoPlaces(nn.Module):
-    """Adds to some of its tokens in place, as some attention does to all but the class token."""
+    """Adds to some tokens in place, as some attention layers do to all except the class token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _WritesIntoPlaces(nn.Module):
 
 
 class _PlacesFirst(nn.Module):
-    """A linear layer on tokens whose places come before the images, as in torch's own attention."""
+    """A linear layer on tokens with the positions in the first dimension, as in torch's own attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _PlacesFirst(nn.Module):
 
 
 class _ChannelsLast(nn.Module):
-    """Norms over channels that lie last, as in ConvNeXt and Swin, between pooling and the last layer."""
+    """LayerNorm over channels in the last dimension, as in ConvNeXt and Swin, between pooling and the last layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def _linear(*layers: nn.Module) -> nn.Module:
 
 
 class _Sum(nn.Module):
-    """Several heads that answer together: capturing and converting each of them would take longer."""
+    """The sum of several heads, which is captured and converted faster than each on its own."""
 
     def __init__(self, *heads: nn.Module) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def _heads() -> dict[str, nn.Module]:
     return {
         "average pools": _Sum(
             _linear(nn.AdaptiveAvgPool2d(1)),
-            _linear(nn.AdaptiveAvgPool2d((6, 5)), nn.Tanh()),  # which divides the map
+            _linear(nn.AdaptiveAvgPool2d((6, 5)), nn.Tanh()),  # whose windows divide the map evenly
             _linear(nn.AdaptiveAvgPool2d((5, 7)), nn.Tanh()),  # whose windows overlap
             _linear(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Tanh()),
             _linear(nn.AvgPool2d((4, 2)), nn.Tanh()),
@@ -133,8 +133,8 @@ def _heads() -> dict[str, nn.Module]:
 
 
 @pytest.mark.parametrize("head", [pytest.param(head, id=kind) for kind, head in _heads().items()])
-def test_a_gradient_is_that_of_automatic_differentiation(head: nn.Module, tmp_path: Path) -> None:
-    """In torch and in OpenVINO the graph gives the gradient of each image's score, whatever its head is made of."""
+def test_a_gradient_equals_automatic_differentiation(head: nn.Module, tmp_path: Path) -> None:
+    """In torch and in OpenVINO, the graph returns the gradient of each image's score, whatever the head contains."""
     head = head.eval().requires_grad_(requires_grad=False)
     spec = SPEC.model_copy(update={"channels": CHANNELS})
     features = torch.randn(3, CHANNELS, *SPEC.crop, generator=torch.Generator().manual_seed(1))
@@ -162,7 +162,7 @@ def _in_openvino(file: Path, *inputs: np.ndarray) -> np.ndarray:
 
 
 def test_a_gradient_equals_finite_differences() -> None:
-    """The gradient is that of central differences in float64."""
+    """The gradient equals central differences in float64."""
     torch.manual_seed(3)
     head = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Tanh(), nn.Flatten(), nn.LazyLinear(CLASSES)).eval()
     spec = InputSpec(resize=4, crop=(4, 3), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -1,4 +1,4 @@
-"""Which tensors are maps, and how they are folded."""
+"""Recognizing and folding spatial maps."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ SQUARE, TALL = (224, 224), (256, 128)
 def test_features_of_every_layout_are_folded_to_maps(
     shape: tuple[int, ...], input_size: tuple[int, int], expected: tuple[int, int, int], placeless: int
 ) -> None:
-    """Maps, maps with the channels last and tokens become (N, K, h, w), alike in numpy and in torch."""
+    """Channels-first maps, channels-last maps and tokens become (N, K, h, w), in NumPy as in torch."""
     layout = find_layout(shape, input_size)
     assert layout is not None
     assert (layout.shape, layout.placeless) == (expected, placeless)
@@ -37,12 +37,12 @@ def test_features_of_every_layout_are_folded_to_maps(
 
 @pytest.mark.parametrize("shape", [(), (5,), (512, 1, 1), (1, 64), (64, 1), (4, 1, 49), (27 * 27 + 39, 49)])
 def test_tensors_that_are_not_maps_have_no_layout(shape: tuple[int, ...]) -> None:
-    """Vectors, single positions and numbers of tokens that fill no grid are not maps."""
+    """Vectors, single positions and tokens that do not fill a grid are not maps."""
     assert find_layout(shape, SQUARE) is None
 
 
-def test_tokens_lie_row_by_row() -> None:
-    """The token after the placeless ones is the top left corner, the next one is right of it."""
+def test_tokens_are_folded_row_by_row() -> None:
+    """The first token after the placeless ones is the top left corner, and the next one is to its right."""
     layout = find_layout((1 + 4 * 4, 2), SQUARE)
     assert layout is not None
     tokens = torch.arange(17.0).reshape(1, 17, 1).expand(1, 17, 2)

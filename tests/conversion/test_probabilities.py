@@ -1,4 +1,4 @@
-"""Outputs that are probabilities already."""
+"""Outputs that are already probabilities."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ SOFTMAX = OutputSpec()
 
 
 class Net(nn.Module):
-    """Some maps and a linear layer, and what ``last`` makes of its scores."""
+    """A convolution and a linear layer, whose scores pass through ``last``."""
 
     def __init__(self, last: Callable[[Tensor], Tensor], outputs: int = 3) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Net(nn.Module):
         self.eval().requires_grad_(requires_grad=False)
 
     def scores(self, images: Tensor) -> Tensor:
-        """Return what ``last`` gets."""
+        """Return the input of ``last``."""
         scores: Tensor = self.head(self.maps(images).relu().mean((2, 3)))
         return scores
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what ``last`` makes of the scores."""
+        """Return the output of ``last``."""
         return self.last(self.scores(images))
 
 
@@ -49,10 +49,8 @@ class Net(nn.Module):
         (nn.functional.logsigmoid, "log_sigmoid", "multilabel"),
     ],
 )
-def test_a_last_operation_that_makes_probabilities_is_cut_off(
-    last: Callable[[Tensor], Tensor], made: str, kind: str
-) -> None:
-    """What is left gives the scores, from which the outputs follow; sigmoids are multi-label."""
+def test_a_final_softmax_or_sigmoid_is_cut_off(last: Callable[[Tensor], Tensor], made: str, kind: str) -> None:
+    """The rest returns the scores, the outputs can be computed from them, and sigmoids are multi-label."""
     network, images = Net(last), random_images(SPEC)
     found = find_scores(capture(network, SPEC), SPEC)
     assert found.made == made
@@ -62,8 +60,8 @@ def test_a_last_operation_that_makes_probabilities_is_cut_off(
 
 
 @pytest.mark.parametrize("last", [torch.sigmoid, lambda y: y.squeeze(1).sigmoid()])
-def test_one_sigmoid_before_two_classes_is_cut_off(last: Callable[[Tensor], Tensor]) -> None:
-    """The layer that makes logits of two classes then gets the score itself."""
+def test_a_sigmoid_before_two_classes_is_cut_off(last: Callable[[Tensor], Tensor]) -> None:
+    """The layer that computes the logits of two classes then gets the score instead."""
     spread = nn.Linear(1, 2, bias=False)
     spread.weight = nn.Parameter(torch.tensor([[-0.5], [0.5]]), requires_grad=False)
     network, images = Net(lambda y: spread(last(y).reshape(-1, 1)), 1), random_images(SPEC)
@@ -76,7 +74,7 @@ def test_one_sigmoid_before_two_classes_is_cut_off(last: Callable[[Tensor], Tens
 
 @pytest.mark.parametrize("last", [lambda y: y, lambda y: y.relu(), lambda y: 3 * y.tanh()])
 def test_scores_stay_as_they_are(last: Callable[[Tensor], Tensor]) -> None:
-    """A network that gives scores is left alone, whatever their range is by chance."""
+    """A network that returns scores is not changed, whatever their range."""
     whole = capture(Net(last), SPEC)
     assert find_scores(whole, SPEC).graph is whole
 
@@ -90,15 +88,15 @@ def test_scores_stay_as_they_are(last: Callable[[Tensor], Tensor]) -> None:
         (lambda y: torch.cat([1 - y[:, :1].sigmoid(), y[:, :1].sigmoid()], 1), "add up to 1"),
     ],
 )
-def test_probabilities_made_otherwise_are_asked_about(last: Callable[[Tensor], Tensor], message: str) -> None:
-    """Where no last operation can be cut off the network is refused, with the way on."""
+def test_probabilities_that_cannot_be_cut_off_are_refused(last: Callable[[Tensor], Tensor], message: str) -> None:
+    """If the last operation cannot be cut off, the error suggests a module of one's own."""
     with pytest.raises(ModelError, match=message) as refused:
         find_scores(capture(Net(last), SPEC), SPEC)
     assert refused.value.remedies[0].field == "module"
 
 
 def test_a_softmax_is_not_multilabel() -> None:
-    """What a person says and the graph contradicts is refused."""
+    """A stated output kind that the graph contradicts is refused."""
     found = find_scores(capture(Net(lambda y: y.softmax(1)), SPEC), SPEC)
     with pytest.raises(ModelError, match="exclude each other"):
         found.output(OutputSpec(kind="multilabel"))

@@ -1,4 +1,4 @@
-"""Networks whose answer is read from one token."""
+"""Networks that read only one token at the end."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SPEC = InputSpec(resize=SIDE, crop=(SIDE, SIDE), interpolation="bilinear", mean=
 
 
 class _Tokens(nn.Module):
-    """Attention and an MLP over patches and a class token in place ``read``, which alone is read."""
+    """Attention and an MLP over patches and a class token at index ``read``, which is the only one read."""
 
     def __init__(self, read: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Tokens(nn.Module):
 
 
 def _rows(head: torch.fx.GraphModule, images: torch.Tensor) -> list[int]:
-    """Return on how many tokens each product with a matrix works."""
+    """Return how many tokens each linear layer computes."""
     found: list[int] = []
 
     class Counting(torch.fx.Interpreter):
@@ -55,8 +55,8 @@ def _rows(head: torch.fx.GraphModule, images: torch.Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize("read", [0, -1])
-def test_behind_the_attention_only_the_token_that_is_read_is_computed(read: int) -> None:
-    """Logits and gradient are those of the network; its products behind the attention have one row instead of 26."""
+def test_only_the_token_that_is_read_is_computed_after_the_attention(read: int) -> None:
+    """Logits and gradient stay the same, and linear layers after the attention compute one token instead of 26."""
     torch.manual_seed(0)
     network = _Tokens(read).eval().requires_grad_(requires_grad=False)
     parts = cut(capture(network, SPEC), SPEC, "patch")
@@ -72,8 +72,8 @@ def test_behind_the_attention_only_the_token_that_is_read_is_computed(read: int)
     assert _rows(parts.head, features) == [26, 1, 1, 1]
 
 
-def test_two_tokens_are_read_each_on_its_own() -> None:
-    """A distilled DeiT reads two: its last block is computed for just these."""
+def test_only_the_two_tokens_that_are_read_are_computed() -> None:
+    """A distilled DeiT reads two tokens, and its last block computes only these."""
     torch.manual_seed(0)
     network = build("timm/deit_tiny_distilled_patch16_224", 3)
     spec = InputSpec(resize=224, crop=(224, 224), interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -84,8 +84,8 @@ def test_two_tokens_are_read_each_on_its_own() -> None:
     assert sorted(_rows(parts.head, features)) == [1] * 8 + [198]
 
 
-def test_an_average_of_all_tokens_is_left_as_it_is() -> None:
-    """Where all tokens are read, all are computed."""
+def test_all_tokens_are_computed_if_all_are_read() -> None:
+    """A network that averages its tokens is not changed."""
     torch.manual_seed(0)
     parts = cut(capture(build("timm/mixer_s32_224", 3), SPEC_224), SPEC_224, "blocks.6")
     features = parts.network()(torch.randn(1, 3, 224, 224))[0]

@@ -1,4 +1,4 @@
-"""The checks that a network passes before it is stored."""
+"""Checks of a network before it is stored."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.test_pipeline import red_pipeline
 
 @pytest.mark.parametrize("even", [True, False])
 def test_a_map_is_complete_if_it_leaves_nothing_unexplained(rng: np.random.Generator, *, even: bool) -> None:
-    """A layer that pools explains its logits position by position; one that weighs positions apart does not."""
+    """A head with the same weights at all positions is complete; one with different weights is not."""
     maps, bias = rng.random((1, 4, 3, 5), np.float32), rng.random(2, np.float32)
     weights = rng.random((2, 4, 1, 1) if even else (2, 4, 3, 5), np.float32) * np.ones((3, 5), np.float32)
     logits = (weights * maps).sum(axis=(1, 2, 3)) + bias

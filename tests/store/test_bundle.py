@@ -89,8 +89,8 @@ def test_a_stored_model_is_read_back_exactly(verified: Draft) -> None:
             {"conv1__0__weight": torch.full((8, 3, 7, 7), torch.nan)},
             r"not finite: the tensor conv1\.0\.weight holds NaN",
         ),
-        ({"fc__weight": torch.zeros(2, 16)}, "answers the same to every image"),
-        ({"conv5__1__weight": torch.zeros(16)}, "answers the same to every image"),
+        ({"fc__weight": torch.zeros(2, 16)}, "the same logits for every image"),
+        ({"conv5__1__weight": torch.zeros(16)}, "the same logits for every image"),
     ],
     ids=["missing", "surplus", "mis-shaped", "nan", "dead head", "dead features"],
 )

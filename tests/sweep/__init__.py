@@ -1,1 +1,1 @@
-"""Every architecture, from its code to an answer of the service, against the untouched network."""
+"""Compare every architecture, from its code to the served answer, with the original network."""

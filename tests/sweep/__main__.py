@@ -1,4 +1,4 @@
-"""Check every architecture, or those that are named, and write the table of what became of each."""
+"""Check every architecture, or the named ones, and write a table of the results."""
 
 import argparse
 import json
@@ -28,10 +28,10 @@ def main() -> int:
     warnings.simplefilter("ignore")  # the libraries' networks have warnings of their own
     parser = argparse.ArgumentParser(prog="python -m tests.sweep", description=__doc__)
     parser.add_argument("names", nargs="*", default=ALL, help="such as timm/test_vit (default: all)")
-    parser.add_argument("--resume", action="store_true", help="leave out what is in sweep/results.jsonl already")
+    parser.add_argument("--resume", action="store_true", help="skip what is already in sweep/results.jsonl")
     parser.add_argument("--table", type=Path, default=Path("sweep/architectures.md"), help="default: %(default)s")
-    parser.add_argument("--together", action="store_true", help="all in this process: quicker, for a few small ones")
-    parser.add_argument("--stored", nargs="+", help="store and serve only these; of others see that they are explained")
+    parser.add_argument("--together", action="store_true", help="check all in one process: faster for a few small ones")
+    parser.add_argument("--stored", nargs="+", help="store and serve only these; only explain the others")
     parser.add_argument("--jobs", type=int, default=usable_cores(), help="networks at a time (default: %(default)s)")
     options = parser.parse_args()
     _LINES.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""One architecture: captured, cut, explained, stored and served, each against the untouched network."""
+"""Capture, cut, explain, store and serve one architecture, and compare each step with the original network."""
 
 import json
 import os
@@ -43,15 +43,15 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BIG_INPUT: Final = 512  # pixels; one image of this size is enough
 _NAME: Final = "every-architecture"
 _LABELS: Final = tuple(f"class {index}" for index in range(CLASSES))
-# Their last tokens lie transposed in memory; of those that come back from a map the mean is summed in another order.
+# Their last tokens are transposed in memory, so the mean of those restored from a map is summed in another order.
 _SUMMED_IN_ANOTHER_ORDER: Final = {"timm/resmlp_12_224", "timm/test_vit_relpos", "timm/vit_relpos_small_patch16_224"}
 _SECONDS: Final = 420
 
 
 def check(architecture: str, *, alone: bool = True, stored: bool = True) -> dict[str, Any]:
-    """Check ``architecture``, ``alone`` in processes of its own, as people do it; return the line of the table.
+    """Check ``architecture`` and return its row of the table; if ``alone``, run each step in its own process.
 
-    Unless it is to be ``stored``, it is captured, cut and explained only.
+    Unless it is ``stored``, it is only captured, cut and explained.
     """
     began = time.monotonic()
     results_file(architecture).unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def _steps(architecture: str, *, stored: bool) -> tuple[Callable[[str], None], .
 
 
 def results_file(architecture: str) -> Path:
-    """Return the file beside the model store that keeps what is known of ``architecture``."""
+    """Return the file next to the model store with the results of ``architecture``."""
     return Path(os.environ["BENTOML_HOME"]) / f"{_version(architecture)}.json"
 
 
@@ -101,7 +101,7 @@ def _check_captured(architecture: str, *, stored: bool = False) -> None:
 
 
 def _check_logits(architecture: str, network: nn.Module, parts: Cut, spec: InputSpec) -> None:
-    """Check that the captured network, and its head behind its features, give the logits of the network."""
+    """Check that the captured graph and its head return the logits of the network."""
     torch.manual_seed(1)
     images = torch.randn(1 if max(spec.crop) >= _BIG_INPUT else 3, *spec.shape)
     with torch.no_grad(), BaseTorchFunctionMode():  # without torch's fused attention, which rounds differently
@@ -109,7 +109,7 @@ def _check_logits(architecture: str, network: nn.Module, parts: Cut, spec: Input
         features, captured = parts.network()(images)
         behind = parts.head(features)
     assert torch.isfinite(logits).all()
-    # Where one token is read, products behind the features have one row, and may be rounded otherwise.
+    # If one token is read, products after the features have one row and may be rounded differently.
     tolerance = 1e-6 if architecture in _SUMMED_IN_ANOTHER_ORDER else 2e-6 if parts.layout.placeless else 0
     torch.testing.assert_close(captured, logits, rtol=0, atol=tolerance)
     torch.testing.assert_close(behind, logits, rtol=0, atol=tolerance)
@@ -117,7 +117,7 @@ def _check_logits(architecture: str, network: nn.Module, parts: Cut, spec: Input
 
 
 def _largest_difference(network: nn.Module, parts: Cut, spec: InputSpec) -> float:
-    """Return by how much the head's heatmaps, for and against each class, differ from those of the whole at most."""
+    """Return the largest difference between heatmaps of the head and of the network, for and against each class."""
     torch.manual_seed(2)
     image = torch.randn(1, *spec.shape)
     with torch.no_grad():
@@ -138,7 +138,7 @@ def _largest_difference(network: nn.Module, parts: Cut, spec: InputSpec) -> floa
 
 
 def _store(architecture: str, network: nn.Module, spec: InputSpec, captured: Callable[..., fx.GraphModule]) -> None:
-    """Store the network, and what it makes of a photo in torch."""
+    """Store the network, and its percentages for an image in torch."""
     prepare = transforms.Compose(
         [
             transforms.Resize(max(spec.crop)),
@@ -159,7 +159,7 @@ def _store(architecture: str, network: nn.Module, spec: InputSpec, captured: Cal
 
 
 def _check_served(architecture: str) -> None:
-    """Serve what was stored, compare its answer, and take it out of the store."""
+    """Serve the stored network, compare its answer, and delete it from the store."""
     tag = f"{_NAME}:{_version(architecture)}"
     try:
         stored = bundle.load(tag)
@@ -170,7 +170,7 @@ def _check_served(architecture: str) -> None:
         bentoml.models.delete(tag)
     found = {score.index: score.percent for score in recognition.prediction.top}
     expected = np.load(_expected(architecture))
-    np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth percent
+    np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth point
     assert running.name == stored.manifest.runtime == "openvino", stored.manifest.note
     assert all(np.isfinite(heatmap).all() and min(heatmap.shape) > 1 for heatmap in recognition.heatmaps)
     assert recognition.explanation is not None
@@ -187,7 +187,7 @@ def _photo() -> bytes:
 
 
 def _expected(architecture: str) -> Path:
-    """Return the file that keeps the percentages of the untouched network beside the model store."""
+    """Return the file next to the model store with the percentages of the original network."""
     return results_file(architecture).with_suffix(".npy")
 
 

@@ -1,4 +1,4 @@
-"""A process of its own for a check that leaves much memory behind."""
+"""Run checks that leave much memory behind in a separate process."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -7,12 +7,12 @@ __all__ = ["run_alone"]
 
 
 def run_alone(check: Callable[[str], None], argument: str, seconds: float) -> None:
-    """Run ``check(argument)`` in a forked process, whose memory is free again afterwards.
+    """Run ``check(argument)`` in a forked process, whose memory is freed afterwards.
 
-    torch keeps what it has captured: two hundred networks, one after the other, would take more than 8 GB.
+    torch keeps what it captures: two hundred networks, one after the other, would take more than 8 GB.
 
     Raises:
-        AssertionError: It failed, its traceback is on standard error; or it was not done within ``seconds``.
+        AssertionError: It failed (the traceback is on standard error) or took longer than ``seconds``.
     """
     process = multiprocessing.get_context("fork").Process(target=check, args=(argument,))
     process.start()

@@ -1,4 +1,4 @@
-"""The networks of the sweep: torchvision's classification networks, and the smallest of each of timm's families."""
+"""The networks of the sweep: torchvision's classification networks, and the smallest of each timm family."""
 
 from pathlib import Path
 from typing import Final
@@ -20,11 +20,11 @@ _TIMM: Final = [
 ALL: Final = [*_TORCHVISION, *_TIMM]
 
 _SEVERAL_MAPS: Final = "several feature maps side by side"
-# Networks that have no Grad-CAM, and why.
+# Networks that Grad-CAM cannot explain, and why.
 REFUSED: Final = {
-    "timm/coat_tiny": _SEVERAL_MAPS,  # the answer adds up the class tokens of three scales that exchange their tokens
-    "timm/crossvit_tiny_240": _SEVERAL_MAPS,  # two branches with patches of two sizes, each with an answer of its own
-    "timm/efficientvim_m1": _SEVERAL_MAPS,  # the answer adds up the hidden states of every stage
+    "timm/coat_tiny": _SEVERAL_MAPS,  # the logits add up the class tokens of three scales that exchange tokens
+    "timm/crossvit_tiny_240": _SEVERAL_MAPS,  # two branches with different patch sizes, each with its own logits
+    "timm/efficientvim_m1": _SEVERAL_MAPS,  # the logits add up the hidden states of every stage
 }
 # Captured, cut and explained, but not stored: converting the first takes 10 GB (its many experts are copied), the
 # second more than ten minutes.
@@ -32,7 +32,7 @@ TOO_LARGE: Final = {"timm/deepseek_vit_412m", "timm/gemma4_vit_167m"}
 
 
 def random_network(architecture: str) -> nn.Module:
-    """Build a network with seeded weights, none of them at a constant that would hide an error (as zero hides all)."""
+    """Build a network with seeded weights and without constant tensors, which would hide errors (zeros hide all)."""
     torch.manual_seed(0)
     network = build(architecture, CLASSES)
     for parameter in network.parameters():

@@ -9,16 +9,16 @@ _HEAD = """\
 # Every architecture
 
 `python -m tests.sweep` captures, cuts, explains, stores and serves each of these networks with random weights, and
-compares it with the untouched network: *logits* is the largest difference of the captured graph's, *heatmap* that of
-Grad-CAM through the captured head from a backward pass through the whole network (both in torch), *stored* that of what
-was written, in the runtime that serves it, in a probability or a value of a heatmap. *Seconds* are those of all of it.
+compares it with the original network. Three columns are largest differences: *logits* between the captured graph and
+the network, *heatmap* between Grad-CAM through the captured head and a backward pass through the whole network (both in
+torch), *stored* between the serving runtime and torch, in a probability or a heatmap value. *Seconds* is for all steps.
 
 """
 _COLUMNS = ("network", "layer", "maps", "logits", "heatmap", "stored", "explained by", "served by", "seconds")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a row for each network, and before them how many there are of each kind."""
+    """Return a row for each network, after a count of each result."""
     lines = [_line(row) for row in rows]
     return _HEAD + _summary(rows) + "\n\n" + "\n".join([_joined(_COLUMNS), "|---" * len(_COLUMNS) + "|", *lines]) + "\n"
 
@@ -27,8 +27,9 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     served = [row["served"] for row in rows if "served" in row]
     refused = [row for row in rows if "refused" in row]
     return (
-        f"{len(rows)} networks: {served.count('openvino')} are served without torch, {served.count('torch')} with it,"
-        f" {len(refused)} have no Grad-CAM and are refused, {len(rows) - len(served) - len(refused)} are not stored."
+        f"{len(rows)} networks: {served.count('openvino')} served without torch, {served.count('torch')} with it,"
+        f" {len(refused)} refused because Grad-CAM cannot explain them,"
+        f" {len(rows) - len(served) - len(refused)} not stored."
     )
 
 

@@ -14,7 +14,7 @@ from tests.sweep.table import table
 
 STORED = [
     "torchvision/squeezenet1_1",  # no linear layer
-    "timm/test_convnext",  # a norm behind the pooling
+    "timm/test_convnext",  # a norm after the pooling
     "timm/test_mambaout",  # channels last
 ]
 QUICK = [
@@ -25,14 +25,14 @@ QUICK = [
     "timm/test_efficientnet_ln",
     "timm/test_nfnet",
     "timm/test_resnet",  # maps, a closed form; test_runtimes stores and serves it
-    "timm/test_vit",  # tokens of which only the class token is read; the same
-    "timm/efficientvim_m1",  # several maps: no Grad-CAM
+    "timm/test_vit",  # tokens of which only the class token is read; test_runtimes stores and serves it, too
+    "timm/efficientvim_m1",  # several maps: refused
 ]
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What the command makes of these few; torch keeps what it has captured, so it has a process of its own."""
+    """Return the command's results; it runs in its own process because torch keeps what it captures."""
     folder = tmp_path_factory.mktemp("sweep")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.sweep", "--together", *QUICK, "--stored", *STORED]
@@ -44,7 +44,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("architecture", QUICK)
 def test_each_kind_of_network_is_explained(rows: dict[str, dict[str, Any]], architecture: str) -> None:
-    """Captured and cut, a network gives its logits and heatmaps, or is refused for the reason known."""
+    """A captured and cut network returns its logits and heatmaps, or is refused for the known reason."""
     row = rows[architecture]
     assert "failed" not in row, row
     assert "heatmap" in row or "side by side" in row["refused"]
@@ -53,18 +53,18 @@ def test_each_kind_of_network_is_explained(rows: dict[str, dict[str, Any]], arch
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("architecture", STORED)
 def test_each_kind_of_head_is_served_without_torch(rows: dict[str, dict[str, Any]], architecture: str) -> None:
-    """From its code to an answer of the pipeline, a network is what it was."""
+    """A stored network is served by OpenVINO with the answers of the original."""
     assert rows[architecture]["served"] == "openvino"
 
 
 def test_the_sweep_covers_both_libraries() -> None:
-    """The networks of the sweep are all of torchvision's and a hundred families of timm, none twice."""
+    """The sweep has all 80 networks of torchvision and 131 families of timm, each once."""
     assert len([name for name in ALL if name.startswith("torchvision/")]) == 80
     assert len(ALL) == len(set(ALL)) == 211
 
 
-def test_the_table_tells_what_became_of_each() -> None:
-    """A network that is served, one that is refused and one that failed have a row each."""
+def test_the_table_has_a_row_for_each_network() -> None:
+    """Served, refused and failed networks each have a row."""
     found: dict[str, Any] = {"layer": "norm", "maps": "8x7x7", "logits": 0.0, "heatmap": 1e-7, "stored": 2e-6}
     rows = [
         {"architecture": "timm/a", **found, "head": "closed_form", "served": "openvino", "note": "", "seconds": 9.5},
@@ -72,6 +72,6 @@ def test_the_table_tells_what_became_of_each() -> None:
         {"architecture": "timm/c", "failed": "exit code 1"},
     ]
     text = table(rows)
-    assert "3 networks: 1 are served without torch, 0 with it, 1 have no Grad-CAM and are refused" in text
+    assert "3 networks: 1 served without torch, 0 with it, 1 refused because Grad-CAM cannot explain them" in text
     assert "| timm/a | norm | 8x7x7 | 0 | 1e-07 | 2e-06 | closed form | openvino | 9.5 |" in text
     assert "| timm/b | several maps |" in text
