@@ -18,7 +18,7 @@ _SIZE: Final = torch.ops.aten.sym_size.int
 
 
 def random_images(spec: InputSpec, count: int = _BATCH) -> torch.Tensor:
-    """Return seeded noise in [-1, 1], (N, C, H, W), with the size in ``spec``."""
+    """Return seeded noise in [-1, 1), (N, C, H, W), with the size in ``spec``."""
     return 2 * torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(0)) - 1
 
 
@@ -165,7 +165,11 @@ def _logits(module: fx.GraphModule) -> fx.Node:
     shapes = [tuple(node.meta["val"].shape) for node in outputs if isinstance(node.meta.get("val"), torch.Tensor)]
     if len(outputs) != 1 or len(shapes) != 1 or len(shapes[0]) != len("NC"):
         what = " and ".join(f"a tensor of shape {shape}" for shape in shapes) or "no tensor"
-        raise ModelError(f"This network returns {what} instead of logits (N, C), so Grad-CAM cannot explain it.")
+        raise ModelError(
+            f"This network returns {what} instead of logits (N, C), so Grad-CAM cannot explain it: give a class of your"
+            " own that returns the logits.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
     return outputs[0]
 
 

@@ -168,5 +168,7 @@ def _first_damaged(network: nn.Module) -> str:
 def _check_gradient(head: nn.Module, features: torch.Tensor) -> None:
     leaf = features.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
-    if not bool(torch.isfinite(gradient).all() and gradient.any()):
+    if not torch.isfinite(gradient).all():
+        raise ModelError("The gradient of the network's logits is not finite, so Grad-CAM cannot explain them.")
+    if not gradient.any():
         raise ModelError("The logits of the network do not depend on its features, so Grad-CAM cannot explain them.")

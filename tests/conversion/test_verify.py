@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from src.conversion.verify import is_complete
+from src.conversion.verify import _check_gradient, is_complete
+from src.errors import ModelError
 from src.runtimes.base import Evaluation, Runtime
 from src.stages.features import FeatureLayout
 from tests.test_pipeline import red_pipeline
@@ -18,3 +20,11 @@ def test_a_map_is_complete_if_it_leaves_nothing_unexplained(rng: np.random.Gener
     layout = FeatureLayout(axes="NKhw", channels=4, height=3, width=5)
     runtime = Runtime(red_pipeline().runtime.graphs, layout, lambda direction: direction @ weights.sum(axis=(2, 3)))
     assert is_complete(Evaluation(logits, maps, (), runtime), bias) is even
+
+
+def test_a_gradient_that_is_not_finite_is_named_as_such() -> None:
+    """A square root at zero has an infinite gradient, which is not the same as logits without features."""
+    with pytest.raises(ModelError, match="gradient .* is not finite"):
+        _check_gradient(torch.sqrt, torch.zeros(1, 2))
+    with pytest.raises(ModelError, match="do not depend on its features"):
+        _check_gradient(lambda features: 0 * features, torch.ones(1, 2))

@@ -25,11 +25,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     served = [row["served"] for row in rows if "served" in row]
-    refused = [row for row in rows if "refused" in row]
+    refused, failed = ([row for row in rows if kind in row] for kind in ("refused", "failed"))
     return (
         f"{len(rows)} networks: {served.count('openvino')} served without torch, {served.count('torch')} with it,"
         f" {len(refused)} refused because Grad-CAM cannot explain them,"
-        f" {len(rows) - len(served) - len(refused)} not stored."
+        f" {len(rows) - len(served) - len(refused) - len(failed)} not stored, {len(failed)} failed."
     )
 
 
