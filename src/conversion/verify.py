@@ -165,7 +165,7 @@ def _first_damaged(network: nn.Module) -> str:
     return "its weights are too large for its data type"
 
 
-def _check_gradient(head: nn.Module, features: torch.Tensor) -> None:
+def _check_gradient(head: Callable[[Tensor], Tensor], features: Tensor) -> None:
     leaf = features.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
     if not torch.isfinite(gradient).all():

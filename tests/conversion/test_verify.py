@@ -24,7 +24,7 @@ def test_a_map_is_complete_if_it_leaves_nothing_unexplained(rng: np.random.Gener
 
 def test_a_gradient_that_is_not_finite_is_named_as_such() -> None:
     """A square root at zero has an infinite gradient, which is not the same as logits without features."""
-    with pytest.raises(ModelError, match="gradient .* is not finite"):
+    with pytest.raises(ModelError, match=r"gradient .* is not finite"):
         _check_gradient(torch.sqrt, torch.zeros(1, 2))
     with pytest.raises(ModelError, match="do not depend on its features"):
         _check_gradient(lambda features: 0 * features, torch.ones(1, 2))

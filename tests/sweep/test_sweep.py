@@ -72,10 +72,8 @@ def test_the_table_has_a_row_for_each_network() -> None:
         {"architecture": "timm/c", "failed": "exit code 1"},
     ]
     text = table(rows)
-    assert (
-        "3 networks: 1 served without torch, 0 with it, 1 refused because Grad-CAM cannot explain them, 0 not stored, 1 failed."
-        in text
-    )
+    assert "3 networks: 1 served without torch, 0 with it, 1 refused because Grad-CAM cannot explain them" in text
+    assert ", 0 not stored, 1 failed." in text
     assert "| timm/a | norm | 8x7x7 | 0 | 1e-07 | 2e-06 | closed form | openvino | 9.5 |" in text
     assert "| timm/b | several maps |" in text
     assert "| timm/c | exit code 1 |" in text
