@@ -8,13 +8,13 @@ from typing import Final
 import torch
 from torch import nn
 
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs import published_input, with_tag
 from src.checkpoints.network import RGB
 from src.checkpoints.recognition.assembly import random_image
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "named_weights"]
 
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
 _COLORS: Final = ("mean", "std", "crop")  # the fields whose differences matter most
@@ -113,6 +113,17 @@ def _named(architectures: Sequence[str], hyper_parameters: Mapping[str, object])
             if _is_called(candidate, hyper_parameters.get(key)):
                 return candidate
     return None
+
+
+def named_weights(architecture: str, hyper_parameters: Mapping[str, object]) -> str:
+    """Return ``architecture``, with the tag of timm's weights if a hyper-parameter names it, as in vit_base.dino."""
+    names = (hyper_parameters.get(key) for key in _NAMES)
+    tags = (
+        name.strip().lower().partition(".")[2]
+        for name in names
+        if isinstance(name, str) and _is_called(architecture, name)
+    )
+    return with_tag(architecture, next(tags, ""))
 
 
 def _is_called(architecture: str, name: object) -> bool:
