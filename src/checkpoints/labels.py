@@ -1,6 +1,7 @@
 """Read class names from the places where they are usually kept."""
 
 import json
+import os.path
 import re
 from collections.abc import Mapping
 from numbers import Integral
@@ -48,14 +49,12 @@ def read_labels(source: str) -> tuple[str, ...]:
         ModelError: There are no names, an index is missing, or a name is empty.
     """
     path = Path(source)
-    if source and path.is_dir():
+    if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises on a list too long for a file name
+        labels = _from_list(source)
+    elif path.is_dir():
         labels = tuple(folder.name for folder in class_folders(path))
-    elif path.is_file():
-        labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
-    elif source and "," not in source:
-        raise ModelError(f"There is no file or folder {source!r} with labels: to give names directly, write bus,car.")
     else:
-        labels = tuple(label.strip() for label in source.split(","))
+        labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
     if not labels or not all(labels):
         raise ModelError(f"{source} has no names, or an empty one: name every class.")
     return labels
@@ -96,6 +95,12 @@ def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[
 def _is_of_labels(name: str) -> bool:
     words = {word.lower() for word in _WORD.findall(name)}
     return words == _OF_SCIKIT_LEARN or (words <= _MEANT | _BESIDE and bool(words & _MEANT))
+
+
+def _from_list(source: str) -> tuple[str, ...]:
+    if source and "," not in source:
+        raise ModelError(f"There is no file or folder {source!r} with labels: to give names directly, write bus,car.")
+    return tuple(label.strip() for label in source.split(","))
 
 
 def _from_text(path: Path) -> tuple[str, ...]:

@@ -38,6 +38,12 @@ def test_labels_come_from_a_list(text: str) -> None:
     assert read_labels(text) == ("bus", "fire engine")
 
 
+def test_a_list_may_be_longer_than_a_file_name() -> None:
+    """A hundred names are more than a file system allows in the name of one file."""
+    names = tuple(f"class of {index}" for index in range(100))
+    assert read_labels(",".join(names)) == names
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
