@@ -57,6 +57,7 @@ def read_table(file: Path) -> LabelTable:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             (_, *labels), *rows = (row for row in csv.reader(lines) if row)
+            labels = [label.strip() for label in labels]
     except (OSError, ValueError, csv.Error) as exc:
         raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
     if not rows or len(set(labels)) != len(labels) or not all(labels):
