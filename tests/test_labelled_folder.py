@@ -57,6 +57,7 @@ def test_a_fingerprint_says_which_images_whatever_they_are_called(tmp_path: Path
     assert before == hashlib.sha256(b"".join(digests)).hexdigest()
     files[0] = files[0].rename(tmp_path / "b" / "9.png")
     assert fingerprint(reversed(files)) == before
+    assert fingerprint([*files, tmp_path / "missing.png", tmp_path]) == before
     files[0].write_bytes(b"three")
     assert fingerprint(files) != before
 

@@ -56,7 +56,7 @@ def measure_change(exact: Pipeline, fast: Pipeline, folder: Path) -> Change:
     for label, file in tqdm(list(images(folder)), unit="image", desc=f"checking {fast.runtime.precision}"):
         try:
             pairs.append([pipeline.evaluate(file.read_bytes()) for pipeline in (exact, fast)])
-        except RequestError:
+        except (RequestError, OSError):
             continue
         targets.append(exact.manifest.labels.index(label))
     return _change(pairs, np.array(targets), exact)

@@ -30,6 +30,13 @@ def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
     assert "100.00% of 12 images get the same class" in str(change)
 
 
+def test_files_that_cannot_be_read_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not end the check."""
+    listed = [("red", folder / "red" / "missing.png"), ("red", folder / "red" / "0.png")]
+    monkeypatch.setattr("src.evaluation.precision.images", lambda _: listed)
+    assert measure_change(red_pipeline(), red_pipeline(), folder).images == 1
+
+
 @pytest.mark.parametrize(
     ("same", "error", "harmless"), [(1.0, 0.02, True), (0.995, 0.0209, True), (0.994, 0.01, False), (1.0, 0.022, False)]
 )
