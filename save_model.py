@@ -42,28 +42,40 @@ if TYPE_CHECKING:
 __all__ = ["main", "save_model"]
 
 _EXIT_REFUSED: Final = 2
+_EXIT_INTERRUPTED: Final = 130
 _LOG: Final = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 if the model cannot be stored."""
+    """Run the command and return its exit code: 0, 2 if the model cannot be stored, 130 if Ctrl-C stopped it."""
     options = parser(__doc__).parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("src.conversion").setLevel(logging.INFO)
     try:
-        if options.list:
-            return _list()
-        if options.card:
-            return _card(options.card)
-        check_that_all_is_used(options)
-        if options.if_missing and _is_stored(options.name):
-            print(f"{options.name} is already in the model store.")
-            return 0
-        print(f"Reading, verifying and storing {options.checkpoint or 'the default network'} ...", flush=True)
-        _save(options)
+        return _run(options)
     except ModelError as exc:
         print(f"save_model.py: {with_flags(str(exc), exc.remedies)}", file=sys.stderr)
         return _EXIT_REFUSED
+    except OSError as exc:  # no permission, a full disk
+        where = f"{exc.filename}: " if exc.filename else ""
+        print(f"save_model.py: {where}{exc.strerror or exc}", file=sys.stderr)
+        return _EXIT_REFUSED
+    except KeyboardInterrupt:
+        print("\nStopped: nothing was stored.", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.list:
+        return _list()
+    if options.card:
+        return _card(options.card)
+    check_that_all_is_used(options)
+    if options.if_missing and _is_stored(options.name):
+        print(f"{options.name} is already in the model store.")
+        return 0
+    print(f"Reading, verifying and storing {options.checkpoint or 'the default network'} ...", flush=True)
+    _save(options)
     return 0
 
 
