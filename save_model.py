@@ -232,10 +232,18 @@ def _check_folder(draft: Draft, folder: Path) -> tuple[Draft, Evaluation]:
         change = measure_change(exact, fast, folder)
         print(f"bf16          {change}{': IMAGE_RECOGNITION_PRECISION=auto uses it' if change.harmless else ''}")
         draft = draft.with_bf16(harmless=change.harmless)
-    plot = Path(f"{folder.resolve().name}-confusion.png")
-    save_plot(evaluation, plot)
-    print(f"plotted       {plot}")
+    _plot(Path(f"{folder.resolve().name}-confusion.png"), lambda file: save_plot(evaluation, file))
     return draft, evaluation
+
+
+def _plot(file: Path, save: Callable[[Path], object]) -> None:
+    """Save a plot as ``file`` and report it; a working folder that is read-only does not end a check."""
+    try:
+        save(file)
+    except OSError as exc:
+        print(f"not plotted   {file}: {exc.strerror or exc}")
+    else:
+        print(f"plotted       {file}")
 
 
 def _tell_lesson(lesson: Lesson, source: Path) -> None:
@@ -244,9 +252,11 @@ def _tell_lesson(lesson: Lesson, source: Path) -> None:
     for line in lesson.lines():
         print(line)
     if lesson.calibrated and lesson.calibrated.learned.calibration:
-        plot = Path(f"{source.resolve().name}-reliability.png")
-        save_diagram(lesson.samples.logits, lesson.calibrated.unseen, lesson.samples.targets, plot)
-        print(f"plotted       {plot}")
+        samples, unseen = lesson.samples, lesson.calibrated.unseen
+        _plot(
+            Path(f"{source.resolve().name}-reliability.png"),
+            lambda file: save_diagram(samples.logits, unseen, samples.targets, file),
+        )
 
 
 def _try_preparations(draft: Draft, source: Path) -> None:

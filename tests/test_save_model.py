@@ -149,6 +149,15 @@ def test_what_the_system_or_the_user_stops_ends_in_one_sentence(
     assert capsys.readouterr().err.strip() == message
 
 
+def test_a_check_needs_no_writable_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plot that cannot be written is reported, and the check goes on."""
+    save_model._plot(tmp_path / "plot.png", Path.touch)
+    save_model._plot(tmp_path / "missing" / "plot.png", Path.touch)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"plotted       {tmp_path / 'plot.png'}"
+    assert shown[1] == f"not plotted   {tmp_path / 'missing' / 'plot.png'}: No such file or directory"
+
+
 def test_an_unknown_option_is_refused() -> None:
     """A typing error ends with exit code 2 and the usage."""
     refused = _run("--nmae", "x")
