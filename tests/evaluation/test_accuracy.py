@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from src.errors import ModelError
-from src.evaluation.accuracy import evaluate, save_plot
-from src.evaluation.observations import observe
+from src.evaluation.accuracy import Evaluation, evaluate, save_plot
+from src.evaluation.observations import Observations, observe
 from tests.test_pipeline import red_pipeline
 
 RED, BLUE = (230, 30, 30), (30, 30, 230)
@@ -105,3 +105,12 @@ def test_the_confusion_is_plotted(tmp_path: Path) -> None:
     with Image.open(tmp_path / "plot.png") as plot:
         assert min(plot.size) > 300
         assert len(set(plot.convert("L").get_flattened_data())) > 10
+
+
+def test_the_plot_of_many_classes_has_a_usual_size(tmp_path: Path) -> None:
+    """For the 1,000 classes of ImageNet, half an inch per class would take 14 GB of memory."""
+    names, counts = tuple(map(str, range(120))), np.eye(120, 121, dtype=np.int64)
+    nothing = Observations((), np.zeros((0, 120), np.float32), np.zeros((0, 2), np.float32), (), ())
+    save_plot(Evaluation(names, counts, (), np.zeros(0, np.int64), nothing), tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as plot:
+        assert max(plot.size) < 5_500
