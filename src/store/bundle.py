@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
@@ -15,6 +15,9 @@ from src.store.files import FAMILIARITY, WEIGHTS, checked_manifest
 from src.store.manifest import Manifest
 
 __all__ = ["Bundle", "check_free", "load", "store"]
+
+
+_NEWEST: Final = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,12 @@ def check_free(name: str, version: str | None) -> None:
     """
     tag = f"{name}:{version}" if version else name
     try:
-        bentoml.Tag.from_str(tag)
-        taken = bool(version) and bool(bentoml.models.get(tag))
-    except NotFound:
-        taken = False
+        is_newest = bentoml.Tag.from_str(tag).version == _NEWEST
+        taken = bool(version) and bool(bentoml.models.list(tag))  # get() would also find 1.0 for 1
     except (BentoMLException, ValueError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
+    if is_newest:
+        raise ModelError(f"{_NEWEST} always means the newest version: choose another version.", Remedy("version"))
     if taken:
         raise ModelError(f"The model store already has {tag}: choose another version.", Remedy("version"))
 

@@ -109,6 +109,9 @@ def test_versions_are_kept(verified: Draft) -> None:
         bundle.store(verified.folder, verified.manifest, "versions", "one")
     bundle.check_free("versions", "three")
     bundle.check_free("versions", None)
+    bundle.check_free("versions", "o")  # which BentoML takes for the beginning of another version
+    with pytest.raises(ModelError, match="latest always means the newest version: choose another"):
+        bundle.check_free("versions", "latest")
     with pytest.raises(ModelError, match="already has versions:one: choose another version"):
         bundle.check_free("versions", "one")
     assert bundle.load("versions:one").check == figures
