@@ -84,6 +84,8 @@ def _list() -> int:
         stored = bentoml.models.list()
     except YAMLError as exc:
         raise ModelError(f"The model store has a damaged entry, whose model.yaml cannot be read: {exc}.") from exc
+    except (BentoMLException, ValueError) as exc:  # an entry without model.yaml, or a folder that is no entry
+        raise ModelError(f"The model store cannot be listed: {exc}.") from exc
     for model in sorted(stored, key=lambda model: model.info.creation_time, reverse=True):
         metadata: dict[str, Any] = model.info.metadata
         check = metadata.get("check", {})

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
+from yaml import YAMLError
 
 from src.errors import ModelError, ModelMissing, Remedy
 from src.stages.confidence import Familiarity
@@ -86,6 +87,10 @@ def load(tag: str) -> Bundle:
         model = bentoml.models.get(tag)
     except NotFound as exc:
         raise ModelMissing(tag) from exc
+    except YAMLError as exc:
+        raise ModelError(f"The model {tag} is damaged (its model.yaml): store it again with save_model.py.") from exc
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"Cannot look up {tag!r} in the model store: {exc}.") from exc
     folder = Path(model.path)
     metadata: Mapping[str, Any] = model.info.metadata
     return Bundle(str(model.tag), checked_manifest(folder), folder, metadata.get("check", {}))
