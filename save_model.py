@@ -24,7 +24,7 @@ from src.saving.options import check_that_all_is_used, given, parser, with_flags
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -118,7 +118,7 @@ def save_model(  # noqa: PLR0913 - everything that describes a model
     module: nn.Module,
     *,
     name: str,
-    labels: Sequence[str] | str,
+    labels: Sequence[str] | Mapping[str, int] | str,
     transform: object,
     version: str | None = None,
     layer: str | None = None,
@@ -129,7 +129,7 @@ def save_model(  # noqa: PLR0913 - everything that describes a model
     Args:
         module: Images (N, C, H, W) -> scores (N, classes), such as a LightningModule; on any device, in any mode.
         name: Name of the model in the store.
-        labels: Name of each class, by index, or a file or folder that has them.
+        labels: Name of each class, by index, a map such as class_to_idx, or a file or folder that has them.
         transform: Preprocessing of your validation images: torchvision's Compose, or an InputSpec.
         version: Version in the store; None for a new one.
         layer: Grad-CAM layer; None for the last spatial feature map.

@@ -3,7 +3,7 @@
 import json
 import os.path
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from src.checkpoints.reading.plain import plain
 from src.errors import ModelError, Remedy
 from src.labelled_folder import class_folders
 
-__all__ = ["read_labels", "stored_labels"]
+__all__ = ["labels_of", "read_labels", "stored_labels"]
 
 # Usual keys combine these words: class_names, idx2label, label_to_index, categories, ...
 _MEANT: Final = {"class", "classes", "label", "labels", "category", "categories", "classnames", "labelnames"}
@@ -58,6 +58,21 @@ def read_labels(source: str) -> tuple[str, ...]:
     if not labels or not all(labels):
         raise ModelError(f"{source} has no names, or an empty one: name every class.")
     return labels
+
+
+def labels_of(content: Iterable[object]) -> tuple[str, ...]:
+    """Return the class names, by index, of a list of them, or a map between them and the indices.
+
+    Raises:
+        ModelError: It is something else, such as a set, which has no order, or a name is empty.
+    """
+    ordered = isinstance(content, Mapping | Sequence) or hasattr(content, "__array__")
+    labels = _labels_in(content if isinstance(content, Mapping) else list(content)) if ordered else None
+    if not labels or not all(labels):
+        raise ModelError(
+            "labels must be a list of names, or a map between names and the indices 0, 1, 2, ...: name every class."
+        )
+    return tuple(map(str, labels))  # also those of NumPy
 
 
 def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
