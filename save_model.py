@@ -109,7 +109,7 @@ def _is_stored(name: str) -> bool:
         bentoml.models.get(name)
     except NotFound:
         return False
-    except (BentoMLException, ValueError) as exc:
+    except (BentoMLException, ValueError, YAMLError) as exc:
         raise ModelError(f"Cannot look up {name!r} in the model store: {exc}.") from exc
     return True
 

@@ -45,14 +45,29 @@ def check_free(name: str, version: str | None) -> None:
     """
     tag = f"{name}:{version}" if version else name
     try:
-        is_newest = bentoml.Tag.from_str(tag).version == _NEWEST
+        parsed = bentoml.Tag.from_str(tag)
         taken = bool(version) and bool(bentoml.models.list(tag))  # get() would also find 1.0 for 1
-    except (BentoMLException, ValueError) as exc:
+    except (BentoMLException, ValueError, YAMLError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
-    if is_newest:
+    if parsed.version == _NEWEST:
         raise ModelError(f"{_NEWEST} always means the newest version: choose another version.", Remedy("version"))
     if taken:
         raise ModelError(f"The model store already has {tag}: choose another version.", Remedy("version"))
+    _check_newest(parsed.name)
+
+
+def _check_newest(name: str) -> None:
+    """Refuse a name whose newest model is damaged: BentoML reads that one after it has stored another."""
+    try:
+        bentoml.models.get(name)
+    except NotFound:
+        return
+    except (BentoMLException, YAMLError) as exc:
+        raise ModelError(
+            f"The newest model {name} in the model store is damaged (its model.yaml): delete its folder in"
+            f" models/{name} of the store, or choose another name.",
+            Remedy("name"),
+        ) from exc
 
 
 def store(

@@ -152,6 +152,12 @@ def test_a_damaged_description_is_refused(name: str, content: str | None, messag
             bundle.load(tag)
         with pytest.raises(ModelError, match=r"The model store .*model\.yaml"):
             save_model._list()
+        with pytest.raises(
+            ModelError, match=f"newest model {name} .* is damaged .*: delete its folder in models/{name}"
+        ):
+            bundle.check_free(name, "another")
+        with pytest.raises(ModelError, match=f"Cannot look up '{name}'"):
+            save_model._is_stored(name)
     finally:
         metadata.write_bytes(before)  # other tests use the same store
 
