@@ -120,7 +120,7 @@ def _from_list(source: str) -> tuple[str, ...]:
 
 def _from_text(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8-sig").strip().splitlines())
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").strip().splitlines())
     except UnicodeDecodeError as exc:
         raise ModelError(f"{path} is not UTF-8 text: write one class name per line.") from exc
 

@@ -13,6 +13,7 @@ from src.errors import ModelError
 FILES = {
     "lines.txt": "bus\nfire engine\n",
     "windows.txt": "\ufeffbus\r\nfire engine\r\n",
+    "spaces.txt": "bus \n\tfire engine\n",
     "list.json": json.dumps(["bus", "fire engine"]),
     "by_index.json": json.dumps({"1": "fire engine", "0": "bus"}),
     "by_name.json": json.dumps({"fire engine": 1, "bus": 0}),
