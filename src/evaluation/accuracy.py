@@ -128,8 +128,9 @@ def save_plot(evaluation: Evaluation, file: Path) -> None:
     shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = min(10.0, 0.8 * cell * _POINTS)
-    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(evaluation.classes)), evaluation.classes, fontsize=size)
+    names: dict[str, Any] = {"fontsize": size, "parse_math": False}  # a name may have dollar signs
+    axes.set_xticks(range(len(columns)), columns, rotation=90, **names)
+    axes.set_yticks(range(len(evaluation.classes)), evaluation.classes, **names)
     axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
     for (row, column), count in np.ndenumerate(evaluation.confusion):
         if count and len(columns) <= _MAX_SHOWN:

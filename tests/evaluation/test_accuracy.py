@@ -117,10 +117,21 @@ def test_the_confusion_is_plotted(tmp_path: Path) -> None:
         assert len(set(plot.convert("L").get_flattened_data())) > 10
 
 
+def _evaluation(*classes: str) -> Evaluation:
+    """Return a check without any image."""
+    count = len(classes)
+    nothing = Observations((), np.zeros((0, count), np.float32), np.zeros((0, 2), np.float32), (), ())
+    return Evaluation(classes, np.eye(count, count + 1, dtype=np.int64), (), np.zeros(0, np.int64), nothing)
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    """Matplotlib would read what lies between them as one, and refuse some."""
+    save_plot(_evaluation("$5_$10", "$10_$20"), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
 def test_the_plot_of_many_classes_has_a_usual_size(tmp_path: Path) -> None:
     """For the 1,000 classes of ImageNet, half an inch per class would take 14 GB of memory."""
-    names, counts = tuple(map(str, range(120))), np.eye(120, 121, dtype=np.int64)
-    nothing = Observations((), np.zeros((0, 120), np.float32), np.zeros((0, 2), np.float32), (), ())
-    save_plot(Evaluation(names, counts, (), np.zeros(0, np.int64), nothing), tmp_path / "plot.png")
+    save_plot(_evaluation(*map(str, range(120))), tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as plot:
         assert max(plot.size) < 5_500
