@@ -83,6 +83,7 @@ def test_the_defaults_are_the_published_input_and_numbered_classes(tmp_path: Pat
     [
         ("resnet18.gluon_in1k", "timm/resnet18.gluon_in1k"),
         ("hf_hub:timm/ResNet18.gluon_in1k", "timm/resnet18.gluon_in1k"),
+        ("gluon_resnet18_v1b", "timm/resnet18.gluon_in1k"),  # its name until timm 0.8
         ("resnet18.of_ours", "timm/resnet18"),
         ("timm/resnet18", "timm/resnet18"),
     ],
