@@ -24,7 +24,7 @@ from src.saving.options import check_that_all_is_used, given, parser, with_flags
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -42,28 +42,40 @@ if TYPE_CHECKING:
 __all__ = ["main", "save_model"]
 
 _EXIT_REFUSED: Final = 2
+_EXIT_INTERRUPTED: Final = 130
 _LOG: Final = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 if the model cannot be stored."""
+    """Run the command and return its exit code: 0, 2 if the model cannot be stored, 130 if Ctrl-C stopped it."""
     options = parser(__doc__).parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("src.conversion").setLevel(logging.INFO)
     try:
-        if options.list:
-            return _list()
-        if options.card:
-            return _card(options.card)
-        check_that_all_is_used(options)
-        if options.if_missing and _is_stored(options.name):
-            print(f"{options.name} is already in the model store.")
-            return 0
-        print(f"Reading, verifying and storing {options.checkpoint or 'the default network'} ...", flush=True)
-        _save(options)
+        return _run(options)
     except ModelError as exc:
         print(f"save_model.py: {with_flags(str(exc), exc.remedies)}", file=sys.stderr)
         return _EXIT_REFUSED
+    except OSError as exc:  # no permission, a full disk
+        where = f"{exc.filename}: " if exc.filename else ""
+        print(f"save_model.py: {where}{exc.strerror or exc}", file=sys.stderr)
+        return _EXIT_REFUSED
+    except KeyboardInterrupt:
+        print("\nStopped: nothing was stored.", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.list:
+        return _list()
+    if options.card:
+        return _card(options.card)
+    check_that_all_is_used(options)
+    if options.if_missing and _is_stored(options.name):
+        print(f"{options.name} is already in the model store.")
+        return 0
+    print(f"Reading, verifying and storing {options.checkpoint or 'the default network'} ...", flush=True)
+    _save(options)
     return 0
 
 
@@ -72,6 +84,8 @@ def _list() -> int:
         stored = bentoml.models.list()
     except YAMLError as exc:
         raise ModelError(f"The model store has a damaged entry, whose model.yaml cannot be read: {exc}.") from exc
+    except (BentoMLException, ValueError) as exc:  # an entry without model.yaml, or a folder that is no entry
+        raise ModelError(f"The model store cannot be listed: {exc}.") from exc
     for model in sorted(stored, key=lambda model: model.info.creation_time, reverse=True):
         metadata: dict[str, Any] = model.info.metadata
         check = metadata.get("check", {})
@@ -95,7 +109,7 @@ def _is_stored(name: str) -> bool:
         bentoml.models.get(name)
     except NotFound:
         return False
-    except (BentoMLException, ValueError) as exc:
+    except (BentoMLException, ValueError, YAMLError) as exc:
         raise ModelError(f"Cannot look up {name!r} in the model store: {exc}.") from exc
     return True
 
@@ -104,7 +118,7 @@ def save_model(  # noqa: PLR0913 - everything that describes a model
     module: nn.Module,
     *,
     name: str,
-    labels: Sequence[str] | str,
+    labels: Sequence[str] | Mapping[str, int] | str,
     transform: object,
     version: str | None = None,
     layer: str | None = None,
@@ -115,7 +129,7 @@ def save_model(  # noqa: PLR0913 - everything that describes a model
     Args:
         module: Images (N, C, H, W) -> scores (N, classes), such as a LightningModule; on any device, in any mode.
         name: Name of the model in the store.
-        labels: Name of each class, by index, or a file or folder that has them.
+        labels: Name of each class, by index, a map such as class_to_idx, or a file or folder that has them.
         transform: Preprocessing of your validation images: torchvision's Compose, or an InputSpec.
         version: Version in the store; None for a new one.
         layer: Grad-CAM layer; None for the last spatial feature map.
@@ -220,10 +234,18 @@ def _check_folder(draft: Draft, folder: Path) -> tuple[Draft, Evaluation]:
         change = measure_change(exact, fast, folder)
         print(f"bf16          {change}{': IMAGE_RECOGNITION_PRECISION=auto uses it' if change.harmless else ''}")
         draft = draft.with_bf16(harmless=change.harmless)
-    plot = Path(f"{folder.resolve().name}-confusion.png")
-    save_plot(evaluation, plot)
-    print(f"plotted       {plot}")
+    _plot(Path(f"{folder.resolve().name}-confusion.png"), lambda file: save_plot(evaluation, file))
     return draft, evaluation
+
+
+def _plot(file: Path, save: Callable[[Path], object]) -> None:
+    """Save a plot as ``file`` and report it; a working folder that is read-only does not end a check."""
+    try:
+        save(file)
+    except OSError as exc:
+        print(f"not plotted   {file}: {exc.strerror or exc}")
+    else:
+        print(f"plotted       {file}")
 
 
 def _tell_lesson(lesson: Lesson, source: Path) -> None:
@@ -232,9 +254,11 @@ def _tell_lesson(lesson: Lesson, source: Path) -> None:
     for line in lesson.lines():
         print(line)
     if lesson.calibrated and lesson.calibrated.learned.calibration:
-        plot = Path(f"{source.resolve().name}-reliability.png")
-        save_diagram(lesson.samples.logits, lesson.calibrated.unseen, lesson.samples.targets, plot)
-        print(f"plotted       {plot}")
+        samples, unseen = lesson.samples, lesson.calibrated.unseen
+        _plot(
+            Path(f"{source.resolve().name}-reliability.png"),
+            lambda file: save_diagram(samples.logits, unseen, samples.targets, file),
+        )
 
 
 def _try_preparations(draft: Draft, source: Path) -> None:

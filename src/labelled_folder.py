@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,9 +34,15 @@ def image_files(folder: Path) -> Iterator[Path]:
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of the sorted SHA-256 digests of ``files``: it identifies images whatever their names."""
-    digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    """Return the SHA-256 of the sorted SHA-256 digests of ``files``: it identifies images whatever their names.
+
+    Files that cannot be read are left out.
+    """
+    digests = []
+    for file in files:
+        with suppress(OSError):
+            digests.append(hashlib.sha256(file.read_bytes()).digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ def read_table(file: Path) -> LabelTable:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             (_, *labels), *rows = (row for row in csv.reader(lines) if row)
+            labels = [label.strip() for label in labels]
     except (OSError, ValueError, csv.Error) as exc:
         raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
     if not rows or len(set(labels)) != len(labels) or not all(labels):

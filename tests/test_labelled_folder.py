@@ -8,7 +8,7 @@ import pytest
 from src.checkpoints.labels import read_labels
 from src.errors import ModelError
 from src.evaluation.accuracy import images
-from src.labelled_folder import class_folders, fingerprint, image_files
+from src.labelled_folder import class_folders, fingerprint, image_files, read_table
 
 
 @pytest.fixture
@@ -57,5 +57,13 @@ def test_a_fingerprint_says_which_images_whatever_they_are_called(tmp_path: Path
     assert before == hashlib.sha256(b"".join(digests)).hexdigest()
     files[0] = files[0].rename(tmp_path / "b" / "9.png")
     assert fingerprint(reversed(files)) == before
+    assert fingerprint([*files, tmp_path / "missing.png", tmp_path]) == before
     files[0].write_bytes(b"three")
     assert fingerprint(files) != before
+
+
+def test_spaces_after_commas_are_not_part_of_a_name(tmp_path: Path) -> None:
+    """Names of classes are stripped in the CSV of labels, as the zeros and ones are."""
+    (tmp_path / "labels.csv").write_text("image, cat, big dog\na.jpg, 1, 0\n", encoding="utf-8")
+    table = read_table(tmp_path / "labels.csv")
+    assert (table.labels, table.rows[0][1]) == (("cat", "big dog"), (True, False))

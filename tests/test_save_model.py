@@ -123,6 +123,41 @@ def test_what_cannot_end_well_is_refused_at_once(
     assert "Reading" not in shown.out
 
 
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (PermissionError(13, "Permission denied", "net.ckpt"), 2, "save_model.py: net.ckpt: Permission denied"),
+        (OSError(28, "No space left on device"), 2, "save_model.py: No space left on device"),
+        (KeyboardInterrupt(), 130, "Stopped: nothing was stored."),
+    ],
+    ids=["no permission", "full disk", "Ctrl-C"],
+)
+def test_what_the_system_or_the_user_stops_ends_in_one_sentence(
+    raised: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A file without permission, a full disk and Ctrl-C end the command without a traceback."""
+
+    def stop(_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(save_model, "_save", stop)
+    assert save_model.main([]) == code
+    assert capsys.readouterr().err.strip() == message
+
+
+def test_a_check_needs_no_writable_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plot that cannot be written is reported, and the check goes on."""
+    save_model._plot(tmp_path / "plot.png", Path.touch)
+    save_model._plot(tmp_path / "missing" / "plot.png", Path.touch)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"plotted       {tmp_path / 'plot.png'}"
+    assert shown[1] == f"not plotted   {tmp_path / 'missing' / 'plot.png'}: No such file or directory"
+
+
 def test_an_unknown_option_is_refused() -> None:
     """A typing error ends with exit code 2 and the usage."""
     refused = _run("--nmae", "x")

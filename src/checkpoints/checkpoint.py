@@ -26,6 +26,7 @@ from src.checkpoints.reading.folder import read_source
 from src.checkpoints.reading.weights_choice import chosen
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.recognize import Recognized, recognize
+from src.checkpoints.recognition.twins import named_weights
 from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
@@ -210,7 +211,8 @@ def _input(
         spec, source = TUTORIAL, "the tutorial's; torchvision's own weights were trained differently"
         remedies = (Remedy("resize", "256"),)
     else:
-        spec, source = published_input(architecture), f"as published for {architecture}"
+        weights = named_weights(architecture, file.hyper_parameters)
+        spec, source = published_input(weights), f"as published for {weights}"
         if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
             source += f", since {name} in the file has steps that are not supported"
     if normalization:

@@ -11,7 +11,16 @@ from torchvision.transforms import InterpolationMode
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec, Interpolation
 
-__all__ = ["TUTORIAL", "USUAL", "USUAL_OF_GRAY", "for_channels", "per_channel", "published_input", "timm_input"]
+__all__ = [
+    "TUTORIAL",
+    "USUAL",
+    "USUAL_OF_GRAY",
+    "for_channels",
+    "per_channel",
+    "published_input",
+    "timm_input",
+    "with_tag",
+]
 
 _IMAGENET: Final[dict[str, Any]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 USUAL_OF_GRAY: Final = 0.5  # mean and deviation: [0, 1] becomes [-1, 1]
@@ -33,7 +42,8 @@ USUAL: Final = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", 
 def published_input(architecture: str) -> InputSpec:
     """Return the preparation that the library of ``architecture`` (with its library) published for its own weights.
 
-    Networks without published weights get the usual one: shorter side 256, center 224, ImageNet's mean and deviation.
+    timm's may have the tag of certain weights, instead of those that timm loads by default. Networks without published
+    weights get the usual one: shorter side 256, center 224, ImageNet's mean and deviation.
     """
     library, _, name = architecture.partition("/")
     if library == "torchvision":
@@ -42,6 +52,18 @@ def published_input(architecture: str) -> InputSpec:
     if published is None:
         published = timm.create_model(name).pretrained_cfg
     return timm_input(published if isinstance(published, Mapping) else published.to_dict())
+
+
+def with_tag(architecture: str, tag: str) -> str:
+    """Return ``architecture`` with the ``tag`` of weights, as timm writes it, if timm has such weights."""
+    library, _, name = architecture.partition("/")
+    if library != "timm" or not tag:
+        return architecture
+    try:
+        timm.get_pretrained_cfg(f"{name}.{tag}", allow_unregistered=False)
+    except RuntimeError:  # there are none
+        return architecture
+    return f"{architecture}.{tag}"
 
 
 def _of_torchvision(name: str) -> InputSpec:

@@ -1,8 +1,9 @@
 """Read class names from the places where they are usually kept."""
 
 import json
+import os.path
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from src.checkpoints.reading.plain import plain
 from src.errors import ModelError, Remedy
 from src.labelled_folder import class_folders
 
-__all__ = ["read_labels", "stored_labels"]
+__all__ = ["labels_of", "read_labels", "stored_labels"]
 
 # Usual keys combine these words: class_names, idx2label, label_to_index, categories, ...
 _MEANT: Final = {"class", "classes", "label", "labels", "category", "categories", "classnames", "labelnames"}
@@ -48,17 +49,30 @@ def read_labels(source: str) -> tuple[str, ...]:
         ModelError: There are no names, an index is missing, or a name is empty.
     """
     path = Path(source)
-    if source and path.is_dir():
+    if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises on a list too long for a file name
+        labels = _from_list(source)
+    elif path.is_dir():
         labels = tuple(folder.name for folder in class_folders(path))
-    elif path.is_file():
-        labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
-    elif source and "," not in source:
-        raise ModelError(f"There is no file or folder {source!r} with labels: to give names directly, write bus,car.")
     else:
-        labels = tuple(label.strip() for label in source.split(","))
+        labels = _from_json(path) if path.suffix == ".json" else _from_text(path)
     if not labels or not all(labels):
         raise ModelError(f"{source} has no names, or an empty one: name every class.")
     return labels
+
+
+def labels_of(content: Iterable[object]) -> tuple[str, ...]:
+    """Return the class names, by index, of a list of them, or a map between them and the indices.
+
+    Raises:
+        ModelError: It is something else, such as a set, which has no order, or a name is empty.
+    """
+    ordered = isinstance(content, Mapping | Sequence) or hasattr(content, "__array__")
+    labels = _labels_in(content if isinstance(content, Mapping) else list(content)) if ordered else None
+    if not labels or not all(labels):
+        raise ModelError(
+            "labels must be a list of names, or a map between names and the indices 0, 1, 2, ...: name every class."
+        )
+    return tuple(map(str, labels))  # also those of NumPy
 
 
 def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
@@ -98,9 +112,15 @@ def _is_of_labels(name: str) -> bool:
     return words == _OF_SCIKIT_LEARN or (words <= _MEANT | _BESIDE and bool(words & _MEANT))
 
 
+def _from_list(source: str) -> tuple[str, ...]:
+    if source and "," not in source:
+        raise ModelError(f"There is no file or folder {source!r} with labels: to give names directly, write bus,car.")
+    return tuple(label.strip() for label in source.split(","))
+
+
 def _from_text(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8-sig").strip().splitlines())
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").strip().splitlines())
     except UnicodeDecodeError as exc:
         raise ModelError(f"{path} is not UTF-8 text: write one class name per line.") from exc
 

@@ -16,6 +16,8 @@ from src.pipeline import Pipeline
 __all__ = ["Evaluation", "evaluate", "images", "save_plot"]
 
 _MAX_SHOWN: Final = 20
+_WIDEST: Final = 40  # inches of a plot, without its margins
+_POINTS: Final = 72  # per inch
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Evaluation:
                 for name, row in zip(self.classes, self.confusion, strict=True)
             ]
         lines += [f"  skipped, not a readable image: {name}" for name in self.skipped]
-        return "\n".join(lines)
+        return "\n".join(lines).encode(errors="backslashreplace").decode()  # not every file name is UTF-8
 
 
 def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
@@ -119,13 +121,16 @@ def save_plot(evaluation: Evaluation, file: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - only a check needs matplotlib
 
     columns = [*evaluation.classes, "other"]
-    side = 2.5 + 0.5 * len(columns)
+    cell = min(0.5, _WIDEST / len(columns))
+    side = 2.5 + cell * len(columns)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(columns)), columns, rotation=90)
-    axes.set_yticks(range(len(evaluation.classes)), evaluation.classes)
+    size = min(10.0, 0.8 * cell * _POINTS)
+    names: dict[str, Any] = {"fontsize": size, "parse_math": False}  # a name may have dollar signs
+    axes.set_xticks(range(len(columns)), columns, rotation=90, **names)
+    axes.set_yticks(range(len(evaluation.classes)), evaluation.classes, **names)
     axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
     for (row, column), count in np.ndenumerate(evaluation.confusion):
         if count and len(columns) <= _MAX_SHOWN:

@@ -75,7 +75,7 @@ def check_explanations(
     Args:
         pipeline: The model.
         randomized: The same model with random weights.
-        files: Images in the order of measurement; those that cannot be decoded are skipped.
+        files: Images in the order of measurement; those that cannot be read or decoded are skipped.
         seconds: The time after which no further image is measured, once at least eight have been.
 
     Returns:
@@ -88,7 +88,7 @@ def check_explanations(
             break
         try:
             pixels = pipeline.pixels(file.read_bytes())
-        except RequestError:
+        except (RequestError, OSError):
             continue
         found.append(_measures(pipeline, randomized, pixels))
     if not found:

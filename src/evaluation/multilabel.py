@@ -1,5 +1,6 @@
 """Measure the accuracy of a multi-label model, class by class."""
 
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +89,7 @@ def evaluate_table(pipeline: Pipeline, file: Path) -> MultilabelEvaluation:
     output = pipeline.manifest.output
     percents = output.percents(observed.logits)
     targets = np.array([rows[place][1] for place in observed.places], bool)
-    skipped = tuple(str(image.relative_to(file.parent)) for image in observed.skipped)
+    skipped = tuple(os.path.relpath(image, file.parent) for image in observed.skipped)
     return MultilabelEvaluation(labels, targets, output.seen(percents), percents, skipped, observed)
 
 

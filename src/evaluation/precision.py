@@ -14,6 +14,7 @@ from src.evaluation.accuracy import images
 from src.pipeline import Pipeline
 from src.runtimes.base import Evaluation
 from src.stages.gradcam import gradcam
+from src.stages.output_spec import OutputSpec
 
 __all__ = ["Change", "measure_change"]
 
@@ -52,29 +53,33 @@ class Change:
 
 def measure_change(exact: Pipeline, fast: Pipeline, folder: Path) -> Change:
     """Compare both pipelines on every image in ``folder``/<class>/; images that cannot be decoded are left out."""
-    pairs, targets = [], []
+    logits, targets, correlations = [], [], []
     for label, file in tqdm(list(images(folder)), unit="image", desc=f"checking {fast.runtime.precision}"):
         try:
-            pairs.append([pipeline.evaluate(file.read_bytes()) for pipeline in (exact, fast)])
-        except RequestError:
+            pair = [pipeline.evaluate(file.read_bytes()) for pipeline in (exact, fast)]
+        except (RequestError, OSError):
             continue
+        logits.append([one.logits for one in pair])  # without the features, which may take a megabyte
         targets.append(exact.manifest.labels.index(label))
-    return _change(pairs, np.array(targets), exact)
+        called, other = (int(one.logits.argmax()) for one in pair)
+        if called == other:
+            correlations.append(_correlation(pair, called))
+    return _change(np.array(logits), np.array(targets), correlations, exact.manifest.output)
 
 
-def _change(pairs: list[list[Evaluation]], targets: NDArray[np.int64], exact: Pipeline) -> Change:
-    output = exact.manifest.output
-    logits = [np.stack([one.logits for one in seen]) for seen in zip(*pairs, strict=True)]
-    percents = [output.percents(one) for one in logits]
-    called = [one.argmax(axis=1) for one in logits]
-    same = np.flatnonzero(called[0] == called[1])
-    apart = np.abs(percents[0] - percents[1])[same, called[0][same]] / 100
-    errors = [calibration_error(one, targets, output) for one in logits]
+def _change(
+    logits: NDArray[np.float32], targets: NDArray[np.int64], correlations: list[float], output: OutputSpec
+) -> Change:
+    """Return the change from ``logits`` (N, 2, C) and the ``correlations`` for the images that keep their class."""
+    percents, called = output.percents(logits), logits.argmax(axis=2)
+    same = np.flatnonzero(called[:, 0] == called[:, 1])
+    apart = np.abs(percents[same, 0] - percents[same, 1])[np.arange(len(same)), called[same, 0]] / 100
+    errors = [calibration_error(logits[:, place], targets, output) for place in (0, 1)]
     return Change(
-        images=len(pairs),
-        same_class=len(same) / len(pairs),
+        images=len(targets),
+        same_class=len(same) / len(targets),
         probability=float(np.median(apart)) if len(same) else 1.0,
-        correlation=float(np.median([_correlation(pairs[i], called[0][i]) for i in same])) if len(same) else 0.0,
+        correlation=float(np.median(correlations)) if correlations else 0.0,
         error_exact=errors[0],
         error_fast=errors[1],
     )

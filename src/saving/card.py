@@ -86,14 +86,18 @@ def _check(check: Mapping[str, Any]) -> str:
     parts = [f"## Check\n\n{_images(check)} labeled images{digest}: accuracy {check['accuracy']:.2%}."]
     if len(check["recall"]) <= _MAX_CLASSES:
         head = ["class", *(name.replace("_", " ") for name in columns)]
-        parts.append(
-            _table(head, ([label, *(f"{one[label]:.2%}" for one in columns.values())] for label in check["recall"]))
-        )
+        rows = ([label, *(_share(one.get(label)) for one in columns.values())] for label in check["recall"])
+        parts.append(_table(head, rows))
     if confusion := check.get("confusion"):
         head = ["true \\ predicted", *confusion["classes"], "other"]
-        rows = zip(confusion["classes"], confusion["counts"], strict=True)
-        parts.append(_table(head, ([label, *map(str, counts)] for label, counts in rows)))
+        counted = zip(confusion["classes"], confusion["counts"], strict=True)
+        parts.append(_table(head, ([label, *map(str, counts)] for label, counts in counted)))
     return "\n\n".join(parts)
+
+
+def _share(value: float | None) -> str:
+    """Format a share; a class that was recognized in no image has no precision."""
+    return "-" if value is None else f"{value:.2%}"
 
 
 def _faithfulness(check: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from src.stages.output_spec import OutputKind
 __all__ = ["check_that_all_is_used", "given", "parser", "with_flags"]
 
 _INPUT: Final = ("resize", "crop", "interpolation", "mean", "std")
+_TOGETHER: Final = (*_INPUT, "arg")
 _OF_A_CHECKPOINT: Final = (
     *("arch", "labels", "module", "arg", "network", "activation", "stem", "layer", "weights", "input", "output"),
     "channels",
@@ -181,9 +182,13 @@ def given(options: argparse.Namespace) -> Given:
 
 
 def with_flags(sentence: str, remedies: tuple[Remedy, ...]) -> str:
-    """Return ``sentence``, followed by the flags that set ``remedies``."""
+    """Return ``sentence``, followed by the flags that set ``remedies``.
+
+    They are alternatives, except values for the preprocessing, which belong together, and arguments of a class.
+    """
     flags = [
         f"--{_FLAGS.get(remedy.field, remedy.field)} {remedy.value or _FORMS.get(remedy.field, '')}".strip()
         for remedy in remedies
     ]
-    return f"{sentence} ({' or '.join(flags)})" if flags else sentence
+    together = all(remedy.value and remedy.field in _TOGETHER for remedy in remedies)
+    return f"{sentence} ({(' ' if together else ' or ').join(flags)})" if flags else sentence

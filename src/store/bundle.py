@@ -4,10 +4,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
+from yaml import YAMLError
 
 from src.errors import ModelError, ModelMissing, Remedy
 from src.stages.confidence import Familiarity
@@ -15,6 +16,9 @@ from src.store.files import FAMILIARITY, WEIGHTS, checked_manifest
 from src.store.manifest import Manifest
 
 __all__ = ["Bundle", "check_free", "load", "store"]
+
+
+_NEWEST: Final = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +45,29 @@ def check_free(name: str, version: str | None) -> None:
     """
     tag = f"{name}:{version}" if version else name
     try:
-        bentoml.Tag.from_str(tag)
-        taken = bool(version) and bool(bentoml.models.get(tag))
-    except NotFound:
-        taken = False
-    except (BentoMLException, ValueError) as exc:
+        parsed = bentoml.Tag.from_str(tag)
+        taken = bool(version) and bool(bentoml.models.list(tag))  # get() would also find 1.0 for 1
+    except (BentoMLException, ValueError, YAMLError) as exc:
         raise ModelError(f"The model store refused {tag!r}: {exc}.") from exc
+    if parsed.version == _NEWEST:
+        raise ModelError(f"{_NEWEST} always means the newest version: choose another version.", Remedy("version"))
     if taken:
         raise ModelError(f"The model store already has {tag}: choose another version.", Remedy("version"))
+    _check_newest(parsed.name)
+
+
+def _check_newest(name: str) -> None:
+    """Refuse a name whose newest model is damaged: BentoML reads that one after it has stored another."""
+    try:
+        bentoml.models.get(name)
+    except NotFound:
+        return
+    except (BentoMLException, YAMLError) as exc:
+        raise ModelError(
+            f"The newest model {name} in the model store is damaged (its model.yaml): delete its folder in"
+            f" models/{name} of the store, or choose another name.",
+            Remedy("name"),
+        ) from exc
 
 
 def store(
@@ -83,6 +102,10 @@ def load(tag: str) -> Bundle:
         model = bentoml.models.get(tag)
     except NotFound as exc:
         raise ModelMissing(tag) from exc
+    except YAMLError as exc:
+        raise ModelError(f"The model {tag} is damaged (its model.yaml): store it again with save_model.py.") from exc
+    except (BentoMLException, ValueError) as exc:
+        raise ModelError(f"Cannot look up {tag!r} in the model store: {exc}.") from exc
     folder = Path(model.path)
     metadata: Mapping[str, Any] = model.info.metadata
     return Bundle(str(model.tag), checked_manifest(folder), folder, metadata.get("check", {}))

@@ -78,6 +78,24 @@ def test_the_defaults_are_the_published_input_and_numbered_classes(tmp_path: Pat
     assert any("as published" in note.sentence for note in checkpoint.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18.gluon_in1k", "timm/resnet18.gluon_in1k"),
+        ("hf_hub:timm/ResNet18.gluon_in1k", "timm/resnet18.gluon_in1k"),
+        ("gluon_resnet18_v1b", "timm/resnet18.gluon_in1k"),  # its name until timm 0.8
+        ("resnet18.of_ours", "timm/resnet18"),
+        ("timm/resnet18", "timm/resnet18"),
+    ],
+)
+def test_the_input_is_that_of_the_weights_that_the_file_names(name: str, expected: str, tmp_path: Path) -> None:
+    """Weights of one architecture were trained with different inputs; a tag that timm lacks means its default."""
+    assert published_input("timm/resnet18.gluon_in1k") != published_input("timm/resnet18")
+    checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/resnet18", model_name=name), Given())
+    assert (checkpoint.architecture, checkpoint.input) == ("timm/resnet18", published_input(expected))
+    assert any(f"as published for {expected}" in note.sentence for note in checkpoint.notes)
+
+
 def test_several_candidates_are_listed(tmp_path: Path) -> None:
     """If several networks fit, the notes name the others."""
     notes = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given()).notes

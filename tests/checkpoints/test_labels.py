@@ -1,16 +1,19 @@
 """Class names from their usual places."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from src.checkpoints.labels import read_labels
+from src.checkpoints.labels import labels_of, read_labels
 from src.errors import ModelError
 
 FILES = {
     "lines.txt": "bus\nfire engine\n",
     "windows.txt": "\ufeffbus\r\nfire engine\r\n",
+    "spaces.txt": "bus \n\tfire engine\n",
     "list.json": json.dumps(["bus", "fire engine"]),
     "by_index.json": json.dumps({"1": "fire engine", "0": "bus"}),
     "by_name.json": json.dumps({"fire engine": 1, "bus": 0}),
@@ -36,6 +39,29 @@ def test_labels_come_from_a_dataset(tmp_path: Path) -> None:
 def test_labels_come_from_a_list(text: str) -> None:
     """Names can be separated by commas."""
     assert read_labels(text) == ("bus", "fire engine")
+
+
+def test_a_list_may_be_longer_than_a_file_name() -> None:
+    """A hundred names are more than a file system allows in the name of one file."""
+    names = tuple(f"class of {index}" for index in range(100))
+    assert read_labels(",".join(names)) == names
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["bus", "car"], ("bus", "car"), np.array(["bus", "car"]), {"car": 1, "bus": 0}, {1: "car", 0: "bus"}],
+    ids=["list", "tuple", "array", "by name", "by index"],
+)
+def test_labels_come_from_python(labels: Iterable[object]) -> None:
+    """A map such as class_to_idx is read by its indices, not in its own order."""
+    assert labels_of(labels) == ("bus", "car")
+
+
+@pytest.mark.parametrize("labels", [[], [0, 1], range(2), {"bus", "car"}, {"bus": 1, "car": 2}, ["bus", ""]])
+def test_labels_from_python_that_are_none_are_explained(labels: Iterable[object]) -> None:
+    """Numbers, sets and empty names are an error."""
+    with pytest.raises(ModelError, match="must be a list of names"):
+        labels_of(labels)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Checking a model on labeled images."""
 
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from PIL import Image
 
 from src.errors import ModelError
-from src.evaluation.accuracy import evaluate, save_plot
-from src.evaluation.observations import observe
+from src.evaluation.accuracy import Evaluation, evaluate, save_plot
+from src.evaluation.observations import Observations, observe
 from tests.test_pipeline import red_pipeline
 
 RED, BLUE = (230, 30, 30), (30, 30, 230)
@@ -67,6 +68,15 @@ def test_files_are_observed_as_the_network_sees_them(tmp_path: Path) -> None:
     assert observe(red_pipeline(), files[1:2]) is None
 
 
+def test_skipped_names_that_are_not_utf8_are_printed(tmp_path: Path) -> None:
+    """A file from an old archive may have such a name."""
+    folder = dataset(tmp_path, red=[image(RED)])
+    (folder / "red" / os.fsdecode(b"\xff.txt")).write_bytes(b"no image")
+    table = evaluate(red_pipeline(), folder).table()
+    assert "not a readable image: red/\\udcff.txt" in table
+    assert table.encode()
+
+
 def test_a_folder_may_omit_classes(tmp_path: Path) -> None:
     """Images that are recognized as an omitted class are counted as other."""
     evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[image(RED), image(BLUE)]))
@@ -105,3 +115,23 @@ def test_the_confusion_is_plotted(tmp_path: Path) -> None:
     with Image.open(tmp_path / "plot.png") as plot:
         assert min(plot.size) > 300
         assert len(set(plot.convert("L").get_flattened_data())) > 10
+
+
+def _evaluation(*classes: str) -> Evaluation:
+    """Return a check without any image."""
+    count = len(classes)
+    nothing = Observations((), np.zeros((0, count), np.float32), np.zeros((0, 2), np.float32), (), ())
+    return Evaluation(classes, np.eye(count, count + 1, dtype=np.int64), (), np.zeros(0, np.int64), nothing)
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    """Matplotlib would read what lies between them as one, and refuse some."""
+    save_plot(_evaluation("$5_$10", "$10_$20"), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_the_plot_of_many_classes_has_a_usual_size(tmp_path: Path) -> None:
+    """For the 1,000 classes of ImageNet, half an inch per class would take 14 GB of memory."""
+    save_plot(_evaluation(*map(str, range(120))), tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as plot:
+        assert max(plot.size) < 5_500

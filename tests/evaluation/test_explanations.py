@@ -46,6 +46,13 @@ def test_the_served_heatmaps_are_measured(tmp_path: Path) -> None:
         assert asdict(found.methods[method]) == pytest.approx(asdict(expected) | {"randomized": 1})
 
 
+def test_missing_files_are_skipped(tmp_path: Path) -> None:
+    """A CSV of labels may name files that do not exist."""
+    found = check_explanations(red_pipeline(), red_pipeline(), [tmp_path / "missing.png", *_files(tmp_path, 1)])
+    assert found is not None
+    assert found.images == 1
+
+
 def test_a_check_ends_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the network is too slow for all images, the first few are measured."""
     monkeypatch.setattr("src.evaluation.explanations._FEWEST", 2)

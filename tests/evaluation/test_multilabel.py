@@ -50,6 +50,14 @@ def test_each_class_has_its_own_figures(tmp_path: Path) -> None:
     assert "broken.png" in shown
 
 
+def test_images_that_cannot_be_read_may_lie_anywhere(tmp_path: Path) -> None:
+    """A CSV may have absolute paths; those of skipped images are reported relative to its folder."""
+    (tmp_path / "csv").mkdir()
+    text = f"file,red,blue\nred.png,1,0\n{tmp_path / 'elsewhere.png'},0,1\n../missing.png,0,1\n"
+    evaluation = evaluate_table(multilabel_pipeline(), table(tmp_path / "csv", text))
+    assert evaluation.skipped == ("../elsewhere.png", "../missing.png")
+
+
 def test_each_class_has_its_own_threshold() -> None:
     """A class counts as seen above its own threshold; the top classes do not depend on the thresholds."""
     buffer = BytesIO()

@@ -1,5 +1,6 @@
 """Measuring how a lower precision changes the answers."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from src.evaluation.precision import Change, measure_change
+from src.runtimes.base import Evaluation
 from tests.test_pipeline import random_patch, red_pipeline
 
 
@@ -28,6 +30,32 @@ def test_the_same_pipeline_changes_nothing(folder: Path) -> None:
     assert change.error_fast == change.error_exact
     assert change.harmless
     assert "100.00% of 12 images get the same class" in str(change)
+
+
+def test_files_that_cannot_be_read_are_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not end the check."""
+    listed = [("red", folder / "red" / "missing.png"), ("red", folder / "red" / "0.png")]
+    monkeypatch.setattr("src.evaluation.precision.images", lambda _: listed)
+    assert measure_change(red_pipeline(), red_pipeline(), folder).images == 1
+
+
+def test_features_are_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of thousands of images would fill the memory: only the current pair is kept."""
+
+    def held() -> int:
+        return sum(type(one) is Evaluation for one in gc.get_objects())
+
+    counts: list[int] = []
+    before = held()
+
+    def counted(*_: object) -> float:
+        counts.append(held())
+        return 1.0
+
+    monkeypatch.setattr("src.evaluation.precision._correlation", counted)
+    measure_change(red_pipeline(), red_pipeline(), folder)
+    assert len(counts) == 12
+    assert max(counts) <= before + 4
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Tests of the model card of save_model.py."""
+"""Tests of the options and the model card of save_model.py."""

@@ -70,6 +70,15 @@ def test_without_a_check_the_card_has_no_figures() -> None:
     assert _read(text).eval_results is None
 
 
+def test_a_class_that_was_never_recognized_has_no_precision() -> None:
+    """The check of a multi-label model has no precision for such a class, and the card shows a dash for it."""
+    figures = {"recall": {"red": 0.5, "blue": 0.0}, "precision": {"red": 1.0}}
+    check = {"images": 7, "accuracy": 0.5, **figures, "average_precision": {"red": 0.75, "blue": 0.25}}
+    text = card(replace(_bundle(), check=check))
+    assert "| class | recall | precision | average precision |" in text
+    assert "| red | 50.00% | 100.00% | 75.00% |\n| blue | 0.00% | - | 25.00% |" in text
+
+
 def test_the_card_shows_the_calibration() -> None:
     """The card lists the calibration's figures, and a table of confidence and accuracy."""
     bins = [{"said": 0.9, "right": 0.8, "images": 3}]

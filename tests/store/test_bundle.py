@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import save_model
 from src.checkpoints.checkpoint import Checkpoint
 from src.checkpoints.tensors import load_weights
 from src.conversion.draft import Draft, draft
@@ -109,6 +110,9 @@ def test_versions_are_kept(verified: Draft) -> None:
         bundle.store(verified.folder, verified.manifest, "versions", "one")
     bundle.check_free("versions", "three")
     bundle.check_free("versions", None)
+    bundle.check_free("versions", "o")  # which BentoML takes for the beginning of another version
+    with pytest.raises(ModelError, match="latest always means the newest version: choose another"):
+        bundle.check_free("versions", "latest")
     with pytest.raises(ModelError, match="already has versions:one: choose another version"):
         bundle.check_free("versions", "one")
     assert bundle.load("versions:one").check == figures
@@ -119,6 +123,43 @@ def test_a_missing_model_is_explained() -> None:
     """A tag that the store does not have is an error that says what to run."""
     with pytest.raises(ModelError, match=r"no model nothing:latest in the model store: run save_model.py first"):
         bundle.load("nothing:latest")
+
+
+@pytest.mark.parametrize("tag", ["no tag!", "no tag!:1", "name:"])
+def test_a_tag_that_is_none_is_explained(tag: str) -> None:
+    """The error names it."""
+    with pytest.raises(ModelError, match=f"Cannot look up '{tag}' in the model store"):
+        bundle.load(tag)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("no-metadata", None, "Cannot look up 'no-metadata:.*model.yaml"),
+        ("no-yaml", "{", r"no-yaml:.* is damaged \(its model\.yaml\)"),
+    ],
+)
+def test_a_damaged_description_is_refused(name: str, content: str | None, message: str, verified: Draft) -> None:
+    """A model whose model.yaml is missing or damaged is an error for whoever loads it or lists the store."""
+    tag = bundle.store(verified.folder, verified.manifest, name)
+    metadata = Path(bentoml.models.get(tag).path) / "model.yaml"
+    before = metadata.read_bytes()
+    metadata.unlink()
+    if content is not None:
+        metadata.write_text(content)
+    try:
+        with pytest.raises(ModelError, match=message):
+            bundle.load(tag)
+        with pytest.raises(ModelError, match=r"The model store .*model\.yaml"):
+            save_model._list()
+        with pytest.raises(
+            ModelError, match=f"newest model {name} .* is damaged .*: delete its folder in models/{name}"
+        ):
+            bundle.check_free(name, "another")
+        with pytest.raises(ModelError, match=f"Cannot look up '{name}'"):
+            save_model._is_stored(name)
+    finally:
+        metadata.write_bytes(before)  # other tests use the same store
 
 
 def _edit_manifest(folder: Path, **changes: object) -> None:

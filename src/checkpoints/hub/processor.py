@@ -23,6 +23,7 @@ _TRIED: Final = ((211, 300), (301, 247), (97, 142))  # (height, width); margins 
 _LEVEL: Final = 1.01  # of 255: allowed difference of a pixel, since torchvision rounds differently from Pillow
 _FARTHER: Final = 1e-4  # of all pixels may differ by two levels, where images are enlarged a lot
 _STRETCHED_FROM: Final = 384  # pixels; ConvNeXt's processor stretches images to sizes from here on
+_MODULE: Final = Remedy("module")
 _ALL: Final = tuple(Remedy(name) for name in ("resize", "crop", "interpolation", "mean", "std"))
 
 
@@ -66,14 +67,22 @@ def _processor(folder: Path, config: Any) -> tuple[Any, bool]:  # noqa: ANN401
     except OSError:  # there is none in the folder
         return _usual(library, config), True
     except ValueError as exc:
-        raise ModelError("The image processor that the folder names is not part of transformers.", *_ALL) from exc
+        raise ModelError(
+            "The image processor that the folder names is not part of transformers: name one that is in"
+            " preprocessor_config.json, or give your own class.",
+            _MODULE,
+        ) from exc
 
 
 def _usual(library: Any, config: Any) -> Any:  # noqa: ANN401
     """Return the default processor of transformers for ``config``, at the image size that it states."""
     classes = library.IMAGE_PROCESSOR_MAPPING.get(type(config), {})
     if not classes:
-        raise ModelError("The folder has no preprocessor_config.json, and transformers has no default for it.", *_ALL)
+        raise ModelError(
+            "The folder has no preprocessor_config.json, and transformers has no default for it: write one with"
+            " processor.save_pretrained(FOLDER), or give your own class.",
+            _MODULE,
+        )
     cls = next(classes[backend] for backend in ("torchvision", "pil") if backend in classes)
     usual, side = cls(), getattr(config, "image_size", None)
     stretches = isinstance(side, int) and usual.size.get("height") and not usual.do_center_crop

@@ -1,14 +1,14 @@
 """A trained module in memory -> a network to store; the module itself is not changed."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torch import nn
 
 from src.checkpoints.checkpoint import Checkpoint
 from src.checkpoints.given import Given
-from src.checkpoints.labels import read_labels
+from src.checkpoints.labels import labels_of, read_labels
 from src.checkpoints.outputs import TwoClasses, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX
 from src.checkpoints.own.scores import count_classes
@@ -24,7 +24,7 @@ _WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParal
 
 def from_memory(
     module: nn.Module,
-    labels: Sequence[str] | str,
+    labels: Sequence[str] | Mapping[str, int] | str,
     transform: object,
     layer: str | None = None,
     output: OutputKind | None = None,
@@ -37,7 +37,7 @@ def from_memory(
     """
     spec = input_of(transform)
     network = _copy(module)
-    names = read_labels(labels) if isinstance(labels, str) else tuple(labels)
+    names = read_labels(labels) if isinstance(labels, str) else labels_of(labels)
     said, classes = read_output(
         WeightsFile({}, {}), Given(labels=",".join(names), output=output), count_classes(network, spec)
     )

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -119,7 +119,17 @@ def _around(file: Path) -> Iterator[Path]:
     owner = file.stat().st_uid
     for depth, folder in enumerate(file.resolve().parents):
         yield folder
-        children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        yield from (child for child in children if child.stat().st_uid == owner)  # never other people's code
+        yield from _subfolders(folder, owner)  # never other people's code
         if depth == _MAX_DEPTH or any((folder / mark).exists() for mark in _MARKS):
             return
+
+
+def _subfolders(folder: Path, owner: int) -> Sequence[Path]:
+    """Return the folders in ``folder`` that belong to ``owner``, sorted, except hidden ones; none if it is private."""
+    found = []
+    with suppress(PermissionError):
+        for child in sorted(folder.iterdir()):
+            with suppress(OSError):  # it may be private, or deleted by now
+                if child.is_dir() and not child.name.startswith(".") and child.stat().st_uid == owner:
+                    found.append(child)
+    return found

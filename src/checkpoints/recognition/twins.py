@@ -3,18 +3,20 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import torch
+from timm.models import get_deprecated_models
 from torch import nn
 
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs import published_input, with_tag
 from src.checkpoints.network import RGB
 from src.checkpoints.recognition.assembly import random_image
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "named_weights"]
 
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
 _COLORS: Final = ("mean", "std", "crop")  # the fields whose differences matter most
@@ -115,11 +117,34 @@ def _named(architectures: Sequence[str], hyper_parameters: Mapping[str, object])
     return None
 
 
+def named_weights(architecture: str, hyper_parameters: Mapping[str, object]) -> str:
+    """Return ``architecture``, with the tag of timm's weights if a hyper-parameter names it, as in vit_base.dino."""
+    names = (hyper_parameters.get(key) for key in _NAMES)
+    tags = (
+        _current(name).partition(".")[2] for name in names if isinstance(name, str) and _is_called(architecture, name)
+    )
+    return with_tag(architecture, next(tags, ""))
+
+
 def _is_called(architecture: str, name: object) -> bool:
     if not isinstance(name, str):
         return False
     library, _, short = architecture.partition("/")
-    plain = name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
-    if library == "timm":  # timm appends a tag of the weights
-        plain = plain.partition(".")[0]
+    plain = _current(name).partition(".")[0] if library == "timm" else _plain(name)
     return plain in {architecture, short}
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
+
+
+def _current(name: str) -> str:
+    """Return what timm calls a network today, and its weights: vit_base_patch16_224.dino once had a name of its own."""
+    library, slash, short = _plain(name).rpartition("/")
+    return f"{library}{slash}{_renamed().get(short) or short}"
+
+
+@cache
+def _renamed() -> Mapping[str, str | None]:
+    renamed: Mapping[str, str | None] = get_deprecated_models()
+    return renamed

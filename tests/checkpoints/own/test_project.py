@@ -1,6 +1,7 @@
 """The imports of the user's own code."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,20 @@ def test_the_project_of_a_file_is_found(tmp_path: Path, files: dict[str, str]) -
     assert sys.path == path
     assert sys.modules["src.errors"] is src.errors
     assert not {"lit", "net", "theirs", "src.models", "src.models.net"} & (sys.modules.keys() - modules.keys())
+
+
+def test_the_folder_above_may_be_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in somebody else's home can be read although the home cannot be listed."""
+    listed = Path.iterdir
+
+    def list_others(folder: Path) -> Iterator[Path]:
+        if folder == tmp_path:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iter(list(listed(folder)))
+
+    monkeypatch.setattr(Path, "iterdir", list_others)
+    file = written(tmp_path, {"public/lit.py": "from net import Small as Lit\n", "public/net.py": NET})
+    assert instantiate(file, "Lit", Arguments({})).state_dict().keys() == {"weight", "bias"}
 
 
 def test_a_missing_module_is_named(tmp_path: Path) -> None:
