@@ -18,7 +18,7 @@ from src.archive.duplicates import Claims
 from src.archive.figures import Figures
 from src.archive.output import Output, Run
 from src.archive.progress import Bar
-from src.archive.sources import list_sources
+from src.archive.sources import as_text, list_sources
 from src.archive.summary import summarize
 from src.cores import usable_cores
 from src.errors import ArchiveError
@@ -79,7 +79,7 @@ def carry_out(order: Order, settings: Settings) -> Figures:
 def _run(order: Order, settings: Settings, stored: Bundle) -> Run:
     return Run(
         token=uuid.uuid4().hex,
-        archive=_absolute(order.input),
+        archive=as_text(_absolute(order.input)),
         model=stored.tag,
         precision=settings.precision,
         resize=settings.resize,

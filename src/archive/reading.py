@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from src.archive.sources import Source, image_column, is_sidecar
+from src.archive.sources import Source, as_text, image_column, is_sidecar
 from src.errors import BodyTooLarge
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
@@ -85,8 +85,8 @@ def _read_file(source: Source, max_bytes: int) -> Found:
         files, path = url_to_fs(source.address)
         content = files.cat_file(path, start=0, end=max_bytes + 1)
     except Exception as exc:  # noqa: BLE001 - each store has errors of its own
-        return Found(source.address, _unreadable(exc))
-    return Found(source.address, _checked(content, max_bytes))
+        return Found(source.path, _unreadable(exc))
+    return Found(source.path, _checked(content, max_bytes))
 
 
 def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
@@ -107,7 +107,7 @@ def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
             if member.isfile() and not is_sidecar(member.name):
                 image = shard.extractfile(member)
                 content = image.read(max_bytes + 1) if image else b""
-                yield Found(f"{source.address}#{member.name}", _checked(content, max_bytes))
+                yield Found(f"{source.path}#{as_text(member.name)}", _checked(content, max_bytes))
         _check_end(shard)
 
 
@@ -131,7 +131,7 @@ def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
             for value in values.field("bytes") if pa.types.is_struct(values.type) else values:
                 content = value.as_py()
                 yield Found(
-                    f"{source.address}#{row}",
+                    f"{source.path}#{row}",
                     Refusal(UNREADABLE, "The row has no image.") if content is None else _checked(content, max_bytes),
                 )
                 row += 1

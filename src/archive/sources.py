@@ -12,7 +12,7 @@ from fsspec.spec import AbstractFileSystem
 
 from src.errors import ArchiveError
 
-__all__ = ["Source", "image_column", "is_sidecar", "list_sources"]
+__all__ = ["Source", "as_text", "image_column", "is_sidecar", "list_sources"]
 
 ROWS: Final = 512  # of a Parquet file, at least, in one source
 _TARS: Final = (".tar", ".tar.gz", ".tgz")
@@ -40,7 +40,12 @@ class Source:
     @property
     def name(self) -> str:
         """What nothing else in the archive is called."""
-        return f"{self.address}#{self.first}" if self.groups else self.address
+        return f"{self.path}#{self.first}" if self.groups else self.path
+
+    @property
+    def path(self) -> str:
+        """The address as text that can be stored."""
+        return as_text(self.address)
 
 
 def list_sources(archive: str) -> list[Source]:
@@ -59,6 +64,14 @@ def list_sources(archive: str) -> list[Source]:
     if not sources:
         raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")
     return sources
+
+
+def as_text(name: str) -> str:
+    r"""Return the name of a file with its bytes that are not UTF-8, which neither Parquet nor JSON holds, as ``\xfc``.
+
+    Archives made on older systems have such names.
+    """
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def image_column(schema: pa.Schema) -> str | None:

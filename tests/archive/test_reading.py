@@ -1,5 +1,6 @@
 """The bytes of images, from files and shards of all kinds, damaged ones too."""
 
+import os
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> 
         assert code(last) == "unreadable"
     file.write_bytes(b"not a tar file")
     assert [code(one) for one in found(file)] == ["unreadable"]
+
+
+def test_names_that_are_not_utf_8_become_text(tmp_path: Path) -> None:
+    """Files, and members of tar files, from older systems are read; their paths can be written to Parquet."""
+    (tmp_path / os.fsdecode(b"gr\xfcn.jpg")).write_bytes(b"1")
+    write_tar(tmp_path / "shard.tar", {os.fsdecode(b"b\xe4r.jpg"): b"2"})
+    assert [(one.path, one.content) for one in found(tmp_path)] == [
+        (f"{tmp_path}/gr\\xfcn.jpg", b"1"),
+        (f"{tmp_path}/shard.tar#b\\xe4r.jpg", b"2"),
+    ]
+    assert [source.name for source in list_sources(str(tmp_path))] == [
+        f"{tmp_path}/gr\\xfcn.jpg",
+        f"{tmp_path}/shard.tar",
+    ]
 
 
 def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_path: Path) -> None:
