@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from src.archive.sources import Source, as_text, image_column, is_sidecar
-from src.errors import BodyTooLarge
+from src.errors import BodyTooLarge, InvalidRequest
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
 
@@ -130,10 +130,8 @@ def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
             values = batch.column(0)
             for value in values.field("bytes") if pa.types.is_struct(values.type) else values:
                 content = value.as_py()
-                yield Found(
-                    f"{source.path}#{row}",
-                    Refusal(UNREADABLE, "The row has no image.") if content is None else _checked(content, max_bytes),
-                )
+                none = Refusal(InvalidRequest.code, "The row has no image.")
+                yield Found(f"{source.path}#{row}", none if content is None else _checked(content, max_bytes))
                 row += 1
 
 

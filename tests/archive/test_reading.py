@@ -90,7 +90,7 @@ def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_pa
     pq.write_table(pa.table({"image": images}), file, row_group_size=100)
     rows = found(file)
     assert [one.path for one in rows] == [f"{file}#{row}" for row in range(1200)]
-    assert {row: code(one) for row, one in enumerate(rows) if code(one)} == {700: "unreadable"}
+    assert {row: code(one) for row, one in enumerate(rows) if code(one)} == {700: "invalid_request"}
     assert rows[1199].content == b"1199"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -83,6 +84,13 @@ def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, b
     write_images(tmp_path / "images", range(3))
     assert not done(assignment(files, tmp_path / "b"), [*list_sources(str(tmp_path / "images")), *missing[:1]])
     assert [row["error_code"] for row in rows(tmp_path / "b")] == ["unreadable", None, None, None]
+
+
+def test_rows_without_an_image_do_not_end_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A table in which few rows have an image is not a node that cannot read the archive."""
+    pq.write_table(pa.table({"image": pa.array([None] * 20, pa.binary())}), tmp_path / "texts.parquet")
+    assert not done(assignment(files, tmp_path / "out"), list_sources(str(tmp_path / "texts.parquet")))
+    assert [row["error_code"] for row in rows(tmp_path / "out")] == ["invalid_request"] * 20
 
 
 def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
