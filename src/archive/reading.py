@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from src.archive.sources import Source, as_text, image_column, is_sidecar
-from src.errors import BodyTooLarge, InvalidRequest
+from src.errors import BodyTooLarge, InvalidRequest, UnsupportedImage
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
 
@@ -21,6 +21,7 @@ UNREADABLE: Final = "unreadable"
 _READERS: Final = 8  # files at once: those of an object store take their time
 _ROWS: Final = 16  # of a Parquet file at once
 _BUFFER: Final = 1 << 20
+_LINK: Final = "The member is a link, not a file: pack the files with tar --dereference --hard-dereference."
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -104,10 +105,15 @@ def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
     with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
             vars(shard)["members"] = []  # it would grow with the shard
-            if member.isfile() and not is_sidecar(member.name):
+            if is_sidecar(member.name):
+                continue
+            name = f"{source.path}#{as_text(member.name)}"
+            if member.isfile():
                 image = shard.extractfile(member)
                 content = image.read(max_bytes + 1) if image else b""
-                yield Found(f"{source.path}#{as_text(member.name)}", _checked(content, max_bytes))
+                yield Found(name, _checked(content, max_bytes))
+            elif member.islnk() or member.issym():
+                yield Found(name, Refusal(UnsupportedImage.code, _LINK))
         _check_end(shard)
 
 

@@ -69,6 +69,19 @@ def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> 
     assert [code(one) for one in found(file)] == ["unreadable"]
 
 
+def test_a_link_in_a_tar_file_is_an_error(tmp_path: Path) -> None:
+    """It is not left out silently: GNU tar packs a link for a file that has several names."""
+    (tmp_path / "0.jpg").write_bytes(b"1")
+    (tmp_path / "1.jpg").hardlink_to(tmp_path / "0.jpg")
+    (tmp_path / "2.jpg").symlink_to("0.jpg")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for index in range(3):
+            tar.add(tmp_path / f"{index}.jpg", f"{index}.jpg")
+    images = found(tmp_path / "shard.tar")
+    assert [one.path.rpartition("#")[2] for one in images] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert [code(one) for one in images] == [None, "unsupported_image", "unsupported_image"]
+
+
 def test_names_that_are_not_utf_8_become_text(tmp_path: Path) -> None:
     """Files, and members of tar files, from older systems are read; their paths can be written to Parquet."""
     (tmp_path / os.fsdecode(b"gr\xfcn.jpg")).write_bytes(b"1")
