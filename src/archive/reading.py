@@ -1,5 +1,6 @@
 """Sources -> the bytes of each image, read ahead."""
 
+import socket
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from src.archive.sources import Source, as_text, image_column, is_sidecar
-from src.errors import BodyTooLarge, InvalidRequest, UnsupportedImage
+from src.errors import ArchiveError, BodyTooLarge, InvalidRequest, UnsupportedImage
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
 
@@ -47,6 +48,9 @@ def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
     """Yield the images of ``sources`` in their order; one that cannot be read, or is too large, is yielded as an error.
 
     A shard that breaks off is one error more, at its own address.
+
+    Raises:
+        ArchiveError: There is no such shard on this node.
     """
     with ThreadPoolExecutor(_READERS) as readers:
         for group in _runs(sources):
@@ -96,6 +100,11 @@ def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
         for found in (_read_tar if source.kind == "tar" else _read_rows)(source, max_bytes):
             images += 1
             yield found
+    except FileNotFoundError as exc:  # all of its images would be one error, and never tried again
+        raise ArchiveError(
+            f"Node {socket.gethostname()} cannot find {source.path}. See that every node can, or take it off the list,"
+            " and give the same command again: it goes on where it stopped."
+        ) from exc
     except Exception as exc:  # noqa: BLE001 - a damaged shard fails in many ways
         yield Found(source.name, _unreadable(exc, f" after {images} images"))
 

@@ -86,6 +86,13 @@ def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, b
     assert [row["error_code"] for row in rows(tmp_path / "b")] == ["unreadable", None, None, None]
 
 
+@pytest.mark.parametrize("shard", [Source("/nowhere/0.tar", "tar", None), Source("/nowhere/0.parquet", "parquet", 9)])
+def test_a_node_that_does_not_find_a_shard_ends_the_run(files: dict[str, bytes], tmp_path: Path, shard: Source) -> None:
+    """All its images would be one error, and never tried again."""
+    assert f"cannot find {shard.address}" in done(assignment(files, tmp_path / "out"), [shard])
+    assert not list((tmp_path / "out").glob("part-*"))
+
+
 def test_rows_without_an_image_do_not_end_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
     """A table in which few rows have an image is not a node that cannot read the archive."""
     pq.write_table(pa.table({"image": pa.array([None] * 20, pa.binary())}), tmp_path / "texts.parquet")
