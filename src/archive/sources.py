@@ -1,5 +1,6 @@
 """INPUT -> its sources: files with one image each, tar files, and row groups of Parquet files with many."""
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -105,7 +106,7 @@ def _addresses(archive: str) -> Iterator[str]:
         matches = files.glob(path)
         yield from (_address(files, one) for one in sorted(matches) if not files.isdir(one) and not is_sidecar(one))
     elif PurePosixPath(path).suffix.lower() in _LISTS:
-        yield from _listed(files.cat_file(path).decode())
+        yield from _listed(files.cat_file(path))
     elif files.exists(path):
         yield _address(files, path)
 
@@ -115,7 +116,10 @@ def _is_hidden(file: str, folder: str) -> bool:
     return is_sidecar(file) or any(part.startswith(".") for part in inside.split("/"))
 
 
-def _listed(text: str) -> Iterator[str]:
+def _listed(content: bytes) -> Iterator[str]:
+    """Yield the addresses in a list: names of files as their bytes are, or text as Windows writes it."""
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    text = content.decode(encoding, "surrogateescape")
     for line in filter(None, map(str.strip, text.splitlines())):
         yield line if "://" in line else str(Path(line).absolute())
 

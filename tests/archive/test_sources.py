@@ -1,5 +1,6 @@
 """What is found in an archive."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +41,19 @@ def test_a_pattern_and_a_list_hold_each_file_once(folder: Path, tmp_path_factory
     listed = tmp_path_factory.mktemp("lists") / "list.txt"
     listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
     assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_may_be_written_on_windows(tmp_path: Path, encoding: str) -> None:
+    """With a byte order mark, in the encoding of PowerShell, and with line ends of two characters."""
+    (tmp_path / "list.txt").write_bytes("/grün.jpg\r\n/b.jpg\r\n".encode(encoding))
+    assert addresses(tmp_path / "list.txt") == ["/grün.jpg", "/b.jpg"]
+
+
+def test_a_list_may_hold_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """As ``find`` writes them."""
+    (tmp_path / "list.txt").write_bytes(b"/gr\xfcn.jpg\n")
+    assert addresses(tmp_path / "list.txt") == [os.fsdecode(b"/gr\xfcn.jpg")]
 
 
 def test_nothing_is_refused_in_one_sentence(tmp_path: Path) -> None:
