@@ -60,7 +60,7 @@ def carry_out(order: Order, settings: Settings) -> Figures:
         raise ArchiveError(f"{order.output} lies in {order.input}, among its images: choose another folder.")
     stored = bundle.load(order.model or settings.model)
     begun = _run(order, settings, stored)
-    sources = list_sources(archive)
+    sources = list_sources(archive, output.address)
     finished = output.begin(begun)
     done = {name for part in finished for name in part.sources}
     left = [source for source in sources if source.name not in done]

@@ -49,16 +49,18 @@ class Source:
         return as_text(self.address)
 
 
-def list_sources(archive: str) -> list[Source]:
+def list_sources(archive: str, output: str | None = None) -> list[Source]:
     """Return what a folder, a pattern, a list of addresses or a single file holds, each once, in order.
 
-    Names that begin with a dot or end like those of data beside images (.json, .txt, ...) are left out.
+    Names that begin with a dot or end like those of data beside images (.json, .txt, ...) are left out, and what an
+    earlier run wrote to the folder ``output``: a pattern may match it.
 
     Raises:
         ArchiveError: There is nothing.
     """
     try:
-        addresses = dict.fromkeys(_addresses(archive))
+        written = (f"{output}/_", f"{output}/part-") if output else ()
+        addresses = dict.fromkeys(one for one in _addresses(archive) if not one.startswith(written))
     except FileNotFoundError:
         addresses = {}
     sources = [source for address in addresses for source in _sources(address)]

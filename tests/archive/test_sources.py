@@ -43,6 +43,15 @@ def test_a_pattern_and_a_list_hold_each_file_once(folder: Path, tmp_path_factory
     assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
 
 
+def test_what_an_earlier_run_wrote_is_not_in_the_archive(folder: Path) -> None:
+    """A pattern may match the heatmaps and the histogram of the output."""
+    for name in ("out/_heatmaps/00/0.PNG", "out/_summary/classes.PNG", "outer/f.PNG"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    sources = list_sources(str(folder / "**" / "*.PNG"), str(folder / "out"))
+    assert [source.address for source in sources] == [str(folder / "a" / "c.PNG"), str(folder / "outer" / "f.PNG")]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_list_may_be_written_on_windows(tmp_path: Path, encoding: str) -> None:
     """With a byte order mark, in the encoding of PowerShell, and with line ends of two characters."""
