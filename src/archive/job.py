@@ -106,7 +106,11 @@ def _absolute(address: str) -> str:
 def _cluster(address: str | None, model: Path) -> Iterator[Any]:
     """Join the cluster, or make one of this machine; yield the files of ``model``, put where every node finds them."""
     files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
-    ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    except Exception as exc:  # a wrong address, another version, no memory: each has an error of its own
+        where = f"Ray does not answer at {address}" if address else "Ray does not start on this machine"
+        raise ArchiveError(f"{where} ({type(exc).__name__}: {exc}).") from exc
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()

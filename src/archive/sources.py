@@ -13,7 +13,7 @@ from fsspec.spec import AbstractFileSystem
 
 from src.errors import ArchiveError
 
-__all__ = ["Source", "as_text", "image_column", "is_sidecar", "list_sources"]
+__all__ = ["Source", "as_text", "image_column", "is_sidecar", "list_sources", "opened_store"]
 
 ROWS: Final = 512  # of a Parquet file, at least, in one source
 _TARS: Final = (".tar", ".tar.gz", ".tgz")
@@ -56,17 +56,36 @@ def list_sources(archive: str, output: str | None = None) -> list[Source]:
     earlier run wrote to the folder ``output``: a pattern may match it.
 
     Raises:
-        ArchiveError: There is nothing.
+        ArchiveError: There is nothing, or it cannot be read.
     """
     try:
         written = (f"{output}/_", f"{output}/part-") if output else ()
         addresses = dict.fromkeys(one for one in _addresses(archive) if not one.startswith(written))
     except FileNotFoundError:
         addresses = {}
+    except ArchiveError:
+        raise
+    except Exception as exc:  # each store has errors of its own
+        raise ArchiveError(
+            f"{archive} cannot be read ({type(exc).__name__}: {exc}): see that you may read it."
+        ) from exc
     sources = [source for address in addresses for source in _sources(address)]
     if not sources:
         raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")
     return sources
+
+
+def opened_store(address: str) -> tuple[AbstractFileSystem, str]:
+    """Return the store of ``address``, and the path in it.
+
+    Raises:
+        ArchiveError: There is no such kind of store, or its package is not installed.
+    """
+    try:
+        files, path = url_to_fs(address)
+    except (ImportError, ValueError) as exc:
+        raise ArchiveError(f"{address} cannot be used: {exc}.") from exc
+    return files, path
 
 
 def as_text(name: str) -> str:
@@ -100,7 +119,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _addresses(archive: str) -> Iterator[str]:
-    files, path = url_to_fs(archive)
+    files, path = opened_store(archive)
     if files.isdir(path):
         found = files.find(path)
         yield from (_address(files, one) for one in sorted(found) if not _is_hidden(one, path))

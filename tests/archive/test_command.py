@@ -38,6 +38,26 @@ def test_what_cannot_work_is_refused_before_there_is_a_cluster(
         main([images, output, "--concurrency", "0"])
 
 
+def test_stores_and_clusters_that_cannot_be_used_are_named(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown kind of store, one whose package is missing, a file in place of the output, an address without Ray."""
+    images, output, model = str(tmp_path / "images"), str(tmp_path / "output"), ["--model", tiny]
+    write_images(tmp_path / "images", range(2))
+    (tmp_path / "file").touch()
+    assert "Protocol not known: s4" in refusal(capsys, "s4://images", output, *model)
+    assert "Protocol not known: s4" in refusal(capsys, images, "s4://output", *model)
+    assert "gcsfs" in refusal(capsys, "gs://images", output, *model)
+    assert "file cannot be written to (NotADirectoryError" in refusal(capsys, images, f"{tmp_path}/file", *model)
+
+    def no_answer(**_: object) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr("ray.init", no_answer)
+    said = refusal(capsys, images, output, *model, "--ray", "10.0.0.5:6379")
+    assert "Ray does not answer at 10.0.0.5:6379 (ConnectionError: nobody there)" in said
+
+
 def test_the_bar_estimates_how_many_images_tar_files_have() -> None:
     """From those that are done; of files and Parquet the number is known."""
     tars = [Source(f"{index}.tar", "tar", None) for index in range(4)]
