@@ -34,8 +34,10 @@ def test_what_cannot_work_is_refused_before_there_is_a_cluster(
     assert "lies in" in refusal(capsys, images, f"{images}/output", *model)
     assert "holds other files" in refusal(capsys, f"{images}/*.jpg", images, *model)
     assert not (tmp_path / "output").exists()
-    with pytest.raises(SystemExit):
-        main([images, output, "--concurrency", "0"])
+    for number in ("0", "two"):
+        with pytest.raises(SystemExit):
+            main([images, output, "--concurrency", number])
+        assert f"must be a whole number of at least 1, not '{number}'" in capsys.readouterr().err
 
 
 def test_stores_and_clusters_that_cannot_be_used_are_named(
