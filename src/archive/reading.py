@@ -152,7 +152,9 @@ def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
 
 def _checked(content: bytes, max_bytes: int) -> bytes | Refusal:
     if len(content) > max_bytes:
-        return Refusal(BodyTooLarge.code, f"The file has over {max_bytes} bytes: raise MAX_BODY_BYTES.")
+        return Refusal(
+            BodyTooLarge.code, f"The file has over {max_bytes} bytes: raise IMAGE_RECOGNITION_MAX_BODY_BYTES."
+        )
     return content
 
 

@@ -50,6 +50,8 @@ def test_files_are_read_in_order_and_what_cannot_be_read_is_an_error(tmp_path: P
         60: "unreadable",
     }
     assert images[99].content == b"99"
+    assert isinstance(images[50].content, Refusal)
+    assert "raise IMAGE_RECOGNITION_MAX_BODY_BYTES" in images[50].content.message
 
 
 def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> None:
