@@ -213,3 +213,11 @@ def test_a_table_needs_two_different_images(folder: Path) -> None:
     (folder / "labels.csv").write_text("image,a,b\na/0.png,1,0\na/1.png,0,1\n")
     with pytest.raises(ModelError, match=r"^A table needs at least two different images"):
         split(read_dataset(folder / "labels.csv", SPEC), 0.2, seed=0)
+
+
+@pytest.mark.parametrize("content", ["image\na/1.png\na/2.png\n", "image;a;odd\na/1.png;1;1\na/2.png;1;0\n"])
+def test_a_table_without_classes_is_refused(folder: Path, content: str) -> None:
+    """A list of files, and a table with semicolons, as Excel writes it in many countries."""
+    (folder / "labels.csv").write_text(content)
+    with pytest.raises(ModelError, match=r"no classes.*the first line must be image,<class>"):
+        read_dataset(folder / "labels.csv", SPEC)
