@@ -100,6 +100,11 @@ def read_dataset(source: Path, spec: InputSpec) -> Dataset:
 
 def _read_table(file: Path, spec: InputSpec) -> Dataset:
     table = read_table(file)
+    if len(table.labels) < _MIN_CLASSES:
+        raise ModelError(
+            f"{file} has a single class, {table.labels[0]}: add another one, or put the images with and without it into"
+            " two folders, and name the folder with these."
+        )
     outcomes = _read_all([(path, tuple(map(float, marks))) for path, marks in table.rows], spec)
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))

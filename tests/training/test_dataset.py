@@ -215,6 +215,13 @@ def test_a_table_needs_two_different_images(folder: Path) -> None:
         split(read_dataset(folder / "labels.csv", SPEC), 0.2, seed=0)
 
 
+def test_a_table_of_one_class_is_refused(folder: Path) -> None:
+    """Its network, of one output, could not be stored afterwards."""
+    (folder / "labels.csv").write_text("image,odd\na/1.png,1\na/2.png,0\n")
+    with pytest.raises(ModelError, match="a single class, odd: add another one"):
+        read_dataset(folder / "labels.csv", SPEC)
+
+
 @pytest.mark.parametrize("content", ["image\na/1.png\na/2.png\n", "image;a;odd\na/1.png;1;1\na/2.png;1;0\n"])
 def test_a_table_without_classes_is_refused(folder: Path, content: str) -> None:
     """A list of files, and a table with semicolons, as Excel writes it in many countries."""
