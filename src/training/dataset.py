@@ -111,8 +111,16 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
     dataset = Dataset(table.labels, images, skipped, "multilabel")
     counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
     if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
-        raise ModelError(f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it.")
+        raise ModelError(
+            f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it."
+            f"{_unreadable(skipped)}"
+        )
     return dataset
+
+
+def _unreadable(skipped: Sequence[Skipped]) -> str:
+    """Return a sentence about the files that are not images, if there are any: they may all be of another format."""
+    return f" {len(skipped)} could not be read; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
 
 
 def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
@@ -129,9 +137,13 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
         )
     outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
-    if empty := [entry.name for label, entry in enumerate(classes) if label not in {image.label for image in images}]:
-        raise ModelError(f"There are no images in {folder} for {', '.join(empty)}: add some or remove the folder.")
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
+    there = {image.label for image in images}
+    if empty := [entry for label, entry in enumerate(classes) if label not in there]:
+        raise ModelError(
+            f"There are no images in {folder} for {', '.join(entry.name for entry in empty)}: add some or remove the"
+            f" folder.{_unreadable([one for one in skipped if any(entry in one.path.parents for entry in empty)])}"
+        )
     return Dataset(tuple(entry.name for entry in classes), images, skipped)
 
 

@@ -172,6 +172,18 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
         read_dataset(folder, SPEC)
 
 
+def test_why_a_class_has_no_images_is_explained(folder: Path) -> None:
+    """Its files may be of a format that is not accepted, or the paths in the CSV those of another machine."""
+    (folder / "c").mkdir()
+    for index in range(2):
+        (folder / "c" / f"{index}.jpg").write_text("not an image")
+    with pytest.raises(ModelError, match=r"for c: .* 2 could not be read; .*c/0.jpg: .*format"):
+        read_dataset(folder, SPEC)
+    (folder / "labels.csv").write_text("image,a,odd\nC:\\a\\0.png,1,1\nC:\\a\\1.png,0,1\n")
+    with pytest.raises(ModelError, match=r"labeled a, odd: .* 2 could not be read; .*0.png: No such file"):
+        read_dataset(folder / "labels.csv", SPEC)
+
+
 def test_a_class_needs_two_different_images(folder: Path) -> None:
     """A class that has only copies of one image cannot be split."""
     for index in range(1, 10):
