@@ -121,7 +121,7 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
     if dataset.skipped:
         print(f"{len(dataset.skipped)} unreadable file{'s' * (len(dataset.skipped) > 1)} skipped:")
         for skipped in dataset.skipped[:_SKIPPED_SHOWN]:
-            print(f"  {skipped.path}: {skipped.reason}")
+            print(f"  {skipped.path}: {skipped.reason}".encode(errors="backslashreplace").decode())
     counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
     print(f"images        {len(parts.training)} for training, {len(parts.validation)} for validation")

@@ -73,7 +73,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of all labels, file names and pixels, which does not change when the dataset is moved."""
         lines = [f"{self._named(image.label)}/{image.path.name} {image.digest}" for image in self.images]
-        return hashlib.sha256("\n".join([*self.labels, *lines]).encode()).hexdigest()
+        names = "\n".join([*self.labels, *lines])
+        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()  # not every file name is UTF-8
 
     def _named(self, label: Label) -> str:
         return self.labels[label] if isinstance(label, int) else "".join(f"{mark:g}" for mark in label)
@@ -135,6 +136,8 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
             f"{folder} contains {len(classes)} folder{'s' * (len(classes) != 1)}: at least two classes are needed,"
             " with a folder of images for each."
         )
+    if odd := [entry for entry in classes if entry.name != entry.name.encode(errors="replace").decode()]:
+        raise ModelError(f"The name of the folder {odd[0]}, a class, is not UTF-8: rename it.")
     outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))

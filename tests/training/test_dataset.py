@@ -1,5 +1,6 @@
 """Reading and splitting labeled images."""
 
+import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -169,6 +170,18 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
         read_dataset(folder / "a", SPEC)
     (folder / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no images in .* for empty"):
+        read_dataset(folder, SPEC)
+
+
+def test_names_that_are_not_utf_8_are_read_but_no_classes(folder: Path) -> None:
+    """Files from older systems do not end training; a class could not be stored under such a name."""
+    name = os.fsdecode(b"gr\xfcn")
+    (folder / "a" / "0.png").rename(folder / "a" / f"{name}.png")
+    dataset = read_dataset(folder, SPEC)
+    assert len(dataset.images) == 30
+    assert dataset.digest
+    (folder / "a").rename(folder / name)
+    with pytest.raises(ModelError, match="a class, is not UTF-8: rename it"):
         read_dataset(folder, SPEC)
 
 
