@@ -14,6 +14,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from src.errors import ModelError
@@ -112,6 +113,8 @@ def _name(source: Path) -> str:
 def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as exc:
         raise ModelError(f"Cannot write to {folder} ({exc.strerror}): choose another folder with --out.") from exc
     return folder

@@ -248,6 +248,7 @@ def test_only_a_run_of_the_same_data_can_be_resumed(
         (["{photos}", "--resume", "{tmp}/nothing.ckpt"], "Cannot read"),
         (["{photos}", "--resume", "{photos}/red/0.png"], "is not a checkpoint of this command"),
         (["{photos}", "--out", "{photos}/red/0.png"], "choose another folder with --out"),
+        (["{photos}", "--out", "/proc"], "Cannot write to /proc"),
     ],
 )
 def test_mistakes_are_one_sentence(
