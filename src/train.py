@@ -55,6 +55,11 @@ class _Run:
     pool: Executor
     carried: Carried
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it writes to the folder of the run that it resumes."""
+        return self.earlier is not None and self.earlier.file.resolve().parent == self.out.resolve()
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 2 if it cannot train, 130 if Ctrl-C stopped it."""
@@ -133,13 +138,22 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
 
 
 def _fit(run: _Run) -> bool:
-    """Train, write best.ckpt, last.ckpt and metrics.csv, and return whether Ctrl-C stopped the run."""
+    """Train, write best.ckpt, last.ckpt and metrics.csv, and return whether Ctrl-C stopped the run.
+
+    Raises:
+        ModelError: The run to resume has completed all epochs, and its best checkpoint is not there.
+    """
     from src.training.learning_curve import prepend, read_rows
 
-    metrics = run.out / "metrics.csv"
-    rows = read_rows(metrics) if run.earlier else []
-    if not run.earlier:
-        (run.out / "best.ckpt").unlink(missing_ok=True)
+    metrics, best = run.out / "metrics.csv", run.out / "best.ckpt"
+    rows: list[dict[str, str]] = []
+    if run.earlier:
+        completed = run.earlier.epochs
+        if run.epochs < completed or (run.epochs == completed and not (run.in_place and best.exists())):
+            raise ModelError(f"The run of {run.earlier.file} has completed {completed} epochs: set more with --epochs.")
+        rows = read_rows(run.earlier.file.with_name(metrics.name))
+    if not run.in_place:
+        best.unlink(missing_ok=True)
     resumed = run.earlier.file if run.earlier else None
     try:
         _trainer(run).fit(run.classifier, run.training, run.validation, ckpt_path=resumed, weights_only=True)

@@ -156,6 +156,21 @@ def test_it_goes_on_where_it_ended(photos: Path, tmp_path: Path) -> None:
     assert checkpoint(tmp_path / "last.ckpt")["epoch"] == 2
 
 
+def test_a_resumed_run_may_write_to_another_folder(
+    photos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its metrics follow those of the run that it resumes, not those of another run that are there."""
+    (tmp_path / "metrics.csv").write_text("epoch,step,val_loss\n0,99,9\n")
+    (tmp_path / "best.ckpt").write_text("of another run")
+    command = [str(photos), "--resume", str(trained / "last.ckpt"), "--out", str(tmp_path), "--batch-size", "8"]
+    assert train.main([*command, "--epochs", "1"]) == 2
+    assert "has completed 1 epochs: set more with --epochs" in capsys.readouterr().err
+    assert train.main([*command, "--epochs", "2"]) == 0
+    assert rows(tmp_path)[: len(rows(trained))] == rows(trained)
+    assert {row["epoch"] for row in rows(tmp_path)} == {"0", "1"}
+    assert checkpoint(tmp_path / "best.ckpt")["hyper_parameters"]["labels"] == ["blue", "green", "red"]
+
+
 def test_unreadable_files_are_named_and_passed_over(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
