@@ -100,6 +100,19 @@ def test_rows_without_an_image_do_not_end_the_run(files: dict[str, bytes], tmp_p
     assert [row["error_code"] for row in rows(tmp_path / "out")] == ["invalid_request"] * 20
 
 
+def test_a_worker_leaves_no_copy_of_the_model(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while it works: Ray ends its process without asking."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    write_images(tmp_path / "images", range(3))
+    worker = Worker(assignment(files, tmp_path / "out", heatmaps=True))
+    sources = list_sources(str(tmp_path / "images"))
+    assert not worker({"sources": json.dumps([asdict(source) for source in sources])})["fault"]
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
     """Each image gets one, below an underscore."""
     write_images(tmp_path / "images", range(3))
