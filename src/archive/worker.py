@@ -109,7 +109,7 @@ class Worker:
         return figures.model_copy(update={"seconds": time.perf_counter() - began})
 
     def _answers(self, found: Iterator[Found]) -> Iterator[Answer]:
-        crew = self._assignment.crew
+        crew, _ = self._assignment.crew, self._pipeline  # loaded once, before several threads ask for it
         # One core does one thing after the other: decoding between two images would cost the network its cache.
         seen = ahead(self._see, found, self._threads, _AHEAD * crew.threads) if crew.gpus else map(self._see, found)
         for group in _groups(seen):

@@ -1,6 +1,7 @@
 """One worker, without a cluster."""
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from src.archive.output import Output, Run
 from src.archive.sources import Source, list_sources
 from src.archive.worker import Worker
 from src.errors import ArchiveError
+from src.runtimes.select import start
 from src.settings import Settings
 from src.store import bundle
 from src.store.files import MANIFEST
@@ -98,6 +100,22 @@ def test_rows_without_an_image_do_not_end_the_run(files: dict[str, bytes], tmp_p
     pq.write_table(pa.table({"image": pa.array([None] * 20, pa.binary())}), tmp_path / "texts.parquet")
     assert not done(assignment(files, tmp_path / "out"), list_sources(str(tmp_path / "texts.parquet")))
     assert [row["error_code"] for row in rows(tmp_path / "out")] == ["invalid_request"] * 20
+
+
+def test_the_threads_of_a_worker_share_one_network(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is loaded before they start: from Python 3.12 on, nothing keeps each from loading its own."""
+    loading: list[threading.Thread] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        loading.append(threading.current_thread())
+        return start(*arguments, **options)
+
+    monkeypatch.setattr("src.archive.worker.start", noted)
+    write_images(tmp_path / "images", range(8))
+    assert not done(assignment(files, tmp_path / "out", ONE_GPU), list_sources(str(tmp_path / "images")))
+    assert loading == [threading.current_thread()]
 
 
 def test_a_worker_leaves_no_copy_of_the_model(
