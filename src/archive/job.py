@@ -56,7 +56,7 @@ def carry_out(order: Order, settings: Settings) -> Figures:
         RequestError: A target is not a class of the model.
     """
     archive, output = _absolute(order.input), Output(_absolute(order.output))
-    if output.address.startswith(f"{archive.rstrip('/')}/"):
+    if _lies_in(output.address, archive):
         raise ArchiveError(f"{order.output} lies in {order.input}, among its images: choose another folder.")
     stored = bundle.load(order.model or settings.model)
     begun = _run(order, settings, stored)
@@ -100,6 +100,13 @@ def _class(target: str, labels: tuple[str, ...]) -> int:
 def _absolute(address: str) -> str:
     """Return ``address`` as it is from everywhere."""
     return address if "://" in address else str(Path(address).expanduser().absolute())
+
+
+def _lies_in(inner: str, outer: str) -> bool:
+    """Tell whether ``inner`` is below ``outer``, however both are written."""
+    if "://" in inner or "://" in outer:
+        return inner.startswith(f"{outer.rstrip('/')}/")
+    return Path(outer).resolve() in Path(inner).resolve().parents
 
 
 @contextmanager

@@ -26,12 +26,14 @@ def test_what_cannot_work_is_refused_before_there_is_a_cluster(
     """Each in one sentence that says what to do."""
     images, output = str(tmp_path / "images"), str(tmp_path / "output")
     write_images(tmp_path / "images", range(2))
+    (tmp_path / "link").symlink_to(tmp_path / "images")
     model = ["--model", tiny]
     assert "no images at" in refusal(capsys, str(tmp_path / "none"), output, *model)
     assert "no model missing" in refusal(capsys, images, output, "--model", "missing")
     assert "no class 'bleu': did you mean 'blue'?" in refusal(capsys, images, output, *model, "--targets", "bleu")
     assert "no class 7" in refusal(capsys, images, output, *model, "--targets", "red,7")
-    assert "lies in" in refusal(capsys, images, f"{images}/output", *model)
+    for folder in (images, f"{images}/../images", str(tmp_path / "link")):
+        assert "lies in" in refusal(capsys, folder, f"{images}/output", *model)
     assert "holds other files" in refusal(capsys, f"{images}/*.jpg", images, *model)
     assert not (tmp_path / "output").exists()
     for number in ("0", "two"):
