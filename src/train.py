@@ -73,6 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ModelError as exc:
         print(f"train: {exc}", file=sys.stderr)
         return _EXIT_REFUSED
+    except OSError as exc:  # no permission, a full disk
+        where = f"{exc.filename}: " if exc.filename else ""
+        print(f"train: {where}{exc.strerror or exc}", file=sys.stderr)
+        return _EXIT_REFUSED
     except KeyboardInterrupt:
         print("\nStopped; what is written so far is kept.", file=sys.stderr)
         return _EXIT_INTERRUPTED

@@ -1,6 +1,7 @@
 """The training command, as people run it, on small generated images."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -274,6 +275,19 @@ def test_mistakes_are_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert said.splitlines()[-1].startswith("train: ")
+
+
+def test_a_full_disk_is_one_sentence(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder without permission is."""
+
+    def full(_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device", "last.ckpt")
+
+    monkeypatch.setattr(train, "_fit", full)
+    assert train.main([str(photos), *TINY, "--epochs", "1", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "train: last.ckpt: No space left on device"
 
 
 def test_help_does_not_wait_for_torch() -> None:
