@@ -1,5 +1,6 @@
 """What python -m src.bulk refuses and shows, without a cluster."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ def test_stores_and_clusters_that_cannot_be_used_are_named(
     monkeypatch.setattr("ray.init", no_answer)
     said = refusal(capsys, images, output, *model, "--ray", "10.0.0.5:6379")
     assert "Ray does not answer at 10.0.0.5:6379 (ConnectionError: nobody there)" in said
+
+
+def test_a_full_disk_is_one_sentence(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the command writes, as where a worker does."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "summary.txt")
+
+    write_images(tmp_path / "images", range(2))
+    monkeypatch.setattr("src.archive.job.list_sources", full)
+    said = refusal(capsys, str(tmp_path / "images"), str(tmp_path / "output"), "--model", tiny)
+    assert said == "bulk: summary.txt: No space left on device. Run the same command again to continue.\n"
 
 
 def test_the_bar_estimates_how_many_images_tar_files_have() -> None:
