@@ -1,5 +1,6 @@
 """INPUT -> its sources: files with one image each, tar files, and row groups of Parquet files with many."""
 
+import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from src.errors import ArchiveError
@@ -121,7 +123,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _addresses(archive: str) -> Iterator[str]:
     files, path = opened_store(archive)
     if files.isdir(path):
-        found = files.find(path)
+        found = [*files.find(path), *_closed(files, path)]
         yield from (_address(files, one) for one in sorted(found) if not _is_hidden(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
         matches = files.glob(path)
@@ -130,6 +132,15 @@ def _addresses(archive: str) -> Iterator[str]:
         yield from _listed(files.cat_file(path))
     elif files.exists(path):
         yield _address(files, path)
+
+
+def _closed(files: AbstractFileSystem, path: str) -> list[str]:
+    """Return the local folders below ``path`` that may not be listed, which ``find`` leaves out silently."""
+    closed: list[str] = []
+    if isinstance(files, LocalFileSystem):
+        for _ in os.walk(path, onerror=lambda exc: closed.append(str(exc.filename))):
+            pass
+    return [folder for folder in closed if folder != path]
 
 
 def _is_hidden(file: str, folder: str) -> bool:

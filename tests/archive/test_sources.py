@@ -1,7 +1,9 @@
 """What is found in an archive."""
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +35,19 @@ def test_a_folder_holds_every_file_but_hidden_ones_and_data_beside_images(folder
     expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "shard.tar")]
     assert addresses(folder) == expected
     assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, None]
+
+
+def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes an error when it is read, so that the summary counts it."""
+    listed = os.scandir
+
+    def refused(path: str) -> Any:
+        if Path(path).name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr("os.scandir", refused)
+    assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "shard.tar")]
 
 
 def test_a_pattern_and_a_list_hold_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
