@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
         summary = carry_out(Order(**vars(options)), read_settings())
     except (ArchiveError, ModelError, RequestError) as exc:
         return _failed(str(exc))
+    except OSError as exc:  # the output, or the store that it is in
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _failed(f"{where}{exc.strerror or exc}. Run the same command again to continue.")
     except KeyboardInterrupt:
         return _failed("stopped; run the same command again to continue.")
     print(f"{summary.text()}\nwritten       {options.output}")
@@ -54,10 +57,9 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
 
 
 def _failed(message: str) -> int:

@@ -51,8 +51,8 @@ class _NoAnswerError(Exception):
 def _ask(url: str, data: bytes) -> dict[str, Any]:
     try:
         img = base64.b64encode(data).decode()
-        answer = httpx.post(f"{url}/image_recognition", json={"img": img}, timeout=60).json()
-    except (httpx.HTTPError, ValueError) as exc:
+        answer = httpx.post(f"{url.rstrip('/')}/image_recognition", json={"img": img}, timeout=60).json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
         raise _NoAnswerError(f"does not answer ({exc}): start the service with 'make serve' first.") from exc
     if not isinstance(answer, dict) or "success" not in answer:
         raise _NoAnswerError("is another service: set the URL of this one with --url.")

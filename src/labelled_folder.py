@@ -67,7 +67,7 @@ def read_table(file: Path) -> LabelTable:
             labels = [label.strip() for label in labels]
     except (OSError, ValueError, csv.Error) as exc:
         raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
-    if not rows or len(set(labels)) != len(labels) or not all(labels):
+    if not (rows and labels and all(labels)) or len(set(labels)) != len(labels):
         raise ModelError(f"{file} names no images, no classes, or a class twice: {_FORM}.")
     for number, row in enumerate(rows, 2):
         if len(row) != len(labels) + 1 or not {cell.strip() for cell in row[1:]} <= {"0", "1"}:

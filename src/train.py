@@ -14,6 +14,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from src.errors import ModelError
@@ -54,6 +55,11 @@ class _Run:
     pool: Executor
     carried: Carried
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it writes to the folder of the run that it resumes."""
+        return self.earlier is not None and self.earlier.file.resolve().parent == self.out.resolve()
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 2 if it cannot train, 130 if Ctrl-C stopped it."""
@@ -66,6 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _train(options)
     except ModelError as exc:
         print(f"train: {exc}", file=sys.stderr)
+        return _EXIT_REFUSED
+    except OSError as exc:  # no permission, a full disk
+        where = f"{exc.filename}: " if exc.filename else ""
+        print(f"train: {where}{exc.strerror or exc}", file=sys.stderr)
         return _EXIT_REFUSED
     except KeyboardInterrupt:
         print("\nStopped; what is written so far is kept.", file=sys.stderr)
@@ -112,6 +122,8 @@ def _name(source: Path) -> str:
 def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as exc:
         raise ModelError(f"Cannot write to {folder} ({exc.strerror}): choose another folder with --out.") from exc
     return folder
@@ -121,7 +133,7 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
     if dataset.skipped:
         print(f"{len(dataset.skipped)} unreadable file{'s' * (len(dataset.skipped) > 1)} skipped:")
         for skipped in dataset.skipped[:_SKIPPED_SHOWN]:
-            print(f"  {skipped.path}: {skipped.reason}")
+            print(f"  {skipped.path}: {skipped.reason}".encode(errors="backslashreplace").decode())
     counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
     print(f"images        {len(parts.training)} for training, {len(parts.validation)} for validation")
@@ -130,13 +142,22 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
 
 
 def _fit(run: _Run) -> bool:
-    """Train, write best.ckpt, last.ckpt and metrics.csv, and return whether Ctrl-C stopped the run."""
+    """Train, write best.ckpt, last.ckpt and metrics.csv, and return whether Ctrl-C stopped the run.
+
+    Raises:
+        ModelError: The run to resume has completed all epochs, and its best checkpoint is not there.
+    """
     from src.training.learning_curve import prepend, read_rows
 
-    metrics = run.out / "metrics.csv"
-    rows = read_rows(metrics) if run.earlier else []
-    if not run.earlier:
-        (run.out / "best.ckpt").unlink(missing_ok=True)
+    metrics, best = run.out / "metrics.csv", run.out / "best.ckpt"
+    rows: list[dict[str, str]] = []
+    if run.earlier:
+        completed = run.earlier.epochs
+        if run.epochs < completed or (run.epochs == completed and not (run.in_place and best.exists())):
+            raise ModelError(f"The run of {run.earlier.file} has completed {completed} epochs: set more with --epochs.")
+        rows = read_rows(run.earlier.file.with_name(metrics.name))
+    if not run.in_place:
+        best.unlink(missing_ok=True)
     resumed = run.earlier.file if run.earlier else None
     try:
         _trainer(run).fit(run.classifier, run.training, run.validation, ckpt_path=resumed, weights_only=True)

@@ -55,6 +55,17 @@ def test_a_wrong_file_is_explained(
     assert message in capsys.readouterr().err
 
 
+def test_a_url_may_end_with_a_slash(server: Server, tmp_path: Path) -> None:
+    """As browsers show it."""
+    assert demo.main([str(PACKAGED_PHOTOS[0]), "--url", f"{server.url}/", "--out", str(tmp_path / "out.jpg")]) == 0
+
+
+def test_a_url_that_is_none_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port in letters is not one."""
+    assert demo.main([str(PACKAGED_PHOTOS[0]), "--url", "http://localhost:port"]) == 2
+    assert "http://localhost:port does not answer (Invalid port: 'port')" in capsys.readouterr().err
+
+
 def test_without_a_service_it_says_what_to_start(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing listens the demo names the command that starts the service."""
     assert demo.main(["--url", "http://127.0.0.1:1"]) == 2

@@ -1,6 +1,7 @@
 """The training command, as people run it, on small generated images."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -156,6 +157,21 @@ def test_it_goes_on_where_it_ended(photos: Path, tmp_path: Path) -> None:
     assert checkpoint(tmp_path / "last.ckpt")["epoch"] == 2
 
 
+def test_a_resumed_run_may_write_to_another_folder(
+    photos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its metrics follow those of the run that it resumes, not those of another run that are there."""
+    (tmp_path / "metrics.csv").write_text("epoch,step,val_loss\n0,99,9\n")
+    (tmp_path / "best.ckpt").write_text("of another run")
+    command = [str(photos), "--resume", str(trained / "last.ckpt"), "--out", str(tmp_path), "--batch-size", "8"]
+    assert train.main([*command, "--epochs", "1"]) == 2
+    assert "has completed 1 epochs: set more with --epochs" in capsys.readouterr().err
+    assert train.main([*command, "--epochs", "2"]) == 0
+    assert rows(tmp_path)[: len(rows(trained))] == rows(trained)
+    assert {row["epoch"] for row in rows(tmp_path)} == {"0", "1"}
+    assert checkpoint(tmp_path / "best.ckpt")["hyper_parameters"]["labels"] == ["blue", "green", "red"]
+
+
 def test_unreadable_files_are_named_and_passed_over(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +264,7 @@ def test_only_a_run_of_the_same_data_can_be_resumed(
         (["{photos}", "--resume", "{tmp}/nothing.ckpt"], "Cannot read"),
         (["{photos}", "--resume", "{photos}/red/0.png"], "is not a checkpoint of this command"),
         (["{photos}", "--out", "{photos}/red/0.png"], "choose another folder with --out"),
+        (["{photos}", "--out", "/proc"], "Cannot write to /proc"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -258,6 +275,19 @@ def test_mistakes_are_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert said.splitlines()[-1].startswith("train: ")
+
+
+def test_a_full_disk_is_one_sentence(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a folder without permission is."""
+
+    def full(_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device", "last.ckpt")
+
+    monkeypatch.setattr(train, "_fit", full)
+    assert train.main([str(photos), *TINY, "--epochs", "1", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "train: last.ckpt: No space left on device"
 
 
 def test_help_does_not_wait_for_torch() -> None:

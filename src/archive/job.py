@@ -18,7 +18,7 @@ from src.archive.duplicates import Claims
 from src.archive.figures import Figures
 from src.archive.output import Output, Run
 from src.archive.progress import Bar
-from src.archive.sources import list_sources
+from src.archive.sources import as_text, list_sources
 from src.archive.summary import summarize
 from src.cores import usable_cores
 from src.errors import ArchiveError
@@ -56,11 +56,11 @@ def carry_out(order: Order, settings: Settings) -> Figures:
         RequestError: A target is not a class of the model.
     """
     archive, output = _absolute(order.input), Output(_absolute(order.output))
-    if output.address.startswith(f"{archive.rstrip('/')}/"):
+    if _lies_in(output.address, archive):
         raise ArchiveError(f"{order.output} lies in {order.input}, among its images: choose another folder.")
     stored = bundle.load(order.model or settings.model)
     begun = _run(order, settings, stored)
-    sources = list_sources(archive)
+    sources = list_sources(archive, output.address)
     finished = output.begin(begun)
     done = {name for part in finished for name in part.sources}
     left = [source for source in sources if source.name not in done]
@@ -79,7 +79,7 @@ def carry_out(order: Order, settings: Settings) -> Figures:
 def _run(order: Order, settings: Settings, stored: Bundle) -> Run:
     return Run(
         token=uuid.uuid4().hex,
-        archive=_absolute(order.input),
+        archive=as_text(_absolute(order.input)),
         model=stored.tag,
         precision=settings.precision,
         resize=settings.resize,
@@ -102,11 +102,22 @@ def _absolute(address: str) -> str:
     return address if "://" in address else str(Path(address).expanduser().absolute())
 
 
+def _lies_in(inner: str, outer: str) -> bool:
+    """Tell whether ``inner`` is below ``outer``, however both are written."""
+    if "://" in inner or "://" in outer:
+        return inner.startswith(f"{outer.rstrip('/')}/")
+    return Path(outer).resolve() in Path(inner).resolve().parents
+
+
 @contextmanager
 def _cluster(address: str | None, model: Path) -> Iterator[Any]:
     """Join the cluster, or make one of this machine; yield the files of ``model``, put where every node finds them."""
     files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
-    ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    except Exception as exc:  # a wrong address, another version, no memory: each has an error of its own
+        where = f"Ray does not answer at {address}" if address else "Ray does not start on this machine"
+        raise ArchiveError(f"{where} ({type(exc).__name__}: {exc}).") from exc
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()

@@ -9,12 +9,11 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from src.archive.figures import Figures
 from src.archive.rows import SCHEMA
-from src.archive.sources import Source
+from src.archive.sources import Source, opened_store
 from src.errors import ArchiveError
 
 __all__ = ["Output", "Part", "Run"]
@@ -60,14 +59,24 @@ class Output:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        self._files, self._root = url_to_fs(self.address)
+        self._files, self._root = opened_store(self.address)
 
     def begin(self, run: Run) -> list[Part]:
         """Take the folder over for ``run``; return what earlier runs have finished.
 
         Raises:
-            ArchiveError: It holds something else, or rows of another kind.
+            ArchiveError: It holds something else, or rows of another kind, or cannot be written to.
         """
+        try:
+            return self._begin(run)
+        except ArchiveError:
+            raise
+        except Exception as exc:  # each store has errors of its own
+            raise ArchiveError(
+                f"{self.address} cannot be written to ({type(exc).__name__}: {exc}): choose another folder."
+            ) from exc
+
+    def _begin(self, run: Run) -> list[Part]:
         self._files.invalidate_cache()
         names = [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)] if self._exists() else []
         others = [name for name in names if name and not name.startswith(("part-", "_", "."))]
@@ -139,7 +148,7 @@ class Output:
     def _run(self) -> Run | None:
         try:
             return Run.model_validate_json(self._files.cat_file(f"{self._root}/{_STATE}"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as exc:
             raise ArchiveError(f"{self.address}/{_STATE} is damaged or of another version.") from exc

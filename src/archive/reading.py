@@ -1,5 +1,6 @@
 """Sources -> the bytes of each image, read ahead."""
 
+import socket
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from src.archive.sources import Source, image_column, is_sidecar
-from src.errors import BodyTooLarge
+from src.archive.sources import Source, as_text, image_column, is_sidecar
+from src.errors import ArchiveError, BodyTooLarge, InvalidRequest, UnsupportedImage
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
 
@@ -21,6 +22,7 @@ UNREADABLE: Final = "unreadable"
 _READERS: Final = 8  # files at once: those of an object store take their time
 _ROWS: Final = 16  # of a Parquet file at once
 _BUFFER: Final = 1 << 20
+_LINK: Final = "The member is a link, not a file: pack the files with tar --dereference --hard-dereference."
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -46,6 +48,9 @@ def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
     """Yield the images of ``sources`` in their order; one that cannot be read, or is too large, is yielded as an error.
 
     A shard that breaks off is one error more, at its own address.
+
+    Raises:
+        ArchiveError: There is no such shard on this node.
     """
     with ThreadPoolExecutor(_READERS) as readers:
         for group in _runs(sources):
@@ -85,8 +90,8 @@ def _read_file(source: Source, max_bytes: int) -> Found:
         files, path = url_to_fs(source.address)
         content = files.cat_file(path, start=0, end=max_bytes + 1)
     except Exception as exc:  # noqa: BLE001 - each store has errors of its own
-        return Found(source.address, _unreadable(exc))
-    return Found(source.address, _checked(content, max_bytes))
+        return Found(source.path, _unreadable(exc))
+    return Found(source.path, _checked(content, max_bytes))
 
 
 def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
@@ -95,6 +100,11 @@ def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
         for found in (_read_tar if source.kind == "tar" else _read_rows)(source, max_bytes):
             images += 1
             yield found
+    except FileNotFoundError as exc:  # all of its images would be one error, and never tried again
+        raise ArchiveError(
+            f"Node {socket.gethostname()} cannot find {source.path}. See that every node can, or take it off the list,"
+            " and give the same command again: it goes on where it stopped."
+        ) from exc
     except Exception as exc:  # noqa: BLE001 - a damaged shard fails in many ways
         yield Found(source.name, _unreadable(exc, f" after {images} images"))
 
@@ -104,10 +114,15 @@ def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
     with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
             vars(shard)["members"] = []  # it would grow with the shard
-            if member.isfile() and not is_sidecar(member.name):
+            if is_sidecar(member.name):
+                continue
+            name = f"{source.path}#{as_text(member.name)}"
+            if member.isfile():
                 image = shard.extractfile(member)
                 content = image.read(max_bytes + 1) if image else b""
-                yield Found(f"{source.address}#{member.name}", _checked(content, max_bytes))
+                yield Found(name, _checked(content, max_bytes))
+            elif member.islnk() or member.issym():
+                yield Found(name, Refusal(UnsupportedImage.code, _LINK))
         _check_end(shard)
 
 
@@ -130,16 +145,16 @@ def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
             values = batch.column(0)
             for value in values.field("bytes") if pa.types.is_struct(values.type) else values:
                 content = value.as_py()
-                yield Found(
-                    f"{source.address}#{row}",
-                    Refusal(UNREADABLE, "The row has no image.") if content is None else _checked(content, max_bytes),
-                )
+                none = Refusal(InvalidRequest.code, "The row has no image.")
+                yield Found(f"{source.path}#{row}", none if content is None else _checked(content, max_bytes))
                 row += 1
 
 
 def _checked(content: bytes, max_bytes: int) -> bytes | Refusal:
     if len(content) > max_bytes:
-        return Refusal(BodyTooLarge.code, f"The file has over {max_bytes} bytes: raise MAX_BODY_BYTES.")
+        return Refusal(
+            BodyTooLarge.code, f"The file has over {max_bytes} bytes: raise IMAGE_RECOGNITION_MAX_BODY_BYTES."
+        )
     return content
 
 

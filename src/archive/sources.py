@@ -1,5 +1,7 @@
 """INPUT -> its sources: files with one image each, tar files, and row groups of Parquet files with many."""
 
+import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,11 +10,12 @@ from typing import Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from src.errors import ArchiveError
 
-__all__ = ["Source", "image_column", "is_sidecar", "list_sources"]
+__all__ = ["Source", "as_text", "image_column", "is_sidecar", "list_sources", "opened_store"]
 
 ROWS: Final = 512  # of a Parquet file, at least, in one source
 _TARS: Final = (".tar", ".tar.gz", ".tgz")
@@ -40,25 +43,59 @@ class Source:
     @property
     def name(self) -> str:
         """What nothing else in the archive is called."""
-        return f"{self.address}#{self.first}" if self.groups else self.address
+        return f"{self.path}#{self.first}" if self.groups else self.path
+
+    @property
+    def path(self) -> str:
+        """The address as text that can be stored."""
+        return as_text(self.address)
 
 
-def list_sources(archive: str) -> list[Source]:
+def list_sources(archive: str, output: str | None = None) -> list[Source]:
     """Return what a folder, a pattern, a list of addresses or a single file holds, each once, in order.
 
-    Names that begin with a dot or end like those of data beside images (.json, .txt, ...) are left out.
+    Names that begin with a dot or end like those of data beside images (.json, .txt, ...) are left out, and what an
+    earlier run wrote to the folder ``output``: a pattern may match it.
 
     Raises:
-        ArchiveError: There is nothing.
+        ArchiveError: There is nothing, or it cannot be read.
     """
     try:
-        addresses = dict.fromkeys(_addresses(archive))
+        written = (f"{output}/_", f"{output}/part-") if output else ()
+        addresses = dict.fromkeys(one for one in _addresses(archive) if not one.startswith(written))
     except FileNotFoundError:
         addresses = {}
+    except ArchiveError:
+        raise
+    except Exception as exc:  # each store has errors of its own
+        raise ArchiveError(
+            f"{archive} cannot be read ({type(exc).__name__}: {exc}): see that you may read it."
+        ) from exc
     sources = [source for address in addresses for source in _sources(address)]
     if not sources:
         raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")
     return sources
+
+
+def opened_store(address: str) -> tuple[AbstractFileSystem, str]:
+    """Return the store of ``address``, and the path in it.
+
+    Raises:
+        ArchiveError: There is no such kind of store, or its package is not installed.
+    """
+    try:
+        files, path = url_to_fs(address)
+    except (ImportError, ValueError) as exc:
+        raise ArchiveError(f"{address} cannot be used: {exc}.") from exc
+    return files, path
+
+
+def as_text(name: str) -> str:
+    r"""Return the name of a file with its bytes that are not UTF-8, which neither Parquet nor JSON holds, as ``\xfc``.
+
+    Archives made on older systems have such names.
+    """
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def image_column(schema: pa.Schema) -> str | None:
@@ -84,17 +121,26 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _addresses(archive: str) -> Iterator[str]:
-    files, path = url_to_fs(archive)
+    files, path = opened_store(archive)
     if files.isdir(path):
-        found = files.find(path)
+        found = [*files.find(path), *_closed(files, path)]
         yield from (_address(files, one) for one in sorted(found) if not _is_hidden(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
         matches = files.glob(path)
         yield from (_address(files, one) for one in sorted(matches) if not files.isdir(one) and not is_sidecar(one))
     elif PurePosixPath(path).suffix.lower() in _LISTS:
-        yield from _listed(files.cat_file(path).decode())
+        yield from _listed(files.cat_file(path))
     elif files.exists(path):
         yield _address(files, path)
+
+
+def _closed(files: AbstractFileSystem, path: str) -> list[str]:
+    """Return the local folders below ``path`` that may not be listed, which ``find`` leaves out silently."""
+    closed: list[str] = []
+    if isinstance(files, LocalFileSystem):
+        for _ in os.walk(path, onerror=lambda exc: closed.append(str(exc.filename))):
+            pass
+    return [folder for folder in closed if folder != path]
 
 
 def _is_hidden(file: str, folder: str) -> bool:
@@ -102,7 +148,10 @@ def _is_hidden(file: str, folder: str) -> bool:
     return is_sidecar(file) or any(part.startswith(".") for part in inside.split("/"))
 
 
-def _listed(text: str) -> Iterator[str]:
+def _listed(content: bytes) -> Iterator[str]:
+    """Yield the addresses in a list: names of files as their bytes are, or text as Windows writes it."""
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    text = content.decode(encoding, "surrogateescape")
     for line in filter(None, map(str.strip, text.splitlines())):
         yield line if "://" in line else str(Path(line).absolute())
 

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import shutil
 import socket
 import tempfile
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -53,8 +51,6 @@ class Worker:
         self._assignment = assignment
         self._output = Output(assignment.output)
         self._threads = ThreadPoolExecutor(assignment.crew.threads)
-        self._folder = Path(tempfile.mkdtemp(prefix="image-recognition-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         run = assignment.run
         self._options = Options(gradcam=run.heatmap_files, heatmaps=run.heatmaps)
 
@@ -70,23 +66,28 @@ class Worker:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        """What a fault at the first part is told of, as at any other: Ray would try a failing constructor again."""
-        folder, files = self._folder, ray.get(self._assignment.files)
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        settings, manifest = self._assignment.settings, checked_manifest(folder)
-        runtime = start(
-            folder,
-            manifest,
-            at_once=self._at_once(manifest),
-            threads=self._assignment.crew.threads,
-            device=settings.device,
-            runtime=settings.runtime,
-            precision=settings.precision,
-            cores=max(1, self._assignment.crew.cpus),
-        )
+        """What a fault at the first part is told of, as at any other: Ray would try a failing constructor again.
+
+        The files of the model are needed only meanwhile; left to the end, they would stay where Ray ends the process.
+        """
+        settings, files = self._assignment.settings, ray.get(self._assignment.files)
+        with tempfile.TemporaryDirectory(prefix="image-recognition-") as scratch:
+            folder = Path(scratch)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            manifest = checked_manifest(folder)
+            runtime = start(
+                folder,
+                manifest,
+                at_once=self._at_once(manifest),
+                threads=self._assignment.crew.threads,
+                device=settings.device,
+                runtime=settings.runtime,
+                precision=settings.precision,
+                cores=max(1, self._assignment.crew.cpus),
+            )
+            familiarity = Bundle(self._assignment.run.model, manifest, folder).familiarity
         limits = DecodeLimits(settings.max_pixels, settings.max_input_side)
-        familiarity = Bundle(self._assignment.run.model, manifest, folder).familiarity
         return Pipeline(manifest, runtime, limits, familiarity, exact=settings.resize == "exact")
 
     def _at_once(self, manifest: Manifest) -> int:
@@ -108,7 +109,7 @@ class Worker:
         return figures.model_copy(update={"seconds": time.perf_counter() - began})
 
     def _answers(self, found: Iterator[Found]) -> Iterator[Answer]:
-        crew = self._assignment.crew
+        crew, _ = self._assignment.crew, self._pipeline  # loaded once, before several threads ask for it
         # One core does one thing after the other: decoding between two images would cost the network its cache.
         seen = ahead(self._see, found, self._threads, _AHEAD * crew.threads) if crew.gpus else map(self._see, found)
         for group in _groups(seen):

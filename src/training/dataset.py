@@ -73,7 +73,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of all labels, file names and pixels, which does not change when the dataset is moved."""
         lines = [f"{self._named(image.label)}/{image.path.name} {image.digest}" for image in self.images]
-        return hashlib.sha256("\n".join([*self.labels, *lines]).encode()).hexdigest()
+        names = "\n".join([*self.labels, *lines])
+        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()  # not every file name is UTF-8
 
     def _named(self, label: Label) -> str:
         return self.labels[label] if isinstance(label, int) else "".join(f"{mark:g}" for mark in label)
@@ -100,14 +101,27 @@ def read_dataset(source: Path, spec: InputSpec) -> Dataset:
 
 def _read_table(file: Path, spec: InputSpec) -> Dataset:
     table = read_table(file)
+    if len(table.labels) < _MIN_CLASSES:
+        raise ModelError(
+            f"{file} has a single class, {table.labels[0]}: add another one, or put the images with and without it into"
+            " two folders, and name the folder with these."
+        )
     outcomes = _read_all([(path, tuple(map(float, marks))) for path, marks in table.rows], spec)
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     dataset = Dataset(table.labels, images, skipped, "multilabel")
     counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
     if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
-        raise ModelError(f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it.")
+        raise ModelError(
+            f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it."
+            f"{_unreadable(skipped)}"
+        )
     return dataset
+
+
+def _unreadable(skipped: Sequence[Skipped]) -> str:
+    """Return a sentence about the files that are not images, if there are any: they may all be of another format."""
+    return f" {len(skipped)} could not be read; {skipped[0].path}: {skipped[0].reason}" if skipped else ""
 
 
 def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
@@ -122,11 +136,17 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
             f"{folder} contains {len(classes)} folder{'s' * (len(classes) != 1)}: at least two classes are needed,"
             " with a folder of images for each."
         )
+    if odd := [entry for entry in classes if entry.name != entry.name.encode(errors="replace").decode()]:
+        raise ModelError(f"The name of the folder {odd[0]}, a class, is not UTF-8: rename it.")
     outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
-    if empty := [entry.name for label, entry in enumerate(classes) if label not in {image.label for image in images}]:
-        raise ModelError(f"There are no images in {folder} for {', '.join(empty)}: add some or remove the folder.")
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
+    there = {image.label for image in images}
+    if empty := [entry for label, entry in enumerate(classes) if label not in there]:
+        raise ModelError(
+            f"There are no images in {folder} for {', '.join(entry.name for entry in empty)}: add some or remove the"
+            f" folder.{_unreadable([one for one in skipped if any(entry in one.path.parents for entry in empty)])}"
+        )
     return Dataset(tuple(entry.name for entry in classes), images, skipped)
 
 

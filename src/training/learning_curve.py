@@ -23,7 +23,7 @@ def prepend(earlier: list[dict[str, str]], file: Path) -> None:
     first = min((int(row["epoch"]) for row in later), default=sys.maxsize)
     rows = [row for row in earlier if int(row["epoch"]) < first] + later
     with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, rows[0].keys())
+        writer = csv.DictWriter(lines, dict.fromkeys(name for row in rows for name in row))
         writer.writeheader()
         writer.writerows(rows)
 

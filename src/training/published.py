@@ -25,6 +25,12 @@ def published_network(architecture: str, num_classes: int) -> nn.Module:
         ModelError: The weights do not exist or do not fit, or are not in the cache and cannot be downloaded.
     """
     library, _, name = architecture.partition("/")
+    stated = timm.get_pretrained_cfg(name) if library == "timm" else None
+    if stated and not stated.has_weights:
+        raise ModelError(
+            f"No weights of {architecture} are published: choose another network, or start from random weights with"
+            " --from-scratch."
+        )
     try:
         if library == "timm":
             network: nn.Module = timm.create_model(name, pretrained=True, num_classes=num_classes)

@@ -1,5 +1,6 @@
 """What python -m src.bulk refuses and shows, without a cluster."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,54 @@ def test_what_cannot_work_is_refused_before_there_is_a_cluster(
     """Each in one sentence that says what to do."""
     images, output = str(tmp_path / "images"), str(tmp_path / "output")
     write_images(tmp_path / "images", range(2))
+    (tmp_path / "link").symlink_to(tmp_path / "images")
     model = ["--model", tiny]
     assert "no images at" in refusal(capsys, str(tmp_path / "none"), output, *model)
     assert "no model missing" in refusal(capsys, images, output, "--model", "missing")
     assert "no class 'bleu': did you mean 'blue'?" in refusal(capsys, images, output, *model, "--targets", "bleu")
     assert "no class 7" in refusal(capsys, images, output, *model, "--targets", "red,7")
-    assert "lies in" in refusal(capsys, images, f"{images}/output", *model)
+    for folder in (images, f"{images}/../images", str(tmp_path / "link")):
+        assert "lies in" in refusal(capsys, folder, f"{images}/output", *model)
     assert "holds other files" in refusal(capsys, f"{images}/*.jpg", images, *model)
     assert not (tmp_path / "output").exists()
-    with pytest.raises(SystemExit):
-        main([images, output, "--concurrency", "0"])
+    for number in ("0", "two"):
+        with pytest.raises(SystemExit):
+            main([images, output, "--concurrency", number])
+        assert f"must be a whole number of at least 1, not '{number}'" in capsys.readouterr().err
+
+
+def test_stores_and_clusters_that_cannot_be_used_are_named(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown kind of store, one whose package is missing, a file in place of the output, an address without Ray."""
+    images, output, model = str(tmp_path / "images"), str(tmp_path / "output"), ["--model", tiny]
+    write_images(tmp_path / "images", range(2))
+    (tmp_path / "file").touch()
+    assert "Protocol not known: s4" in refusal(capsys, "s4://images", output, *model)
+    assert "Protocol not known: s4" in refusal(capsys, images, "s4://output", *model)
+    assert "gcsfs" in refusal(capsys, "gs://images", output, *model)
+    assert "file cannot be written to (NotADirectoryError" in refusal(capsys, images, f"{tmp_path}/file", *model)
+
+    def no_answer(**_: object) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr("ray.init", no_answer)
+    said = refusal(capsys, images, output, *model, "--ray", "10.0.0.5:6379")
+    assert "Ray does not answer at 10.0.0.5:6379 (ConnectionError: nobody there)" in said
+
+
+def test_a_full_disk_is_one_sentence(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the command writes, as where a worker does."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "summary.txt")
+
+    write_images(tmp_path / "images", range(2))
+    monkeypatch.setattr("src.archive.job.list_sources", full)
+    said = refusal(capsys, str(tmp_path / "images"), str(tmp_path / "output"), "--model", tiny)
+    assert said == "bulk: summary.txt: No space left on device. Run the same command again to continue.\n"
 
 
 def test_the_bar_estimates_how_many_images_tar_files_have() -> None:

@@ -1,5 +1,6 @@
 """The bytes of images, from files and shards of all kinds, damaged ones too."""
 
+import os
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_files_are_read_in_order_and_what_cannot_be_read_is_an_error(tmp_path: P
         60: "unreadable",
     }
     assert images[99].content == b"99"
+    assert isinstance(images[50].content, Refusal)
+    assert "raise IMAGE_RECOGNITION_MAX_BODY_BYTES" in images[50].content.message
 
 
 def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> None:
@@ -68,6 +71,33 @@ def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> 
     assert [code(one) for one in found(file)] == ["unreadable"]
 
 
+def test_a_link_in_a_tar_file_is_an_error(tmp_path: Path) -> None:
+    """It is not left out silently: GNU tar packs a link for a file that has several names."""
+    (tmp_path / "0.jpg").write_bytes(b"1")
+    (tmp_path / "1.jpg").hardlink_to(tmp_path / "0.jpg")
+    (tmp_path / "2.jpg").symlink_to("0.jpg")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for index in range(3):
+            tar.add(tmp_path / f"{index}.jpg", f"{index}.jpg")
+    images = found(tmp_path / "shard.tar")
+    assert [one.path.rpartition("#")[2] for one in images] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert [code(one) for one in images] == [None, "unsupported_image", "unsupported_image"]
+
+
+def test_names_that_are_not_utf_8_become_text(tmp_path: Path) -> None:
+    """Files, and members of tar files, from older systems are read; their paths can be written to Parquet."""
+    (tmp_path / os.fsdecode(b"gr\xfcn.jpg")).write_bytes(b"1")
+    write_tar(tmp_path / "shard.tar", {os.fsdecode(b"b\xe4r.jpg"): b"2"})
+    assert [(one.path, one.content) for one in found(tmp_path)] == [
+        (f"{tmp_path}/gr\\xfcn.jpg", b"1"),
+        (f"{tmp_path}/shard.tar#b\\xe4r.jpg", b"2"),
+    ]
+    assert [source.name for source in list_sources(str(tmp_path))] == [
+        f"{tmp_path}/gr\\xfcn.jpg",
+        f"{tmp_path}/shard.tar",
+    ]
+
+
 def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_path: Path) -> None:
     """The numbers are those in the file, whichever row group a row is in."""
     file = tmp_path / "images.parquet"
@@ -75,7 +105,7 @@ def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_pa
     pq.write_table(pa.table({"image": images}), file, row_group_size=100)
     rows = found(file)
     assert [one.path for one in rows] == [f"{file}#{row}" for row in range(1200)]
-    assert {row: code(one) for row, one in enumerate(rows) if code(one)} == {700: "unreadable"}
+    assert {row: code(one) for row, one in enumerate(rows) if code(one)} == {700: "invalid_request"}
     assert rows[1199].content == b"1199"
 
 

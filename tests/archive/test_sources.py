@@ -1,6 +1,9 @@
 """What is found in an archive."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,12 +37,47 @@ def test_a_folder_holds_every_file_but_hidden_ones_and_data_beside_images(folder
     assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, None]
 
 
+def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes an error when it is read, so that the summary counts it."""
+    listed = os.scandir
+
+    def refused(path: str) -> Any:
+        if Path(path).name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr("os.scandir", refused)
+    assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "shard.tar")]
+
+
 def test_a_pattern_and_a_list_hold_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """``**`` goes into folders, and a list may name a file twice."""
     assert addresses(folder / "**" / "*.PNG") == [str(folder / "a" / "c.PNG")]
     listed = tmp_path_factory.mktemp("lists") / "list.txt"
     listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
     assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
+
+
+def test_what_an_earlier_run_wrote_is_not_in_the_archive(folder: Path) -> None:
+    """A pattern may match the heatmaps and the histogram of the output."""
+    for name in ("out/_heatmaps/00/0.PNG", "out/_summary/classes.PNG", "outer/f.PNG"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    sources = list_sources(str(folder / "**" / "*.PNG"), str(folder / "out"))
+    assert [source.address for source in sources] == [str(folder / "a" / "c.PNG"), str(folder / "outer" / "f.PNG")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_may_be_written_on_windows(tmp_path: Path, encoding: str) -> None:
+    """With a byte order mark, in the encoding of PowerShell, and with line ends of two characters."""
+    (tmp_path / "list.txt").write_bytes("/grün.jpg\r\n/b.jpg\r\n".encode(encoding))
+    assert addresses(tmp_path / "list.txt") == ["/grün.jpg", "/b.jpg"]
+
+
+def test_a_list_may_hold_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """As ``find`` writes them."""
+    (tmp_path / "list.txt").write_bytes(b"/gr\xfcn.jpg\n")
+    assert addresses(tmp_path / "list.txt") == [os.fsdecode(b"/gr\xfcn.jpg")]
 
 
 def test_nothing_is_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """One worker, without a cluster."""
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +17,7 @@ from src.archive.output import Output, Run
 from src.archive.sources import Source, list_sources
 from src.archive.worker import Worker
 from src.errors import ArchiveError
+from src.runtimes.select import start
 from src.settings import Settings
 from src.store import bundle
 from src.store.files import MANIFEST
@@ -83,6 +86,49 @@ def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, b
     write_images(tmp_path / "images", range(3))
     assert not done(assignment(files, tmp_path / "b"), [*list_sources(str(tmp_path / "images")), *missing[:1]])
     assert [row["error_code"] for row in rows(tmp_path / "b")] == ["unreadable", None, None, None]
+
+
+@pytest.mark.parametrize("shard", [Source("/nowhere/0.tar", "tar", None), Source("/nowhere/0.parquet", "parquet", 9)])
+def test_a_node_that_does_not_find_a_shard_ends_the_run(files: dict[str, bytes], tmp_path: Path, shard: Source) -> None:
+    """All its images would be one error, and never tried again."""
+    assert f"cannot find {shard.address}" in done(assignment(files, tmp_path / "out"), [shard])
+    assert not list((tmp_path / "out").glob("part-*"))
+
+
+def test_rows_without_an_image_do_not_end_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A table in which few rows have an image is not a node that cannot read the archive."""
+    pq.write_table(pa.table({"image": pa.array([None] * 20, pa.binary())}), tmp_path / "texts.parquet")
+    assert not done(assignment(files, tmp_path / "out"), list_sources(str(tmp_path / "texts.parquet")))
+    assert [row["error_code"] for row in rows(tmp_path / "out")] == ["invalid_request"] * 20
+
+
+def test_the_threads_of_a_worker_share_one_network(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is loaded before they start: from Python 3.12 on, nothing keeps each from loading its own."""
+    loading: list[threading.Thread] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        loading.append(threading.current_thread())
+        return start(*arguments, **options)
+
+    monkeypatch.setattr("src.archive.worker.start", noted)
+    write_images(tmp_path / "images", range(8))
+    assert not done(assignment(files, tmp_path / "out", ONE_GPU), list_sources(str(tmp_path / "images")))
+    assert loading == [threading.current_thread()]
+
+
+def test_a_worker_leaves_no_copy_of_the_model(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while it works: Ray ends its process without asking."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    write_images(tmp_path / "images", range(3))
+    worker = Worker(assignment(files, tmp_path / "out", heatmaps=True))
+    sources = list_sources(str(tmp_path / "images"))
+    assert not worker({"sources": json.dumps([asdict(source) for source in sources])})["fault"]
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reading and splitting labeled images."""
 
+import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -172,6 +173,30 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
         read_dataset(folder, SPEC)
 
 
+def test_names_that_are_not_utf_8_are_read_but_no_classes(folder: Path) -> None:
+    """Files from older systems do not end training; a class could not be stored under such a name."""
+    name = os.fsdecode(b"gr\xfcn")
+    (folder / "a" / "0.png").rename(folder / "a" / f"{name}.png")
+    dataset = read_dataset(folder, SPEC)
+    assert len(dataset.images) == 30
+    assert dataset.digest
+    (folder / "a").rename(folder / name)
+    with pytest.raises(ModelError, match="a class, is not UTF-8: rename it"):
+        read_dataset(folder, SPEC)
+
+
+def test_why_a_class_has_no_images_is_explained(folder: Path) -> None:
+    """Its files may be of a format that is not accepted, or the paths in the CSV those of another machine."""
+    (folder / "c").mkdir()
+    for index in range(2):
+        (folder / "c" / f"{index}.jpg").write_text("not an image")
+    with pytest.raises(ModelError, match=r"for c: .* 2 could not be read; .*c/0.jpg: .*format"):
+        read_dataset(folder, SPEC)
+    (folder / "labels.csv").write_text("image,a,odd\nC:\\a\\0.png,1,1\nC:\\a\\1.png,0,1\n")
+    with pytest.raises(ModelError, match=r"labeled a, odd: .* 2 could not be read; .*0.png: No such file"):
+        read_dataset(folder / "labels.csv", SPEC)
+
+
 def test_a_class_needs_two_different_images(folder: Path) -> None:
     """A class that has only copies of one image cannot be split."""
     for index in range(1, 10):
@@ -213,3 +238,18 @@ def test_a_table_needs_two_different_images(folder: Path) -> None:
     (folder / "labels.csv").write_text("image,a,b\na/0.png,1,0\na/1.png,0,1\n")
     with pytest.raises(ModelError, match=r"^A table needs at least two different images"):
         split(read_dataset(folder / "labels.csv", SPEC), 0.2, seed=0)
+
+
+def test_a_table_of_one_class_is_refused(folder: Path) -> None:
+    """Its network, of one output, could not be stored afterwards."""
+    (folder / "labels.csv").write_text("image,odd\na/1.png,1\na/2.png,0\n")
+    with pytest.raises(ModelError, match="a single class, odd: add another one"):
+        read_dataset(folder / "labels.csv", SPEC)
+
+
+@pytest.mark.parametrize("content", ["image\na/1.png\na/2.png\n", "image;a;odd\na/1.png;1;1\na/2.png;1;0\n"])
+def test_a_table_without_classes_is_refused(folder: Path, content: str) -> None:
+    """A list of files, and a table with semicolons, as Excel writes it in many countries."""
+    (folder / "labels.csv").write_text(content)
+    with pytest.raises(ModelError, match=r"no classes.*the first line must be image,<class>"):
+        read_dataset(folder / "labels.csv", SPEC)

@@ -38,6 +38,14 @@ def test_a_resumed_run_that_is_stopped_at_once_loses_nothing(tmp_path: Path) -> 
     assert read_rows(file) == [{"epoch": "0", "val_loss": "0.5"}]
 
 
+def test_a_run_stopped_between_validation_and_the_end_of_its_epoch_is_resumed(tmp_path: Path) -> None:
+    """Its metrics lack a column that those of the new run have."""
+    file = tmp_path / "metrics.csv"
+    file.write_text(HEADER + "1,7,0.3,\n1,7,,0.2\n")
+    prepend([{"epoch": "0", "step": "3", "val_loss": "0.5"}], file)
+    assert history(file) == {"val_loss": {1: 0.5, 2: 0.2}, "train_loss": {2: 0.3}}
+
+
 def test_the_plot_is_an_image(tmp_path: Path) -> None:
     """Any metrics can be plotted, even if some are missing."""
     plot({"train_loss": {1: 0.5, 2: 0.25}, "val_accuracy": {1: 0.9, 2: 1.0}}, tmp_path / "curve.png")

@@ -66,6 +66,12 @@ def test_unavailable_weights_are_explained(architecture: str) -> None:
         published_network(architecture, 3)
 
 
+def test_a_network_without_published_weights_is_named() -> None:
+    """An internet connection would not help."""
+    with pytest.raises(ModelError, match=r"No weights of timm/mobilenetv2_035 are published: .* --from-scratch"):
+        published_network("timm/mobilenetv2_035", 3)
+
+
 @pytest.mark.parametrize(
     ("architecture", "expected"),
     [
