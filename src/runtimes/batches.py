@@ -15,18 +15,24 @@ from src.store.manifest import RuntimeName
 __all__ = ["Batching", "batched"]
 
 
+def _wanted() -> None:
+    """Raise nothing, because the result is always wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How images are batched.
 
     ``most``: maximum images of a batch; 1: no batching. ``seconds``: how long a batch with room waits for more images
-    while ``busy`` reports that no core is idle. ``aside`` is the context in which a thread only waits.
+    while ``busy`` reports that no core is idle. ``aside`` is the context in which a thread only waits. ``check``,
+    called by the thread that asks, returns a function that raises once the answer is no longer wanted.
     """
 
     most: int = 1
     seconds: float = 0.0
     busy: Callable[[], bool] = lambda: False
     aside: Callable[[], AbstractContextManager[None]] = nullcontext
+    check: Callable[[], Callable[[], None]] = lambda: _wanted
 
 
 def batched(runtime: Runtime, batching: Batching, streams: int) -> Runtime:
@@ -64,9 +70,18 @@ class _Turn:
     """The request of one thread, and its outputs or error; if it has neither when ``called``, it runs a batch."""
 
     inputs: tuple[NDArray[np.generic], ...]
+    check: Callable[[], None]
     called: threading.Event = field(default_factory=threading.Event)
     outputs: tuple[Array, ...] | None = None
     error: Exception | None = None
+
+    def is_wanted(self) -> bool:
+        """Return whether its outputs are still wanted; if not, its thread gets the error that says so."""
+        try:
+            self.check()
+        except Exception as exc:  # noqa: BLE001 - whatever ends the work is raised in the thread that asked
+            self.error = exc
+        return self.error is None
 
 
 class _Batches:
@@ -85,7 +100,7 @@ class _Batches:
         self._changed = threading.Condition()
 
     def __call__(self, *inputs: NDArray[np.generic]) -> tuple[Array, ...]:
-        turn = _Turn(inputs)
+        turn = _Turn(inputs, self._batching.check())
         with self._batching.aside():
             if self._waits(turn):
                 turn.called.wait()
@@ -129,7 +144,13 @@ class _Batches:
             return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
     def _answer(self, batch: list[_Turn]) -> None:
-        """Give every turn its rows of the outputs; if the batch fails, run each alone, so only faulty ones fail."""
+        """Give every turn its rows of the outputs; if the batch fails, run each alone, so only faulty ones fail.
+
+        Turns whose outputs are no longer wanted are left out.
+        """
+        batch = [turn for turn in batch if turn.is_wanted()]
+        if not batch:
+            return
         try:
             inputs = map(np.concatenate, zip(*(turn.inputs for turn in batch), strict=True))
             outputs = self._run(*inputs)

@@ -1,7 +1,7 @@
 """Batches of the images of several threads."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +97,35 @@ def test_an_image_that_fails_does_not_fail_its_batch() -> None:
     answers = _ask(batched(Runtime(graphs, LAYOUT), Batching(MOST), 1), [1, 2, POISON, 3], graphs)
     assert [answer for answer in answers if not isinstance(answer, Exception)] == [[1, 2], [2, 4], [3, 6]]
     assert isinstance(answers[2], FloatingPointError)
+
+
+def test_an_image_that_is_no_longer_wanted_leaves_its_batch() -> None:
+    """If its client leaves while it waits, its thread gets the error, and the network runs for the others alone."""
+    graphs, gone = Sums(), threading.Event()
+    of_thread = threading.local()
+
+    def check() -> None:
+        if gone.is_set():
+            raise TimeoutError("nobody waits")
+
+    def one(value: int, wanted: Callable[[], None]) -> list[float]:
+        of_thread.check = wanted
+        return _evaluate(runtime, value)
+
+    runtime = batched(Runtime(graphs, LAYOUT), Batching(MOST, check=lambda: of_thread.check), 1)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(one, 1, lambda: None)
+        assert graphs.begun.acquire(timeout=10)
+        others = [pool.submit(one, 2, check), pool.submit(one, 3, lambda: None)]
+        while len(_waiting(runtime)) < len(others):
+            pass
+        gone.set()
+        graphs.free.set()
+        assert first.result(10) == [1, 2]
+        with pytest.raises(TimeoutError, match="nobody waits"):
+            others[0].result(10)
+        assert others[1].result(10) == [3, 6]
+    assert graphs.sizes == [1, 1]
 
 
 def test_no_image_waits_while_a_stream_is_free() -> None:
