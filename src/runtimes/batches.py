@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from src.runtimes.base import Array, Runtime
 from src.store.manifest import RuntimeName
 
 __all__ = ["Batching", "batched"]
+
+_LOOK_SECONDS: Final = 0.001  # between two looks at whether a core is idle, which nothing announces
 
 
 def _wanted() -> None:
@@ -139,8 +143,9 @@ class _Batches:
     def _others(self) -> list[_Turn]:
         room, batching = self._batching.most - 1, self._batching
         with self._changed:
-            if batching.seconds:
-                self._changed.wait_for(lambda: len(self._waiting) >= room or not batching.busy(), batching.seconds)
+            until = monotonic() + batching.seconds
+            while len(self._waiting) < room and (left := until - monotonic()) > 0 and batching.busy():
+                self._changed.wait(min(left, _LOOK_SECONDS))
             return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
     def _answer(self, batch: list[_Turn]) -> None:

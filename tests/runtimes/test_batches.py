@@ -1,6 +1,7 @@
 """Batches of the images of several threads."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -155,6 +156,17 @@ def test_a_batch_with_room_waits_while_no_core_is_idle() -> None:
     with ThreadPoolExecutor(MOST) as pool:
         assert list(pool.map(one, range(1, MOST + 1))) == [[value, 2 * value] for value in range(1, MOST + 1)]
     assert graphs.sizes == [MOST]
+
+
+def test_a_batch_with_room_stops_waiting_when_a_core_becomes_idle() -> None:
+    """The image that waits for others runs as soon as a core is idle, although no other image has come."""
+    graphs = Sums()
+    graphs.free.set()
+    busy = iter([True, True])
+    runtime = batched(Runtime(graphs, LAYOUT), Batching(MOST, seconds=5, busy=lambda: next(busy, False)), 1)
+    began = time.monotonic()
+    assert _evaluate(runtime, 1) == [1, 2]
+    assert time.monotonic() - began < 2
 
 
 def test_a_waiting_thread_frees_its_place() -> None:
