@@ -169,8 +169,8 @@ class Endpoints:
     ) -> list[RecognitionResponse | ErrorResponse]:
         """Recognize the images of a batch, each in a place of its own, two per thread at a time.
 
-        With more of them in the queue, every later request would wait for the whole batch. A batch with more images
-        than there are places takes all places.
+        Those that wait for the network come on top. With more of them in the queue, every later request would wait for
+        the whole batch. A batch with more images than there are places takes all places.
         """
         left = len(asked.imgs)
         places.take(min(left, self.concurrency.places.limit) - 1)
