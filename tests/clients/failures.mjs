@@ -85,6 +85,14 @@ await run({
     await page.locator("#code summary").click();
     expect((await text(page, "snippet")).includes("Authorization: Bearer") && !(await text(page, "snippet")).includes(key), await text(page, "snippet"));
   },
+  async "a key that no header can carry is told to be wrong"() {
+    const page = await opened(keyed);
+    await page.locator("#file").setInputFiles(image("a.jpg"));
+    await page.locator("#lock").waitFor();
+    await page.locator("#key").fill(`${key}\u2026`);
+    await page.locator("#key").press("Enter");
+    await page.waitForFunction(() => document.getElementById("trouble").textContent.includes("wrong"));
+  },
   async "an answer about the image before is not shown"() {
     const page = await opened(keyed);
     await page.locator("#card summary").click();
