@@ -177,6 +177,25 @@ await run({
     expect(drawn[2] !== plain[2], "there is no heat in the box");
     expect(drawn[1] > Math.max(plain[1], drawn[2]), `there is no outline: ${drawn}, ${plain}`);
   },
+  async "an image that the browser turns in another way is drawn by the service"() {
+    const page = await opened(url);
+    await page.evaluate(() => {
+      const decode = createImageBitmap;
+      globalThis.createImageBitmap = async (file) => {
+        const bitmap = await decode(file);
+        if (!(file instanceof File)) return bitmap; // an image that the service has drawn
+        const canvas = new OffscreenCanvas(bitmap.height, bitmap.width);
+        canvas.getContext("2d").rotate(0);
+        return canvas.transferToImageBitmap();
+      };
+    });
+    const response = page.waitForResponse((one) => one.request().method() === "POST");
+    await give(page, photo);
+    const { image } = await (await response).json();
+    const shown = await page.locator("#first canvas").evaluate(({ width, height }) => ({ width, height }));
+    expect(shown.width === image.width && shown.height === image.height, `${JSON.stringify(shown)} of ${JSON.stringify(image)}`);
+    expect((await text(page, "shown")).startsWith("Heatmap: "), await text(page, "shown"));
+  },
   async "a sample is answered"() {
     const page = await opened(url);
     await answered(page, () => page.locator("[data-sample=cat]").click());

@@ -7,6 +7,7 @@ let timer = 0;
 
 const style = () => ({ alpha: Number(byId("alpha").value), colormap: byId("colormap").value });
 const listed = (index) => state.answer?.detail.find((one) => one.index === index);
+const fits = ({ width, height }) => state.bitmap.width === width && state.bitmap.height === height;
 const againstAnother = () => state.compared !== null && byId("versus").checked;
 
 // Ask for what is on the stage. The service draws where the browser cannot: files that it cannot read, and `versus`.
@@ -21,6 +22,10 @@ async function question() {
   stage.ariaBusy = "true";
   const answer = await ask(state.file, state.options, signal);
   if (answer === null) return;
+  if (answer.success && state.bitmap !== null && !fits(answer.image)) {
+    state.bitmap = null; // the browser turns the file in another way than the service, and its heat would be misplaced
+    return question();
+  }
   if (answer.success && seesUnlisted(answer)) {
     const model = await knownModel();
     if (signal.aborted) return;
