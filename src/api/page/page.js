@@ -35,6 +35,7 @@ async function question() {
   stage.ariaBusy = "false";
   if (!answer.success) return complain(answer);
   state.answer = answer;
+  if (!drawn && !listed(state.chosen)) state.chosen = null; // such as after the service got another model
   state.chosen ??= (answer.detail.find(({ class: name }) => answer.results?.includes(name)) ?? answer.detail[0]).index;
   state.drawn = drawn ? await picture(answer) : null;
   byId("alert").hidden = true;
