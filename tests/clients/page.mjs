@@ -201,6 +201,15 @@ await run({
     await answered(page, () => page.locator("[data-sample=cat]").click());
     expect((await text(page, "result")).includes("cat"), await text(page, "result"));
   },
+  async "the file that was chosen last can be chosen again"() {
+    const page = await opened(url);
+    await give(page, photo);
+    await answered(page, () => page.locator("[data-sample=cat]").click());
+    const chooser = page.waitForEvent("filechooser");
+    await page.locator("#file").click();
+    await chooser;
+    expect((await page.locator("#file").inputValue()) === "", "the browser would not tell the page of it");
+  },
   async "a pasted photo is answered"() {
     const page = await opened(url);
     const bytes = readFileSync(photo).toString("base64");

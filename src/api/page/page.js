@@ -182,6 +182,7 @@ byId("card").ontoggle = async () => {
   showCard(await knownModel());
 };
 for (const button of document.querySelectorAll("[data-sample]")) button.onclick = () => sample(button.dataset.sample);
+byId("file").onclick = ({ target }) => { target.value = ""; }; // else the file chosen last cannot be chosen again
 byId("file").onchange = ({ target }) => take(target.files);
 byId("camera").querySelector("input").onchange = ({ target }) => take(target.files);
 byId("again").onclick = retry;
