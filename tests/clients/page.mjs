@@ -45,6 +45,14 @@ await run({
     const plain = await pixels(page);
     await page.keyboard.up("h");
     expect(plain !== heat && (await pixels(page)) === heat, "the key does not show the photo");
+    await page.keyboard.down("H");
+    expect((await pixels(page)) === plain, "the capital letter, as on the button, does not show the photo");
+    await page.keyboard.up("H");
+    await page.keyboard.down("Control");
+    await page.keyboard.down("h");
+    expect((await pixels(page)) === heat, "a shortcut of the browser shows the photo, and may keep it");
+    await page.keyboard.up("h");
+    await page.keyboard.up("Control");
     await page.locator("#plain").hover();
     await page.mouse.down();
     expect((await pixels(page)) === plain, "the button does not show the photo");

@@ -190,9 +190,9 @@ for (const [event, plain] of [["pointerdown", true], ["pointerup", false], ["poi
   byId("plain").addEventListener(event, () => showPlain(plain));
 }
 const isHold = ({ key, target }) =>
-  (key === "h" && !target.matches("select, [type=search], [type=password]")) || (key === " " && target === byId("plain"));
+  (["h", "H"].includes(key) && !target.matches("select, [type=search], [type=password]")) || (key === " " && target === byId("plain"));
 document.onkeydown = (event) => {
-  if (!event.repeat && isHold(event)) showPlain(true);
+  if (!event.repeat && !event.ctrlKey && !event.metaKey && isHold(event)) showPlain(true);
 };
 document.onkeyup = (event) => {
   if (isHold(event)) showPlain(false);
