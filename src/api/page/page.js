@@ -10,6 +10,12 @@ const listed = (index) => state.answer?.detail.find((one) => one.index === index
 const fits = ({ width, height }) => state.bitmap.width === width && state.bitmap.height === height;
 const againstAnother = () => state.compared !== null && byId("versus").checked;
 
+// A class as the service takes it in a form: its index, or its name in quotes where the index is the name of a class.
+function named(index) {
+  const labels = state.model?.labels ?? [];
+  return index !== null && labels.includes(String(index)) ? JSON.stringify(labels[index]) : index;
+}
+
 // Ask for what is on the stage. The service draws where the browser cannot: files that it cannot read, and `versus`.
 async function question() {
   clearTimeout(timer);
@@ -18,7 +24,7 @@ async function question() {
   const { signal } = latest;
   const drawn = state.bitmap === null || againstAnother();
   state.options = { method: byId("method").value, gradcam: drawn, heatmaps: !drawn, top_k: state.top };
-  if (drawn) Object.assign(state.options, style(), { target: state.chosen, versus: againstAnother() ? state.compared : null });
+  if (drawn) Object.assign(state.options, style(), { target: named(state.chosen), versus: againstAnother() ? named(state.compared) : null });
   stage.ariaBusy = "true";
   const answer = await ask(state.file, state.options, signal);
   if (answer === null) return;
