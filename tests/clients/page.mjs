@@ -218,6 +218,23 @@ await run({
     await chooser;
     expect((await page.locator("#file").inputValue()) === "", "the browser would not tell the page of it");
   },
+  async "a sample that comes late does not replace an image that was chosen meanwhile"() {
+    const page = await opened(url);
+    let release = null;
+    const held = new Promise((resume) => { release = resume; });
+    await page.route("**/samples/rocket.jpg", async (route) => {
+      await held;
+      await route.continue();
+    });
+    const late = page.waitForResponse((one) => one.url().endsWith("rocket.jpg"));
+    await page.locator("[data-sample=rocket]").click();
+    await give(page, photo);
+    const count = await posts(page, async () => {
+      release();
+      await late;
+    });
+    expect(count === 0, "the sample is asked about");
+  },
   async "a pasted photo is answered"() {
     const page = await opened(url);
     const bytes = readFileSync(photo).toString("base64");

@@ -4,6 +4,7 @@ const [form, stage] = ["form", "stage"].map(byId);
 const state = { file: null, bitmap: null, answer: null, drawn: null, chosen: null, compared: null, model: null, top: null, options: {} };
 let latest = new AbortController();
 let timer = 0;
+let picks = 0; // images and samples that people asked for
 
 const style = () => ({ alpha: Number(byId("alpha").value), colormap: byId("colormap").value });
 const listed = (index) => state.answer?.detail.find((one) => one.index === index);
@@ -132,14 +133,18 @@ async function open(file) {
 function take(files) {
   stage.classList.remove("dragged");
   if (!files.length) return;
+  picks += 1;
   showSeveral([...files], open);
   open(files[0]);
 }
 
 async function sample(name) {
+  const pick = (picks += 1);
   const response = await fetch(`samples/${name}.jpg`).catch(() => null);
-  if (!response?.ok) return complain({ trouble: "The sample cannot be loaded", complaint: "Check the connection.", retry: false });
-  take([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
+  const image = response?.ok ? await response.blob().catch(() => null) : null;
+  if (pick !== picks) return; // another image was chosen meanwhile
+  if (!image) return complain({ trouble: "The sample cannot be loaded", complaint: "Check the connection.", retry: false });
+  take([new File([image], `${name}.jpg`, { type: "image/jpeg" })]);
 }
 
 async function retry() {
