@@ -21,7 +21,8 @@ class Priority(IntEnum):
 
 
 def give_way(priority: Priority) -> None:
-    """Lower the priority of this thread, and of those that it starts; call it once per thread."""
+    """Lower the priority of this thread, and of those that it starts; the main thread runs the event loop."""
     if sys.platform == "linux":  # elsewhere threads have no niceness of their own
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + priority)
+        thread, loop = threading.get_native_id(), os.getpid()
+        inherited, first = (os.getpriority(os.PRIO_PROCESS, one) for one in (thread, loop))
+        os.setpriority(os.PRIO_PROCESS, thread, max(inherited, first + priority))

@@ -47,6 +47,17 @@ def test_a_thread_gives_way_and_hands_that_on_to_the_threads_it_starts_but_to_no
     assert niceness() == before
 
 
+def test_a_graph_that_an_image_is_the_first_to_need_gets_the_priority_of_the_network() -> None:
+    """What gives way already gives way no further: the gradient is compiled by the first image that asks for it."""
+
+    def compile_for_an_image() -> int:
+        give_way(Priority.IMAGE)
+        with ThreadPoolExecutor(1, initializer=give_way, initargs=(Priority.NETWORK,)) as patient:
+            return patient.submit(niceness).result()
+
+    assert in_a_thread(compile_for_an_image) == behind(niceness(), Priority.NETWORK)
+
+
 def test_images_give_way_to_the_event_loop() -> None:
     """The thread of the work is nicer than that of the loop."""
     assert asyncio.run(Concurrency(threads=1, max_queue=0).run(niceness)) == behind(niceness(), Priority.IMAGE)

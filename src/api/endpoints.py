@@ -21,7 +21,7 @@ from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionRes
 from src.api.schemas.model import ModelResponse
 from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.api.telemetry.metrics import Metrics
-from src.api.telemetry.observation import Observation, Observer, while_connected
+from src.api.telemetry.observation import Observation, Observer, current_observation, while_connected
 from src.api.telemetry.tracing import start_tracing
 from src.api.upload import read_upload
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
@@ -74,7 +74,7 @@ class Endpoints:
             return Batching()
         self.concurrency.let_ahead(_AHEAD * most)
         wait = self._settings.network_batch_wait_ms / 1000
-        return Batching(most, wait, lambda: self.concurrency.busy, self.concurrency.aside)
+        return Batching(most, wait, lambda: self.concurrency.busy, self.concurrency.aside, _check)
 
     def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
         """Answer with ``pipeline`` from now on, and describe it as ``model``."""
@@ -107,6 +107,7 @@ class Endpoints:
 
     async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
         observation = self._observer.observe(request)
+        current_observation.set(observation)
         late = "The request did not arrive within {:g} seconds: send a smaller image, or use a faster connection."
         try:
             async with asyncio.timeout(self._settings.timeout):
@@ -168,8 +169,8 @@ class Endpoints:
     ) -> list[RecognitionResponse | ErrorResponse]:
         """Recognize the images of a batch, each in a place of its own, two per thread at a time.
 
-        With more of them in the queue, every later request would wait for the whole batch. A batch with more images
-        than there are places takes all places.
+        Those that wait for the network come on top. With more of them in the queue, every later request would wait for
+        the whole batch. A batch with more images than there are places takes all places.
         """
         left = len(asked.imgs)
         places.take(min(left, self.concurrency.places.limit) - 1)
@@ -205,6 +206,12 @@ class Endpoints:
         recognition = serving.pipeline.recognize(data, options.model_copy(update={"max_side": side}), observation)
         observation.recognized(recognition.width, recognition.height)
         return RecognitionResponse.of(recognition, serving.tag)
+
+
+def _check() -> Callable[[], None]:
+    """Return what raises once nobody waits for the request that this thread works for."""
+    observation = current_observation.get()
+    return (lambda: None) if observation is None else observation.check
 
 
 def _counted(request: Request, take: Callable[[int], None]) -> Request:

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +16,27 @@ from src.store.manifest import RuntimeName
 
 __all__ = ["Batching", "batched"]
 
+_LOOK_SECONDS: Final = 0.001  # between two looks at whether a core is idle, which nothing announces
+
+
+def _wanted() -> None:
+    """Raise nothing, because the result is always wanted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How images are batched.
 
     ``most``: maximum images of a batch; 1: no batching. ``seconds``: how long a batch with room waits for more images
-    while ``busy`` reports that no core is idle. ``aside`` is the context in which a thread only waits.
+    while ``busy`` reports that no core is idle. ``aside`` is the context in which a thread only waits. ``check``,
+    called by the thread that asks, returns a function that raises once the answer is no longer wanted.
     """
 
     most: int = 1
     seconds: float = 0.0
     busy: Callable[[], bool] = lambda: False
     aside: Callable[[], AbstractContextManager[None]] = nullcontext
+    check: Callable[[], Callable[[], None]] = lambda: _wanted
 
 
 def batched(runtime: Runtime, batching: Batching, streams: int) -> Runtime:
@@ -64,9 +74,18 @@ class _Turn:
     """The request of one thread, and its outputs or error; if it has neither when ``called``, it runs a batch."""
 
     inputs: tuple[NDArray[np.generic], ...]
+    check: Callable[[], None]
     called: threading.Event = field(default_factory=threading.Event)
     outputs: tuple[Array, ...] | None = None
     error: Exception | None = None
+
+    def is_wanted(self) -> bool:
+        """Return whether its outputs are still wanted; if not, its thread gets the error that says so."""
+        try:
+            self.check()
+        except Exception as exc:  # noqa: BLE001 - whatever ends the work is raised in the thread that asked
+            self.error = exc
+        return self.error is None
 
 
 class _Batches:
@@ -85,7 +104,7 @@ class _Batches:
         self._changed = threading.Condition()
 
     def __call__(self, *inputs: NDArray[np.generic]) -> tuple[Array, ...]:
-        turn = _Turn(inputs)
+        turn = _Turn(inputs, self._batching.check())
         with self._batching.aside():
             if self._waits(turn):
                 turn.called.wait()
@@ -124,12 +143,19 @@ class _Batches:
     def _others(self) -> list[_Turn]:
         room, batching = self._batching.most - 1, self._batching
         with self._changed:
-            if batching.seconds:
-                self._changed.wait_for(lambda: len(self._waiting) >= room or not batching.busy(), batching.seconds)
+            until = monotonic() + batching.seconds
+            while len(self._waiting) < room and (left := until - monotonic()) > 0 and batching.busy():
+                self._changed.wait(min(left, _LOOK_SECONDS))
             return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
     def _answer(self, batch: list[_Turn]) -> None:
-        """Give every turn its rows of the outputs; if the batch fails, run each alone, so only faulty ones fail."""
+        """Give every turn its rows of the outputs; if the batch fails, run each alone, so only faulty ones fail.
+
+        Turns whose outputs are no longer wanted are left out.
+        """
+        batch = [turn for turn in batch if turn.is_wanted()]
+        if not batch:
+            return
         try:
             inputs = map(np.concatenate, zip(*(turn.inputs for turn in batch), strict=True))
             outputs = self._run(*inputs)

@@ -90,7 +90,8 @@ def choose(manifest: Manifest, device: Device, runtime: RuntimeChoice) -> tuple[
     on_gpu = _on_gpu(device)
     if runtime == "openvino" and (on_gpu or manifest.runtime != "openvino"):
         why = "OpenVINO runs on the CPU here" if on_gpu else manifest.note.removesuffix(".")
-        raise ModelError(f"The network cannot run in OpenVINO ({why}).", Remedy("runtime", "auto"))
+        remedies = [Remedy("device", "cpu")] if manifest.runtime == "openvino" else []
+        raise ModelError(f"The network cannot run in OpenVINO ({why}).", *remedies, Remedy("runtime", "auto"))
     if on_gpu:
         return "torch", "cuda"
     name: RuntimeName = "torch" if runtime == "torch" else manifest.runtime

@@ -15,7 +15,7 @@ from src.api.endpoints import Endpoints
 from src.api.errors import respond
 from src.api.schemas.answers import ErrorResponse
 from src.api.schemas.model import ModelResponse
-from src.progress import Progress, Stage
+from src.progress import Abandoned, Progress, Stage
 from src.settings import Settings
 from src.stages.input_spec import InputSpec
 from tests.places import PACKAGED_PHOTOS
@@ -127,6 +127,24 @@ def test_work_stops_after_the_current_stage_at_the_deadline() -> None:
     time.sleep(0.3)
     assert (response.status_code, code(response)) == (504, "timeout")
     assert pipeline.started == [Stage.DECODE, Stage.TRANSFORM]
+
+
+def test_an_image_that_waits_in_a_batch_learns_that_its_client_has_left() -> None:
+    """What a batch is given to check raises nothing while the client waits, and Abandoned after it has left."""
+    checks: list[Callable[[], None]] = []
+    routes = Endpoints(Settings(threads=1, network_batch=2))
+    batching = routes.batching(1)
+
+    class Waiting(Slow):
+        def recognize(self, data: bytes, options: Any, progress: Progress) -> Any:
+            checks.append(batching.check())
+            checks[0]()
+            return super().recognize(data, options, progress)
+
+    routes.serve(Waiting(0.2), MODEL)  # type: ignore[arg-type] # it stands for a pipeline
+    assert answered(routes.json, request(BODY, gone_after=0.3)).status_code == 499
+    with pytest.raises(Abandoned):
+        checks[0]()
 
 
 def test_a_slow_upload_is_distinguished_from_a_slow_answer() -> None:

@@ -86,6 +86,9 @@ def test_a_class_may_be_called_none() -> None:
     assert form({"target": "None"}, {"img": b"x"}, labels).options.target == "None"
     assert form({"target": "null"}, {"img": b"x"}, labels).options.target is None
     assert form({"target": '"null"'}, {"img": b"x"}).options.target == "null"
+    assert form({"target": "7"}, {"img": b"x"}, labels).options.target == "7"
+    assert form({"target": '"7"'}, {"img": b"x"}, labels).options.target == "7"
+    assert form({"target": "2"}, {"img": b"x"}, labels).options.target == 2
     assert form({"colormap": "None"}, {"img": b"x"}, labels).options == Options()
 
 

@@ -85,6 +85,27 @@ await run({
     await page.locator("#code summary").click();
     expect((await text(page, "snippet")).includes("Authorization: Bearer") && !(await text(page, "snippet")).includes(key), await text(page, "snippet"));
   },
+  async "a key that no header can carry is told to be wrong"() {
+    const page = await opened(keyed);
+    await page.locator("#file").setInputFiles(image("a.jpg"));
+    await page.locator("#lock").waitFor();
+    await page.locator("#key").fill(`${key}\u2026`);
+    await page.locator("#key").press("Enter");
+    await page.waitForFunction(() => document.getElementById("trouble").textContent.includes("wrong"));
+  },
+  async "a chosen class that the next answer does not list gives way to the likeliest"() {
+    const page = await opened(failing);
+    const listing = (name, index) => {
+      const image = { width: 451, height: 300, box: [0, 0, 451, 300] };
+      const detail = [{ class: name, index, prob: 100, heatmap: [[1]] }];
+      return { status: 200, body: JSON.stringify({ success: true, result: name, detail, other: 0, image }) };
+    };
+    await between(page, listing("cat", 3));
+    await answered(page, () => page.locator("#file").setInputFiles(image("x.jpg")));
+    await between(page, listing("dog", 7));
+    await answered(page, () => page.locator("#method").selectOption("layercam"));
+    expect((await text(page, "shown")) === "Heatmap: the pixels that support dog.", await text(page, "shown"));
+  },
   async "an answer about the image before is not shown"() {
     const page = await opened(keyed);
     await page.locator("#card summary").click();

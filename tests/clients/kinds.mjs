@@ -46,6 +46,21 @@ await run({
     await answered(page, () => page.locator("#versus").check());
     expect((await text(page, "shown")).includes(" and not for "), await text(page, "shown"));
   },
+  async "classes whose names are numbers are named, because their indices would be taken for names"() {
+    const page = await opened(binary);
+    const labels = ["1", "0"];
+    await page.route("**/model", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: JSON.stringify({ ...(await response.json()), labels }) });
+    });
+    await give(page, photo);
+    await page.locator(".bordered").first().waitFor();
+    await page.locator("#compared").selectOption({ index: 1 });
+    await page.locator("#versus").check();
+    await page.locator("#alert").waitFor(); // the model itself has no such classes
+    const { target, versus } = await page.evaluate(() => state.options);
+    expect([target, versus].toSorted().join() === '"0","1"', `it asks for ${target} against ${versus}`);
+  },
   async "a model of one channel takes samples and shows heat on the colored image"() {
     const page = await opened(binary);
     await answered(page, () => page.locator("[data-sample=cat]").click());

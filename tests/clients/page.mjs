@@ -45,6 +45,14 @@ await run({
     const plain = await pixels(page);
     await page.keyboard.up("h");
     expect(plain !== heat && (await pixels(page)) === heat, "the key does not show the photo");
+    await page.keyboard.down("H");
+    expect((await pixels(page)) === plain, "the capital letter, as on the button, does not show the photo");
+    await page.keyboard.up("H");
+    await page.keyboard.down("Control");
+    await page.keyboard.down("h");
+    expect((await pixels(page)) === heat, "a shortcut of the browser shows the photo, and may keep it");
+    await page.keyboard.up("h");
+    await page.keyboard.up("Control");
     await page.locator("#plain").hover();
     await page.mouse.down();
     expect((await pixels(page)) === plain, "the button does not show the photo");
@@ -177,10 +185,55 @@ await run({
     expect(drawn[2] !== plain[2], "there is no heat in the box");
     expect(drawn[1] > Math.max(plain[1], drawn[2]), `there is no outline: ${drawn}, ${plain}`);
   },
+  async "an image that the browser turns in another way is drawn by the service"() {
+    const page = await opened(url);
+    await page.evaluate(() => {
+      const decode = createImageBitmap;
+      globalThis.createImageBitmap = async (file) => {
+        const bitmap = await decode(file);
+        if (!(file instanceof File)) return bitmap; // an image that the service has drawn
+        const canvas = new OffscreenCanvas(bitmap.height, bitmap.width);
+        canvas.getContext("2d").rotate(0);
+        return canvas.transferToImageBitmap();
+      };
+    });
+    const response = page.waitForResponse((one) => one.request().method() === "POST");
+    await give(page, photo);
+    const { image } = await (await response).json();
+    const shown = await page.locator("#first canvas").evaluate(({ width, height }) => ({ width, height }));
+    expect(shown.width === image.width && shown.height === image.height, `${JSON.stringify(shown)} of ${JSON.stringify(image)}`);
+    expect((await text(page, "shown")).startsWith("Heatmap: "), await text(page, "shown"));
+  },
   async "a sample is answered"() {
     const page = await opened(url);
     await answered(page, () => page.locator("[data-sample=cat]").click());
     expect((await text(page, "result")).includes("cat"), await text(page, "result"));
+  },
+  async "the file that was chosen last can be chosen again"() {
+    const page = await opened(url);
+    await give(page, photo);
+    await answered(page, () => page.locator("[data-sample=cat]").click());
+    const chooser = page.waitForEvent("filechooser");
+    await page.locator("#file").click();
+    await chooser;
+    expect((await page.locator("#file").inputValue()) === "", "the browser would not tell the page of it");
+  },
+  async "a sample that comes late does not replace an image that was chosen meanwhile"() {
+    const page = await opened(url);
+    let release = null;
+    const held = new Promise((resume) => { release = resume; });
+    await page.route("**/samples/rocket.jpg", async (route) => {
+      await held;
+      await route.continue();
+    });
+    const late = page.waitForResponse((one) => one.url().endsWith("rocket.jpg"));
+    await page.locator("[data-sample=rocket]").click();
+    await give(page, photo);
+    const count = await posts(page, async () => {
+      release();
+      await late;
+    });
+    expect(count === 0, "the sample is asked about");
   },
   async "a pasted photo is answered"() {
     const page = await opened(url);

@@ -1,7 +1,8 @@
 """Batches of the images of several threads."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,35 @@ def test_an_image_that_fails_does_not_fail_its_batch() -> None:
     assert isinstance(answers[2], FloatingPointError)
 
 
+def test_an_image_that_is_no_longer_wanted_leaves_its_batch() -> None:
+    """If its client leaves while it waits, its thread gets the error, and the network runs for the others alone."""
+    graphs, gone = Sums(), threading.Event()
+    of_thread = threading.local()
+
+    def check() -> None:
+        if gone.is_set():
+            raise TimeoutError("nobody waits")
+
+    def one(value: int, wanted: Callable[[], None]) -> list[float]:
+        of_thread.check = wanted
+        return _evaluate(runtime, value)
+
+    runtime = batched(Runtime(graphs, LAYOUT), Batching(MOST, check=lambda: of_thread.check), 1)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(one, 1, lambda: None)
+        assert graphs.begun.acquire(timeout=10)
+        others = [pool.submit(one, 2, check), pool.submit(one, 3, lambda: None)]
+        while len(_waiting(runtime)) < len(others):
+            pass
+        gone.set()
+        graphs.free.set()
+        assert first.result(10) == [1, 2]
+        with pytest.raises(TimeoutError, match="nobody waits"):
+            others[0].result(10)
+        assert others[1].result(10) == [3, 6]
+    assert graphs.sizes == [1, 1]
+
+
 def test_no_image_waits_while_a_stream_is_free() -> None:
     """As many images as streams run at the same time, each alone, even if a batch may wait."""
     graphs = Sums()
@@ -126,6 +156,17 @@ def test_a_batch_with_room_waits_while_no_core_is_idle() -> None:
     with ThreadPoolExecutor(MOST) as pool:
         assert list(pool.map(one, range(1, MOST + 1))) == [[value, 2 * value] for value in range(1, MOST + 1)]
     assert graphs.sizes == [MOST]
+
+
+def test_a_batch_with_room_stops_waiting_when_a_core_becomes_idle() -> None:
+    """The image that waits for others runs as soon as a core is idle, although no other image has come."""
+    graphs = Sums()
+    graphs.free.set()
+    busy = iter([True, True])
+    runtime = batched(Runtime(graphs, LAYOUT), Batching(MOST, seconds=5, busy=lambda: next(busy, False)), 1)
+    began = time.monotonic()
+    assert _evaluate(runtime, 1) == [1, 2]
+    assert time.monotonic() - began < 2
 
 
 def test_a_waiting_thread_frees_its_place() -> None:

@@ -52,6 +52,17 @@ def test_networks_and_settings_that_need_torch_are_refused(
         choose(manifest(**network), device, runtime)
 
 
+@pytest.mark.parametrize(("converted", "remedies"), [("openvino", ["device", "runtime"]), ("torch", ["runtime"])])
+def test_openvino_on_a_gpu_is_refused_with_what_keeps_openvino(
+    monkeypatch: pytest.MonkeyPatch, converted: str, remedies: list[str]
+) -> None:
+    """Whoever wants OpenVINO on a machine with a GPU learns that the device cpu gives it, if the network allows it."""
+    monkeypatch.setattr("src.runtimes.select._on_gpu", lambda device: device != "cpu")
+    with pytest.raises(ModelError, match="OpenVINO runs on the CPU here") as refused:
+        choose(manifest(runtime=converted), "auto", "openvino")
+    assert [remedy.field for remedy in refused.value.remedies] == remedies
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requesting a GPU that does not exist is an error with its remedies."""

@@ -4,10 +4,18 @@ const [form, stage] = ["form", "stage"].map(byId);
 const state = { file: null, bitmap: null, answer: null, drawn: null, chosen: null, compared: null, model: null, top: null, options: {} };
 let latest = new AbortController();
 let timer = 0;
+let picks = 0; // images and samples that people asked for
 
 const style = () => ({ alpha: Number(byId("alpha").value), colormap: byId("colormap").value });
 const listed = (index) => state.answer?.detail.find((one) => one.index === index);
+const fits = ({ width, height }) => state.bitmap.width === width && state.bitmap.height === height;
 const againstAnother = () => state.compared !== null && byId("versus").checked;
+
+// A class as the service takes it in a form: its index, or its name in quotes where the index is the name of a class.
+function named(index) {
+  const labels = state.model?.labels ?? [];
+  return index !== null && labels.includes(String(index)) ? JSON.stringify(labels[index]) : index;
+}
 
 // Ask for what is on the stage. The service draws where the browser cannot: files that it cannot read, and `versus`.
 async function question() {
@@ -17,10 +25,14 @@ async function question() {
   const { signal } = latest;
   const drawn = state.bitmap === null || againstAnother();
   state.options = { method: byId("method").value, gradcam: drawn, heatmaps: !drawn, top_k: state.top };
-  if (drawn) Object.assign(state.options, style(), { target: state.chosen, versus: againstAnother() ? state.compared : null });
+  if (drawn) Object.assign(state.options, style(), { target: named(state.chosen), versus: againstAnother() ? named(state.compared) : null });
   stage.ariaBusy = "true";
   const answer = await ask(state.file, state.options, signal);
   if (answer === null) return;
+  if (answer.success && state.bitmap !== null && !fits(answer.image)) {
+    state.bitmap = null; // the browser turns the file in another way than the service, and its heat would be misplaced
+    return question();
+  }
   if (answer.success && seesUnlisted(answer)) {
     const model = await knownModel();
     if (signal.aborted) return;
@@ -30,6 +42,7 @@ async function question() {
   stage.ariaBusy = "false";
   if (!answer.success) return complain(answer);
   state.answer = answer;
+  if (!drawn && !listed(state.chosen)) state.chosen = null; // such as after the service got another model
   state.chosen ??= (answer.detail.find(({ class: name }) => answer.results?.includes(name)) ?? answer.detail[0]).index;
   state.drawn = drawn ? await picture(answer) : null;
   byId("alert").hidden = true;
@@ -120,14 +133,18 @@ async function open(file) {
 function take(files) {
   stage.classList.remove("dragged");
   if (!files.length) return;
+  picks += 1;
   showSeveral([...files], open);
   open(files[0]);
 }
 
 async function sample(name) {
+  const pick = (picks += 1);
   const response = await fetch(`samples/${name}.jpg`).catch(() => null);
-  if (!response?.ok) return complain({ trouble: "The sample cannot be loaded", complaint: "Check the connection.", retry: false });
-  take([new File([await response.blob()], `${name}.jpg`, { type: "image/jpeg" })]);
+  const image = response?.ok ? await response.blob().catch(() => null) : null;
+  if (pick !== picks) return; // another image was chosen meanwhile
+  if (!image) return complain({ trouble: "The sample cannot be loaded", complaint: "Check the connection.", retry: false });
+  take([new File([image], `${name}.jpg`, { type: "image/jpeg" })]);
 }
 
 async function retry() {
@@ -176,6 +193,7 @@ byId("card").ontoggle = async () => {
   showCard(await knownModel());
 };
 for (const button of document.querySelectorAll("[data-sample]")) button.onclick = () => sample(button.dataset.sample);
+byId("file").onclick = ({ target }) => { target.value = ""; }; // else the file chosen last cannot be chosen again
 byId("file").onchange = ({ target }) => take(target.files);
 byId("camera").querySelector("input").onchange = ({ target }) => take(target.files);
 byId("again").onclick = retry;
@@ -183,9 +201,9 @@ for (const [event, plain] of [["pointerdown", true], ["pointerup", false], ["poi
   byId("plain").addEventListener(event, () => showPlain(plain));
 }
 const isHold = ({ key, target }) =>
-  (key === "h" && !target.matches("select, [type=search], [type=password]")) || (key === " " && target === byId("plain"));
+  (["h", "H"].includes(key) && !target.matches("select, [type=search], [type=password]")) || (key === " " && target === byId("plain"));
 document.onkeydown = (event) => {
-  if (!event.repeat && isHold(event)) showPlain(true);
+  if (!event.repeat && !event.ctrlKey && !event.metaKey && isHold(event)) showPlain(true);
 };
 document.onkeyup = (event) => {
   if (isHold(event)) showPlain(false);

@@ -64,9 +64,10 @@ function asCsv() {
   return [["file", "result", "percent", "familiar", "error", "message"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
 }
 
+// Spreadsheets take a file without the mark at its start for one of their own encoding, and garble names.
 function download(name, text) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
+from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ from src.progress import Abandoned, Stage
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
-__all__ = ["Observation", "Observer", "while_connected"]
+__all__ = ["Observation", "Observer", "current_observation", "while_connected"]
+
+# Of the request being answered, in its task and in every thread that works for it; None outside a request.
+current_observation: ContextVar["Observation | None"] = ContextVar("current_observation", default=None)
 
 
 class Observer:

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from src.errors import BrokenImage, UnsupportedImage
+from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, accepted_formats, decode_image, kinds
 from tests.hostile import bmp
 
@@ -106,6 +106,12 @@ def test_other_kinds_of_bmp_are_named(bits: int, compression: int, name: str) ->
     """Rare kinds of BMP files that Windows allows are not called damaged."""
     with pytest.raises(UnsupportedImage, match=name):
         decode_image(bmp(4, 4, bytes(64), bits, compression), LIMITS)
+
+
+def test_a_large_run_length_coded_bmp_is_not_called_damaged() -> None:
+    """An intact file of more than two megapixels is too large, and the message says how many it may have."""
+    with pytest.raises(ImageTooLarge, match=r"2000 x 1500 pixels.* at most 2097152"):
+        decode_image(bmp(2000, 1500, b"\xff\x12" * 12_000 + b"\0\1"), LIMITS)
 
 
 def test_a_truncated_still_image_is_not_called_a_video() -> None:

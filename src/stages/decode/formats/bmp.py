@@ -3,6 +3,7 @@
 import struct
 from typing import Final
 
+from src.errors import ImageTooLarge
 from src.stages.decode.formats.scan import Scan, unsupported
 
 __all__ = ["scan"]
@@ -23,7 +24,8 @@ def scan(data: bytes) -> Scan:
     """Return ``data``; the decoder holds no more than the image.
 
     Raises:
-        ValueError: The image is run-length coded and has more than two megapixels.
+        ImageTooLarge: The image is run-length coded and has more than two megapixels.
+        ValueError: It is run-length coded and has more codes than two megapixels need.
         UnsupportedImage: It contains a file of another format, or has samples of 2 or 64 bits.
     """
     if len(data) < _HEADER + _FIELDS.size:
@@ -33,6 +35,11 @@ def scan(data: bytes) -> Scan:
         kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits per pixel")
         raise unsupported(f"a BMP file {kind}", "one of 24 bits per pixel")
     run_length_coded = size > _CORE_HEADER_BYTES and compression in _RUN_LENGTH_CODED
-    if run_length_coded and (abs(width * height) > _MOST_PIXELS or len(data) > _MOST_BYTES):
-        raise ValueError(f"run-length coded BMP files are only decoded up to {_MOST_PIXELS} pixels")
+    if run_length_coded and abs(width * height) > _MOST_PIXELS:
+        raise ImageTooLarge(
+            f"The image has {width} x {abs(height)} pixels: a run-length coded BMP file may have at most"
+            f" {_MOST_PIXELS}, so send a smaller copy, or a PNG file."
+        )
+    if run_length_coded and len(data) > _MOST_BYTES:
+        raise ValueError("it has more run-length codes than its pixels need")
     return Scan(data)
