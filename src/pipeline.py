@@ -12,10 +12,10 @@ from src.progress import Progress, Stage, Unobserved
 from src.runtimes.base import Evaluation, Runtime
 from src.stages.confidence import Confidence, Familiarity, prediction_set
 from src.stages.decode import DecodeLimits, Enough, decode_image
-from src.stages.decoded_image import Box, DecodedImage
+from src.stages.decoded_image import Box
 from src.stages.gradcam import BY_GRADIENT, Heatmap, gradcam
 from src.stages.predict import ClassScore, Prediction, find_class, listed_classes, predict, scores_of
-from src.stages.render import encode, overlay
+from src.stages.render import Canvas, canvas, encode, overlay
 from src.stages.transform import NetworkInput, transform
 from src.store.manifest import Manifest
 
@@ -42,10 +42,15 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A decoded image, and the input of the network for it."""
+    """What is kept of a decoded image of ``width`` x ``height`` pixels: the input of the network, and the canvas.
 
-    image: DecodedImage
+    There is no ``canvas`` if no heatmap is drawn. The image itself may take 256 MB, and need not wait for the network.
+    """
+
+    width: int
+    height: int
     input: NetworkInput
+    canvas: Canvas | None
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -98,11 +103,13 @@ class Pipeline:
         return self.answer(seen, evaluation, options, progress)
 
     def see(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Seen:
-        """Decode the image in ``data`` and preprocess it for the network."""
+        """Decode the image in ``data``; preprocess it for the network, and reduce it to the size that is returned."""
         with progress.stage(Stage.DECODE):
             image = decode_image(data, self.limits, self._enough(options))
         with progress.stage(Stage.TRANSFORM):
-            return Seen(image, transform(image, self.manifest.input, exact=self.exact))
+            prepared = transform(image, self.manifest.input, exact=self.exact)
+            drawn_on = canvas(image, prepared.box, options.max_side) if options.gradcam else None
+            return Seen(image.width, image.height, prepared, drawn_on)
 
     def answer(
         self,
@@ -124,21 +131,20 @@ class Pipeline:
             sure = self._confidence(evaluation)
         explanation: Explanation | None = None
         heatmaps: tuple[NDArray[np.float32], ...] = ()
-        image, box = seen.image, seen.input.box
-        if options.gradcam:
+        if seen.canvas:
             index = prediction.top[0].index if target is None else target
             _check_another(versus, index, labels)
             with progress.stage(Stage.GRADCAM):
                 heat = heatmap(evaluation, options.method, index, versus)
             with progress.stage(Stage.RENDER):
-                drawn = encode(overlay(image, heat.values, box, options), options.format)
+                drawn = encode(overlay(seen.canvas, heat.values, options), options.format)
             against = None if versus is None else labels[versus]
             explanation = Explanation(labels[index], against, options.method, heat.evidence, options.format, drawn)
         if options.heatmaps:
             listed = (*prediction.top, *asked)
             with progress.stage(Stage.GRADCAM):
                 heatmaps = tuple(heatmap(evaluation, options.method, score.index).values for score in listed)
-        return Recognition(prediction, sure, explanation, heatmaps, image.width, image.height, box, asked)
+        return Recognition(prediction, sure, explanation, heatmaps, seen.width, seen.height, seen.input.box, asked)
 
     def _classes(self, options: Options) -> tuple[int, int | None, int | None]:
         """Return how many classes to list, the class to explain, and the class to contrast it with."""

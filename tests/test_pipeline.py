@@ -1,6 +1,7 @@
 """The stages joined: where the heat lands in the returned picture, and what the options do."""
 
 import atexit
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -187,6 +188,16 @@ def test_without_explanation_there_is_no_picture(patch_file: bytes) -> None:
     recognition = red_pipeline().recognize(patch_file, Options(gradcam=False))
     assert recognition.explanation is None
     assert recognition.heatmaps == ()
+
+
+def test_a_large_image_does_not_wait_for_the_network() -> None:
+    """Beside the input of the network, at most the pixels of the answer are kept: none without a heatmap."""
+    file = BytesIO()
+    Image.new("RGB", (3000, 2000)).save(file, "PNG")
+    pipeline = red_pipeline()
+    for gradcam, least, most in ((True, 600 * 400 * 3, 600 * 400 * 3 + 100_000), (False, 0, 100_000)):
+        seen = pipeline.see(file.getvalue(), Options(gradcam=gradcam, max_side=600))
+        assert least < len(pickle.dumps(seen)) < most
 
 
 def test_heatmaps_are_those_of_the_listed_classes(patch_file: bytes) -> None:

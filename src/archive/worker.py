@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, repeat
-from math import prod
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -39,7 +38,6 @@ __all__ = ["Worker"]
 _AHEAD: Final = 8  # images for each thread that wait for the network
 _ROWS: Final = 512  # at a time
 _GROUP: Final = 32  # images that the network sees in a row
-_PIXELS: Final = 16_000_000  # of a group
 
 Made = TypeVar("Made")
 
@@ -112,7 +110,7 @@ class Worker:
         crew, _ = self._assignment.crew, self._pipeline  # loaded once, before several threads ask for it
         # One core does one thing after the other: decoding between two images would cost the network its cache.
         seen = ahead(self._see, found, self._threads, _AHEAD * crew.threads) if crew.gpus else map(self._see, found)
-        for group in _groups(seen):
+        while group := list(islice(seen, _GROUP)):
             yield from self._recognized(group)
 
     def _see(self, found: Found) -> "_Begun | Answer":
@@ -155,20 +153,6 @@ class Worker:
             file = self._output.write_beside(f"heatmaps/{name[:2]}/{name}.jpg", outcome.explanation.image)
             outcome = replace(outcome, explanation=None)
         return Answer(begun.path, begun.sha256, outcome, begun.seconds + seconds + time.perf_counter() - began, file)
-
-
-def _groups(seen: "Iterator[_Begun | Answer]") -> "Iterator[list[_Begun | Answer]]":
-    """Yield as many at a time as the network sees in a row, fewer if they are large."""
-    group: list[_Begun | Answer] = []
-    pixels = 0
-    for one in seen:
-        group.append(one)
-        pixels += prod(one.seen.image.raster.size) if isinstance(one, _Begun) else 0
-        if len(group) == _GROUP or pixels >= _PIXELS:
-            yield group
-            group, pixels = [], 0
-    if group:
-        yield group
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
-"""Draw a heatmap on the box of an image, and encode the result."""
+"""Reduce an image to the size that is returned, draw a heatmap on its box, and encode the result."""
 
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
@@ -13,7 +14,7 @@ from src.stages.decoded_image import Box, DecodedImage
 from src.stages.raster import raster_over
 from src.stages.resize import resized
 
-__all__ = ["COLORS", "encode", "overlay"]
+__all__ = ["COLORS", "Canvas", "canvas", "encode", "overlay"]
 
 cv2.setNumThreads(1)  # one thread per image: the other cores process other images
 
@@ -39,23 +40,36 @@ _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {
 }
 
 
-def overlay(image: DecodedImage, heat: NDArray[np.float32], box: Box, options: Options) -> NDArray[np.uint8]:
-    """Return the pixels (height, width, 3) of ``image`` with the heatmap on the part that the network saw.
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The pixels (height, width, 3) on which a heatmap is drawn; ``box`` is the part of them that the network saw."""
 
-    They are reduced to ``max_side`` but never enlarged. Inside the box: ``(1 - alpha) * image + alpha *
-    colormap(heat)``. Outside it, and everywhere if the map is all zero, the image is unchanged.
+    pixels: NDArray[np.uint8]
+    box: Box
+
+
+def canvas(image: DecodedImage, box: Box, max_side: int) -> Canvas:
+    """Return a copy of ``image``, reduced to ``max_side`` but never enlarged, and ``box`` at its size."""
+    pixels = _reduced(image, max_side)
+    height, width, _ = pixels.shape
+    return Canvas(pixels, box.scaled(width / image.width, height / image.height))
+
+
+def overlay(canvas: Canvas, heat: NDArray[np.float32], options: Options) -> NDArray[np.uint8]:
+    """Draw the heatmap on the part of the ``canvas`` that the network saw; return its pixels.
+
+    Inside the box: ``(1 - alpha) * image + alpha * colormap(heat)``. Outside it, and everywhere if the map is all zero,
+    the image is unchanged.
 
     Args:
-        image: The upright image; it is not modified.
-        heat: (h, w) in [0, 1], spread evenly over ``box``.
-        box: The part of the image that the network saw.
-        options: ``colormap``, ``alpha`` and ``max_side`` of the request.
+        canvas: It is modified.
+        heat: (h, w) in [0, 1], spread evenly over the box.
+        options: ``colormap`` and ``alpha`` of the request.
     """
-    pixels = _reduced(image, options.max_side)
+    pixels, box = canvas.pixels, canvas.box
     if not heat.any():
         return pixels
     height, width, _ = pixels.shape
-    box = box.scaled(width / image.width, height / image.height)
     left, right = _covered(box.x0, box.x1, width)
     top, bottom = _covered(box.y0, box.y1, height)
     rows = _interpolation(heat.shape[0], box.y0, box.y1, top, bottom)
