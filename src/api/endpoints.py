@@ -36,7 +36,12 @@ __all__ = ["Endpoints"]
 
 _AHEAD: Final = 2  # batches that are collected while the network evaluates others
 _TURNS: Final = 2  # images per thread: one in it, one ready for it
+_MOST_RETURNED_BYTES: Final = 200_000_000  # of the images in the answer to a batch, as base64
 
+_TOO_MUCH: Final = InvalidRequest(
+    f"The images in the answer to this batch take more than {_MOST_RETURNED_BYTES // 1_000_000} MB: send fewer images"
+    " at a time, or ask for a smaller max_side or for JPEG."
+)
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
 
@@ -172,16 +177,20 @@ class Endpoints:
         Those that wait for the network come on top. With more of them in the queue, every later request would wait for
         the whole batch. A batch with more images than there are places takes all places.
         """
-        left = len(asked.imgs)
+        left, returned = len(asked.imgs), 0
         places.take(min(left, self.concurrency.places.limit) - 1)
         turns = asyncio.Semaphore(_TURNS * self.concurrency.threads + self.concurrency.ahead)
 
         async def one(img: str) -> RecognitionResponse | ErrorResponse:
-            nonlocal left
+            nonlocal left, returned
             async with turns:
                 result = await self.concurrency.run(partial(self._one_of_batch, img, asked, observation))
             left -= 1
             places.shrink(max(1, left))
+            returned += (size := len(getattr(result, "gradcam", None) or ""))
+            if returned > _MOST_RETURNED_BYTES:
+                returned -= size
+                return error_object(_TOO_MUCH)
             return result
 
         return await asyncio.gather(*map(one, asked.imgs))

@@ -19,6 +19,7 @@ from src.progress import Abandoned, Progress, Stage
 from src.settings import Settings
 from src.stages.input_spec import InputSpec
 from tests.places import PACKAGED_PHOTOS
+from tests.test_pipeline import red_pipeline
 from tests.test_service import b64
 
 MODEL = ModelResponse(
@@ -102,6 +103,16 @@ async def until(condition: Callable[[], bool]) -> None:
 def code(response: Response) -> str:
     """Return the code of the error object."""
     return ErrorResponse.model_validate_json(bytes(response.body)).error.code
+
+
+def test_a_batch_returns_images_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that makes the answer too large becomes an error that says what to do; the others are answered."""
+    size = len(json.loads(answered(endpoints(red_pipeline()).json, request(BODY)).body)["gradcam"])
+    monkeypatch.setattr("src.api.endpoints._MOST_RETURNED_BYTES", 2 * size)
+    response = answered(endpoints(red_pipeline()).batch, request(batch_of(3)))
+    results = json.loads(response.body)["results"]
+    assert [result["success"] for result in results] == [True, True, False]
+    assert "ask for a smaller max_side" in results[2]["error"]["message"]
 
 
 def test_work_stops_after_the_current_stage_when_the_client_disconnects() -> None:
