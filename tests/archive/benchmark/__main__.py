@@ -138,6 +138,7 @@ def _plot(rates: dict[str, list[float]]) -> Figure:
     bars = axes.barh(names, [median(rates[name]) for name in names], color=colors)
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     axes.set_xlabel("images a second")
+    axes.margins(x=0.1)
     return figure
 
 
