@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.conversion.capture import random_images
 from src.conversion.cut import Cut
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Array, Evaluation, Runtime
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
@@ -20,6 +20,7 @@ from src.store.manifest import Manifest
 
 __all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "is_complete", "verify"]
 
+_MAX_OUTPUT: Final = 1e-3  # of the largest output, or of 1 if that is smaller
 _MAX_PROBABILITY: Final = 1e-4
 _MAX_HEAT: Final = 1e-3
 _MAX_REMAINDER: Final = 1e-4  # of the largest logit without its bias
@@ -71,7 +72,8 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
         finish: Turns the captured scores into the outputs of ``network``: see :class:`.probabilities.Scores`.
 
     Raises:
-        ModelError: A logit is not finite, or the logits do not depend on the image or on the features.
+        ModelError: A logit is not finite; the logits do not depend on the image or on the features; or the captured
+            form gives other outputs than the original.
     """
     images = random_images(spec)
     with torch.no_grad():
@@ -84,9 +86,21 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
         raise ModelError(
             "The network returns the same logits for every image: it has learned nothing, or its weights are lost."
         )
+    if any(_differ(finish(one), outputs) for one in (logits, behind)):
+        raise ModelError(
+            "The captured network answers differently than the original. If its forward draws random numbers, or"
+            " changes what the next call returns, write a class around it whose forward does neither.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
     _check_gradient(cut.head, features)
     captured, behind = (float((finish(one) - outputs).abs().max()) for one in (logits, behind))
     return Verification(captured, behind)
+
+
+def _differ(found: Tensor, expected: Tensor) -> bool:
+    """Return whether two outputs differ by more than rounding."""
+    limit = _MAX_OUTPUT * max(1.0, float(expected.abs().max()))
+    return not float((found - expected).abs().max()) <= limit  # negated, so that NaN differs too
 
 
 def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:
