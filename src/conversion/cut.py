@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import fx
@@ -11,7 +11,7 @@ from torch import fx
 from src.conversion.capture import part
 from src.conversion.maps import find_layout
 from src.conversion.tokens import read_early
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
 
@@ -69,7 +69,8 @@ def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut
         layer: The name of a module, which is cut at its output, or the ``layer`` of an earlier cut of the network.
 
     Raises:
-        ModelError: The network cannot be cut at ``layer``, or has no spatial feature map on which the rest depends.
+        ModelError: The network cannot be cut at ``layer``, has no spatial feature map on which the rest depends, or has
+            a class token that does not come first.
     """
     graph = _Operations(whole, spec)
     return _last(graph) if layer is None else _named(graph, layer)
@@ -98,11 +99,29 @@ def _last(graph: "_Operations") -> Cut:
 
 
 def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
+    _check_tokens(graph, node)
     (images,) = graph.whole.graph.find_nodes(op="placeholder")
     whole = part(graph.whole, [images], [_logits(graph.whole)])  # a copy that shares the weights
     features = next(one for one in whole.graph.nodes if one.name == node.name)
     read_early(whole, features)
     return Cut(whole, features, layer, graph.maps[node], part(whole, [features], [_logits(whole)]))
+
+
+def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
+    """Refuse tokens of which the network reads one that the layout takes for a part of the image."""
+    layout = graph.maps[node]
+    if layout.axes != "NTK" or not layout.placeless:
+        return
+    count, _ = graph.shapes[node]
+    for selected in graph.whole.graph.find_nodes(op="call_function", target=aten.select.int):
+        tokens, dim, index = cast("tuple[fx.Node, int, int]", selected.args)
+        sizes = graph.shapes.get(tokens, ())
+        if len(sizes) == len("TK") and sizes[0] == count and dim % 3 == 1 and index % count >= layout.placeless:
+            raise ModelError(
+                f"This network answers by token {index % count} of {count}, but only the first tokens may have no place"
+                " in the image: write a class that puts the class token first.",
+                Remedy("module", "FILE.py:CLASS"),
+            )
 
 
 def _is_read(graph: "_Operations", node: fx.Node) -> bool:

@@ -86,8 +86,8 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         spec: The input of the network.
 
     Raises:
-        ModelError: The outputs are probabilities or their logarithms, but the last operation cannot be cut off; or the
-            last operation computes probabilities, but the outputs are not.
+        ModelError: The outputs are probabilities or their logarithms, but the last operation cannot be cut off; the
+            last operation computes probabilities, but the outputs are not; or two classes are made of a logarithm.
     """
     (images,), (outputs,) = whole.graph.find_nodes(op="placeholder"), whole.graph.output_node().all_input_nodes
     spread = _makes_two_classes(whole, outputs)
@@ -95,7 +95,13 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
     given = _on_noise(part(whole, [images], [last]), spec)
     top = _skip_no_ops(last)
     made, source = _made(top)
-    if made is None or source is None or (spread and made != "sigmoid"):
+    if spread and made not in {None, "sigmoid"}:
+        raise ModelError(
+            f"The only output of the network comes from a {made}, so it is not the score of two classes: write a class"
+            " whose forward returns the score before it.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
+    if made is None or source is None:
         _refuse_probabilities(last, given)
         return Scores(whole)
     if not all(_is_made_by(made, one) for one in given):

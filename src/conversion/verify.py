@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.conversion.capture import random_images
 from src.conversion.cut import Cut
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Array, Evaluation, Runtime
 from src.stages.gradcam import gradcam
 from src.stages.input_spec import InputSpec
@@ -20,6 +20,7 @@ from src.store.manifest import Manifest
 
 __all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "is_complete", "verify"]
 
+_MAX_OUTPUT: Final = 1e-2  # of the largest output, or of 1 if that is smaller: some code lets torch compute in bf16
 _MAX_PROBABILITY: Final = 1e-4
 _MAX_HEAT: Final = 1e-3
 _MAX_REMAINDER: Final = 1e-4  # of the largest logit without its bias
@@ -71,22 +72,43 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
         finish: Turns the captured scores into the outputs of ``network``: see :class:`.probabilities.Scores`.
 
     Raises:
-        ModelError: A logit is not finite, or the logits do not depend on the image or on the features.
+        ModelError: A logit is not finite; the logits do not depend on the image or on the features, or depend on the
+            other images of a batch; or the captured form gives other outputs than the original.
     """
     images = random_images(spec)
+    unlike = torch.stack([torch.from_numpy(spec.normalize(pixels)) for pixels in _images(spec)])
     with torch.no_grad():
         outputs = network(images)
         features, logits = cut.network()(images)
         behind = cut.head(features)
+        together, alone = (cut.network()(some)[1][:1] for some in (unlike, unlike[:1]))
     if not bool(torch.isfinite(logits).all() and torch.isfinite(outputs).all()):
         raise ModelError(f"The network returns logits that are not finite: {_first_damaged(network)}.")
     if bool((logits == logits[0]).all()):
         raise ModelError(
             "The network returns the same logits for every image: it has learned nothing, or its weights are lost."
         )
+    if _differ(alone, together):
+        raise ModelError(
+            "The network answers differently for an image alone than for the same image in a batch, as with a batch"
+            " norm without running statistics: write a class whose answer for an image depends only on that image.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
+    if any(_differ(finish(one), outputs) for one in (logits, behind)):
+        raise ModelError(
+            "The captured network answers differently than the original. If its forward draws random numbers, or"
+            " changes what the next call returns, write a class around it whose forward does neither.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
     _check_gradient(cut.head, features)
     captured, behind = (float((finish(one) - outputs).abs().max()) for one in (logits, behind))
     return Verification(captured, behind)
+
+
+def _differ(found: Tensor, expected: Tensor) -> bool:
+    """Return whether two outputs differ by more than rounding."""
+    limit = _MAX_OUTPUT * max(1.0, float(expected.abs().max()))
+    return not float((found - expected).abs().max()) <= limit  # negated, so that NaN differs too
 
 
 def answers(cut: Cut, spec: InputSpec) -> tuple[Answer, ...]:

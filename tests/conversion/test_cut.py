@@ -165,3 +165,26 @@ def test_a_network_is_cut_before_pooling_and_flattening(pooling: nn.Module) -> N
     network = nn.Sequential(*convolution, nn.Flatten(2), pooling, nn.Flatten(), nn.LazyLinear(2)).eval()
     network(torch.zeros(1, 3, 16, 16))
     assert _parts(network, size=(16, 16)).layer == "1"
+
+
+class _ClassToken(nn.Module):
+    """A network with 4 x 4 patches and a class token, which reads the class token after mixing it with the patches."""
+
+    def __init__(self, *, first: bool) -> None:
+        super().__init__()
+        self.patches, self.mix, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.token = nn.Parameter(torch.zeros(1, 1, 8))
+        self.first = first
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        patches, token = self.patches(images).flatten(2).transpose(1, 2), self.token.expand(len(images), -1, -1)
+        tokens = torch.cat([token, patches] if self.first else [patches, token], dim=1).relu()
+        logits: torch.Tensor = self.head((tokens + self.mix(tokens.mean(1, keepdim=True)))[:, 0 if self.first else -1])
+        return logits
+
+
+def test_a_class_token_that_does_not_come_first_is_refused() -> None:
+    """Its heat would be drawn on the last patch, and that of each patch on the one before it."""
+    assert _parts(_ClassToken(first=True).eval(), size=(16, 16)).layout.placeless == 1
+    with pytest.raises(ModelError, match="answers by token 16 of 17"):
+        _parts(_ClassToken(first=False).eval(), size=(16, 16))

@@ -59,17 +59,30 @@ def test_a_final_softmax_or_sigmoid_is_cut_off(last: Callable[[Tensor], Tensor],
     torch.testing.assert_close(found.finish(found.graph(images)), network(images))
 
 
+def _two_classes(last: Callable[[Tensor], Tensor]) -> Net:
+    """Return a network whose only score passes through ``last`` and then becomes the logits of two classes."""
+    spread = nn.Linear(1, 2, bias=False)
+    spread.weight = nn.Parameter(torch.tensor([[-0.5], [0.5]]), requires_grad=False)
+    network = Net(lambda y: spread(last(y).reshape(-1, 1)), 1)
+    network.spread = spread
+    return network
+
+
 @pytest.mark.parametrize("last", [torch.sigmoid, lambda y: y.squeeze(1).sigmoid()])
 def test_a_sigmoid_before_two_classes_is_cut_off(last: Callable[[Tensor], Tensor]) -> None:
     """The layer that computes the logits of two classes then gets the score instead."""
-    spread = nn.Linear(1, 2, bias=False)
-    spread.weight = nn.Parameter(torch.tensor([[-0.5], [0.5]]), requires_grad=False)
-    network, images = Net(lambda y: spread(last(y).reshape(-1, 1)), 1), random_images(SPEC)
-    network.spread = spread
+    network, images = _two_classes(last), random_images(SPEC)
     found = find_scores(capture(network, SPEC), SPEC)
     torch.testing.assert_close(found.graph(images), network.scores(images) * torch.tensor([-0.5, 0.5]))
     torch.testing.assert_close(found.finish(found.graph(images)), network(images))
     torch.testing.assert_close(found.graph(images).softmax(1)[:, 1:], network.scores(images).sigmoid())
+
+
+@pytest.mark.parametrize("last", [nn.functional.logsigmoid, lambda y: y.sigmoid().log()])
+def test_a_logarithm_before_two_classes_is_refused(last: Callable[[Tensor], Tensor]) -> None:
+    """It is never positive, so that the second class would never win."""
+    with pytest.raises(ModelError, match="only output of the network comes from a log_sigmoid"):
+        find_scores(capture(_two_classes(last), SPEC), SPEC)
 
 
 @pytest.mark.parametrize("last", [lambda y: y, lambda y: y.relu(), lambda y: 3 * y.tanh()])

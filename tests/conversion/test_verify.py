@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from src.conversion.verify import _check_gradient, is_complete
+from src.conversion.capture import capture
+from src.conversion.cut import cut
+from src.conversion.verify import _check_gradient, is_complete, verify
 from src.errors import ModelError
 from src.runtimes.base import Evaluation, Runtime
 from src.stages.features import FeatureLayout
+from tests.conversion.test_probabilities import SPEC, Net
 from tests.test_pipeline import red_pipeline
 
 
@@ -28,3 +32,30 @@ def test_a_gradient_that_is_not_finite_is_named_as_such() -> None:
         _check_gradient(torch.sqrt, torch.zeros(1, 2))
     with pytest.raises(ModelError, match="do not depend on its features"):
         _check_gradient(lambda features: 0 * features, torch.ones(1, 2))
+
+
+class _Relative(Net):
+    """A network that subtracts the mean map of the batch."""
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores that depend on all images."""
+        maps = self.maps(images).relu()
+        scores: torch.Tensor = self.head(100 * (maps - maps.mean(0, keepdim=True)).mean((2, 3)))
+        return scores
+
+
+def test_answers_that_depend_on_the_other_images_of_a_batch_are_refused() -> None:
+    """The service batches images of different clients, so an answer must not change with them."""
+    network = _Relative(nn.Identity())
+    with pytest.raises(ModelError, match="for an image alone than for the same image in a batch"):
+        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+
+
+def test_a_captured_network_with_other_answers_than_the_original_is_refused() -> None:
+    """This happens if the forward draws random numbers, which the capture turns into constants."""
+    network, other = Net(nn.Identity()), Net(nn.Identity())
+    other.head.weight.add_(1)
+    parts = cut(capture(network, SPEC), SPEC)
+    assert verify(network, parts, SPEC, nn.Identity()).captured < 1e-3
+    with pytest.raises(ModelError, match="The captured network answers differently than the original"):
+        verify(other, parts, SPEC, nn.Identity())

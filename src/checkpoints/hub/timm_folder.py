@@ -11,7 +11,8 @@ from src.checkpoints.inputs import timm_input
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
 from src.checkpoints.tensors import load_weights
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
+from src.stages.input_spec import InputSpec
 
 __all__ = ["is_of_timm", "read_timm"]
 
@@ -37,10 +38,22 @@ def read_timm(source: Source) -> Described:
     network = _build(architecture, num_classes, config.get("model_args") or {})
     found = fit_expected(source.file.tensors, architecture, network.state_dict())
     load_weights(network, found.weights)
-    said: dict[str, object] = {"input": timm_input(_published(config)).model_dump()}
+    said: dict[str, object] = {"input": _input(config, architecture).model_dump()}
     if names := config.get("label_names", _published(config).get("label_names")):
         said["label_names"] = names
     return Described(architecture, network, num_classes, said, found.left_out)
+
+
+def _input(config: Mapping[str, Any], architecture: str) -> InputSpec:
+    published, name = _published(config), Remedy("architecture", architecture)
+    _, height, width = published.get("input_size") or (RGB, 0, 0)
+    instead = "Name the network, too, so that config.json, which says otherwise, is not read."
+    if height != width and published.get("crop_mode") != "squash":  # timm resizes until both sides are covered
+        raise ModelError(f"Resizing images to cover {height}x{width} is not supported: set the size. {instead}", name)
+    try:
+        return timm_input(published)
+    except ModelError as exc:
+        raise ModelError(f"{exc} {instead}", name) from exc
 
 
 def _published(config: Mapping[str, Any]) -> Mapping[str, Any]:

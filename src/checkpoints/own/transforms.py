@@ -102,7 +102,8 @@ def _sides(size: int | Iterable[int]) -> tuple[int, ...]:
 def _resize(recipe: dict[str, Any], step: Step) -> None:
     mode = step.fields["interpolation"]
     _refuse_if({"resize", "mean"} & recipe.keys() or step.fields.get("max_size") or mode not in _FILTERS, step)
-    _refuse_if("values" in recipe and (not step.fields.get("antialias") or mode in {"nearest", 0}), step)
+    smooths = step.fields.get("antialias") is True  # "warn", the default of torchvision 0.15 and 0.16, means no
+    _refuse_if("values" in recipe and (not smooths or mode in {"nearest", 0}), step)
     sides = _sides(step.fields["size"])
     recipe |= {"resize": sides[0] if len(sides) == 1 else sides, "interpolation": _FILTERS[mode]}
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from src.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from src.checkpoints.given import Given
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.stages.decoded_image import DecodedImage
 from src.stages.transform import transform
 
@@ -107,6 +107,24 @@ def test_an_inconsistent_folder_is_explained(config: dict[str, Any], message: st
     _, folder = written(tmp_path)
     with pytest.raises(ModelError, match=message):
         read_checkpoint(_changed(folder, **config), Given())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"input_size": [3, 192, 96]}, "cover 192x96 is not supported"), ({"crop_mode": "border"}, "'border' is not")],
+)
+def test_preprocessing_that_is_not_supported_is_refused_until_the_user_states_another(
+    changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """The aspect ratio stays in timm here, and stretching instead would change the answers."""
+    _, folder = written(tmp_path)
+    published = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    with pytest.raises(ModelError, match=message) as refused:
+        read_checkpoint(_changed(folder, pretrained_cfg=published | changed), Given())
+    assert refused.value.remedies == (Remedy("architecture", "timm/test_resnet"),)
+    stated = {"resize": (192, 96), "crop": (192, 96)}
+    checkpoint = read_checkpoint(folder, Given(architecture="timm/test_resnet", input=stated))
+    assert checkpoint.input.resize == (192, 96)
 
 
 def test_a_file_without_a_configuration_is_recognized(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_a_transform_is_read(transform: Any, rng: np.random.Generator) -> None:
         ),
         ([v1.Resize((32, 32), InterpolationMode.BOX), v1.ToTensor()], "Resize is in a position"),
         ([v1.ToTensor(), v1.Resize((32, 32), antialias=False)], "Resize is in a position"),
+        ([v1.ToTensor(), v1.Resize((32, 32), antialias="warn")], "Resize is in a position"),
         ([v1.Resize((32, 32)), v1.ToTensor(), v2.ToDtype(torch.uint8, scale=True)], "ToDtype is in a position"),
         (
             [v1.Resize((32, 32)), v2.ToImage(), v2.ToDtype({ImageTensor: torch.float32}, scale=True)],
