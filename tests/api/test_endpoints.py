@@ -107,10 +107,10 @@ def code(response: Response) -> str:
 
 def test_a_batch_returns_images_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that makes the answer too large becomes an error that says what to do; the others are answered."""
-    size = len(json.loads(answered(endpoints(red_pipeline()).json, request(BODY)).body)["gradcam"])
+    size = len(json.loads(bytes(answered(endpoints(red_pipeline()).json, request(BODY)).body))["gradcam"])
     monkeypatch.setattr("src.api.endpoints._MOST_RETURNED_BYTES", 2 * size)
     response = answered(endpoints(red_pipeline()).batch, request(batch_of(3)))
-    results = json.loads(response.body)["results"]
+    results = json.loads(bytes(response.body))["results"]
     assert [result["success"] for result in results] == [True, True, False]
     assert "ask for a smaller max_side" in results[2]["error"]["message"]
 
