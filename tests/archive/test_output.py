@@ -116,8 +116,8 @@ def test_what_is_missing_or_there_twice_is_reported(tmp_path: Path) -> None:
     output = Output(str(tmp_path))
     output.begin(RUN)
     output.write(tables(), SOURCES, "first")
-    with pytest.raises(ArchiveError, match="/images/9 is 0 times"):
+    with pytest.raises(ArchiveError, match="/images/9 is there 0 times"):
         summarize([*SOURCES, Source("/images/9")], output)
     output.write(tables(), SOURCES[:1], "first")
-    with pytest.raises(ArchiveError, match="/images/0 is 2 times"):
+    with pytest.raises(ArchiveError, match="/images/0 is there 2 times"):
         summarize(SOURCES, output)

@@ -78,7 +78,8 @@ def test_workers_take_the_gpus_of_a_cluster_or_else_its_cores() -> None:
 def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
     """A folder that is not mounted there is not a thousand broken images; one missing file is."""
     missing = [Source(f"/nowhere/{index}.jpg") for index in range(20)]
-    assert "can read none of the 20 images from /nowhere/0.jpg on" in done(assignment(files, tmp_path / "a"), missing)
+    fault = done(assignment(files, tmp_path / "a"), missing)
+    assert "cannot read any of the 20 images from /nowhere/0.jpg on" in fault
     assert not list((tmp_path / "a").glob("part-*"))
     write_images(tmp_path / "images", range(3))
     assert not done(assignment(files, tmp_path / "b"), [*list_sources(str(tmp_path / "images")), *missing[:1]])
