@@ -74,9 +74,7 @@ def test_small_row_groups_are_combined_and_cover_a_parquet_file(tmp_path: Path) 
         ({"image": pa.string()}, None),
     ],
 )
-def test_the_image_column_is_found_by_its_type_and_name(
-    columns: dict[str, pa.DataType], expected: str | None
-) -> None:
+def test_the_image_column_is_found_by_its_type_and_name(columns: dict[str, pa.DataType], expected: str | None) -> None:
     """There is no result if several columns could be it."""
     assert image_column(pa.schema(columns)) == expected
 
