@@ -45,7 +45,7 @@ class Found:
 def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
     """Yield the images of ``sources`` in order; one that cannot be read, or is too large, becomes a ``Refusal``.
 
-    A truncated shard adds one ``Refusal``, at its own address.
+    A shard that breaks off is one error more, at its own address.
     """
     with ThreadPoolExecutor(_READERS) as readers:
         for group in _runs(sources):
@@ -103,7 +103,7 @@ def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
     files, path = url_to_fs(source.address)
     with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
-            vars(shard)["members"] = []  # otherwise it grows with the shard
+            vars(shard)["members"] = []  # it would grow with the shard
             if member.isfile() and not is_sidecar(member.name):
                 image = shard.extractfile(member)
                 content = image.read(max_bytes + 1) if image else b""

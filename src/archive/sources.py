@@ -39,7 +39,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Name that is unique in the archive."""
+        """What nothing else in the archive is called."""
         return f"{self.address}#{self.first}" if self.groups else self.address
 
 

@@ -109,7 +109,7 @@ class Worker:
 
     def _answers(self, found: Iterator[Found]) -> Iterator[Answer]:
         crew = self._assignment.crew
-        # On one core, decoding between two images would evict the network's weights from the cache.
+        # One core does one thing after the other: decoding between two images would cost the network its cache.
         seen = ahead(self._see, found, self._threads, _AHEAD * crew.threads) if crew.gpus else map(self._see, found)
         for group in _groups(seen):
             yield from self._recognized(group)

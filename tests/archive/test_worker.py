@@ -86,8 +86,8 @@ def test_a_node_that_cannot_read_the_archive_ends_the_run(files: dict[str, bytes
     assert [row["error_code"] for row in rows(tmp_path / "b")] == ["unreadable", None, None, None]
 
 
-def test_heatmap_files_are_written_next_to_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
-    """Each image has a heatmap file, in a folder whose name begins with an underscore."""
+def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Each image gets one, below an underscore."""
     write_images(tmp_path / "images", range(3))
     asked = assignment(files, tmp_path / "out", heatmap_files=True)
     assert not done(asked, list_sources(str(tmp_path / "images")))
