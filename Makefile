@@ -1,10 +1,10 @@
-# Every target sets up what it needs; only Python 3.11+, make and git must be installed.
+# Every target sets up what it needs; you need only Python 3.11+, make and git.
 PYTHON ?= python3
 PORT ?= 8000
 ENGINE ?= docker
 IMAGE ?= image-recognition
 BIN := .venv/bin
-# TORCH=cpu: the environment has torch without CUDA's libraries, and keeps it so until 'make clean'.
+# TORCH=cpu: the environment has torch without CUDA, and stays so until 'make clean'.
 BUILD := $(if $(filter cpu,$(TORCH)),cpu,$(if $(wildcard .venv/ready-cpu),cpu))
 READY := .venv/ready$(BUILD:%=-%)
 
@@ -25,7 +25,7 @@ $(READY): requirements-dev.txt
 		|| { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' \
 		|| { echo "This Python cannot create environments: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
-	@echo "Creating the environment in .venv: about $(if $(BUILD),2 GB,6 GB with the GPU libraries of torch); the first time takes minutes"
+	@echo "Creating the environment in .venv: about $(if $(BUILD),2 GB,6 GB with CUDA); the first time takes minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > .venv/uv.txt
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
@@ -36,44 +36,44 @@ $(READY): requirements-dev.txt
 
 FROM := $(if $(TORCH_INDEX),UV_EXTRA_INDEX_URL=$(TORCH_INDEX) UV_INDEX_STRATEGY=unsafe-best-match)
 
-model: $(READY) ## store the default network, unless the model store has it already
+model: $(READY) ## store the default network, unless it is already in the model store
 	@$(BIN)/python save_model.py --if-missing
 
-serve: model ## serve on port 8000 (PORT=...; TORCH=cpu: with torch for CPUs)
+serve: model ## serve on port 8000 (PORT=...; TORCH=cpu: with torch without CUDA)
 	@echo "Starting the service on http://localhost:$(PORT) ..."
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT)
 
 dev: model ## serve, and restart when a file changes
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT) --reload
 
-demo: $(READY) ## send an image to the running service; print the classes and the heatmap's file
+demo: $(READY) ## send an image to the running service; print the classes and the path of the heatmap
 	@$(BIN)/python -m src.demo --url http://localhost:$(PORT)
 
-test: export PYTHONDONTWRITEBYTECODE = # its many processes share what one has compiled
+test: export PYTHONDONTWRITEBYTECODE = # its many processes share compiled bytecode
 test: $(READY) ## run the tests, except the long ones
 	$(BIN)/python -m pytest
 
-test-container: $(READY) ## build the image, inspect it, run it hardened (SKIP_CONTAINER_TESTS=1 skips them)
+test-container: $(READY) ## build the Docker image, inspect it, run it hardened (SKIP_CONTAINER_TESTS=1 skips this)
 	$(BIN)/python -m pytest -m container -n 0 --timeout 600 tests/container
 
-test-clients: $(READY) ## generate clients in Python and TypeScript and run them; a browser behind a proxy (npm, nginx, chromium)
+test-clients: $(READY) ## run generated clients in Python and TypeScript, and a browser behind a proxy (npm, nginx, chromium)
 	$(BIN)/python -m pytest -m clients -n 0 tests/clients
 
-test-bulk: bulk ## run src.bulk on clusters of Ray on this machine, and kill them
+test-bulk: bulk ## run src.bulk on Ray clusters on this machine, and kill their nodes
 	$(BIN)/python -m pytest -m bulk -n 0 tests/archive
 
-benchmark-bulk: bulk ## measure src.bulk beside its libraries alone and the usual recipe; benchmarks/bulk.md (15 minutes)
+benchmark-bulk: bulk ## compare src.bulk with its libraries alone and the usual recipe; results in benchmarks/bulk.md (15 minutes)
 	$(BIN)/python -m tests.archive.benchmark
 
 bulk: $(READY) ## install what python -m src.bulk needs
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bulk.txt
 
-test-slow: $(READY) ## run the tests of the API's description with many examples, and a short soak
+test-slow: $(READY) ## test the API against its OpenAPI document with many examples, and run a short soak
 	$(BIN)/python -m pytest -m slow -n 0
 
 test-all: test test-slow sweep ## run all tests, including the sweep over every architecture
 
-coverage: $(READY) ## run the tests and show which branches of src they miss; at least 95 % must be run
+coverage: $(READY) ## run the tests and show which branches of src they miss; at least 95 % must be covered
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -111,7 +111,7 @@ format: $(READY) ## format the code and fix what can be fixed
 bento: model ## build the bento
 	$(BIN)/bentoml build $(if $(TORCH),-f bentofile.torch.yaml)
 
-container: $(if $(filter cpu,$(TORCH)),torch-index) bento ## build the image; TORCH=1: with torch, TORCH_INDEX=...: from this index, ENGINE=podman
+container: $(if $(filter cpu,$(TORCH)),torch-index) bento ## build the Docker image (TORCH=1: with torch; TORCH_INDEX=...: from this index; ENGINE=podman)
 	UV_EXTRA_INDEX_URL=$(TORCH_INDEX) $(BIN)/bentoml containerize --backend $(ENGINE) image_recognition:latest \
 		$$($(BIN)/bentoml get image_recognition:latest --output json | $(BIN)/python deploy/image.py $(IMAGE))
 	@echo "Run it: $(ENGINE) run --rm -p 8000:8000 $(IMAGE)$(if $(TORCH),:torch)"
@@ -124,7 +124,7 @@ image-layers: ## show the size of the image by layer and by Python package
 		| sed -E '/^0B/d; s/RUN .*\/bin\/sh -c /RUN /; s/[A-Z_]+="\$$\(cat [^)]*\)" //g; s/ +/ /g' | cut -c1-150
 	@$(ENGINE) run --rm --entrypoint sh $(IMAGE) -c 'du -sm $$VIRTUAL_ENV/lib/python3*/site-packages/* | sort -rn | head -20'
 
-lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes (UPGRADE=: only what is missing)
+lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hashes (UPGRADE=: only missing ones)
 	$(BIN)/uv pip compile pyproject.toml $(UPGRADE) --output-file requirements.txt $(LOCK)
 	$(BIN)/uv pip compile pyproject.toml --group dev --extra heic --extra save --constraint requirements.txt \
 		--output-file requirements-dev.txt $(LOCK)
@@ -136,7 +136,7 @@ lock: $(READY) ## pin the newest dependencies that fit pyproject.toml, with hash
 
 UPGRADE ?= --upgrade
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-# Any build of torch will do, CUDA's or one for CPUs: CUDA's libraries, which torch itself pins, are left out.
+# Any build of torch is allowed, with or without CUDA: its hashes and CUDA's libraries, which torch itself pins, are removed.
 ANY_BUILD := -e '/^nvidia-ml-py/!{ /^(nvidia|cuda|triton)[a-z0-9-]*==/,/[^\\]$$/d; }' \
 	-e '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 

@@ -1,4 +1,4 @@
-"""Print the options of 'bentoml containerize' that name the image and label it with what it was made of.
+"""Print the options of 'bentoml containerize' that name the Docker image and label it with its origin.
 
 usage: bentoml get TAG --output json | python deploy/image.py NAME
 """
@@ -15,7 +15,7 @@ _ROOT: Final = Path(__file__).parent.parent
 
 
 def main() -> None:
-    """Print them on one line, to stand in the command line as they are."""
+    """Print the options on one line, for use in the command line."""
     bento: Mapping[str, Any] = json.load(sys.stdin)
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     options = [f"--image-tag {sys.argv[1]}:{tag}" for tag in _tags(bento, project["version"])]
@@ -43,7 +43,7 @@ def _labels(bento: Mapping[str, Any], project: Mapping[str, Any]) -> dict[str, s
 
 
 def _revision() -> str:
-    """Return the commit that was checked out, marked where files differ from it; "unknown" outside a checkout."""
+    """Return the checked-out commit, with "-dirty" if files differ from it, or "unknown" outside a checkout."""
     describe = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     said = subprocess.run(describe, cwd=_ROOT, check=False, capture_output=True, text=True)  # noqa: S603 - fixed words
     return said.stdout.strip() or "unknown"

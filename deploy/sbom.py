@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the CycloneDX list of what is in the image; runs in it while it is built, after all packages."""
+"""Write the CycloneDX bill of materials of the Docker image, from within its build, after all packages."""
 
 import json
 import platform
@@ -12,12 +12,12 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any, Final
 
-_LIST: Final = Path("sbom.cdx.json")  # in the folder of the bento
-_NAME_LENGTH: Final = 80  # some packages have the whole text of their license where its name should be
+_LIST: Final = Path("sbom.cdx.json")  # in the bento's folder
+_NAME_LENGTH: Final = 80  # some packages have the full license text instead of its name
 
 
 def main() -> None:
-    """Write the list."""
+    """Write the bill of materials."""
     components = {component["bom-ref"]: component for component in (_interpreter(), *_python_packages(), *_debian())}
     _LIST.write_text(
         json.dumps(
@@ -42,7 +42,7 @@ def _interpreter() -> dict[str, Any]:
 
 
 def _python_packages() -> Iterator[dict[str, Any]]:
-    """List the packages of the environment that runs this, and those of the Python that it was made of."""
+    """List the packages of this environment and of its base Python."""
     of_base = Path(sys.base_prefix).glob("**/lib/python3*/*-packages")
     for package in distributions(path=[*sys.path, *map(str, of_base)]):
         name = package.name.lower().replace("_", "-")

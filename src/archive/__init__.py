@@ -1,1 +1,1 @@
-"""An archive of images through the pipeline on Ray: what is in it, who recognizes it, what is written of it."""
+"""Recognize an archive of images on Ray: list its images, distribute them to workers, and write the results."""

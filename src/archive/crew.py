@@ -1,4 +1,4 @@
-"""The workers on Ray, and how the work is dealt out to them until nothing is left."""
+"""Distribute the sources to workers on Ray until none is left."""
 
 import json
 import warnings
@@ -24,22 +24,22 @@ __all__ = ["deal", "finish"]
 
 _MOST: Final = 512  # images in a part
 _LEAST: Final = 16
-_PARTS_EACH: Final = 8  # of a worker, where there are that many images: the last ones shall end together
-_SPLIT: Final = 8  # a part that its worker did not survive
+_PARTS_EACH: Final = 8  # per worker, if there are enough images, so that all workers finish at about the same time
+_SPLIT: Final = 8  # factor by which parts shrink after their workers died
 
 
 def finish(sources: Sequence[Source], assignment: Assignment, output: Output) -> Iterator[Part]:
     """Yield the parts as they are finished, until all ``sources`` are done.
 
-    A worker that dies, with or without its node, takes its part with it: that is dealt out anew, in smaller parts. A
-    source that no worker survives becomes an error.
+    The part of a worker that dies, with or without its node, is distributed again, in smaller parts. A source that
+    kills every worker becomes an error.
 
     Raises:
-        ArchiveError: No worker is left.
+        ArchiveError: No worker is left, or a worker reports a fault that ends the run.
     """
     left, most = list(sources), _MOST
     while left:
-        with suppress(RayError):  # what is not finished is found below
+        with suppress(RayError):  # unfinished sources are found below
             yield from _round(deal(left, assignment.crew.workers, most), assignment)
         written = {name for part in output.finished() for name in part.sources}
         missed = [source for source in left if source.name not in written]
@@ -50,7 +50,7 @@ def finish(sources: Sequence[Source], assignment: Assignment, output: Output) ->
 
 
 def _alone(source: Source, assignment: Assignment, output: Output) -> Part:
-    """Give ``source`` to a worker that has nothing else to die of."""
+    """Give ``source`` to a worker without other sources; write an error if the worker dies again."""
     with suppress(RayError):
         for part in _round([[source]], assignment):
             return part
@@ -59,23 +59,25 @@ def _alone(source: Source, assignment: Assignment, output: Output) -> Part:
 
 
 def _check_workers(assignment: Assignment) -> None:
-    """Refuse to blame the sources where there are no workers."""
+    """Raise an error if no worker runs at all, in which case the source is not to blame."""
     try:
         alive = list(_round([[]], assignment))
     except RayError as exc:
-        raise ArchiveError(f"The workers on Ray are gone ({type(exc).__name__}): see its log, then go on.") from exc
+        raise ArchiveError(
+            f"All workers on Ray have died ({type(exc).__name__}): see Ray's log, then run the same command again."
+        ) from exc
     if not alive:
-        raise ArchiveError("No worker starts on Ray any more: see its log, then go on.")
+        raise ArchiveError("Ray cannot start any workers: see Ray's log, then run the same command again.")
 
 
 def _deadly(source: Source, assignment: Assignment) -> Generator[pa.Table, None, Figures]:
-    answers = [Answer(source.name, None, Refusal("internal", "No worker survives it: see the log of Ray."), 0.0)]
+    answers = [Answer(source.name, None, Refusal("internal", "Every worker that reads it dies: see Ray's log."), 0.0)]
     yield table(answers, assignment.run.model)
     return Figures.of(answers)
 
 
 def deal(sources: Sequence[Source], workers: int, most: int = _MOST) -> list[list[Source]]:
-    """Put images together to parts of up to ``most``; every shard is a part."""
+    """Divide ``sources`` into parts of up to ``most`` images; every shard is a part of its own."""
     images = [source for source in sources if source.kind == "image"]
     size = min(most, max(_LEAST, len(images) // (workers * _PARTS_EACH)))
     parts = [images[first : first + size] for first in range(0, len(images), size)]
@@ -86,7 +88,7 @@ def _round(parts: Sequence[Sequence[Source]], assignment: Assignment) -> Iterato
     rows = [{"sources": json.dumps([asdict(source) for source in part])} for part in parts]
     crew = assignment.crew
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # there is no other way to say what becomes of a task whose worker died
+        warnings.simplefilter("ignore")  # there is no other way to set what happens to a task whose worker died
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             Worker,
             # A second part waits at each worker: until Ray has sent one, a fifth of a second passes.

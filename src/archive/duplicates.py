@@ -1,4 +1,4 @@
-"""Images with the same bytes: the first one that asks is recognized, the others refer to it."""
+"""Find images with the same bytes: the first to be claimed is recognized, the others refer to it."""
 
 from collections.abc import Iterable
 
@@ -8,13 +8,13 @@ __all__ = ["Claims"]
 
 
 class Claims:
-    """Who has which bytes, known to all workers."""
+    """Register of the first image with each digest, shared by all workers."""
 
     def __init__(self, known: Iterable[tuple[str, str]]) -> None:
         self._register = ray.remote(_Register).options(num_cpus=0, max_concurrency=1).remote(dict(known))
 
     def earlier(self, digest: str, path: str) -> str | None:
-        """Return the path of the image with these bytes; None if it is the one at ``path``, now or when asked again."""
+        """Return the path of the first image with these bytes, or None if it is ``path``, even when called again."""
         first: str = ray.get(self._register.claim.remote(digest, path))
         return None if first == path else first
 

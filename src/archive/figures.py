@@ -1,4 +1,4 @@
-"""Answers in figures: classes, errors, the slowest images."""
+"""Summarize answers in figures: classes, errors, the slowest images."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,10 +18,10 @@ _SHOWN: Final = 10
 
 
 class Figures(BaseModel):
-    """What is said of some images: how many there are, of which class, with which error; a few of them by path.
+    """Number of images, by class and by error, and the paths of a few of them.
 
-    ``seconds`` are those of their workers; ``failed`` has the path and the error of the first that failed, ``slowest``
-    the seconds and the path of those that took longest.
+    ``seconds`` is the total time of the workers, ``failed`` the path and the error of the first images that failed, and
+    ``slowest`` the seconds and the path of the slowest images.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,7 +36,7 @@ class Figures(BaseModel):
 
     @classmethod
     def of(cls, answers: Sequence[Answer]) -> Self:
-        """Return those of ``answers``, without the seconds of their worker."""
+        """Return the figures of ``answers``, without the seconds of their worker."""
         refused = [(answer.path, answer.outcome) for answer in answers if isinstance(answer.outcome, Refusal)]
         labels = (one.outcome.prediction.top[0].label for one in answers if isinstance(one.outcome, Recognition))
         return cls(
@@ -64,7 +64,7 @@ class Figures(BaseModel):
 
     def text(self) -> str:
         """Return the figures as lines for people."""
-        rate = f", {self.images / self.seconds:.1f} a second and worker" if self.seconds else ""
+        rate = f", {self.images / self.seconds:.1f} per second and worker" if self.seconds else ""
         failed = ", ".join([f"{self.errors.total():,}", *(f"{count:,} {code}" for code, count in self.errors.items())])
         lines = [
             f"images        {self.images:,}{rate}",

@@ -1,4 +1,4 @@
-"""From what a person orders to the finished output: the steps of the command, in their order."""
+"""Run the steps of the command, from its options to the finished output."""
 
 import logging
 import uuid
@@ -29,12 +29,12 @@ from src.store.bundle import Bundle
 
 __all__ = ["Order", "carry_out"]
 
-_SPARE: Final = 256_000_000  # bytes of Ray's object store, beside the model
+_SPARE: Final = 256_000_000  # bytes of Ray's object store in addition to the model
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a person asks for; ``ray`` is the address of a cluster, None for this machine alone."""
+    """Options of the command; ``ray`` is the address of a cluster, or None to use only this machine."""
 
     input: str
     output: str
@@ -48,11 +48,11 @@ class Order:
 
 
 def carry_out(order: Order, settings: Settings) -> Figures:
-    """Recognize what is left of the archive; return the figures of all that is in the output.
+    """Recognize the images that are not done yet; return the figures of the whole output.
 
     Raises:
-        ArchiveError: The input or the output cannot be used, or the work cannot go on.
-        ModelError: The model is not there.
+        ArchiveError: The input or the output cannot be used, or the run cannot continue.
+        ModelError: The model does not exist.
         RequestError: A target is not a class of the model.
     """
     archive, output = _absolute(order.input), Output(_absolute(order.output))
@@ -67,7 +67,7 @@ def carry_out(order: Order, settings: Settings) -> Figures:
     if left:
         with _cluster(order.ray, stored.folder) as files, Bar(left) as bar:
             claims = Claims(output.digests()) if order.deduplicate else None
-            shown = settings.model_copy(update={"api_key": None})  # which is nothing for a cluster to see
+            shown = settings.model_copy(update={"api_key": None})  # which the cluster must not see
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             crew = Crew.of(nodes, order.concurrency, settings.device)
             for part in finish(left, Assignment(begun, output.address, shown, files, crew, claims), output):
@@ -98,7 +98,7 @@ def _class(target: str, labels: tuple[str, ...]) -> int:
 
 
 def _absolute(address: str) -> str:
-    """Return ``address`` as it is from everywhere."""
+    """Return ``address``, made absolute if it is a local path."""
     return address if "://" in address else str(Path(address).expanduser().absolute())
 
 

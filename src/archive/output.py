@@ -1,4 +1,4 @@
-"""OUTPUT: a folder of Parquet files, each written at once, that know which sources they hold."""
+"""Manage OUTPUT, a folder of Parquet files, each written atomically and with the names of its sources."""
 
 import json
 from collections.abc import Generator, Iterator, Sequence
@@ -25,7 +25,7 @@ _READERS: Final = 16
 
 
 class Run(BaseModel):
-    """What decides about the rows of an output, and who writes it: ``token`` is that of the latest command."""
+    """Everything that determines the rows of an output, and the ``token`` of the latest command, which may write it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,13 +40,13 @@ class Run(BaseModel):
     deduplicate: bool
 
     def other_rows(self, run: "Run") -> str:
-        """Name what made this one write other rows than ``run`` does; empty if nothing did."""
+        """Name the fields that differ from ``run`` and change the rows; empty if there are none."""
         own, other = (one.model_dump(exclude={"token", "archive"}) for one in (self, run))
         return ", ".join(f"{name} {own[name]}" for name in own if own[name] != other[name])
 
 
 class Part(BaseModel):
-    """What one file of the output holds: the names of its sources, and the figures of their images."""
+    """Contents of one file of the output: the names of its sources, and the figures of their images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,14 +55,14 @@ class Part(BaseModel):
 
 
 class Output:
-    """The files at ``address``; used by the command and by every worker."""
+    """Files at ``address``; used by the command and by every worker."""
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
         self._files, self._root = opened_store(self.address)
 
     def begin(self, run: Run) -> list[Part]:
-        """Take the folder over for ``run``; return what earlier runs have finished.
+        """Take over the folder for ``run``; return the parts that earlier runs have finished.
 
         Raises:
             ArchiveError: It holds something else, or rows of another kind, or cannot be written to.
@@ -84,30 +84,30 @@ class Output:
         if others or (earlier is None and any(name.startswith("part-") for name in names)):
             raise ArchiveError(f"{self.address} holds other files ({(others or names)[0]}): choose an empty folder.")
         if earlier and (changed := earlier.other_rows(run)):
-            raise ArchiveError(f"{self.address} was begun with {changed}: go on with that, or choose another folder.")
+            raise ArchiveError(f"{self.address} was begun with {changed}: use that again, or choose another folder.")
         self._files.makedirs(f"{self._root}/_state", exist_ok=True)
         self._files.pipe_file(f"{self._root}/{_STATE}", run.model_dump_json(indent=1).encode())
         return self.finished()
 
     def finished(self) -> list[Part]:
-        """Return what the files say that they hold."""
+        """Return the parts as their files describe them."""
         with ThreadPoolExecutor(_READERS) as readers:
             return list(readers.map(self._part, self._parts()))
 
     def digests(self) -> Iterator[tuple[str, str]]:
-        """Yield the SHA-256 of every image and the path of the first one that has it, as earlier runs saw it."""
+        """Yield the SHA-256 of every image in the output and the path of the first image that has it."""
         for path in self._parts():
             with self._files.open(path) as stream:
                 rows = pq.read_table(stream, columns=["sha256", "path", "duplicate_of"]).to_pylist()
             yield from ((row["sha256"], row["duplicate_of"] or row["path"]) for row in rows if row["sha256"])
 
     def write(self, tables: Generator[pa.Table, None, Figures], sources: Sequence[Source], token: str) -> Part:
-        """Write ``tables``, the rows of ``sources``, as one file, at once and over that of the same sources.
+        """Write ``tables``, the rows of ``sources``, atomically as one file, replacing that of the same sources.
 
-        The figures are what ``tables`` returns in the end; the file keeps them.
+        The file also stores the figures that ``tables`` returns at the end.
 
         Raises:
-            ArchiveError: Another command has taken the folder over.
+            ArchiveError: Another command has taken over the folder.
         """
         names = tuple(source.name for source in sources)
         name = f"part-{sha256(json.dumps(names).encode()).hexdigest()[:20]}.parquet"
@@ -121,19 +121,19 @@ class Output:
             self._files.put_file(file.name, unfinished)
         run = self._run()
         if run is None or run.token != token:
-            raise ArchiveError(f"Another command has taken {self.address} over: this one ends.")
+            raise ArchiveError(f"Another command has taken over {self.address}: this one stops.")
         self._files.mv(unfinished, f"{self._root}/{name}")
         return part
 
     def write_beside(self, name: str, content: bytes) -> str:
-        """Write a file that is no part, such as ``summary/classes.png``, below an underscore; return its place."""
+        """Write a file that is not a part under ``name`` with a leading underscore; return its path in the folder."""
         path = f"{self._root}/_{name}"
         self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         self._files.pipe_file(path, content)
         return f"_{name}"
 
     def end(self) -> None:
-        """Remove what commands that were cut off have left unfinished."""
+        """Remove the unfinished files of interrupted commands."""
         if self._files.exists(f"{self._root}/{_UNFINISHED}"):
             self._files.rm(f"{self._root}/{_UNFINISHED}", recursive=True)
 
@@ -151,7 +151,8 @@ class Output:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as exc:
-            raise ArchiveError(f"{self.address}/{_STATE} is damaged or of another version.") from exc
+            message = f"{self.address}/{_STATE} is damaged or from another version: choose another folder."
+            raise ArchiveError(message) from exc
 
     def _part(self, path: str) -> Part:
         try:
@@ -159,7 +160,7 @@ class Output:
                 metadata = pq.read_metadata(stream).metadata or {}
             return Part.model_validate_json(metadata[_KEY])
         except (KeyError, ValueError, pa.ArrowException) as exc:
-            raise ArchiveError(f"{path} is damaged or not one of ours: remove it.") from exc
+            raise ArchiveError(f"{path} is damaged or was not written by this command: remove it.") from exc
 
 
 def _written(tables: Generator[pa.Table, None, Figures], writer: pq.ParquetWriter) -> Figures:

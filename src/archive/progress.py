@@ -1,4 +1,4 @@
-"""A bar with the rate and the time left."""
+"""Show a progress bar with the rate and the time left."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -12,7 +12,7 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """Counts images; how many a tar file has is known when it is done, and estimated from those that are."""
+    """Progress in images; the number in a tar file is estimated from finished ones until it is done itself."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._known = sum(source.images or 0 for source in sources)
@@ -30,7 +30,7 @@ class Bar:
 
     @property
     def total(self) -> int | None:
-        """How many images there are, as far as one can say; None if one cannot."""
+        """Number of images, possibly an estimate; None if it is unknown."""
         return None if self._bar.total is None else int(self._bar.total)
 
     def advance(self, part: Part) -> None:

@@ -1,4 +1,4 @@
-"""Sources -> the bytes of each image, read ahead."""
+"""Read the bytes of each image of the sources, ahead of their use."""
 
 import socket
 import tarfile
@@ -19,8 +19,8 @@ from src.errors import ArchiveError, BodyTooLarge, InvalidRequest, UnsupportedIm
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
 
 UNREADABLE: Final = "unreadable"
-_READERS: Final = 8  # files at once: those of an object store take their time
-_ROWS: Final = 16  # of a Parquet file at once
+_READERS: Final = 8  # files read in parallel, because object stores have a high latency
+_ROWS: Final = 16  # of a Parquet file per batch
 _BUFFER: Final = 1 << 20
 _LINK: Final = "The member is a link, not a file: pack the files with tar --dereference --hard-dereference."
 
@@ -30,7 +30,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why there is no answer for an image: a short name for programs, a sentence for people."""
+    """Why an image has no result: a code for programs, a sentence for people."""
 
     code: str
     message: str
@@ -38,14 +38,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image of an archive: its bytes, or why there are none."""
+    """An image of an archive: its bytes, or why they are missing."""
 
     path: str
     content: bytes | Refusal
 
 
 def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
-    """Yield the images of ``sources`` in their order; one that cannot be read, or is too large, is yielded as an error.
+    """Yield the images of ``sources`` in order; one that cannot be read, or is too large, becomes a ``Refusal``.
 
     A shard that breaks off is one error more, at its own address.
 
@@ -63,7 +63,7 @@ def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
 def ahead(
     make: Callable[[Item], Made], items: Iterable[Item], threads: ThreadPoolExecutor, most: int
 ) -> Iterator[Made]:
-    """Yield what ``make`` makes of ``items``, in their order, while ``threads`` make up to ``most`` of the next."""
+    """Yield ``make(item)`` for ``items`` in order, while ``threads`` compute up to ``most`` of the next results."""
     waiting: deque[Future[Made]] = deque()
     for item in items:
         waiting.append(threads.submit(make, item))
@@ -74,7 +74,7 @@ def ahead(
 
 
 def _runs(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """Yield images that follow each other together, and every shard alone."""
+    """Yield consecutive images together, and every shard alone."""
     run: list[Source] = []
     for source in sources:
         if run and not run[-1].kind == source.kind == "image":
@@ -127,7 +127,7 @@ def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
 
 
 def _check_end(shard: tarfile.TarFile) -> None:
-    """Refuse a file that ends between two members or within a header, which the package takes for its end."""
+    """Refuse a file that is truncated between two members or within a header, which ``tarfile`` takes for the end."""
     file: Any = shard.fileobj
     file.seek(shard.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

@@ -1,4 +1,4 @@
-"""What is written of each image: one row of a Parquet file."""
+"""Turn each answer into a row of a Parquet file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of the image at ``path``: a recognition, a refusal, or, of a duplicate, the path of the first one.
+    """Outcome for the image at ``path``: a recognition, a refusal, or, for a duplicate, the path of the first image.
 
-    ``seconds`` is the time that the image took from its bytes to the recognition; ``heatmap_file`` is where in the
-    output the image with the heat on it lies, if anywhere.
+    ``seconds`` is the time from the image's bytes to the recognition; ``heatmap_file`` is the path in the output of
+    the image with the heatmap drawn on it, if there is one.
     """
 
     path: str
@@ -53,7 +53,7 @@ class Answer:
 
 
 def table(answers: Sequence[Answer], model: str) -> pa.Table:
-    """Return ``answers`` of the model with the tag ``model`` as the rows of a table."""
+    """Return the ``answers`` of the model with the tag ``model`` as a table with one row each."""
     return pa.Table.from_pylist([_row(answer, model) for answer in answers], SCHEMA)
 
 
@@ -81,7 +81,7 @@ def _columns(recognition: Recognition) -> dict[str, Any]:
         {"class": score.label, "index": score.index, "percent": score.percent}
         for score in (*prediction.top, *recognition.also)
     ]
-    for one, heatmap in zip(classes, recognition.heatmaps, strict=False):  # of all of them or of none
+    for one, heatmap in zip(classes, recognition.heatmaps, strict=False):  # heatmaps of all classes, or none
         one["heatmap"] = heatmap.tolist()
     listed, sure = len(prediction.top), recognition.confidence
     return {

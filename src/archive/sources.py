@@ -1,4 +1,4 @@
-"""INPUT -> its sources: files with one image each, tar files, and row groups of Parquet files with many."""
+"""List the sources of INPUT: files with one image, tar files, and row groups of Parquet files."""
 
 import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -17,7 +17,7 @@ from src.errors import ArchiveError
 
 __all__ = ["Source", "as_text", "image_column", "is_sidecar", "list_sources", "opened_store"]
 
-ROWS: Final = 512  # of a Parquet file, at least, in one source
+ROWS: Final = 512  # at least as many of a Parquet file are one source
 _TARS: Final = (".tar", ".tar.gz", ".tgz")
 _LISTS: Final = {".txt", ".lst", ".list"}
 _SIDECARS: Final = frozenset(
@@ -29,9 +29,9 @@ _COLUMNS: Final = ("image", "bytes", "img", "jpg", "jpeg", "png", "content", "da
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An address with images, and ``images`` of them as far as is known; done as a whole or not at all.
+    """An address with images, processed as a whole or not at all; ``images`` is their number, None if unknown.
 
-    ``groups`` are the first row group of a Parquet file and the one behind the last, ``first`` its first row.
+    ``groups`` is a half-open range of row groups of a Parquet file, ``first`` the number of its first row.
     """
 
     address: str
@@ -99,7 +99,7 @@ def as_text(name: str) -> str:
 
 
 def image_column(schema: pa.Schema) -> str | None:
-    """Return the column with the bytes of images, ``image`` or, of a struct, ``image.bytes``; None without one."""
+    """Return the column with the images' bytes, such as ``image``, or ``image.bytes`` in a struct; None if unclear."""
     binary = [field.name for field in schema if _is_binary(field.type)]
     binary += [
         f"{field.name}.bytes"
@@ -111,7 +111,7 @@ def image_column(schema: pa.Schema) -> str | None:
 
 
 def is_sidecar(name: str) -> bool:
-    """Tell whether the file ``name`` is data beside images, not one of them."""
+    """Return whether the file ``name`` is hidden or metadata, and so not an image."""
     path = PurePosixPath(name)
     return path.name.startswith(".") or path.suffix.lower() in _SIDECARS
 
@@ -157,7 +157,7 @@ def _listed(content: bytes) -> Iterator[str]:
 
 
 def _address(files: AbstractFileSystem, path: str) -> str:
-    """Return how ``path`` is written, by its scheme; without one for a local file."""
+    """Return ``path`` with the scheme of its store; without one for a local file."""
     address: str = files.unstrip_protocol(path)
     return address.removeprefix("file://")
 
@@ -178,11 +178,11 @@ def _row_groups(address: str) -> Iterator[Source]:
         with files.open(path) as stream:
             metadata = pq.read_metadata(stream)
     except (OSError, pa.ArrowException):
-        yield Source(address, "parquet")  # whoever reads it will say what is wrong
+        yield Source(address, "parquet")  # the worker that reads it reports the error
         return
     if image_column(metadata.schema.to_arrow_schema()) is None:
         raise ArchiveError(
-            f"{address} has no column that must be that of the images: name it {', '.join(_COLUMNS[:3])} or so."
+            f"{address} has no column that is clearly that of the images: name it {', '.join(_COLUMNS[:3])} or similar."
         )
     begin = first = rows = 0
     for group in range(metadata.num_row_groups):

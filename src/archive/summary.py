@@ -1,4 +1,4 @@
-"""The end of a run: whether everything is there, and what is in it."""
+"""Check the output at the end of a run, and summarize it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,17 +18,18 @@ _BARS: Final = 40
 
 
 def summarize(sources: Sequence[Source], output: Output) -> Figures:
-    """Check that ``output`` has each of ``sources`` once, write its summary beside it, and return it.
+    """Check that ``output`` has each of ``sources`` once, write its figures into it, and return them.
 
     Raises:
-        ArchiveError: One is missing, or is there twice.
+        ArchiveError: A source is missing or repeated.
     """
     parts = output.finished()
     times = Counter(name for part in parts for name in part.sources)
     wrong = [source.name for source in sources if not times[source.name]]
     wrong += [name for name, count in times.items() if count > 1]
     if wrong:
-        raise ArchiveError(f"{len(wrong)} inputs are not in the output once: {wrong[0]} is {times[wrong[0]]} times.")
+        first = f"{wrong[0]} is there {times[wrong[0]]} times"
+        raise ArchiveError(f"{len(wrong)} inputs are missing from the output or repeated in it: {first}.")
     figures = Figures.total(part.figures for part in parts)
     output.write_beside("summary/summary.txt", figures.text().encode())
     if figures.classes:
@@ -37,7 +38,7 @@ def summarize(sources: Sequence[Source], output: Output) -> Figures:
 
 
 def _histogram(classes: Counter[str]) -> bytes:
-    """Return a PNG of how many images are of each class, of the most frequent ones."""
+    """Return a PNG histogram of the most frequent classes."""
     shown = classes.most_common(_BARS)[::-1]
     figure = Figure(figsize=(8, 1.5 + 0.22 * len(shown)), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""A worker: takes the sources of one part at a time, recognizes their images and writes the part."""
+"""Run a worker, which takes the sources of one part at a time, recognizes their images and writes the part."""
 
 import hashlib
 import json
@@ -35,15 +35,15 @@ from src.store.manifest import Manifest
 
 __all__ = ["Worker"]
 
-_AHEAD: Final = 8  # images for each thread that wait for the network
-_ROWS: Final = 512  # at a time
+_AHEAD: Final = 8  # images per thread that wait for the network
+_ROWS: Final = 512  # per table
 _GROUP: Final = 32  # images that the network sees in a row
 
 Made = TypeVar("Made")
 
 
 class Worker:
-    """The stored model, running on a node; what Ray calls an actor."""
+    """A stored model running on a node, as a Ray actor."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
@@ -53,12 +53,12 @@ class Worker:
         self._options = Options(gradcam=run.heatmap_files, heatmaps=run.heatmaps)
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, str]:
-        """Do what ``row`` lists; return the part as JSON, or the fault that ends the run."""
+        """Process the sources in ``row``; return the part as JSON, or the fault that ends the run."""
         try:
             part = self._part([Source(**source) for source in json.loads(row["sources"])])
         except (ArchiveError, ModelError) as exc:
             return {"part": "", "fault": str(exc)}
-        except Exception as exc:  # noqa: BLE001 - a full disk, or a mistake of ours: another worker would do no better
+        except Exception as exc:  # noqa: BLE001 - a full disk or a bug, which would hit any other worker too
             return {"part": "", "fault": f"A worker on {socket.gethostname()} failed: {type(exc).__name__}: {exc}"}
         return {"part": part.model_dump_json(), "fault": ""}
 
@@ -92,7 +92,7 @@ class Worker:
         return _GROUP if self._assignment.crew.gpus else manifest.batch
 
     def _part(self, sources: Sequence[Source]) -> Part:
-        if not sources:  # the question is whether there is a worker
+        if not sources:  # the command only checks that workers start
             return Part(sources=(), figures=Figures())
         return self._output.write(self._tables(sources), sources, self._assignment.run.token)
 
@@ -131,9 +131,9 @@ class Worker:
         return claims.earlier(digest, path) if claims else None
 
     def _recognized(self, group: "Sequence[_Begun | Answer]") -> Iterator[Answer]:
-        """Yield the answers of ``group``, of which the network sees one image right after the other.
+        """Yield the answers of ``group``, whose images run through the network one right after the other.
 
-        So its weights stay in the cache, which saves as much time as a batch does, unless the model says otherwise.
+        This keeps its weights in the cache, which saves as much time as a batch, unless the model says otherwise.
         """
         yield from (one for one in group if isinstance(one, Answer))
         begun = [one for one in group if isinstance(one, _Begun)]
@@ -166,21 +166,21 @@ class _Begun:
 
 
 def _tried(make: Callable[[], Made]) -> Made | Refusal:
-    """Return what ``make`` makes, or why it does not: no image ends the run."""
+    """Return ``make()``, or a refusal if it fails: no image ends the run."""
     try:
         return make()
     except RequestError as exc:
         return Refusal(exc.code, exc.message)
-    except Exception as exc:  # noqa: BLE001 - what decoders and arithmetic raise
+    except Exception as exc:  # noqa: BLE001 - decoders and arithmetic raise errors of any kind
         return Refusal("internal", f"{type(exc).__name__}: {exc}")
 
 
 def _check_readable(answers: Sequence[Answer]) -> None:
-    """End the run where a node sees nothing of the archive: that is not the images' fault."""
+    """End the run if its node cannot read the archive at all: then the images are not to blame."""
     last = answers[-1].outcome
     unreadable = [one for one in answers if isinstance(one.outcome, Refusal) and one.outcome.code == UNREADABLE]
     if isinstance(last, Refusal) and len(unreadable) == len(answers) > 1:
         raise ArchiveError(
-            f"Node {socket.gethostname()} can read none of the {len(answers)} images from {answers[0].path} on"
-            f" ({last.message}) See that every node can, and give the same command again: it goes on where it stopped."
+            f"Node {socket.gethostname()} cannot read any of the {len(answers)} images from {answers[0].path} on"
+            f" ({last.message}) Give every node access, then run the same command again: it continues where it stopped."
         )

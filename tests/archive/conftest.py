@@ -1,4 +1,4 @@
-"""What the tests of an archive share: a cluster of Ray, a tiny stored network, images."""
+"""Share a Ray cluster, a tiny stored network and images among the archive tests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -21,13 +21,13 @@ collect_ignore_glob = ["test_*.py"] if _MISSING else []
 
 
 def pytest_report_header() -> str | None:
-    """Say why there are no tests here."""
+    """Report which packages are missing if the tests here are skipped."""
     return f"tests/archive needs {', '.join(_MISSING)}: run 'make test-bulk'" if _MISSING else None
 
 
 @pytest.fixture(scope="session")
-def tiny(shared: Path) -> str:  # noqa: ARG001 - the store must be there
-    """Tag of a stored network for 32 x 32 pixels that finds red, green and blue."""
+def tiny(shared: Path) -> str:  # noqa: ARG001 - the store must exist
+    """Tag of a stored network for 32 x 32 pixels that recognizes red, green and blue."""
     cells, head = nn.Conv2d(3, 3, 8, stride=8), nn.Linear(3, 3)
     with torch.no_grad():
         cells.weight.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 8, 8) / 64)
@@ -39,7 +39,7 @@ def tiny(shared: Path) -> str:  # noqa: ARG001 - the store must be there
 
 
 def image_file(index: int, side: int = 40) -> bytes:
-    """Return a JPEG file that no other ``index`` has: mostly red, green or blue, in this order."""
+    """Return a JPEG file unique to ``index``: mostly red, green or blue, in turn."""
     rng = np.random.default_rng(index)
     pixels = rng.integers(0, 100, (side, side, 3), np.uint8)
     pixels[..., index % 3] += 130
@@ -49,7 +49,7 @@ def image_file(index: int, side: int = 40) -> bytes:
 
 
 def write_images(folder: Path, indices: Sequence[int], broken: Sequence[int] = ()) -> None:
-    """Write the images ``indices`` to ``folder``, and break those in ``broken``."""
+    """Write the images ``indices`` to ``folder``, truncating those in ``broken``."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in indices:
         content = image_file(index)
@@ -59,7 +59,7 @@ def write_images(folder: Path, indices: Sequence[int], broken: Sequence[int] = (
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A cluster of two nodes with one CPU each, on this machine."""
-    from ray.cluster_utils import Cluster  # noqa: PLC0415 - not everybody has it
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - an optional package
 
     head = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)

@@ -1,4 +1,4 @@
-"""python -m src.bulk as a whole, on a cluster of two nodes, and killed in many ways."""
+"""Test python -m src.bulk as a whole, on a cluster of two nodes, and killed in several ways."""
 
 import hashlib
 import signal
@@ -36,14 +36,14 @@ pytestmark = [
 
 
 def bulk(*arguments: str) -> str:
-    """Run the command, in a process of its own: Ray mixes up actors of several clusters in one. Return what it says."""
+    """Run the command and return its output; in its own process, as Ray mixes up actors of several clusters in one."""
     done = subprocess.run([*BULK, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def rows(output: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of ``output`` by the names of their images, each of which must be there once."""
+    """Return the rows of ``output`` by the file names of their images, each of which must occur once."""
     found = [row for part in output.glob("part-*.parquet") for row in pq.read_table(part).to_pylist()]
     by_name = {Path(row["path"]).name: row for row in found}
     assert len(by_name) == len(found)
@@ -51,17 +51,15 @@ def rows(output: Path) -> dict[str, dict[str, Any]]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for ``condition``."""
+    """Wait for ``condition``, at most two minutes."""
     end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def test_rows_are_the_answers_of_the_pipeline_and_the_run_goes_on_with_new_images(
-    cluster: Any, tiny: str, tmp_path: Path
-) -> None:
-    """A folder becomes one row for each image, the same as in the service; what is damaged becomes an error."""
+def test_rows_match_the_pipeline_and_a_second_run_adds_new_images(cluster: Any, tiny: str, tmp_path: Path) -> None:
+    """A folder becomes one row per image, with the service's answer, or an error if the image is damaged."""
     images, output = tmp_path / "images", tmp_path / "output"
     write_images(images / "one", range(40), broken=[7])
     (images / "one" / "labels.json").write_text("{}")
@@ -92,7 +90,7 @@ def test_rows_are_the_answers_of_the_pipeline_and_the_run_goes_on_with_new_image
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of a server that stands in for S3, with a bucket."""
+    """A client of a mock S3 server with a bucket."""
     server = ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -109,9 +107,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.stop()
 
 
-def test_shards_in_an_object_store_are_read_from_there_and_the_rows_written_to_there(
-    bucket: Any, tiny: str, tmp_path: Path
-) -> None:
+def test_shards_are_read_from_an_object_store_and_rows_written_to_it(bucket: Any, tiny: str, tmp_path: Path) -> None:
     """Images, a tar file and a Parquet file become rows; images with the same bytes are recognized once."""
     shard, table = tmp_path / "shard.tar", tmp_path / "table.parquet"
     write_tar(shard, {f"{index}.jpg": image_file(index) for index in range(10)})
@@ -140,8 +136,8 @@ def test_shards_in_an_object_store_are_read_from_there_and_the_rows_written_to_t
     }
 
 
-def test_a_command_that_was_killed_goes_on_where_it_stopped(tiny: str, tmp_path: Path) -> None:
-    """Nothing is lost and nothing is there twice, although workers of the killed command may still be at work."""
+def test_a_killed_command_continues_where_it_stopped(tiny: str, tmp_path: Path) -> None:
+    """No image is lost or repeated, although workers of the killed command may still be running."""
     images, output = tmp_path / "images", tmp_path / "output"
     write_images(images, range(1500))
     command = [str(images), str(output), "--model", tiny]
@@ -156,8 +152,8 @@ def test_a_command_that_was_killed_goes_on_where_it_stopped(tiny: str, tmp_path:
     assert len(before) < len(after)
 
 
-def test_a_node_that_dies_takes_nothing_with_it(tiny: str, tmp_path: Path) -> None:
-    """Its images are done by those that are left, although its worker can start nowhere else."""
+def test_no_image_is_lost_when_a_node_dies(tiny: str, tmp_path: Path) -> None:
+    """The remaining nodes process its images, although its worker cannot restart elsewhere."""
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - after the others
 
     images, output = tmp_path / "images", tmp_path / "output"
@@ -173,10 +169,8 @@ def test_a_node_that_dies_takes_nothing_with_it(tiny: str, tmp_path: Path) -> No
     assert len(rows(output)) == 1500
 
 
-def test_twenty_thousand_images_of_which_some_are_broken_need_no_more_memory_than_few(
-    cluster: Any, tiny: str, tmp_path: Path
-) -> None:
-    """Each is a row, each broken one an error, and no worker grows while it works."""
+def test_memory_does_not_grow_over_twenty_thousand_images(cluster: Any, tiny: str, tmp_path: Path) -> None:
+    """Each image is a row, each broken one an error, and the command and its workers need no more memory over time."""
     images, output = tmp_path / "images", tmp_path / "output"
     broken = range(50, 20_000, 100)
     write_images(images, range(20_000), broken)
@@ -201,7 +195,7 @@ def test_twenty_thousand_images_of_which_some_are_broken_need_no_more_memory_tha
 
 
 def _watch(memory: list[tuple[int, int]], output: Path, ended: threading.Event) -> None:
-    """Note how many parts are done, and the bytes that the command and its workers hold."""
+    """Record the number of finished parts and the bytes in use by the command and its workers, until ``ended``."""
     while not ended.wait(0.1):
         done, used = len(list(output.glob("part-*"))), 0
         for process in psutil.process_iter(["cmdline", "memory_info"]):

@@ -1,4 +1,4 @@
-"""What python -m src.bulk refuses and shows, without a cluster."""
+"""Test the refusals and the progress bar of python -m src.bulk, without a cluster."""
 
 import errno
 from pathlib import Path
@@ -16,15 +16,15 @@ pytestmark = pytest.mark.bulk
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return what the command says when it refuses ``arguments``."""
+    """Return the command's error message for ``arguments``."""
     assert main(list(arguments)) == 2
     return capsys.readouterr().err
 
 
-def test_what_cannot_work_is_refused_before_there_is_a_cluster(
+def test_invalid_options_are_refused_before_a_cluster_starts(
     tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each in one sentence that says what to do."""
+    """The command refuses each in one sentence that says what to do."""
     images, output = str(tmp_path / "images"), str(tmp_path / "output")
     write_images(tmp_path / "images", range(2))
     (tmp_path / "link").symlink_to(tmp_path / "images")
@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_sentence(
 
 
 def test_the_bar_estimates_how_many_images_tar_files_have() -> None:
-    """From those that are done; of files and Parquet the number is known."""
+    """It extrapolates from finished tar files; the number in image and Parquet files is known."""
     tars = [Source(f"{index}.tar", "tar", None) for index in range(4)]
     with Bar([*tars, Source("a.jpg"), Source("b.parquet", "parquet", 99, (0, 1))]) as bar:
         assert bar.total is None

@@ -1,4 +1,4 @@
-"""Workers that die, on a cluster of two nodes."""
+"""Test workers that die, on a cluster of two nodes."""
 
 import json
 import logging
@@ -29,13 +29,13 @@ pytestmark = [
 
 
 class Mortal:
-    """Does nothing with its images, and dies of the one that is called deadly."""
+    """A worker that skips recognition and dies at the source named ``deadly``."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, str]:
-        """Do what a worker does, as far as others see it."""
+        """Write a part as a worker does."""
         sources = [Source(**source) for source in json.loads(row["sources"])]
         if any(source.name == "deadly" for source in sources):
             os._exit(1)
@@ -51,11 +51,11 @@ class Mortal:
         return {"part": part.model_dump_json(), "fault": ""}
 
 
-def test_an_image_that_no_worker_survives_becomes_an_error(
+def test_an_image_that_kills_every_worker_becomes_an_error(
     cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """All others are done, however often their workers die with it."""
-    # What pytest keeps of an error's traceback would hold the workers of a round, and with them the cores of the next.
+    """All other images are processed, although their workers die several times."""
+    # Tracebacks that pytest keeps would hold the workers of a round, and with them the cores that the next one needs.
     caplog.set_level(logging.CRITICAL, "ray.data")
     monkeypatch.setattr("src.archive.crew.Worker", Mortal)
     output = Output(str(tmp_path))

@@ -1,4 +1,4 @@
-"""The folder of the Parquet files, without a cluster."""
+"""Test the folder of Parquet files, without a cluster."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -23,7 +23,7 @@ from src.stages.predict import ClassScore, Prediction
 pytestmark = pytest.mark.bulk
 
 RUN = Run(
-    token="first",  # noqa: S106 - it is not secret
+    token="first",  # noqa: S106 - not a secret
     archive="/images",
     model="m:1",
     precision="fp32",
@@ -59,8 +59,8 @@ def tables() -> Generator[pa.Table, None, Figures]:
 SOURCES = [Source(answer.path) for answer in ANSWERS]
 
 
-def test_a_part_knows_its_sources_and_figures_and_is_written_over_itself(tmp_path: Path) -> None:
-    """A part that is done again, because its worker was thought dead, is there once."""
+def test_a_part_stores_its_sources_and_figures_and_replaces_its_earlier_file(tmp_path: Path) -> None:
+    """A part that is processed again, because its worker was considered dead, is in the output once."""
     output = Output(str(tmp_path / "out"))
     assert output.begin(RUN) == []
     part = output.write(tables(), SOURCES, "first")
@@ -84,7 +84,7 @@ def test_a_part_knows_its_sources_and_figures_and_is_written_over_itself(tmp_pat
 
 
 def test_only_the_latest_command_writes(tmp_path: Path) -> None:
-    """A worker of a command that was killed may live on for a while: what it brings is not taken."""
+    """Parts from workers that outlive their killed command are refused."""
     output = Output(str(tmp_path))
     output.begin(RUN)
     output.begin(RUN.model_copy(update={"token": "second"}))
@@ -95,8 +95,8 @@ def test_only_the_latest_command_writes(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"_state"}
 
 
-def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
-    """Neither another model nor other columns are mixed into an output."""
+def test_an_output_of_another_model_or_other_options_is_refused(tmp_path: Path) -> None:
+    """An output never mixes models, precisions or columns."""
     output = Output(str(tmp_path))
     output.begin(RUN)
     for changed in ({"model": "m:2"}, {"heatmaps": False}, {"targets": (1,)}, {"precision": "bf16"}):
@@ -105,19 +105,19 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
-    """Images beside parts would be read as parts by whoever reads the folder."""
+    """Readers of the folder would take other files next to the parts for parts."""
     (tmp_path / "cat.jpg").touch()
     with pytest.raises(ArchiveError, match=r"holds other files \(cat.jpg\)"):
         Output(str(tmp_path)).begin(RUN)
 
 
-def test_what_is_missing_or_there_twice_is_reported(tmp_path: Path) -> None:
-    """The end of a run does not rely on what the workers said."""
+def test_missing_and_repeated_sources_are_reported(tmp_path: Path) -> None:
+    """The final check reads the output instead of relying on the workers."""
     output = Output(str(tmp_path))
     output.begin(RUN)
     output.write(tables(), SOURCES, "first")
-    with pytest.raises(ArchiveError, match="/images/9 is 0 times"):
+    with pytest.raises(ArchiveError, match="/images/9 is there 0 times"):
         summarize([*SOURCES, Source("/images/9")], output)
     output.write(tables(), SOURCES[:1], "first")
-    with pytest.raises(ArchiveError, match="/images/0 is 2 times"):
+    with pytest.raises(ArchiveError, match="/images/0 is there 2 times"):
         summarize(SOURCES, output)

@@ -1,4 +1,4 @@
-"""The bytes of images, from files and shards of all kinds, damaged ones too."""
+"""Test reading the bytes of images from files and shards of all kinds, including damaged ones."""
 
 import os
 import tarfile
@@ -18,17 +18,17 @@ MAX_BYTES = 5000
 
 
 def found(archive: Path) -> list[Found]:
-    """Return what is read of ``archive``."""
+    """Return the images that are read from ``archive``."""
     return list(read(list_sources(str(archive)), MAX_BYTES))
 
 
 def code(one: Found) -> str | None:
-    """Return the code of the error that ``one`` is."""
+    """Return the error code of ``one``, or None if it was read."""
     return one.content.code if isinstance(one.content, Refusal) else None
 
 
 def write_tar(file: Path, members: dict[str, bytes]) -> None:
-    """Write a tar file."""
+    """Write a tar file with ``members``."""
     with tarfile.open(file, "w") as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
@@ -36,8 +36,8 @@ def write_tar(file: Path, members: dict[str, bytes]) -> None:
             tar.addfile(info, BytesIO(content))
 
 
-def test_files_are_read_in_order_and_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """One that is missing or too large does not keep the others from being read."""
+def test_files_are_read_in_order_and_unreadable_ones_become_errors(tmp_path: Path) -> None:
+    """A missing or too large file does not keep the others from being read."""
     for index in range(100):
         (tmp_path / f"{index:03d}.jpg").write_bytes(b"%d" % index)
     (tmp_path / "050.jpg").write_bytes(bytes(MAX_BYTES + 1))
@@ -54,8 +54,8 @@ def test_files_are_read_in_order_and_what_cannot_be_read_is_an_error(tmp_path: P
     assert "raise IMAGE_RECOGNITION_MAX_BODY_BYTES" in images[50].content.message
 
 
-def test_a_tar_file_gives_its_images_and_where_it_breaks_off(tmp_path: Path) -> None:
-    """Data beside images are left out; of a shard that is cut off the images before are there, and one error."""
+def test_a_tar_file_yields_its_images_and_an_error_where_it_is_truncated(tmp_path: Path) -> None:
+    """Metadata files are skipped; a truncated shard yields the images before the cut, and one error."""
     file = tmp_path / "shard.tar"
     write_tar(file, {"0.jpg": b"a" * 600, "0.cls": b"1", "1.png": b"b" * 600, "2.jpg": bytes(MAX_BYTES + 1)})
     whole = found(file)
@@ -99,7 +99,7 @@ def test_names_that_are_not_utf_8_become_text(tmp_path: Path) -> None:
 
 
 def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_path: Path) -> None:
-    """The numbers are those in the file, whichever row group a row is in."""
+    """Rows are numbered throughout the file, across its row groups."""
     file = tmp_path / "images.parquet"
     images = [{"bytes": b"%d" % row if row != 700 else None, "path": "x"} for row in range(1200)]
     pq.write_table(pa.table({"image": images}), file, row_group_size=100)
@@ -110,6 +110,6 @@ def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_pa
 
 
 def test_a_damaged_parquet_file_is_one_error(tmp_path: Path) -> None:
-    """It does not end the run."""
+    """A damaged Parquet file does not end the run."""
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 nothing")
     assert [code(one) for one in found(tmp_path)] == ["unreadable"]

@@ -1,4 +1,4 @@
-"""What is found in an archive."""
+"""Test which sources are found in an archive."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.bulk
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with images, what lies beside images, and hidden things."""
+    """A folder with images, a metadata file, and hidden files and folders."""
     for name in ("b.jpg", "a/c.PNG", "a/no-suffix", "a/labels.json", ".hidden/d.jpg", "a/.e.jpg", "shard.tar"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -30,8 +30,8 @@ def addresses(archive: str | Path) -> list[str]:
     return [source.address for source in list_sources(str(archive))]
 
 
-def test_a_folder_holds_every_file_but_hidden_ones_and_data_beside_images(folder: Path) -> None:
-    """Files without a suffix are images until they turn out to be none: nothing is left out silently."""
+def test_a_folder_yields_every_file_except_hidden_ones_and_metadata(folder: Path) -> None:
+    """Files without a suffix count as images, so that none is skipped silently."""
     expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "shard.tar")]
     assert addresses(folder) == expected
     assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, None]
@@ -87,8 +87,8 @@ def test_nothing_is_refused_in_one_sentence(tmp_path: Path) -> None:
             list_sources(str(archive))
 
 
-def test_row_groups_are_put_together_and_cover_a_parquet_file(tmp_path: Path) -> None:
-    """Small row groups become one source, large ones stay alone, and every row is in one of them."""
+def test_small_row_groups_are_combined_and_cover_a_parquet_file(tmp_path: Path) -> None:
+    """Row groups are combined up to 512 rows or more per source, and every row is in exactly one source."""
     file = tmp_path / "images.parquet"
     table = pa.table({"id": range(2000), "image": [{"bytes": b"", "path": ""}] * 2000})
     pq.write_table(table, file, row_group_size=300)
@@ -112,15 +112,13 @@ def test_row_groups_are_put_together_and_cover_a_parquet_file(tmp_path: Path) ->
         ({"image": pa.string()}, None),
     ],
 )
-def test_the_column_of_the_images_is_found_by_its_type_and_name(
-    columns: dict[str, pa.DataType], expected: str | None
-) -> None:
-    """What is not sure is asked for."""
+def test_the_image_column_is_found_by_its_type_and_name(columns: dict[str, pa.DataType], expected: str | None) -> None:
+    """There is no result if several columns could be it."""
     assert image_column(pa.schema(columns)) == expected
 
 
-def test_parts_have_every_source_once_and_are_enough_for_all_workers() -> None:
-    """Few images make small parts, many make parts of 512; a shard is a part."""
+def test_parts_contain_every_source_once_and_keep_all_workers_busy() -> None:
+    """Few images make small parts, many make parts of 512; a shard is a part of its own."""
     images = [Source(str(index)) for index in range(10_000)]
     shard = Source("a.tar", "tar", None)
     for sources, most, expected in (

@@ -1,4 +1,4 @@
-"""One worker, without a cluster."""
+"""Test one worker, without a cluster."""
 
 import json
 import threading
@@ -31,21 +31,21 @@ ONE_CORE, ONE_GPU = Crew(1, 1, 0), Crew(1, 2, 1)
 
 @pytest.fixture
 def files(tiny: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """The files of the stored network, handed over without Ray."""
+    """The files of the stored network, passed without Ray."""
     monkeypatch.setattr("ray.get", lambda files: files)
     return {file.name: file.read_bytes() for file in bundle.load(tiny).folder.iterdir()}
 
 
 def assignment(files: dict[str, bytes], output: Path, crew: Crew = ONE_CORE, **run: Any) -> Assignment:
-    """Return what a worker is to do by default, with the run's fields ``run``."""
+    """Return a default assignment, with the fields ``run`` of its run changed."""
     plain: dict[str, Any] = {"precision": "fp32", "heatmaps": False, "heatmap_files": False, "targets": ()}
-    begun = Run(token="t", archive="a", model="m", deduplicate=False, **plain | run)  # noqa: S106 - it is not secret
+    begun = Run(token="t", archive="a", model="m", deduplicate=False, **plain | run)  # noqa: S106 - not a secret
     Output(str(output)).begin(begun)
     return Assignment(begun, str(output), Settings(), files, crew, None)
 
 
 def done(asked: Assignment, sources: Sequence[Source]) -> str:
-    """Let a worker do ``sources``; return its fault."""
+    """Let a worker process ``sources``; return its fault."""
     row = {"sources": json.dumps([asdict(source) for source in sources])}
     return Worker(asked)(row)["fault"]
 
@@ -56,8 +56,8 @@ def rows(output: Path) -> list[dict[str, Any]]:
     return sorted(pq.read_table(part).drop_columns("seconds").to_pylist(), key=lambda row: str(row["path"]))
 
 
-def test_batches_on_a_gpu_give_the_answers_of_single_images(files: dict[str, bytes], tmp_path: Path) -> None:
-    """Decoded by several threads and recognized 32 at a time; here by a CPU, which Ray is told to be a GPU."""
+def test_batches_on_a_gpu_match_single_images(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Several threads decode, and the network takes 32 images at a time; here a CPU stands in for the GPU."""
     write_images(tmp_path / "images", range(75), broken=[40])
     sources = list_sources(str(tmp_path / "images"))
     assert not done(assignment(files, tmp_path / "one", heatmaps=True, targets=(1,)), sources)
@@ -66,8 +66,8 @@ def test_batches_on_a_gpu_give_the_answers_of_single_images(files: dict[str, byt
     assert len(rows(tmp_path / "one")) == 75
 
 
-def test_workers_take_the_gpus_of_a_cluster_or_else_its_cores() -> None:
-    """One worker for each, with its share of the cores, unless fewer are asked for or the settings say CPU."""
+def test_workers_use_the_gpus_of_a_cluster_or_else_its_cores() -> None:
+    """There is one worker per GPU, with its share of the cores, unless fewer are requested or the device is the CPU."""
     nodes = [{"CPU": 16.0, "GPU": 2.0, "memory": 1e9}, {"CPU": 4.0, "GPU": 1.0}, {"CPU": 64.0}]
     assert Crew.of(nodes, None, "auto") == Crew(3, 4, 1)
     assert Crew.of(nodes, 1, "cuda") == Crew(1, 4, 1)
@@ -78,10 +78,11 @@ def test_workers_take_the_gpus_of_a_cluster_or_else_its_cores() -> None:
         Crew.of([{"memory": 1e9}], None, "auto")
 
 
-def test_a_node_that_sees_nothing_of_the_archive_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
-    """A folder that is not mounted there is not a thousand broken images; one missing file is."""
+def test_a_node_that_cannot_read_the_archive_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A folder that is not mounted ends the run; one missing file becomes an error."""
     missing = [Source(f"/nowhere/{index}.jpg") for index in range(20)]
-    assert "can read none of the 20 images from /nowhere/0.jpg on" in done(assignment(files, tmp_path / "a"), missing)
+    fault = done(assignment(files, tmp_path / "a"), missing)
+    assert "cannot read any of the 20 images from /nowhere/0.jpg on" in fault
     assert not list((tmp_path / "a").glob("part-*"))
     write_images(tmp_path / "images", range(3))
     assert not done(assignment(files, tmp_path / "b"), [*list_sources(str(tmp_path / "images")), *missing[:1]])
@@ -140,8 +141,8 @@ def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: P
     assert [row["heatmap_file"].split("/")[0] for row in rows(tmp_path / "out")] == ["_heatmaps"] * 3
 
 
-def test_multilabel_networks_give_all_classes_above_their_thresholds(files: dict[str, bytes], tmp_path: Path) -> None:
-    """Their percentages do not sum to 100: nothing is left for others."""
+def test_multilabel_rows_list_all_classes_above_their_thresholds(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Independent percentages do not sum to 100, so ``other`` is null."""
     manifest = json.loads(files[MANIFEST]) | {"output": {"kind": "multilabel", "thresholds": [0.01, 0.02, 0.99]}}
     write_images(tmp_path / "images", range(1))
     asked = assignment(files | {MANIFEST: json.dumps(manifest).encode()}, tmp_path / "out")
@@ -151,13 +152,13 @@ def test_multilabel_networks_give_all_classes_above_their_thresholds(files: dict
 
 
 def test_a_damaged_model_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
-    """In a sentence, from the first part on."""
+    """The fault of the first part names the damaged file."""
     damaged = files | {"network.bin": b""}
     assert "network.bin" in done(assignment(damaged, tmp_path / "out"), [Source("a.jpg")])
 
 
-def test_the_answers_are_those_of_the_service(stored_model: str, client: httpx.Client, tmp_path: Path) -> None:
-    """The same classes in the same order, and the same percentages, for the default network as it is served."""
+def test_the_answers_match_the_service(stored_model: str, client: httpx.Client, tmp_path: Path) -> None:
+    """The default network gives the same classes in the same order, with the same percentages, as when served."""
     stored = {file.name: file.read_bytes() for file in bundle.load(stored_model).folder.iterdir()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ray.get", lambda files: files)

@@ -1,1 +1,1 @@
-"""Images a second of python -m src.bulk, beside its libraries alone and the usual recipe on Ray Data."""
+"""Compare the images per second of python -m src.bulk with its libraries alone and the usual recipe for Ray Data."""

@@ -1,6 +1,6 @@
-"""Measure src.bulk, its libraries alone and the usual recipe on the same images, and how it grows with cores and nodes.
+"""Measure src.bulk, its libraries alone and the usual recipe on the same images, and its scaling with cores and nodes.
 
-Leave the machine alone meanwhile.
+Do not use the machine meanwhile.
 """
 
 import argparse
@@ -33,11 +33,11 @@ _ALONE: Final = "libraries alone"
 
 
 def main() -> None:
-    """Measure, and write the table and the plot."""
+    """Run the benchmark, and write its table and plot."""
     parser = argparse.ArgumentParser(prog="python -m tests.archive.benchmark", description=__doc__)
-    parser.add_argument("--images", type=int, default=4000, help="how many (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=_REPEATS, help="runs of each (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"), help="where to write (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=4000, help="number of images (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=_REPEATS, help="runs of each case (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks"), help="output folder (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bulk-benchmark-") as scratch:
         folder = Path(scratch)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _measured(folder: Path, cores: int, repeats: int) -> dict[str, list[float]]:
-    """Return the images a second of every case, each measured ``repeats`` times, in turns."""
+    """Return the images per second of every case, measured ``repeats`` times, with the cases in turn."""
     images = str(folder / "images")
 
     def other(script: str, cpus: int, part: str = images) -> Callable[[], float]:
@@ -83,7 +83,7 @@ def _measured(folder: Path, cores: int, repeats: int) -> dict[str, list[float]]:
 
 
 def _rate(output: Path) -> float:
-    """Return the images a second of ``output``, from when the first worker had its model to the last file."""
+    """Return the images per second of ``output``, from the start of the first part to the last file."""
     began, ended, images = [], [], 0
     for part in output.glob("part-*"):
         figures = json.loads(pq.read_metadata(part).metadata[b"image_recognition"])["figures"]
@@ -104,7 +104,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _write_images(folder: Path, count: int) -> None:
-    """Write parts of photos as JPEG files of the size of photos in ImageNet."""
+    """Write random crops of photos as JPEG files, in the size of ImageNet photos."""
     rng = np.random.default_rng(0)
     photos = [Image.open(file).convert("RGB") for file in PACKAGED_PHOTOS]
     for index in range(count):

@@ -1,4 +1,4 @@
-"""The libraries of src.bulk alone: decode, resize, network in batches, nothing else, in one process for each core."""
+"""Run the libraries of src.bulk alone: decode, resize and network in batches, in one process per core."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ _BATCH: Final = 8
 
 
 def recognize(folder: Path, spec: InputSpec, images: Sequence[Path], ready: Any) -> None:
-    """Find the most likely class of ``images``, with one thread; those before all are ready do not count."""
+    """Find the most likely class of ``images`` on one thread, after all processes have loaded the network."""
     core = ov.Core()
     model = core.read_model(folder / NETWORK)
     model.reshape({port: [_BATCH, *port.partial_shape[1:]] for port in model.inputs})
@@ -48,7 +48,7 @@ def _pixels(file: Path, spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Print the images a second of ``processes`` processes."""
+    """Print the images per second of ``processes`` processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
     parser.add_argument("processes", type=int)

@@ -1,4 +1,4 @@
-"""src.bulk on a cluster of nodes with one CPU each, on this machine."""
+"""Run src.bulk on a cluster of nodes with one CPU each, on this machine."""
 
 import sys
 

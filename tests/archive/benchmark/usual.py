@@ -1,4 +1,4 @@
-"""The usual recipe for Ray Data: images read by Ray, prepared by torchvision, recognized by torch in batches."""
+"""Run the usual recipe for Ray Data: Ray reads images, torchvision preprocesses them, torch recognizes batches."""
 
 import argparse
 import sys
@@ -20,14 +20,14 @@ Row = dict[str, Any]
 
 
 def prepare(row: Row) -> Row:
-    """Resize, crop and normalize, as the network was trained."""
+    """Resize, crop and normalize the image as in training."""
     steps = [v2.ToImage(), v2.Resize(256, v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(224)]
     steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
     return {"image": v2.Compose(steps)(row["image"]).numpy()}
 
 
 class Classifier:
-    """The network on a core."""
+    """The network on one core."""
 
     def __init__(self) -> None:
         self._network = default_checkpoint().network
@@ -40,7 +40,7 @@ class Classifier:
 
 
 def main() -> None:
-    """Print the images a second from the first batch on."""
+    """Print the images per second after the first batch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
     parser.add_argument("cpus", type=int)
