@@ -47,7 +47,7 @@ class Found:
 def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
     """Yield the images of ``sources`` in order; one that cannot be read, or is too large, becomes a ``Refusal``.
 
-    A shard that breaks off is one error more, at its own address.
+    A truncated shard adds one ``Refusal``, at its own address.
 
     Raises:
         ArchiveError: There is no such shard on this node.
@@ -113,7 +113,7 @@ def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
     files, path = url_to_fs(source.address)
     with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
-            vars(shard)["members"] = []  # it would grow with the shard
+            vars(shard)["members"] = []  # otherwise it grows with the shard
             if is_sidecar(member.name):
                 continue
             name = f"{source.path}#{as_text(member.name)}"

@@ -42,7 +42,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What nothing else in the archive is called."""
+        """Name that is unique in the archive."""
         return f"{self.path}#{self.first}" if self.groups else self.path
 
     @property

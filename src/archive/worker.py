@@ -108,7 +108,7 @@ class Worker:
 
     def _answers(self, found: Iterator[Found]) -> Iterator[Answer]:
         crew, _ = self._assignment.crew, self._pipeline  # loaded once, before several threads ask for it
-        # One core does one thing after the other: decoding between two images would cost the network its cache.
+        # On one core, decoding between two images would evict the network's weights from the cache.
         seen = ahead(self._see, found, self._threads, _AHEAD * crew.threads) if crew.gpus else map(self._see, found)
         while group := list(islice(seen, _GROUP)):
             yield from self._recognized(group)

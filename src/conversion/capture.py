@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -53,7 +55,13 @@ def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgra
     """Export ``module`` with ``examples``, whose first dimensions may have any size."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they advise the network's author
-        return export(module, examples, dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in examples), strict=False)
+        export_dynamic = partial(export, module, examples, dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in examples))
+        try:
+            return export_dynamic(strict=False)
+        except Exception:
+            with suppress(Exception):
+                return export_dynamic(strict=True)  # takes longer, but follows the batch through len(images), too
+            raise
 
 
 def _work_outside(module: fx.GraphModule) -> bool:

@@ -50,8 +50,8 @@ def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypat
     assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "shard.tar")]
 
 
-def test_a_pattern_and_a_list_hold_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """``**`` goes into folders, and a list may name a file twice."""
+def test_a_pattern_and_a_list_yield_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """``**`` matches folders at any depth, and a list may name a file twice."""
     assert addresses(folder / "**" / "*.PNG") == [str(folder / "a" / "c.PNG")]
     listed = tmp_path_factory.mktemp("lists") / "list.txt"
     listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
@@ -80,8 +80,8 @@ def test_a_list_may_hold_names_that_are_not_utf_8(tmp_path: Path) -> None:
     assert addresses(tmp_path / "list.txt") == [os.fsdecode(b"/gr\xfcn.jpg")]
 
 
-def test_nothing_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    """An empty folder, or none."""
+def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
+    """An empty folder, a missing folder and a pattern without matches are refused."""
     for archive in (tmp_path, tmp_path / "missing", tmp_path / "*.jpg"):
         with pytest.raises(ArchiveError, match="no images"):
             list_sources(str(archive))

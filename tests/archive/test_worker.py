@@ -132,8 +132,8 @@ def test_a_worker_leaves_no_copy_of_the_model(
     assert not list((tmp_path / "scratch").iterdir())
 
 
-def test_heatmap_files_lie_beside_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
-    """Each image gets one, below an underscore."""
+def test_heatmap_files_are_written_next_to_the_parts(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Each image has a heatmap file, in a folder whose name begins with an underscore."""
     write_images(tmp_path / "images", range(3))
     asked = assignment(files, tmp_path / "out", heatmap_files=True)
     assert not done(asked, list_sources(str(tmp_path / "images")))

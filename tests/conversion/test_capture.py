@@ -29,6 +29,11 @@ class _Network(nn.Module):
         return maps
 
 
+class _Len(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.view(len(maps), -1, 7, 28)  # 14 x 14, seen otherwise
+
+
 class _InPlace(_Network):
     def changed(self, maps: torch.Tensor) -> torch.Tensor:
         kept = maps * 2
@@ -115,3 +120,10 @@ def test_networks_that_cannot_be_captured_are_refused(network: nn.Module, reason
     """A network that branches on values, returns no logits or takes other images is refused with the reason."""
     with pytest.raises(ModelError, match=reason):
         capture(network.eval(), SPEC)
+
+
+def test_the_batch_may_be_read_with_len() -> None:
+    """A forward that asks for len(images) is captured for batches of any size."""
+    network = _Len().eval()
+    images = random_images(SPEC, 3)
+    torch.testing.assert_close(capture(network, SPEC)(images), network(images), rtol=0, atol=0)

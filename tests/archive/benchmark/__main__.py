@@ -137,7 +137,7 @@ def _plot(rates: dict[str, list[float]]) -> Figure:
     colors = ["#0b6e4f" if name.startswith(_OURS) else "#999999" for name in names]
     bars = axes.barh(names, [median(rates[name]) for name in names], color=colors)
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-    axes.set_xlabel("images a second")
+    axes.set_xlabel("images per second")
     axes.margins(x=0.1)
     return figure
 
