@@ -11,7 +11,7 @@ READY := .venv/ready$(BUILD:%=-%)
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve dev demo test test-slow test-all coverage test-container test-clients test-bulk bulk sweep fuzz soak audit \
+.PHONY: help setup model serve dev demo test test-readme test-slow test-all coverage test-container test-clients test-bulk bulk sweep fuzz soak audit \
 	benchmark benchmark-bulk check format bento container torch-index image-layers lock clean
 
 help: ## list the targets
@@ -68,10 +68,13 @@ benchmark-bulk: bulk ## compare src.bulk with its libraries alone and the usual 
 bulk: $(READY) ## install what python -m src.bulk needs
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bulk.txt
 
+test-readme: $(READY) ## follow the README from a folder of images to a served model (2 minutes)
+	$(BIN)/python -m pytest -m readme -n 0 tests/test_own_model.py
+
 test-slow: $(READY) ## test the API against its OpenAPI document with many examples, and run a short soak
 	$(BIN)/python -m pytest -m slow -n 0
 
-test-all: test test-slow sweep ## run all tests, including the sweep over every architecture
+test-all: test test-readme test-slow sweep ## run all tests, including the sweep over every architecture
 
 coverage: $(READY) ## run the tests and show which branches of src they miss; at least 95 % must be covered
 	$(BIN)/coverage erase

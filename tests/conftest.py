@@ -19,7 +19,6 @@ from tests.serving import Server, running_server
 # The longest files come first: at the end one of two processes would wait for the other.
 _LONG = (
     "test_sweep",
-    "test_own_model",
     "test_runtimes",
     "test_gradcam",
     "test_bento",

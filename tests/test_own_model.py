@@ -26,6 +26,7 @@ def _photos(folder: Path, rng: np.random.Generator, count: int) -> None:
             Image.fromarray(noise).save(folder / name / f"{index}.jpg")
 
 
+@pytest.mark.readme  # a minute and a half
 @pytest.mark.timeout(300)
 def test_the_four_commands_of_the_readme(tmp_path: Path, rng: np.random.Generator) -> None:
     """Training, storing with a check, serving and asking work as printed, one after the other."""
