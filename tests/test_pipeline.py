@@ -260,12 +260,12 @@ def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
         assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
 
 
-@pytest.mark.parametrize("max_side", [100, 1024, 5000])
+@pytest.mark.parametrize("max_side", [100, 512, 2500])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side: int) -> None:
     """A JPEG that is decoded in part has the answer and the heat of one that is not, at the size that was asked for."""
-    pixels = np.full((3000, 4000, 3), GREY, np.uint8)
-    pixels[1000:2000, 1500:2500] = RED
+    pixels = np.full((1500, 2000, 3), GREY, np.uint8)
+    pixels[500:1000, 750:1250] = RED
     answers = []
     for name in ("JPEG", "PNG"):
         exif = Image.Exif()
@@ -281,7 +281,7 @@ def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side
         np.testing.assert_allclose(one, other, atol=0.02)
     explanations = [answer.explanation for answer in answers if answer.explanation]
     pictures = [Image.open(BytesIO(explanation.image)) for explanation in explanations]
-    assert max(pictures[0].size) == min(max_side, 4000)
+    assert max(pictures[0].size) == min(max_side, 2000)
     assert pictures[0].size == pictures[1].size
     assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() < 2
 

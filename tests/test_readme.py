@@ -54,6 +54,19 @@ def test_every_link_leads_somewhere() -> None:
         assert (page.parent / link).exists(), f"{page}: {link}"
 
 
+def test_every_page_with_commands_is_listed_with_the_targets_that_run_them() -> None:
+    """The style page names each page that has commands, and only make targets that exist."""
+    style = ROOT / "docs" / "development" / "style.md"
+    listed = re.findall(r"^  \| \[.*?\]\((.*?)\) \| (.*) \|$", style.read_text("utf-8"), re.MULTILINE)
+    with_commands = re.compile(r"^```(sh|bash|python|py)?\n|^    curl ", re.MULTILINE)
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert {(style.parent / page).resolve() for page, _ in listed} == {
+        page for page in pages if with_commands.search(page.read_text("utf-8")) and page.name != "architecture.md"
+    }
+    targets = {target for _, named in listed for target in re.findall(r"`make ([a-z-]+)`", named)}
+    assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
 def test_the_curl_line_works(server: Server) -> None:
     """The curl line, word for word but for the port, is answered with the class of the cat."""
     line = block("bash").replace(PRINTED_URL, server.url)

@@ -66,3 +66,26 @@ def cluster() -> Iterator[Any]:
     made.add_node(num_cpus=1, object_store_memory=100_000_000)
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of a mock S3 server with two buckets."""
+    import boto3  # noqa: PLC0415 - an optional package
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - the same
+
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    for name in ("archive", "answers"):
+        client.create_bucket(Bucket=name)
+    yield client
+    server.stop()

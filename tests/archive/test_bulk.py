@@ -6,16 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from src.options import Options
 from src.pipeline import Pipeline
@@ -86,25 +84,6 @@ def test_rows_match_the_pipeline_and_a_second_run_adds_new_images(cluster: Any, 
     bulk(*command)
     assert len(rows(output)) == 60
     assert before.items() <= {path: path.stat().st_mtime_ns for path in output.glob("part-*")}.items()
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of a mock S3 server with a bucket."""
-    server = ThreadedMotoServer("127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="archive")
-    yield client
-    server.stop()
 
 
 def test_shards_are_read_from_an_object_store_and_rows_written_to_it(bucket: Any, tiny: str, tmp_path: Path) -> None:
