@@ -17,6 +17,7 @@ __all__ = ["capture", "export_batches", "let_views_copy", "part", "random_images
 
 _BATCH: Final = 2  # of the examples: torch treats a batch of one as a constant
 _SIZE: Final = torch.ops.aten.sym_size.int
+_SQUEEZE: Final = torch.ops.aten.squeeze
 
 
 def random_images(spec: InputSpec, count: int = _BATCH) -> torch.Tensor:
@@ -38,6 +39,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
         if not _work_outside(module):
             module = program.run_decompositions({}).module(check_guards=False)  # takes much longer
             _drop_copies(module)
+        _keep_images_apart(module)
         let_views_copy(module)
     except Exception as exc:  # torch.export raises errors of any type
         raise ModelError(
@@ -87,6 +89,19 @@ def _drop_copies(module: fx.GraphModule) -> None:
         if (written.shape, written.dtype) == (values.shape, values.dtype):
             node.replace_all_uses_with(node.args[1])
     module.graph.eliminate_dead_code()
+
+
+def _keep_images_apart(module: fx.GraphModule) -> None:
+    """Let ``squeeze`` drop only the sizes that are one for any number of images: one image would lose its own."""
+    for node in [node for node in module.graph.nodes if getattr(node.target, "overloadpacket", None) is _SQUEEZE]:
+        source, asked = node.args[0], node.args[1] if len(node.args) > 1 else range(node.args[0].meta["val"].ndim)
+        sizes = source.meta["val"].shape
+        places = sorted({place % len(sizes) for place in ([asked] if isinstance(asked, int) else asked)})
+        node.target = _SQUEEZE.dims
+        node.args = (source, [place for place in places if isinstance(sizes[place], int) and sizes[place] == 1])
+        if not node.args[1]:
+            node.replace_all_uses_with(source)
+            module.graph.erase_node(node)
 
 
 def _is_view(node: fx.Node) -> bool:

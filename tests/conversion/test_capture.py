@@ -58,6 +58,13 @@ class _Resized(_Network):
         return maps + functional.interpolate(table, maps.shape[2:], mode="bicubic", antialias=True)
 
 
+class _Squeezing(_Network):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = self.conv(x).mean(dim=(2, 3), keepdim=True).squeeze()
+        logits: torch.Tensor = self.linear(pooled[:, None].squeeze(1)).squeeze(0)
+        return logits
+
+
 @pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized()])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_captured_graph_returns_the_logits_of_its_network(network: nn.Module, count: int) -> None:
@@ -66,6 +73,14 @@ def test_a_captured_graph_returns_the_logits_of_its_network(network: nn.Module, 
     images = random_images(SPEC, count)
     with torch.no_grad():
         assert torch.equal(captured(images), network(images))
+
+
+def test_squeezing_the_map_keeps_the_dimension_of_the_images() -> None:
+    """One image gives logits (1, C), though the network's own squeeze() would also drop the one of the images."""
+    network, images = _Squeezing().eval(), random_images(SPEC)
+    captured = capture(network, SPEC)
+    with torch.no_grad():
+        torch.testing.assert_close(captured(images[:1]), network(images)[:1])
 
 
 def test_in_place_operations_are_replaced() -> None:
