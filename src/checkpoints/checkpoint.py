@@ -25,6 +25,7 @@ from src.checkpoints.reading.composes import stored_transform, transform_passed_
 from src.checkpoints.reading.folder import read_source
 from src.checkpoints.reading.weights_choice import chosen
 from src.checkpoints.reading.weights_file import WeightsFile
+from src.checkpoints.recognition.others import normalization
 from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.checkpoints.recognition.twins import named_weights
 from src.checkpoints.spellings import explained, respelled
@@ -118,8 +119,23 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     notes = (Note(f"architecture: the class {name}, created by running {module}"), *arguments.notes(type(network)))
     if found.left_out:
         notes += (Note(f"left out: {_summary(found.left_out)}"),)
-    notes += (label_note, input_note)
+    notes += (label_note, input_note, *_normalized_twice(network, spec, given))
     return Checkpoint(architecture, labels, spec, network, layer, notes, output)
+
+
+def _normalized_twice(network: nn.Module, spec: InputSpec, given: Given) -> tuple[Note, ...]:
+    """Return a note if ``network`` may normalize images, which ``spec``, not set by the user, also does."""
+    if {"mean", "std"} <= (given.input or {}).keys() or {*spec.mean} == {0}:
+        return ()
+    buffers, _ = normalization(dict(network.named_buffers()))
+    layers = [one for one in network.modules() if type(one).__name__ == "Normalize"]  # torchvision's and kornia's
+    if not (buffers or any(hasattr(layer, "mean") and hasattr(layer, "std") for layer in layers)):
+        return ()
+    sentence = (
+        "input: the class holds a mean and std of images; if its forward normalizes with them, images are now"
+        " normalized twice, so set 0 and 1"
+    )
+    return (Note(sentence, (Remedy("mean", "0"), Remedy("std", "1"))),)
 
 
 def _explained(network: nn.Module, layer: str | None, output: OutputSpec) -> tuple[nn.Module, str | None]:

@@ -10,7 +10,7 @@ import torch
 from src.checkpoints.network import RGB
 from src.checkpoints.recognition.bodies import Body
 
-__all__ = ["Others", "is_averaged_copy", "is_of_training", "sort_others"]
+__all__ = ["Others", "is_averaged_copy", "is_of_training", "normalization", "sort_others"]
 
 _STEPS: Final = re.compile(r"[._]|(?<=[a-z])(?=[A-Z])")
 _AVERAGES: Final = frozenset({"ema", "swa", "average", "averaged"})
@@ -44,7 +44,7 @@ def sort_others(tensors: Mapping[str, torch.Tensor], body: Body) -> Others:
     """Sort the ``tensors`` outside ``body`` by whether they could affect its answers."""
     used = {name: tensors[name] for name in body.names.values()}
     rest = {name: tensor for name, tensor in tensors.items() if name not in used}
-    normalization, of_input = _normalization(rest)
+    of_colors, of_input = normalization(rest)
     same = {_memory(tensor) for tensor in used.values()}
     matters = {
         name: tensor
@@ -58,7 +58,7 @@ def sort_others(tensors: Mapping[str, torch.Tensor], body: Body) -> Others:
         and not is_of_training(name, tensor, body)
     }
     left_out = tuple(name for name in rest if name not in matters and name not in of_input)
-    return Others(left_out, matters, normalization, any(_is_auxiliary(name, body) for name in rest))
+    return Others(left_out, matters, of_colors, any(_is_auxiliary(name, body) for name in rest))
 
 
 def _memory(tensor: torch.Tensor) -> tuple[int, torch.Size]:
@@ -120,7 +120,7 @@ def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
     return bool(words & _LOSSES)
 
 
-def _normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[float, ...]], frozenset[str]]:
+def normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[float, ...]], frozenset[str]]:
     """Return the mean and std of buffers that normalize a network's input, and the buffers' names."""
     found = {}
     for name, tensor in rest.items():

@@ -50,6 +50,16 @@ class Two(BusCar):
         return super().forward(x), x
 
 
+class Normalizing(BusCar):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.5, 0.4, 0.3]).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.full((1, 3, 1, 1), 0.2), persistent=False)
+
+    def forward(self, x):
+        return super().forward((x - self.mean) / self.std)
+
+
 class Maps(BusCar):
     def forward(self, x):
         return self.features(x)
@@ -152,6 +162,20 @@ def test_the_first_tensor_of_a_tuple_is_the_scores(module_file: Path, tmp_path: 
     checkpoint = read_checkpoint(tmp_path / "x.pt", Given(module=f"{module_file}:Two", labels="bus,car"))
     image = torch.rand(1, 3, 224, 224)
     torch.testing.assert_close(checkpoint.network(image), network(image)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "told"),
+    [("Normalizing", None, True), ("Normalizing", {"mean": (0,), "std": (1,)}, False), ("BusCar", None, False)],
+)
+def test_a_class_that_may_normalize_images_itself_is_told(
+    module_file: Path, tmp_path: Path, name: str, said: dict[str, tuple[float]] | None, *, told: bool
+) -> None:
+    """Its images would be normalized twice, unless the user says how they are prepared."""
+    torch.save(instantiate(module_file, name, Arguments({})).state_dict(), tmp_path / "x.pt")
+    given = Given(module=f"{module_file}:{name}", labels="bus,car", input=said)
+    notes = [note for note in read_checkpoint(tmp_path / "x.pt", given).notes if "normalized twice" in note.sentence]
+    assert [note.remedies for note in notes] == [(Remedy("mean", "0"), Remedy("std", "1"))] * told
 
 
 @pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
