@@ -195,7 +195,12 @@ def _check_another(versus: int | None, explained: int | None, labels: tuple[str,
 
 
 def heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:
-    """Return the heatmap of class ``index`` by ``method``, contrasted with the class ``versus`` if given."""
+    """Return the heatmap of class ``index`` by ``method``, contrasted with the class ``versus`` if given.
+
+    It is empty where the score has no derivative, for example that of a standard deviation over a constant map.
+    """
     if method in BY_GRADIENT:
-        return BY_GRADIENT[method](evaluation.features, evaluation.gradient(index, versus))
-    return gradcam(evaluation.features, evaluation.weights(index, versus))
+        found = BY_GRADIENT[method](evaluation.features, evaluation.gradient(index, versus))
+    else:
+        found = gradcam(evaluation.features, evaluation.weights(index, versus))
+    return found if np.isfinite(found.values).all() else Heatmap(np.zeros_like(found.values))

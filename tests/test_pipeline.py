@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from src.checkpoints.checkpoint import Checkpoint
 from src.conversion.draft import Draft, draft
 from src.errors import InvalidRequest, UnknownClass
 from src.options import Colormap, ImageFormat, Method, Options
-from src.pipeline import Pipeline
+from src.pipeline import Pipeline, heatmap
 from src.progress import Abandoned, Progress, Stage
+from src.runtimes.base import Evaluation, Runtime
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
+from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
 from tests.places import PACKAGED_PHOTOS
 
@@ -198,6 +201,17 @@ def test_a_large_image_does_not_wait_for_the_network() -> None:
     for gradcam, least, most in ((True, 600 * 400 * 3, 600 * 400 * 3 + 100_000), (False, 0, 100_000)):
         seen = pipeline.see(file.getvalue(), Options(gradcam=gradcam, max_side=600))
         assert least < len(pickle.dumps(seen)) < most
+
+
+@pytest.mark.parametrize("method", Method)
+def test_a_score_without_a_derivative_has_an_empty_heatmap(method: Method) -> None:
+    """The gradient of a square root at zero is not a number, and JSON has none for it."""
+    layout = FeatureLayout(axes="NKhw", channels=2, height=3, width=3)
+    graphs = SimpleNamespace(gradient=lambda features, _: np.full_like(features, np.nan))
+    runtime = Runtime(graphs, layout)  # type: ignore[arg-type] # only the gradient is asked for
+    evaluation = Evaluation(np.zeros(2, np.float32), np.ones((1, 2, 3, 3), np.float32), (), runtime)
+    found = heatmap(evaluation, method, 0)
+    assert (found.evidence, found.values.tolist()) == (False, [[0.0] * 3] * 3)
 
 
 def test_heatmaps_are_those_of_the_listed_classes(patch_file: bytes) -> None:
