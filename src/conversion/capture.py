@@ -94,12 +94,16 @@ def _drop_copies(module: fx.GraphModule) -> None:
 def _keep_images_apart(module: fx.GraphModule) -> None:
     """Let ``squeeze`` drop only the sizes that are one for any number of images: one image would lose its own."""
     for node in [node for node in module.graph.nodes if getattr(node.target, "overloadpacket", None) is _SQUEEZE]:
-        source, asked = node.args[0], node.args[1] if len(node.args) > 1 else range(node.args[0].meta["val"].ndim)
-        sizes = source.meta["val"].shape
-        places = sorted({place % len(sizes) for place in ([asked] if isinstance(asked, int) else asked)})
-        node.target = _SQUEEZE.dims
-        node.args = (source, [place for place in places if isinstance(sizes[place], int) and sizes[place] == 1])
-        if not node.args[1]:
+        source, *given = node.args
+        sizes = getattr(source.meta.get("val"), "shape", ())
+        asked = given[0] if given else range(len(sizes))
+        places = sorted({place % len(sizes) for place in ([asked] if isinstance(asked, int) else asked) if sizes})
+        if all(isinstance(sizes[place], int) for place in places):
+            continue
+        kept = [place for place in places if isinstance(sizes[place], int) and sizes[place] == 1]
+        if kept:
+            node.target, node.args = _SQUEEZE.dims, (source, kept)
+        else:
             node.replace_all_uses_with(source)
             module.graph.erase_node(node)
 
