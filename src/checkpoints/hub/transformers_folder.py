@@ -71,7 +71,7 @@ def read_transformers(source: Source) -> Described:
 
 def _count_classes(network: nn.Module, spec: InputSpec) -> int:
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # see src.checkpoints.own.scores
             answer: torch.Tensor = network(torch.zeros(1, *spec.shape))
     except Exception as exc:
         raise ModelError(f"The network rejects images as its processor prepares them, {spec.crop}: {exc}.") from exc

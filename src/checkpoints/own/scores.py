@@ -21,7 +21,7 @@ def count_classes(network: nn.Module, spec: InputSpec) -> int:
         ModelError: It cannot take images of the size in ``spec``, or does not return scores (N, C).
     """
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # a table that it makes now and keeps must not be bound to inference mode
             given = network(torch.zeros(2, *spec.shape))
     except Exception as exc:
         height, width = spec.crop

@@ -12,7 +12,9 @@ import torch
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given
+from src.checkpoints.inputs import USUAL
 from src.checkpoints.own.module import Arguments, instantiate, parse_reference
+from src.checkpoints.own.scores import count_classes
 from src.conversion.capture import capture
 from src.conversion.cut import cut
 from src.conversion.draft import draft
@@ -176,6 +178,29 @@ def test_a_class_that_may_normalize_images_itself_is_told(
     given = Given(module=f"{module_file}:{name}", labels="bus,car", input=said)
     notes = [note for note in read_checkpoint(tmp_path / "x.pt", given).notes if "normalized twice" in note.sentence]
     assert [note.remedies for note in notes] == [(Remedy("mean", "0"), Remedy("std", "1"))] * told
+
+
+class _Keeping(torch.nn.Module):
+    """Makes a table, and the weights of a layer, in its first run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: torch.Tensor | None = None
+        self.last = torch.nn.LazyLinear(2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            self.table = torch.linspace(0, 1, images.shape[3])
+        logits: torch.Tensor = self.last((images * self.table).mean(dim=(2, 3)))
+        return logits
+
+
+def test_what_a_network_makes_in_its_first_run_can_be_differentiated_and_loaded() -> None:
+    """PyTorch refuses both for a tensor that was made in inference mode."""
+    network = _Keeping().eval()
+    assert count_classes(network, USUAL) == 2
+    assert network.table is not None
+    assert (network.table.is_inference(), network.last.weight.is_inference()) == (False, False)
 
 
 @pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
