@@ -157,7 +157,8 @@ class _Operations:
             layout = maps[node]
             return layout.axes == "NTK" and layout.channels in places and layout.height * layout.width not in places
 
-        return {node: layout for node, layout in maps.items() if node.op != "placeholder" and not is_flattened(node)}
+        others = _of_queries(self.whole) | {node for node in maps if node.op == "placeholder" or is_flattened(node)}
+        return {node: layout for node, layout in maps.items() if node not in others}
 
     def _junctions(self) -> set[fx.Node]:
         place = {node: index for index, node in enumerate(self.whole.graph.nodes)}
@@ -212,6 +213,20 @@ def _seen(whole: fx.GraphModule) -> set[fx.Node]:
         if node.target is not torch.ops.aten.sym_size.int and not seen.isdisjoint(node.all_input_nodes):
             seen.add(node)
     return seen
+
+
+def _of_queries(whole: fx.GraphModule) -> set[fx.Node]:
+    """Return the operations on learned queries, such as one for each class, that look at the image by attention.
+
+    Their tokens look like those of an image, but have no place in it.
+    """
+    seen, found = _seen(whole), set[fx.Node]()
+    for node in whole.graph.nodes:
+        attends = getattr(node.target, "overloadpacket", None) is aten.scaled_dot_product_attention
+        sources = [one for one in (node.args[:1] if attends else node.all_input_nodes) if one in seen]
+        if node in seen and node.op != "placeholder" and found.issuperset(sources):
+            found.add(node)
+    return found
 
 
 def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:

@@ -156,6 +156,27 @@ def test_a_network_without_one_last_map_is_refused(network: nn.Module, reason: s
         _parts(network.eval(), size=(16, 16))
 
 
+class _Asking(nn.Module):
+    """A network whose learned queries, one for each of nine classes, look at the map by attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.queries, self.last = nn.Parameter(torch.randn(9, 8)), nn.Linear(8, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        asked = self.queries.expand(len(images), -1, -1)
+        tokens = torch.tanh(self.conv(images)).flatten(2).transpose(1, 2)
+        asked = asked + functional.scaled_dot_product_attention(asked, tokens, tokens)
+        logits: torch.Tensor = self.last(asked).flatten(1)
+        return logits
+
+
+def test_learned_queries_are_not_taken_for_a_map() -> None:
+    """The nine classes of a decoder are no grid of 3 x 3 positions: the map is what they look at."""
+    assert _parts(_Asking().eval(), size=(32, 32)).layout.shape == (8, 8, 8)
+
+
 @pytest.mark.parametrize(
     "pooling", [nn.AdaptiveAvgPool1d(1), nn.BatchNorm1d(100)], ids=lambda module: type(module).__name__
 )
