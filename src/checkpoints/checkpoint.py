@@ -90,6 +90,11 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
 
 
 def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tuple[Note, ...]) -> Checkpoint:
+    for option in ("network", "activation", "stem"):
+        if getattr(given, option) is not None:
+            raise ModelError(
+                "config.json beside the weights describes the whole network: omit the option.", Remedy(option)
+            )
     output, classes = read_output(file, given, described.num_classes)
     labels, label_note = _labels(file, given.labels, classes)
     spec, input_note = _input(file, given, described.architecture, given.channels)

@@ -79,6 +79,14 @@ def test_options_override_the_folder(tmp_path: Path) -> None:
     assert (checkpoint.labels, checkpoint.input.mean) == (("a", "b", "c"), (0, 0, 0))
 
 
+@pytest.mark.parametrize("said", [{"network": "head"}, {"activation": "relu"}, {"stem": "cifar"}])
+def test_an_option_that_a_folder_answers_itself_is_refused(said: dict[str, Any], tmp_path: Path) -> None:
+    """It would have no effect."""
+    _, folder = written(tmp_path)
+    with pytest.raises(ModelError, match=r"config\.json .* omit the option"):
+        read_checkpoint(folder, Given(**said))
+
+
 def test_the_old_flat_configuration_is_read(tmp_path: Path) -> None:
     """A configuration in one flat object, as timm first wrote it, is read."""
     _, folder = written(tmp_path)
