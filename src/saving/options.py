@@ -27,7 +27,7 @@ examples:
   save_model.py epoch=4.ckpt --labels bus,car           any Lightning checkpoint of a torchvision or timm network
   save_model.py net.safetensors --arch timm/resnet50d --labels labels.json --check images/
 
-Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest bentoml serve
+Then serve it: IMAGE_RECOGNITION_MODEL=NAME:latest .venv/bin/bentoml serve service:ImageRecognition
 """
 # Flags whose names differ from the fields of a Remedy.
 _FLAGS: Final = {"architecture": "arch"}
@@ -77,8 +77,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def _add_network(options: argparse.ArgumentParser) -> None:
     network = options.add_argument_group("the network (default: inferred from the file)")
-    network.add_argument("--arch", help="torchvision/NAME, timm/NAME or NAME")
-    network.add_argument("--labels", help="text file, JSON file, folder with a folder per class, or bus,car")
+    network.add_argument("--arch", metavar="NAME", help="the architecture: torchvision/NAME, timm/NAME or NAME")
+    network.add_argument(
+        "--labels", help="names of the classes: text file, JSON file, folder with a folder per class, or bus,car"
+    )
     network.add_argument(
         "--module",
         metavar="FILE.py:CLASS",
@@ -94,7 +96,9 @@ def _add_network(options: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--network", metavar="PREFIX", help="prefix of the network's tensor names, if the file has several"
     )
-    network.add_argument("--activation", choices=get_args(Activation), help="activation between the head's layers")
+    network.add_argument(
+        "--activation", choices=get_args(Activation), help="activation between the head's layers; none: there is none"
+    )
     network.add_argument("--stem", choices=["cifar"], help="the first convolution is 3 x 3, stride 1, without max-pool")
     network.add_argument("--weights", choices=["ema"], help="use the averaged weights, if the file has both")
     network.add_argument(
@@ -102,18 +106,28 @@ def _add_network(options: argparse.ArgumentParser) -> None:
         choices=get_args(OutputKind),
         help="what the outputs mean: one class, one of two by a single sigmoid, or any number by a sigmoid each",
     )
-    network.add_argument("--layer", help="Grad-CAM layer (default: the last spatial feature map)")
+    network.add_argument("--layer", metavar="NAME", help="Grad-CAM layer (default: the last spatial feature map)")
 
 
 def _add_input(options: argparse.ArgumentParser) -> None:
     images = options.add_argument_group("preprocessing (default: from the file, or as published)")
     images.add_argument("--input", choices=["tutorial"], help="stretched to 256 x 256, crop 224, ImageNet mean, std")
     images.add_argument("--channels", type=int, choices=[1, 3], help="1 if the network takes gray images")
-    images.add_argument("--resize", type=_size, help="shorter side in pixels, or HEIGHTxWIDTH to stretch to")
-    images.add_argument("--crop", type=_size, help="center crop: side of the square in pixels, or HEIGHTxWIDTH")
-    images.add_argument("--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"])
-    images.add_argument("--mean", type=_numbers, metavar="R,G,B", help="for pixel values from 0 to 1")
-    images.add_argument("--std", type=_numbers, metavar="R,G,B", help="for pixel values from 0 to 1")
+    images.add_argument(
+        "--resize", type=_size, metavar="PIXELS", help="shorter side in pixels, or HEIGHTxWIDTH to stretch to"
+    )
+    images.add_argument(
+        "--crop", type=_size, metavar="PIXELS", help="center crop: side of the square in pixels, or HEIGHTxWIDTH"
+    )
+    images.add_argument(
+        "--interpolation", choices=["nearest", "bilinear", "bicubic", "lanczos"], help="resampling filter of the resize"
+    )
+    images.add_argument(
+        "--mean", type=_numbers, metavar="R,G,B", help="mean per channel, or one for all, for pixel values from 0 to 1"
+    )
+    images.add_argument(
+        "--std", type=_numbers, metavar="R,G,B", help="standard deviation, in the same form as the mean"
+    )
 
 
 def _argument(text: str) -> tuple[str, object]:

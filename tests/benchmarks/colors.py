@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-import save_model
 from src.errors import RequestError
 from src.labelled_folder import class_folders, image_files
 from src.options import Options
@@ -23,7 +22,7 @@ from src.pipeline import Pipeline
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits, decode_image
 from src.stages.decode.cicp import profile_of
-from src.store import bundle
+from tests.benchmarks.stored import stored_for
 
 _SPACES = {"Display P3": (12, 13), "BT.2020": (9, 13)}  # primaries and transfer, by their numbers in H.273
 _OPTIONS = Options(gradcam=False, top_k=1)
@@ -98,9 +97,8 @@ def _answer(pipeline: Pipeline, file: bytes) -> int:
 
 
 def make_pipeline(checkpoint: Path | None) -> Pipeline:
-    """Store the model in the tests' model store, and start it."""
-    save_model.main([str(checkpoint)] if checkpoint else [])
-    stored = bundle.load("image_recognition:latest")
+    """Store the model, and start it."""
+    stored = stored_for("colors", checkpoint)
     return Pipeline(stored.manifest, start(stored.folder, stored.manifest, threads=2, device="cpu"), _LIMITS)
 
 

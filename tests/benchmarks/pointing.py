@@ -9,12 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import save_model
 from src.evaluation.pointing import Known, play
 from src.pipeline import Pipeline
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
-from src.store import bundle
+from tests.benchmarks.stored import stored_for
 
 
 def _known(pipeline: Pipeline, folder: Path) -> tuple[list[Known], int]:
@@ -40,8 +39,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint of the model (default: the default network)")
     options = parser.parse_args()
-    save_model.main([str(options.checkpoint)] if options.checkpoint else [])
-    stored = bundle.load("image_recognition:latest")
+    stored = stored_for("pointing", options.checkpoint)
     pipeline = Pipeline(stored.manifest, start(stored.folder, stored.manifest, threads=1), DecodeLimits())
     known, images = _known(pipeline, options.folder)
     found = play(pipeline, known)

@@ -2,8 +2,24 @@
 
 import pytest
 
+import src.bulk
+import src.demo
+import src.saving.options
+import src.training.options
 from src.errors import Remedy
 from src.saving.options import with_flags
+
+
+def test_every_option_of_the_commands_is_explained() -> None:
+    """--help has a sentence on every argument of save_model.py, src.train, src.bulk and src.demo."""
+    parsers = [
+        src.saving.options.parser(""),
+        src.training.options.parser(""),
+        src.bulk._parser(),
+        src.demo._parser(),
+    ]
+    for parser in parsers:
+        assert [action.dest for action in parser._actions if not action.help] == [], parser.prog
 
 
 @pytest.mark.parametrize(

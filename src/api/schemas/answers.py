@@ -86,7 +86,7 @@ class RecognitionResponse(Response):
     )
     confidence: ConfidenceResponse | None = Field(
         default=None,
-        description="How confident the answer is; null if the model was neither checked nor calibrated in training.",
+        description="How confident the answer is; null if the model has learned neither of these.",
     )
     gradcam: str | None = Field(description="The image with the heatmap drawn on it, base64; null if not requested.")
     explained: ExplainedResponse | None = Field(description="What the image in gradcam shows; null if gradcam is null.")
