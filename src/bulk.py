@@ -14,14 +14,15 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 _EXIT_FAILED: Final = 2
+_EXIT_INTERRUPTED: Final = 130
 _EXTRA: Final = ("ray", "pyarrow", "fsspec", "matplotlib", "tqdm")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, or 2 if it cannot start or continue."""
+    """Run the command; return its exit code: 0, 2 if it cannot start or continue, 130 if Ctrl-C stopped it."""
     options = _parser().parse_args(arguments)
     if missing := [name for name in _EXTRA if find_spec(name) is None]:
-        return _failed(f"{', '.join(missing)} must be installed first: pip install '.[bulk]'")
+        return _failed(f"{', '.join(missing)} must be installed first: make bulk, or pip install '.[bulk]'")
     from src.archive.job import Order, carry_out  # noqa: PLC0415 - slow, and not needed for --help
 
     try:
@@ -32,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{exc.filename}: " if exc.filename else ""
         return _failed(f"{where}{exc.strerror or exc}. Run the same command again to continue.")
     except KeyboardInterrupt:
-        return _failed("stopped; run the same command again to continue.")
+        _failed("stopped; run the same command again to continue.")
+        return _EXIT_INTERRUPTED
     print(f"{summary.text()}\nwritten       {options.output}")
     return 0
 

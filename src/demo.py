@@ -1,7 +1,11 @@
-"""Send an image to the running service, print the classes, and write the image with the heatmap drawn on it."""
+"""Send an image to the running service, print the classes, and write the image with the heatmap drawn on it.
+
+A service with an API key gets the one in IMAGE_RECOGNITION_API_KEY.
+"""
 
 import argparse
 import base64
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +55,11 @@ class _NoAnswerError(Exception):
 def _ask(url: str, data: bytes) -> dict[str, Any]:
     try:
         img = base64.b64encode(data).decode()
-        answer = httpx.post(f"{url.rstrip('/')}/image_recognition", json={"img": img}, timeout=60).json()
+        key = os.environ.get("IMAGE_RECOGNITION_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = httpx.post(
+            f"{url.rstrip('/')}/image_recognition", json={"img": img}, headers=headers, timeout=60
+        ).json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
         raise _NoAnswerError(f"does not answer ({exc}): start the service with 'make serve' first.") from exc
     if not isinstance(answer, dict) or "success" not in answer:

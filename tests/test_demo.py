@@ -75,6 +75,7 @@ def test_without_a_service_it_says_what_to_start(capsys: pytest.CaptureFixture[s
 class _AnswersSomethingElse(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer with a list."""
+        self.server.key = self.headers["Authorization"]  # type: ignore[attr-defined] # for the test
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.end_headers()
@@ -87,6 +88,16 @@ def test_another_service_is_recognized(capsys: pytest.CaptureFixture[str]) -> No
         threading.Thread(target=other.handle_request).start()
         assert demo.main(["--url", f"http://127.0.0.1:{other.server_address[1]}"]) == 2
     assert "is another service" in capsys.readouterr().err
+
+
+def test_the_key_of_the_service_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo takes the key from the variable that gives it to the service, and sends none where there is none."""
+    for key, header in (("0123456789abcdef", "Bearer 0123456789abcdef"), ("", None)):
+        monkeypatch.setenv("IMAGE_RECOGNITION_API_KEY", key)
+        with socketserver.TCPServer(("127.0.0.1", 0), _AnswersSomethingElse) as other:
+            threading.Thread(target=other.handle_request).start()
+            demo.main(["--url", f"http://127.0.0.1:{other.server_address[1]}"])
+            assert other.key == header  # type: ignore[attr-defined] # set by the handler
 
 
 def test_a_place_that_cannot_be_written_is_explained(
