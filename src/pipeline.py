@@ -1,5 +1,6 @@
 """The one place that joins the stages: decode, transform, backbone, predict, confidence, Grad-CAM, render."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -143,7 +144,7 @@ class Pipeline:
         if options.heatmaps:
             listed = (*prediction.top, *asked)
             with progress.stage(Stage.GRADCAM):
-                heatmaps = tuple(heatmap(evaluation, options.method, score.index).values for score in listed)
+                heatmaps = tuple(_each_heatmap(evaluation, options.method, listed, progress))
         return Recognition(prediction, sure, explanation, heatmaps, seen.width, seen.height, seen.input.box, asked)
 
     def _classes(self, options: Options) -> tuple[int, int | None, int | None]:
@@ -192,6 +193,15 @@ class Pipeline:
 def _check_another(versus: int | None, explained: int | None, labels: tuple[str, ...]) -> None:
     if versus is not None and versus == explained:
         raise InvalidRequest(f"{labels[versus]!r} is the explained class itself: send another class as versus.")
+
+
+def _each_heatmap(
+    evaluation: Evaluation, method: Method, listed: Iterable[ClassScore], progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the heatmap of each class; with thousands of classes, each with a backward pass, it takes minutes."""
+    for score in listed:
+        progress.check()
+        yield heatmap(evaluation, method, score.index).values
 
 
 def heatmap(evaluation: Evaluation, method: Method, index: int, versus: int | None = None) -> Heatmap:

@@ -32,6 +32,13 @@ class Progress(Protocol):
             Abandoned: On entry, if the stage need not start anymore.
         """
 
+    def check(self) -> None:
+        """Continue a stage of many steps only if it is still wanted.
+
+        Raises:
+            Abandoned: It is not.
+        """
+
 
 class Unobserved:
     """Progress that is not observed."""
@@ -39,3 +46,6 @@ class Unobserved:
     def stage(self, stage: Stage) -> AbstractContextManager[None]:  # noqa: ARG002 - the signature is that of Progress
         """Return a context that does nothing."""
         return nullcontext()
+
+    def check(self) -> None:
+        """Continue."""

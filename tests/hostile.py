@@ -182,6 +182,19 @@ def _overlapping_strips() -> bytes:
     )
 
 
+def _directories_of_thousands() -> bytes:
+    """Return a TIFF file of 64 thumbnails with 64 subimages each, all of them a directory of 4,096 tags."""
+    size = 2 + 12 * 4096 + 4
+    shared = 8 + 64 * size + 64 * 4  # behind the pages and the list of their subimages
+    pages = []
+    for page in range(1, 65):
+        tags = [(254, 4, 1, 1), (256, 4, 1, 16), (257, 4, 1, 16), (330, 4, 64, 8 + 64 * size)]
+        tags += [(tag, 3, 1, 0) for tag in range(500, 500 + 4096 - len(tags))]
+        entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        pages.append(struct.pack("<H", 4096) + entries + struct.pack("<I", 8 + page * size if page < 64 else 0))
+    return struct.pack("<2sHI", b"II", 42, 8) + b"".join(pages) + struct.pack("<I", shared) * 64 + pages[-1]
+
+
 def _lied_size(data: bytes, width: int, height: int) -> bytes:
     """Let every ``ispe`` property of an AVIF or HEIF file name another size than that of the coded image."""
     start = data.index(b"ispe") + 8
@@ -208,6 +221,9 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "png: unknown chunks": lambda: _many_png_chunks(b"abCd", b""),
     "png: empty data chunks": lambda: _many_png_chunks(b"IDAT", b""),
     "png: data in pieces of a byte": _png_of_tiny_pieces,
+    "png: data behind the early end of the pixels": lambda: png(
+        16, 16, b"", before=chunk(b"IDAT", zlib.compress(b"few")) + chunk(b"IDAT", bytes(1000)) * 13_000
+    )[:-12],
     "png: text bombs": _text_bombs,
     "png: text of line feeds": lambda: png(
         16, 16, bytes(784), before=chunk(b"tEXt", b"Raw profile type exif\0" + b"\n" * _ROOM)
@@ -250,6 +266,16 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
         | {40_000: (4, repeat(1, 3_000_000))},
         bytes(256) + struct.pack("<HHHIII", 1, 37_500, 4, 3_000_000, 300, 0),
     ),
+    "tiff: large jpeg tables, copied for each strip": lambda: tiff(
+        _gray_tiff(16, 20_000, 7, t273=(4, repeat(8, 20_000)), t278=(4, [1]), t279=(4, repeat(4, 20_000)))
+        | {347: (1, bytes(_ROOM))},
+        b"abcd",
+    ),
+    "tiff: the same jpeg strip again and again": lambda: tiff(
+        _gray_tiff(8000, 8000, 7, t273=(4, repeat(8, 36)), t278=(4, [8000]), t279=(4, repeat(770_000, 36))),
+        jpeg(8000, 8000, "L").ljust(_ROOM, b"\0"),
+    ),
+    "tiff: directories of 4,096 tags": _directories_of_thousands,
     "tiff: 65,000 tags": lambda: tiff(
         _gray_tiff(16, 16, t273=(4, [8]), t278=(4, [16]), t279=(4, [256]))
         | {tag: (4, [1, 2, 3]) for tag in range(500, 65_500)},

@@ -23,7 +23,7 @@ from src.conversion.draft import Draft, draft
 from src.errors import InvalidRequest, UnknownClass
 from src.options import Colormap, ImageFormat, Method, Options
 from src.pipeline import Pipeline, heatmap
-from src.progress import Abandoned, Progress, Stage
+from src.progress import Abandoned, Progress, Stage, Unobserved
 from src.runtimes.base import Evaluation, Runtime
 from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
@@ -343,3 +343,23 @@ def test_the_work_can_be_ended_before_any_stage(last: Stage) -> None:
     with pytest.raises(Abandoned):
         red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), progress)
     assert progress.seen == list(Stage)[: list(Stage).index(last)]
+
+
+class EndedBetweenHeatmaps(Unobserved):
+    """Counts the heatmaps of a list and ends the work before the second."""
+
+    checked = 0
+
+    def check(self) -> None:
+        """Count."""
+        self.checked += 1
+        if self.checked > 1:
+            raise Abandoned
+
+
+def test_the_work_can_be_ended_between_two_heatmaps() -> None:
+    """The heatmaps of all classes are one stage, which may take minutes: each of them asks whether to continue."""
+    progress = EndedBetweenHeatmaps()
+    with pytest.raises(Abandoned):
+        red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(gradcam=False, heatmaps=True), progress)
+    assert progress.checked == 2

@@ -36,11 +36,12 @@ __all__ = ["Endpoints"]
 
 _AHEAD: Final = 2  # batches that are collected while the network evaluates others
 _TURNS: Final = 2  # images per thread: one in it, one ready for it
-_MOST_RETURNED_BYTES: Final = 200_000_000  # of the images in the answer to a batch, as base64
+_MOST_RETURNED_BYTES: Final = 200_000_000  # of the images, as base64, and heatmaps in the answer to a batch
+_NUMBER_BYTES: Final = 9  # of a number of a heatmap in JSON; in memory it takes four times as much
 
 _TOO_MUCH: Final = InvalidRequest(
-    f"The images in the answer to this batch take more than {_MOST_RETURNED_BYTES // 1_000_000} MB: send fewer images"
-    " at a time, or ask for a smaller max_side or for JPEG."
+    f"The images and heatmaps in the answer to this batch take more than {_MOST_RETURNED_BYTES // 1_000_000} MB: send"
+    " fewer images at a time, or ask for a smaller max_side, for JPEG, or for heatmaps of fewer classes (top_k)."
 )
 Asked = TypeVar("Asked", bound=BaseModel)
 Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
@@ -187,7 +188,7 @@ class Endpoints:
                 result = await self.concurrency.run(partial(self._one_of_batch, img, asked, observation))
             left -= 1
             places.shrink(max(1, left))
-            returned += (size := len(getattr(result, "gradcam", None) or ""))
+            returned += (size := _returned_bytes(result))
             if returned > _MOST_RETURNED_BYTES:
                 returned -= size
                 return error_object(_TOO_MUCH)
@@ -240,6 +241,14 @@ def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
         return model.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError as exc:
         raise invalid_request(exc) from exc
+
+
+def _returned_bytes(result: RecognitionResponse | ErrorResponse) -> int:
+    """Return how many bytes the image and the heatmaps of ``result`` take in the answer."""
+    if isinstance(result, ErrorResponse):
+        return 0
+    numbers = sum(map(len, result.detail[0].heatmap or [])) * len(result.detail)
+    return len(result.gradcam or "") + numbers * _NUMBER_BYTES
 
 
 def _written(answer: BaseModel) -> bytes:

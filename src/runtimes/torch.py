@@ -1,7 +1,9 @@
 """The graphs of a stored network in torch: on a GPU, or if OpenVINO cannot run them."""
 
 import json
+import re
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,12 +27,33 @@ __all__ = ["TorchGraphs", "has_gpu"]
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _EXAMPLES: Final = "data/sample_inputs/model.pt"  # empty
+_OPERATIONS: Final = "models/model.json"
 # The entries of a program's archive without tensors: operations and empty lists, all in JSON.
 _ENTRIES: Final = {
-    *("models/model.json", "data/weights/model_weights_config.json", "data/constants/model_constants_config.json"),
+    *(_OPERATIONS, "data/weights/model_weights_config.json", "data/constants/model_constants_config.json"),
     *(_EXAMPLES, "archive_format", "archive_version", "byteorder"),
     *(".data/version", ".data/serialization_id"),
 }
+# The texts among the operations. Torch evaluates the sizes of tensors as Python, and writes names into a function.
+_WORDS: Final = re.compile(r"[\w.+-]*", re.ASCII)
+_SIZES: Final = (  # functions of the number of images, as sympy writes them
+    "Add|Mul|Pow|Min|Max|Abs|Mod|Integer|Rational|And|Or|Not|Equality|Unequality|(?:Strict)?(?:Less|Greater)Than"
+    "|PythonMod|FloorDiv|CeilDiv|CleanDiv|(?:Ceil|Floor|Trunc|Round)ToInt|(?:Trunc)?ToFloat|(?:Int|Float)TrueDiv"
+    "|FloatPow|PowByNatural|ModularIndexing|Where"
+)
+_TEXTS: Final[Mapping[str, re.Pattern[str]]] = {
+    "expr_str": re.compile(
+        rf"(?:(?:{_SIZES})\(|Symbol\('\w+'|Float\('[-+.\de]+'|[a-z]+=(?:True|False|\d+)|[\d., )*+-])*+", re.ASCII
+    ),
+    **dict.fromkeys(
+        ("in_spec", "out_spec"),
+        re.compile(
+            r'(?:"builtins\.(?:tuple|list|dict)"|"(?:type|context|children_spec)"|"null"|"\[\]"|null|[][{}:, \d])*+'
+        ),
+    ),
+    "as_operator": re.compile("(?!)"),  # a function as an argument of another
+}
+_NEVER_RUN: Final = ("as_string", "guards_code", "metadata")
 
 
 class TorchGraphs:
@@ -88,16 +111,32 @@ class _Program:
 
 
 def _check_archive(file: Path) -> None:
-    """Check that nothing in the archive of a program is pickled: torch would execute a pickled entry.
+    """Check that nothing in the archive of a program is pickled, or Python: torch would execute either.
 
     Raises:
         ModelError: It contains anything except the operations.
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            entries = {entry.partition("/")[2]: archive.read(entry) for entry in archive.namelist()}
-        configurations = [json.loads(content) for name, content in entries.items() if name.endswith("_config.json")]
+            names = archive.namelist()
+            entries = {name.partition("/")[2]: archive.read(name) for name in names}
+        described = {name: json.loads(content) for name, content in entries.items() if name.endswith(".json")}
     except (OSError, ValueError, zipfile.BadZipFile) as exc:
         raise ModelError(f"{file} is not a program of torch: store the model again with save_model.py.") from exc
-    if entries.keys() - _ENTRIES or entries.get(_EXAMPLES) or configurations != [{"config": {}}] * 2:
+    operations = described.pop(_OPERATIONS, None)
+    is_plain = len(entries) == len(names) and not entries.keys() - _ENTRIES and not entries.get(_EXAMPLES)
+    if not is_plain or list(described.values()) != [{"config": {}}] * 2 or not all(_are_words(operations)):
         raise ModelError(f"{file} contains more than operations, and may run code: store the model again.")
+
+
+def _are_words(value: object, key: str = "") -> Iterator[bool]:
+    """Yield for each text in ``value``, the value of ``key``, whether it has no code that torch would execute."""
+    if isinstance(value, dict):
+        for name, held in value.items():
+            if name not in _NEVER_RUN:
+                yield from _are_words(held, name)
+    elif isinstance(value, list):
+        for held in value:
+            yield from _are_words(held, key)
+    elif isinstance(value, str):
+        yield _TEXTS.get(key, _WORDS).fullmatch(value) is not None

@@ -115,6 +115,18 @@ def test_a_batch_returns_images_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -
     assert "ask for a smaller max_side" in results[2]["error"]["message"]
 
 
+def test_a_batch_returns_heatmaps_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heatmaps of all classes may take more than the images: they count as much as they add to the answer."""
+    asked = json.dumps({"imgs": [b64(CAT)] * 3, "gradcam": False, "heatmaps": True}).encode()
+    first = json.loads(bytes(answered(endpoints(red_pipeline()).batch, request(asked)).body))["results"][0]
+    size = 9 * sum(len(row) for listed in first["detail"] for row in listed["heatmap"])
+    monkeypatch.setattr("src.api.endpoints._MOST_RETURNED_BYTES", 2 * size)
+    response = answered(endpoints(red_pipeline()).batch, request(asked))
+    results = json.loads(bytes(response.body))["results"]
+    assert [result["success"] for result in results] == [True, True, False]
+    assert "heatmaps of fewer classes" in results[2]["error"]["message"]
+
+
 def test_work_stops_after_the_current_stage_when_the_client_disconnects() -> None:
     """A disconnect is noticed immediately, and no further stage starts."""
     pipeline = Slow(0.2)

@@ -397,6 +397,47 @@ def test_a_program_that_lists_a_pickled_tensor_is_refused(drafted: Draft, tmp_pa
 
 
 @_ONE
+def test_a_program_with_a_pickled_entry_before_one_of_the_same_name_is_refused(drafted: Draft, tmp_path: Path) -> None:
+    """An entry cannot be hidden behind another of its name in a second folder of the archive."""
+    folder = tmp_path / "model"
+    shutil.copytree(drafted.folder, folder)
+    with zipfile.ZipFile(folder / NETWORK_PROGRAM) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(folder / NETWORK_PROGRAM, "w") as archive:
+        for name, content in {"other/data/sample_inputs/model.pt": b"a pickle", **entries}.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelError, match="contains more than operations, and may run code"):
+        start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
+
+
+@_ONE
+@pytest.mark.parametrize(
+    ("pattern", "code"),
+    [
+        (r"(?<=\"expr_str\": \")[^\"]*", "__import__('pathlib').Path('trace').touch()"),  # sympy evaluates it
+        (r"\btensors_0\b", "x=__import__('pathlib').Path('trace').touch()"),  # becomes a parameter of a function
+        (r"torch\.ops\.aten\.[\w.]+", "torch.os.system('touch trace')"),
+    ],
+)
+def test_a_program_with_python_among_its_operations_is_refused(
+    drafted: Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, code: str
+) -> None:
+    """Torch evaluates the sizes and writes the names of a program as Python: anything else than those is refused."""
+    folder = tmp_path / "model"
+    shutil.copytree(drafted.folder, folder)
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(folder / NETWORK_PROGRAM) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/models/model.json"))
+        operations = json.dumps(json.loads(archive.read(name)))
+    planted, count = re.subn(pattern, code, operations)
+    assert count
+    _planted(folder / NETWORK_PROGRAM, "models/model.json", planted.encode())
+    with pytest.raises(ModelError, match="contains more than operations, and may run code"):
+        start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
+    assert not (tmp_path / "trace").exists()
+
+
+@_ONE
 def test_a_program_of_another_torch_is_explained(drafted: Draft, tmp_path: Path) -> None:
     """A program that this torch cannot read is an error that names both versions."""
     folder = tmp_path / "model"

@@ -22,6 +22,7 @@ _ID_HEADER: Final = b"x-request-id"
 _ID: Final = re.compile(rb"[\w.-]{1,64}", re.ASCII)
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _MAX_PATH: Final = 100
+_ADDRESS: Final = re.compile(r"[0-9a-fA-F.:]{2,45}")
 
 
 class Access:
@@ -87,6 +88,8 @@ def note_unreadable(metrics: Metrics, client: tuple[str, int] | None, status: in
 
 def _log(scope: Scope, status: int, code: str | None, seconds: float) -> None:
     host, port = scope["client"] or ("", 0)
+    if not _ADDRESS.fullmatch(host):  # uvicorn takes any text from X-Forwarded-For if the peer is a proxy here
+        host = "unknown"
     fields = {
         "client": f"{host}:{port}",
         "method": scope["method"],

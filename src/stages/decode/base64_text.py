@@ -36,9 +36,11 @@ def decode_base64(text: str) -> bytes:
 
 
 def _decode_loosely_written(text: str) -> bytes:
-    standard = text.translate(_TO_STANDARD)
-    compact = standard.strip(" ")
     try:
+        if not text.isascii():  # Python would translate it a hundred times slower, with the interpreter's lock held
+            raise ValueError("it has characters that are not ASCII")  # noqa: TRY301 - one refusal
+        standard = text.translate(_TO_STANDARD)
+        compact = standard.strip(" ")
         if " " in compact or (standard.endswith(" ") and len(compact) % _GROUP == _GROUP - 1):
             raise ValueError("it has a space, perhaps where + must be sent as %2B")  # noqa: TRY301 - one refusal
         compact = compact.rstrip("=")

@@ -1,6 +1,7 @@
 """Base64 in all its common variants."""
 
 import base64
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,15 @@ def test_text_that_is_not_base64_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidBase64, match=message) as caught:
         decode_base64(text)
     assert "base64" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["é" + "A" * 8_000_000, "A" * 8_000_000 + "😀"])
+def test_a_long_text_that_is_not_ascii_is_refused_at_once(text: str) -> None:
+    """No other thread can run while Python translates a text, so a long one that cannot be base64 is not translated."""
+    began = time.thread_time()
+    with pytest.raises(InvalidBase64, match="not ASCII"):
+        decode_base64(text)
+    assert time.thread_time() - began < 0.2  # seconds; translated, at least 0.5
 
 
 @settings(derandomize=True, database=None, deadline=None)

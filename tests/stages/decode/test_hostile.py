@@ -26,6 +26,7 @@ HARMLESS = {
     "png: 49 megapixels of 4 x 16 bits",
     "png: 64 megapixels, interlaced",
     "tiff: directory that follows itself",
+    "tiff: the same jpeg strip again and again",
     "webp: 100,000 frames",
     "webp: a million unknown chunks",
 }

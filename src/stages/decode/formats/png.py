@@ -45,6 +45,7 @@ _SEVEN_PASSES: Final = (
     (0, 1, 1, 2),
 )
 _AT_ONCE: Final = 1_000_000
+_FED: Final = 65_536  # compressed bytes: each step copies those that it leaves
 _DEPTH_AND_COLOR: Final = slice(24, 26)
 _DEEP_RGBA: Final = bytes([16, 6])
 _SLOW: Final = 5.0  # counted as bytes held, because 64 megapixels would take 1.6 s
@@ -94,8 +95,11 @@ def has_all_pixels(data: bytes) -> bool:
     """
     missing = _bytes_of_pixels(data)
     inflater = zlib.decompressobj()
-    for piece in (piece for kind, piece in _chunks(memoryview(data)) if kind == b"IDAT"):
-        rest: bytes | memoryview = piece
+    chunks = (piece for kind, piece in _chunks(memoryview(data)) if kind == b"IDAT")
+    for fed in (piece[at : at + _FED] for piece in chunks for at in range(0, len(piece), _FED)):
+        if inflater.eof or missing <= 0:  # it would collect everything behind the end, and copy it for each piece
+            break
+        rest: bytes | memoryview = fed
         came = _AT_ONCE
         while missing > 0 and (rest or came == _AT_ONCE):  # a full result may not be all of it
             came = len(inflater.decompress(rest, _AT_ONCE))

@@ -1,7 +1,8 @@
 """TIFF: which image of a file is decoded, how it is stored, and the cost of its strips or tiles."""
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
+from math import ceil
 from typing import Final
 
 from PIL import TiffImagePlugin
@@ -26,6 +27,7 @@ _UNCOMPRESSED: Final = 1
 _JPEG: Final = (6, 7)
 _NEW_JPEG: Final = 7
 _TABLES: Final = 347
+_MOST_TABLES: Final = 16_384  # bytes; all tables that JPEG has take 3 kB, and each strip is read with a copy of them
 _MOST_METADATA: Final = 16  # directories
 _MOST_IMAGES: Final = 64  # directories searched for the full image of a thumbnail
 _MOST_SCANNED: Final = 20 * 64_000_000  # as in a JPEG file
@@ -72,14 +74,22 @@ def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
     """Yield the JPEG streams of the first image, if any, and the maximum number of pixels of each.
 
     libtiff ignores libjpeg's warnings about them.
+
+    Raises:
+        ValueError: Their common tables are larger than any encoder writes.
     """
     first = File(data).first()
     if first.value(_COMPRESSION, _UNCOMPRESSED) != _NEW_JPEG:
         return
     tables = first.bytes_of(_TABLES)
-    most = max(_pixels(first), first.value(_TILE_WIDTH, 0) * first.value(_TILE_HEIGHT, 0))
+    if len(tables) > _MOST_TABLES:
+        raise ValueError("its JPEG tables are too large")
+    across, down = _size_of_piece(first)
+    planes = 1 if first.value(_PLANAR, 1) == 1 else len(tiff_kinds.bits_of(first))
+    needed = ceil(first.value(_WIDTH, 0) / across) * ceil(first.value(_HEIGHT, 0) / down) * planes
+    most = across * down
     for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
-        for offset, count in zip(first.values(offsets), first.values(counts), strict=False):
+        for offset, count in islice(zip(first.values(offsets), first.values(counts), strict=False), needed):
             piece = data[offset : offset + count]
             yield (tables[:-2] + piece[2:] if tables else piece), most
 
@@ -89,7 +99,8 @@ def _full_image(first: Directory) -> Directory | None:
     if _is_full(first):
         larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_IMAGES) if _is_full(other)]
         return max((first, *larger), key=_pixels)
-    return max((other for other in _images(first) if _is_full(other)), key=_pixels, default=None)
+    searched = islice(_images(first), _MOST_IMAGES)  # each may have thousands of entries
+    return max((other for other in searched if _is_full(other)), key=_pixels, default=None)
 
 
 def _images(first: Directory) -> Iterator[Directory]:
@@ -113,6 +124,15 @@ def _pixels(directory: Directory) -> int:
     return directory.value(_WIDTH, 0) * directory.value(_HEIGHT, 0)
 
 
+def _size_of_piece(directory: Directory) -> tuple[int, int]:
+    """Return the width and the height of a tile, or else of a strip, in pixels."""
+    tile = directory.value(_TILE_WIDTH, 0), directory.value(_TILE_HEIGHT, 0)
+    if all(tile):
+        return tile
+    height = directory.value(_HEIGHT, 1)
+    return directory.value(_WIDTH, 1), max(1, min(directory.value(_ROWS, height), height))
+
+
 def _largest_piece(directory: Directory) -> float:
     """Return how many bytes per pixel the decoder holds."""
     turned = _RGBA if directory.value(_ORIENTATION, 1) != 1 else 0
@@ -122,9 +142,8 @@ def _largest_piece(directory: Directory) -> float:
         return turned  # libtiff reads it in small strips
     if max(map(sum, counts)) > 2 * len(directory.file.data):
         raise ValueError("its strips or tiles overlap")
-    height = directory.value(_HEIGHT, 1)
-    tile = directory.value(_TILE_WIDTH, 0) * directory.value(_TILE_HEIGHT, 0)
-    piece = tile or directory.value(_WIDTH, 1) * min(directory.value(_ROWS, height), height)
+    across, down = _size_of_piece(directory)
+    piece = across * down
     if compression in _JPEG and directory.file.data.count(b"\xff\xda") * piece > _MOST_SCANNED:
         raise ValueError("its pixels are split into too many scans")
     bits = tiff_kinds.bits_of(directory)

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import time
 import zlib
 from itertools import product
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from src.errors import BrokenImage, UnsupportedImage
 from src.stages.decode import DecodeLimits, decode_image
+from src.stages.decode.formats.png import has_all_pixels
 from tests.hostile import chunk
 from tests.places import SHARED_DATA
 
@@ -355,3 +357,27 @@ def test_png_suites_broken_files_are_refused(path: Path) -> None:
     """The corrupt files of PngSuite are refused."""
     with pytest.raises((BrokenImage, UnsupportedImage)):
         decode_image(path.read_bytes(), LIMITS)
+
+
+def counted(*chunks: bytes) -> tuple[bool, float]:
+    """Return whether all 192 MB of pixels are in the IDAT ``chunks`` of a file, and how long it takes to find out."""
+    file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 8, 2, 0, 0, 0))
+    file += b"".join(chunk(b"IDAT", data) for data in chunks) + chunk(b"IEND", b"")
+    began = time.thread_time()
+    return has_all_pixels(file), time.thread_time() - began
+
+
+def test_what_follows_the_pixels_is_not_copied_again_and_again() -> None:
+    """Megabytes behind the pixels, or behind an early end, do not multiply the time to count the pixels."""
+    packer = zlib.compressobj()
+    first = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    pixels = first + 192 * first[2:]  # without the header of zlib
+    stored = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
+    rest = stored.compress(bytes(19_000_000)) + stored.flush()
+    (found, alone), (found_too, followed) = counted(pixels), counted(pixels + rest)
+    assert found
+    assert found_too
+    assert followed < 2 * alone  # copied, 3 times as long
+    found, seconds = counted(zlib.compress(b"few"), *[bytes(1000)] * 4000)
+    assert not found
+    assert seconds < 0.1  # copied, half a second
