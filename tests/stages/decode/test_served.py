@@ -6,12 +6,12 @@ import pytest
 from tests.hostile import HOSTILE
 from tests.places import PACKAGED_PHOTOS
 
-REFUSED = {413: {"image_too_large"}, 422: {"broken_image"}}
+REFUSED = {413: {"image_too_large"}, 415: {"unsupported_image"}, 422: {"broken_image"}}
 
 
 @pytest.mark.parametrize("kind", sorted({name.partition(":")[0] for name in HOSTILE}))
 def test_the_worker_stays_healthy(client: httpx.Client, kind: str) -> None:
-    """Hostile files are answered 413 or 422, or recognized, and photos after them are recognized."""
+    """Hostile files are answered 413, 415 or 422, or recognized, and photos after them are recognized."""
     for name in (name for name in HOSTILE if name.startswith(f"{kind}:")):
         answer = client.post("/image_recognition_file", files={"img": HOSTILE[name]()}, data={"gradcam": "false"})
         refused = REFUSED.get(answer.status_code, set())
