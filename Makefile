@@ -76,9 +76,10 @@ test-slow: $(READY) ## test the API against its OpenAPI document with many examp
 
 test-all: test test-readme test-slow sweep ## run all tests, including the sweep over every architecture
 
-coverage: $(READY) ## run the tests and show which branches of src they miss; at least 95 % must be covered
+coverage: bulk ## run the tests and show which branches of src they miss; at least 95 % must be covered
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -m bulk -n 0 tests/archive
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
