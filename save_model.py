@@ -19,7 +19,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 from yaml import YAMLError
 
-from src.errors import ModelError
+from src.errors import ModelError, described
 from src.saving.options import check_that_all_is_used, given, parser, with_flags
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"save_model.py: {with_flags(str(exc), exc.remedies)}", file=sys.stderr)
         return _EXIT_REFUSED
     except OSError as exc:  # no permission, a full disk
-        where = f"{exc.filename}: " if exc.filename else ""
-        print(f"save_model.py: {where}{exc.strerror or exc}", file=sys.stderr)
+        print(f"save_model.py: {described(exc)}", file=sys.stderr)
         return _EXIT_REFUSED
     except KeyboardInterrupt:
         print("\nStopped: nothing was stored.", file=sys.stderr)
@@ -277,7 +276,7 @@ def _try_preparations(draft: Draft, source: Path) -> None:
 def _check_explanations(draft: Draft, source: Path) -> dict[str, Any]:
     from src.evaluation.explanations import check_explanations
     from src.evaluation.preparations import all_cases, cases
-    from src.labelled_folder import fingerprint
+    from src.labeled_folder import fingerprint
     from src.saving.randomize import randomized
 
     pipeline = _pipeline(draft)

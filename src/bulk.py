@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from typing import Final
 
-from src.errors import ArchiveError, ModelError, RequestError
+from src.errors import ArchiveError, ModelError, RequestError, described
 from src.settings import read_settings
 
 # Both are read only when the packages are imported.
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ArchiveError, ModelError, RequestError) as exc:
         return _failed(str(exc))
     except OSError as exc:  # the output, or the store that it is in
-        where = f"{exc.filename}: " if exc.filename else ""
-        return _failed(f"{where}{exc.strerror or exc}. Run the same command again to continue.")
+        return _failed(f"{described(exc)}. Run the same command again to continue.")
     except KeyboardInterrupt:
         _failed("stopped; run the same command again to continue.")
         return _EXIT_INTERRUPTED

@@ -3,6 +3,8 @@
 They are independent of HTTP: :mod:`src.api.errors` assigns each request error its status.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +25,8 @@ __all__ = [
     "UnknownClass",
     "UnsupportedImage",
     "UnsupportedMediaType",
+    "as_archive_error",
+    "described",
 ]
 
 
@@ -130,3 +134,20 @@ class ModelMissing(ModelError):
 
 class ArchiveError(Exception):
     """The input or the output of a run over an archive cannot be used; the message says why and what to do."""
+
+
+@contextmanager
+def as_archive_error(fault: str, advice: str = "") -> Iterator[None]:
+    """Raise an error of any type as an :class:`ArchiveError`: the ``fault``, the error, and the ``advice``."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except Exception as exc:
+        raise ArchiveError(f"{fault} ({type(exc).__name__}: {exc}){advice and f': {advice}'}.") from exc
+
+
+def described(exc: OSError) -> str:
+    """Return what the system says of a missing permission, a full disk, ..., after the file that it concerns."""
+    reason = exc.strerror or str(exc)
+    return f"{exc.filename}: {reason}" if exc.filename else reason

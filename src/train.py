@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from src.errors import ModelError
+from src.errors import ModelError, described
 from src.training.dataset import read_dataset, split
 from src.training.options import parser
 
@@ -74,8 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"train: {exc}", file=sys.stderr)
         return _EXIT_REFUSED
     except OSError as exc:  # no permission, a full disk
-        where = f"{exc.filename}: " if exc.filename else ""
-        print(f"train: {where}{exc.strerror or exc}", file=sys.stderr)
+        print(f"train: {described(exc)}", file=sys.stderr)
         return _EXIT_REFUSED
     except KeyboardInterrupt:
         print("\nStopped; what is written so far is kept.", file=sys.stderr)

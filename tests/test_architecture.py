@@ -18,11 +18,11 @@ ROOMS = {
     "api": {"errors", "options", "pipeline", "priority", "progress", "runtimes", "settings", "stages", "store"},
     "archive": {"cores", "errors", "options", "pipeline", "runtimes", "settings", "stages", "store"},
     "calibration": {"stages"},
-    "checkpoints": {"errors", "labelled_folder", "stages"},
+    "checkpoints": {"errors", "labeled_folder", "stages"},
     "conversion": {"checkpoints", "cores", "errors", "runtimes", "stages", "store"},
-    "evaluation": {"calibration", "errors", "labelled_folder", "options", "pipeline", "runtimes", "stages", "store"},
+    "evaluation": {"calibration", "errors", "labeled_folder", "options", "pipeline", "runtimes", "stages", "store"},
     "saving": {"calibration", "checkpoints", "conversion", "errors", "evaluation", "runtimes", "stages", "store"},
-    "training": {"calibration", "checkpoints", "conversion", "cores", "errors", "labelled_folder", "stages"},
+    "training": {"calibration", "checkpoints", "conversion", "cores", "errors", "labeled_folder", "stages"},
 }
 NOT_IN_A_BENTO = {
     "archive",
@@ -32,7 +32,7 @@ NOT_IN_A_BENTO = {
     "conversion",
     "demo",
     "evaluation",
-    "labelled_folder",
+    "labeled_folder",
     "saving",
     "train",
     "training",

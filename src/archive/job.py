@@ -21,7 +21,7 @@ from src.archive.progress import Bar
 from src.archive.sources import as_text, list_sources
 from src.archive.summary import summarize
 from src.cores import usable_cores
-from src.errors import ArchiveError
+from src.errors import ArchiveError, as_archive_error
 from src.settings import Settings
 from src.stages.predict import find_class
 from src.store import bundle
@@ -113,11 +113,8 @@ def _lies_in(inner: str, outer: str) -> bool:
 def _cluster(address: str | None, model: Path) -> Iterator[Any]:
     """Join the cluster, or make one of this machine; yield the files of ``model``, put where every node finds them."""
     files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
-    try:
+    with as_archive_error(f"Ray does not answer at {address}" if address else "Ray does not start on this machine"):
         ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
-    except Exception as exc:  # a wrong address, another version, no memory: each has an error of its own
-        where = f"Ray does not answer at {address}" if address else "Ray does not start on this machine"
-        raise ArchiveError(f"{where} ({type(exc).__name__}: {exc}).") from exc
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()

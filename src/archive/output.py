@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from src.archive.figures import Figures
 from src.archive.rows import SCHEMA
 from src.archive.sources import Source, opened_store
-from src.errors import ArchiveError
+from src.errors import ArchiveError, as_archive_error
 
 __all__ = ["Output", "Part", "Run"]
 
@@ -67,14 +67,8 @@ class Output:
         Raises:
             ArchiveError: It holds something else, or rows of another kind, or cannot be written to.
         """
-        try:
+        with as_archive_error(f"{self.address} cannot be written to", "choose another folder"):
             return self._begin(run)
-        except ArchiveError:
-            raise
-        except Exception as exc:  # each store has errors of its own
-            raise ArchiveError(
-                f"{self.address} cannot be written to ({type(exc).__name__}: {exc}): choose another folder."
-            ) from exc
 
     def _begin(self, run: Run) -> list[Part]:
         self._files.invalidate_cache()

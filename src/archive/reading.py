@@ -103,7 +103,7 @@ def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
     except FileNotFoundError as exc:  # all of its images would be one error, and never tried again
         raise ArchiveError(
             f"Node {socket.gethostname()} cannot find {source.path}. See that every node can, or take it off the list,"
-            " and give the same command again: it goes on where it stopped."
+            " then run the same command again: it continues where it stopped."
         ) from exc
     except Exception as exc:  # noqa: BLE001 - a damaged shard fails in many ways
         yield Found(source.name, _unreadable(exc, f" after {images} images"))

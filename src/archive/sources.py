@@ -3,6 +3,7 @@
 import os
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
@@ -13,7 +14,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from src.errors import ArchiveError
+from src.errors import ArchiveError, as_archive_error
 
 __all__ = ["Source", "as_text", "image_column", "is_sidecar", "list_sources", "opened_store"]
 
@@ -60,17 +61,10 @@ def list_sources(archive: str, output: str | None = None) -> list[Source]:
     Raises:
         ArchiveError: There is nothing, or it cannot be read.
     """
-    try:
-        written = (f"{output}/_", f"{output}/part-") if output else ()
+    written = (f"{output}/_", f"{output}/part-") if output else ()
+    addresses: dict[str, None] = {}
+    with as_archive_error(f"{archive} cannot be read", "see that you may read it"), suppress(FileNotFoundError):
         addresses = dict.fromkeys(one for one in _addresses(archive) if not one.startswith(written))
-    except FileNotFoundError:
-        addresses = {}
-    except ArchiveError:
-        raise
-    except Exception as exc:  # each store has errors of its own
-        raise ArchiveError(
-            f"{archive} cannot be read ({type(exc).__name__}: {exc}): see that you may read it."
-        ) from exc
     sources = [source for address in addresses for source in _sources(address)]
     if not sources:
         raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")

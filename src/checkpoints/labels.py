@@ -11,7 +11,7 @@ from typing import Final
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.plain import plain
 from src.errors import ModelError, Remedy
-from src.labelled_folder import class_folders
+from src.labeled_folder import class_folders
 
 __all__ = ["labels_of", "read_labels", "stored_labels"]
 

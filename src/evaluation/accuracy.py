@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from src.errors import ModelError
 from src.evaluation.observations import Observations, observe
-from src.labelled_folder import class_folders, image_files
+from src.labeled_folder import class_folders, image_files
 from src.pipeline import Pipeline
 
 __all__ = ["Evaluation", "evaluate", "images", "save_plot"]
@@ -86,18 +86,18 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
     Raises:
         ModelError: There are no images, none can be decoded, or the model has no class of a folder's name.
     """
-    labelled = list(images(folder))
-    classes = tuple(sorted({label for label, _ in labelled}))
+    labeled = list(images(folder))
+    classes = tuple(sorted({label for label, _ in labeled}))
     unknown = [name for name in classes if name not in pipeline.manifest.labels]
-    if not labelled or unknown:
+    if not labeled or unknown:
         what = f"the model has no class {unknown[0]!r}" if unknown else "it has no images"
         raise ModelError(f"{folder} cannot be checked: {what}. It needs one folder of images per class.")
-    observed = observe(pipeline, [file for _, file in labelled])
+    observed = observe(pipeline, [file for _, file in labeled])
     if observed is None:
-        raise ModelError(f"{folder} cannot be checked: none of its {len(labelled)} images can be decoded.")
+        raise ModelError(f"{folder} cannot be checked: none of its {len(labeled)} images can be decoded.")
     labels = pipeline.manifest.labels
     confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
-    shown = [labelled[place][0] for place in observed.places]
+    shown = [labeled[place][0] for place in observed.places]
     for label, index in zip(shown, observed.logits.argmax(axis=1).tolist(), strict=True):
         column = classes.index(labels[index]) if labels[index] in classes else len(classes)
         confusion[classes.index(label), column] += 1

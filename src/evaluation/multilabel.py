@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from src.errors import ModelError
 from src.evaluation.observations import Observations, observe
-from src.labelled_folder import LabelTable, read_table
+from src.labeled_folder import LabelTable, read_table
 from src.pipeline import Pipeline
 
 __all__ = ["MultilabelEvaluation", "average_precision", "best_threshold", "evaluate_table", "matching_table"]

@@ -1,4 +1,4 @@
-"""Calibration, prediction sets and familiarity of a model, learned from labelled images and stored with it."""
+"""Calibration, prediction sets and familiarity of a model, learned from labeled images and stored with it."""
 
 from typing import Literal
 
@@ -66,7 +66,7 @@ class FamiliarityFigures(BaseModel):
 
 
 class Learned(BaseModel):
-    """What was learned from ``images`` labelled images; a field is null if they were too few for it."""
+    """What was learned from ``images`` labeled images; a field is null if they were too few for it."""
 
     model_config = _STRICT
 

@@ -27,7 +27,7 @@ class OutputSpec(BaseModel):
         " multilabel: any number of them, by a sigmoid for each.",
     )
     temperature: float = Field(
-        default=1.0, gt=0, allow_inf_nan=False, description="Divisor of the logits, learned from labelled images."
+        default=1.0, gt=0, allow_inf_nan=False, description="Divisor of the logits, learned from labeled images."
     )
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
         default=None, description="multilabel: a class counts as seen above this probability; null: above 0.5."

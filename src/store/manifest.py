@@ -51,7 +51,7 @@ class Manifest(BaseModel):
     note: str = Field(default="", description="Why torch runs the graphs although OpenVINO is faster.")
     torch: str = Field(description="Version of torch that wrote the programs (.pt2): other versions may not read them.")
     learned: Learned | None = Field(
-        default=None, description="Calibration, prediction sets and familiarity, learned from labelled images."
+        default=None, description="Calibration, prediction sets and familiarity, learned from labeled images."
     )
     sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         description="SHA-256 of each file beside this one."

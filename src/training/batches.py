@@ -15,7 +15,7 @@ from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec
 from src.stages.transform import transform
 from src.training.augmentation import vary
-from src.training.dataset import LabelledImage
+from src.training.dataset import LabeledImage
 
 __all__ = ["Batch", "SeenBatches", "Source", "VariedBatches"]
 
@@ -38,7 +38,7 @@ class Source:
         pool: The threads that prepare batches.
     """
 
-    images: Sequence[LabelledImage]
+    images: Sequence[LabeledImage]
     spec: InputSpec
     size: int
     front: Callable[[torch.Tensor], torch.Tensor]

@@ -21,7 +21,7 @@ from src.conversion.probabilities import find_scores
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 from src.training.batches import SeenBatches, Source
-from src.training.dataset import LabelledImage, Split
+from src.training.dataset import LabeledImage, Split
 
 __all__ = ["calibrate_checkpoint"]
 
@@ -54,8 +54,8 @@ def calibrate_checkpoint(
 
 def _learn(
     network: nn.Module,
-    held_back: Sequence[LabelledImage],
-    training: Sequence[LabelledImage],
+    held_back: Sequence[LabeledImage],
+    training: Sequence[LabeledImage],
     carried: Carried,
     pool: Executor,
 ) -> tuple[Calibrated, Samples]:
@@ -67,7 +67,7 @@ def _learn(
     spec, output = carried.input, carried.output
     sight, channels, layer = _sight(network, spec)
 
-    def seen(images: Sequence[LabelledImage]) -> Samples:
+    def seen(images: Sequence[LabeledImage]) -> Samples:
         batches = SeenBatches(Source(images, spec, _BATCH, sight, pool))
         both = torch.cat([features for features, _ in batches]).numpy()
         targets = [image.label if isinstance(image.label, int) else 0 for image in images]
@@ -97,9 +97,9 @@ def _sight(network: nn.Module, spec: InputSpec) -> tuple[Callable[[torch.Tensor]
     return sight, parts.layout.channels, parts.layer
 
 
-def _some(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+def _some(images: Sequence[LabeledImage]) -> list[LabeledImage]:
     """Return at most 1,000 of ``images``, or ten per class if that is more, up to the same number of each class."""
-    of_class: dict[object, list[LabelledImage]] = {}
+    of_class: dict[object, list[LabeledImage]] = {}
     for image in images:
         of_class.setdefault(image.label if isinstance(image.label, int) else 0, []).append(image)
     most = max(FEWEST_OF_CLASS, _MOST // len(of_class))

@@ -15,14 +15,14 @@ from tqdm import tqdm
 
 from src.cores import usable_cores
 from src.errors import ModelError, RequestError
-from src.labelled_folder import class_folders, image_files, read_table
+from src.labeled_folder import class_folders, image_files, read_table
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
 from src.stages.output_spec import OutputKind
 from src.stages.resize import is_fast, resize
 
-__all__ = ["Dataset", "Label", "LabelledImage", "Skipped", "Split", "read_dataset", "split"]
+__all__ = ["Dataset", "Label", "LabeledImage", "Skipped", "Split", "read_dataset", "split"]
 
 _LIMITS: Final = DecodeLimits()
 _LONGEST: Final = 8  # longer side over shorter side; otherwise a strip of 10 x 20,000 pixels would take 400 MB
@@ -34,7 +34,7 @@ Label = int | tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledImage:
+class LabeledImage:
     """An upright image, RGB or gray, already resized; equal images have equal ``digest``.
 
     ``digest`` is the SHA-256 of all decoded pixels, so identical files have the same one, too. Large JPEG files are
@@ -61,7 +61,7 @@ class Dataset:
     """Labeled images; ``labels`` are the names of the folders, sorted, or of the CSV's columns."""
 
     labels: tuple[str, ...]
-    images: tuple[LabelledImage, ...]
+    images: tuple[LabeledImage, ...]
     skipped: tuple[Skipped, ...]
     output: OutputKind = "softmax"
 
@@ -84,8 +84,8 @@ class Dataset:
 class Split:
     """The images to train on and those to validate on; no image is in both."""
 
-    training: tuple[LabelledImage, ...]
-    validation: tuple[LabelledImage, ...]
+    training: tuple[LabeledImage, ...]
+    validation: tuple[LabeledImage, ...]
 
 
 def read_dataset(source: Path, spec: InputSpec) -> Dataset:
@@ -107,7 +107,7 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
             " two folders, and name the folder with these."
         )
     outcomes = _read_all([(path, tuple(map(float, marks))) for path, marks in table.rows], spec)
-    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
+    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     dataset = Dataset(table.labels, images, skipped, "multilabel")
     counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
@@ -139,7 +139,7 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
     if odd := [entry for entry in classes if entry.name != entry.name.encode(errors="replace").decode()]:
         raise ModelError(f"The name of the folder {odd[0]}, a class, is not UTF-8: rename it.")
     outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
-    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabelledImage))
+    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     there = {image.label for image in images}
     if empty := [entry for label, entry in enumerate(classes) if label not in there]:
@@ -173,7 +173,7 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     )
 
 
-def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabelledImage | Skipped]:
+def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabeledImage | Skipped]:
     """Read ``files`` with their labels, in order, by threads: decoding and resizing release the GIL."""
     pool = ThreadPoolExecutor(usable_cores(), "reading")
     try:
@@ -183,7 +183,7 @@ def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[Labe
         pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for all of them
 
 
-def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
+def _read(file: Path, label: Label, spec: InputSpec) -> LabeledImage | Skipped:
     try:
         data = file.read_bytes()
         image = decode_image(data, _LIMITS, Enough(spec.enough, spec.enough))
@@ -194,7 +194,7 @@ def _read(file: Path, label: Label, spec: InputSpec) -> LabelledImage | Skipped:
     digest = hashlib.sha256(f"{image.raster.size} ".encode() + image.raster.tobytes()).hexdigest()
     if spec.channels == 1:
         image = replace(image, raster=image.srgb(image.raster).convert("L"), conversion=None)
-    return LabelledImage(file, label, image.srgb(_resized(image, spec)), digest, hashlib.sha256(data).digest())
+    return LabeledImage(file, label, image.srgb(_resized(image, spec)), digest, hashlib.sha256(data).digest())
 
 
 def _resized(image: DecodedImage, spec: InputSpec) -> Image.Image:
@@ -216,15 +216,15 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + min(width, reach), top + min(height, reach)))
 
 
-def _groups(images: Sequence[LabelledImage], label: int | None) -> list[list[LabelledImage]]:
+def _groups(images: Sequence[LabeledImage], label: int | None) -> list[list[LabeledImage]]:
     """Group equal images of a class, or of all classes; a group with several labels has that of its first image."""
-    groups: defaultdict[str, list[LabelledImage]] = defaultdict(list)
+    groups: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for image in images:
         groups[image.digest].append(image)
     return [group for group in groups.values() if label is None or group[0].label == label]
 
 
-def _about(groups: Sequence[Sequence[LabelledImage]], fraction: float) -> Iterator[str]:
+def _about(groups: Sequence[Sequence[LabeledImage]], fraction: float) -> Iterator[str]:
     """Yield the digests of the first ``groups`` that together have ``fraction`` of the images, but never all groups."""
     wanted = max(1, round(fraction * sum(map(len, groups))))
     taken = 0

@@ -13,7 +13,7 @@ from src.cores import usable_cores
 from src.stages.input_spec import InputSpec
 from src.training.batches import SeenBatches, Source, VariedBatches
 from src.training.classifier import Classifier
-from src.training.dataset import LabelledImage
+from src.training.dataset import LabeledImage
 
 __all__ = ["Feed", "Front", "has_fast_bfloat16", "workers"]
 
@@ -61,15 +61,15 @@ class Feed:
         self._spec = spec
         self._pool = pool
 
-    def training(self, images: Sequence[LabelledImage], size: int, seed: int, passes: int) -> VariedBatches:
+    def training(self, images: Sequence[LabeledImage], size: int, seed: int, passes: int) -> VariedBatches:
         """Return the training batches, starting after ``passes`` passes over the images."""
         return VariedBatches(self._source(images, size, bfloat16=has_fast_bfloat16()), seed, passes)
 
-    def validation(self, images: Sequence[LabelledImage]) -> SeenBatches:
+    def validation(self, images: Sequence[LabeledImage]) -> SeenBatches:
         """Return the validation batches, in full precision as in the service."""
         return SeenBatches(self._source(images, _VALIDATION_BATCH, bfloat16=False))
 
-    def _source(self, images: Sequence[LabelledImage], size: int, *, bfloat16: bool) -> Source:
+    def _source(self, images: Sequence[LabeledImage], size: int, *, bfloat16: bool) -> Source:
         device = torch.device("cuda" if self._frozen and torch.cuda.is_available() else "cpu")
         return Source(images, self._spec, size, Front(self._frozen, device, bfloat16=bfloat16), self._pool)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from src.errors import RequestError
-from src.labelled_folder import class_folders, image_files
+from src.labeled_folder import class_folders, image_files
 from src.options import Options
 from src.pipeline import Pipeline
 from src.runtimes.select import start

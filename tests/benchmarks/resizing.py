@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from src.labelled_folder import image_files
+from src.labeled_folder import image_files
 from src.options import Options
 from src.stages.decode import DecodeLimits, decode_image
 from src.stages.decoded_image import DecodedImage

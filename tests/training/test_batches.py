@@ -14,17 +14,17 @@ from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec
 from src.stages.transform import transform
 from src.training.batches import Batch, SeenBatches, Source, VariedBatches
-from src.training.dataset import LabelledImage
+from src.training.dataset import LabeledImage
 
 SPEC = InputSpec(resize=40, crop=(32, 32), interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 @pytest.fixture
-def photos(rng: np.random.Generator) -> list[LabelledImage]:
+def photos(rng: np.random.Generator) -> list[LabeledImage]:
     """Forty-three noise images, each with its own class."""
     noise = rng.integers(0, 256, (43, 40, 50, 3), dtype=np.uint8)
     return [
-        LabelledImage(Path(str(label)), label, Image.fromarray(pixels), str(label), b"")
+        LabeledImage(Path(str(label)), label, Image.fromarray(pixels), str(label), b"")
         for label, pixels in enumerate(noise)
     ]
 
@@ -36,7 +36,7 @@ def pool() -> Iterator[Executor]:
         yield threads
 
 
-def source(photos: list[LabelledImage], pool: Executor, size: int = 20) -> Source:
+def source(photos: list[LabeledImage], pool: Executor, size: int = 20) -> Source:
     """A source whose batches hold the images themselves."""
     return Source(photos, SPEC, size, lambda images: images, pool)
 
@@ -57,7 +57,7 @@ def equal(first: list[Batch], second: list[Batch]) -> bool:
     return all(torch.equal(*parts) for one, other in pairs for parts in zip(one, other, strict=True))
 
 
-def test_validation_images_are_preprocessed_as_in_the_service(photos: list[LabelledImage], pool: Executor) -> None:
+def test_validation_images_are_preprocessed_as_in_the_service(photos: list[LabeledImage], pool: Executor) -> None:
     """All images come in order, bit for bit as the stages of the service prepare them."""
     batches = SeenBatches(source(photos, pool))
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -68,7 +68,7 @@ def test_validation_images_are_preprocessed_as_in_the_service(photos: list[Label
     assert np.array_equal(images, np.stack(served))
 
 
-def test_validation_images_are_prepared_once(photos: list[LabelledImage], pool: Executor) -> None:
+def test_validation_images_are_prepared_once(photos: list[LabeledImage], pool: Executor) -> None:
     """A second pass gives the same tensors without computing them again."""
     calls: list[int] = []
     batches = SeenBatches(Source(photos, SPEC, 20, counted(calls), pool))
@@ -77,7 +77,7 @@ def test_validation_images_are_prepared_once(photos: list[LabelledImage], pool: 
     assert all(one is other for one, other in zip(first, again, strict=True))
 
 
-def test_training_images_are_shuffled_and_augmented(photos: list[LabelledImage], pool: Executor) -> None:
+def test_training_images_are_shuffled_and_augmented(photos: list[LabeledImage], pool: Executor) -> None:
     """Each pass has full batches of different images, in another order and augmented differently."""
     batches = VariedBatches(source(photos, pool), seed=0)
     passes = [list(batches), list(batches)]
@@ -90,14 +90,14 @@ def test_training_images_are_shuffled_and_augmented(photos: list[LabelledImage],
     assert not equal(*passes)
 
 
-def test_fewer_images_than_a_batch_form_one_batch(photos: list[LabelledImage], pool: Executor) -> None:
+def test_fewer_images_than_a_batch_form_one_batch(photos: list[LabeledImage], pool: Executor) -> None:
     """Three images are enough for a smaller batch."""
     ((images, _),) = VariedBatches(source(photos[:3], pool), seed=0)
     assert len(images) == 3
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_randomness_depends_on_the_seed_alone(photos: list[LabelledImage], pool: Executor, threads: int) -> None:
+def test_randomness_depends_on_the_seed_alone(photos: list[LabeledImage], pool: Executor, threads: int) -> None:
     """The same seed gives the same batches with any number of threads, in every pass; another seed does not."""
     with ThreadPoolExecutor(threads) as others:
         batches = VariedBatches(source(photos, others), seed=7)
@@ -107,7 +107,7 @@ def test_randomness_depends_on_the_seed_alone(photos: list[LabelledImage], pool:
     assert not equal(first, list(VariedBatches(source(photos, pool), seed=8)))
 
 
-def test_one_batch_is_prepared_ahead(photos: list[LabelledImage], pool: Executor) -> None:
+def test_one_batch_is_prepared_ahead(photos: list[LabeledImage], pool: Executor) -> None:
     """While the first batch is in use, the second one is computed, but not the third one."""
     calls: list[int] = []
     batches = iter(VariedBatches(Source(photos, SPEC, 8, counted(calls), pool), seed=0))
@@ -118,7 +118,7 @@ def test_one_batch_is_prepared_ahead(photos: list[LabelledImage], pool: Executor
     assert len(calls) == 2
 
 
-def test_an_error_in_a_thread_is_raised(photos: list[LabelledImage], pool: Executor) -> None:
+def test_an_error_in_a_thread_is_raised(photos: list[LabeledImage], pool: Executor) -> None:
     """An exception while a batch is being prepared is raised where the batch is requested."""
 
     def fail(images: torch.Tensor) -> torch.Tensor:

@@ -16,18 +16,18 @@ from src.checkpoints.network import build
 from src.stages.input_spec import InputSpec
 from src.stages.output_spec import OutputSpec
 from src.training.calibration import calibrate_checkpoint
-from src.training.dataset import LabelledImage, Split
+from src.training.dataset import LabeledImage, Split
 
 SPEC = InputSpec(resize=96, crop=(96, 96), interpolation="bilinear", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 BEFORE = Carried(SPEC, OutputSpec(), frozenset({bytes(32)}))
 
 
-def images(rng: np.random.Generator, count: int) -> tuple[LabelledImage, ...]:
+def images(rng: np.random.Generator, count: int) -> tuple[LabeledImage, ...]:
     """Return noise images, alternately in shades of blue and red."""
     colors = np.array([[60, 60, 190], [190, 60, 60]])
     pixels = (colors[index % 2] + rng.normal(0, 30, (96, 96, 3)) for index in range(count))
     rasters = [Image.fromarray(values.clip(0, 255).astype(np.uint8)) for values in pixels]
-    return tuple(LabelledImage(Path(), i % 2, raster, str(rng.random()), b"") for i, raster in enumerate(rasters))
+    return tuple(LabeledImage(Path(), i % 2, raster, str(rng.random()), b"") for i, raster in enumerate(rasters))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ function facts(model) {
     Input: `${width} x ${height} pixels, ${input.channels === 1 ? "gray" : "color"}`,
     Explained: `at the layer ${model.layer}${model.exact ? "; exactly: each heatmap sums to its class's score" : ""}`,
     Runs: `in ${model.runtime} on the ${model.device}, ${model.precision}`,
-    Checked: check ? `on ${check.images} labelled images: ${percent(check.accuracy)} accuracy` : "not yet",
+    Checked: check ? `on ${check.images} labeled images: ${percent(check.accuracy)} accuracy` : "not yet",
     Calibrated: "no: the percentages are those of the network",
   };
   if (learned?.calibration) {

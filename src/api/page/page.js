@@ -39,12 +39,14 @@ async function question() {
     state.top = model.labels?.length ?? null;
     if (state.top) return question();
   }
+  const drawing = drawn && answer.success ? await picture(answer) : null;
+  if (signal.aborted) return; // another image or option was chosen meanwhile
   stage.ariaBusy = "false";
   if (!answer.success) return complain(answer);
   state.answer = answer;
   if (!drawn && !listed(state.chosen)) state.chosen = null; // such as after the service got another model
   state.chosen ??= (answer.detail.find(({ class: name }) => answer.results?.includes(name)) ?? answer.detail[0]).index;
-  state.drawn = drawn ? await picture(answer) : null;
+  state.drawn = drawing;
   byId("alert").hidden = true;
   byId("answer").inert = false;
   show();

@@ -54,7 +54,7 @@ class ConfusionResponse(Response):
 
 
 class CheckResponse(Response):
-    """The results of a check on labelled images before the model was stored."""
+    """The results of a check on labeled images before the model was stored."""
 
     images: int = Field(validation_alias=AliasChoices("images", "pictures"))  # the earlier name, in stored models
     accuracy: float = Field(
@@ -110,14 +110,14 @@ class ModelResponse(Response):
         description="Whether the check found that bf16 changes no result significantly, so that the precision auto uses"
         " it on CPUs that support it; null: not tried.",
     )
-    check: CheckResponse | None = Field(description="Results on labelled images; null if it was not checked.")
+    check: CheckResponse | None = Field(description="Results on labeled images; null if it was not checked.")
     calibrated: bool = Field(
         default=False,
-        description="Whether its percentages were calibrated on labelled images.",
+        description="Whether its percentages were calibrated on labeled images.",
     )
     learned: Learned | None = Field(
         default=None,
-        description="Calibration, prediction sets and familiarity, learned from labelled images; null if none.",
+        description="Calibration, prediction sets and familiarity, learned from labeled images; null if none.",
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The one reader of labelled folders."""
+"""The one reader of labeled folders."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from src.checkpoints.labels import read_labels
 from src.errors import ModelError
 from src.evaluation.accuracy import images
-from src.labelled_folder import class_folders, fingerprint, image_files, read_table
+from src.labeled_folder import class_folders, fingerprint, image_files, read_table
 
 
 @pytest.fixture
