@@ -48,7 +48,7 @@ _AT_ONCE: Final = 1_000_000
 _FED: Final = 65_536  # compressed bytes: each step copies those that it leaves
 _DEPTH_AND_COLOR: Final = slice(24, 26)
 _DEEP_RGBA: Final = bytes([16, 6])
-_SLOW: Final = 5.0  # counted as bytes held, because 64 megapixels would take 1.6 s
+_SLOW: Final = 8.0  # counted as bytes held, because 64 megapixels would take 2 s, and 37 take 1.2
 # Pillow takes 4 microseconds per chunk. Encoders write chunks of at least 8 kB: 20 MB are 2,500.
 _MOST_CHUNKS: Final = 20_000
 _MOST_METADATA: Final = 8_000_000  # bytes in total: profiles, texts, private data
