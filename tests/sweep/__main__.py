@@ -9,15 +9,18 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import torch
 
 os.environ.setdefault("BENTOML_HOME", tempfile.mkdtemp())
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 from src.cores import usable_cores
 from tests.sweep.check import check
-from tests.sweep.networks import ALL
+from tests.sweep.networks import ALL, LARGEST
 from tests.sweep.table import table
 
 _LINES = Path("sweep/results.jsonl")
@@ -46,7 +49,7 @@ def main() -> int:
             print(row, flush=True)
             file.write(json.dumps(row) + "\n")
             file.flush()
-    rows = list(_known().values())
+    rows = sorted(_known().values(), key=itemgetter("architecture"))
     options.table.write_text(table(rows), encoding="utf-8")
     failed = [row["architecture"] for row in rows if "failed" in row]
     print(f"{len(rows)} networks, {len(failed)} failed: {', '.join(failed) or 'none'}; table in {options.table}")
@@ -58,11 +61,13 @@ def _together(names: Iterable[str], stored: list[str] | None) -> Iterator[dict[s
         yield _checked(name, alone=False, stored=stored is None or name in stored)
 
 
-def _alone(names: Iterable[str], stored: list[str] | None, jobs: int) -> Iterator[dict[str, Any]]:
-    """Check each in processes of its own, ``jobs`` networks at a time."""
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
-        rows = [pool.submit(_checked, name, alone=True, stored=stored is None or name in stored) for name in names]
-        yield from (row.result() for row in rows)
+def _alone(names: list[str], stored: list[str] | None, jobs: int) -> Iterator[dict[str, Any]]:
+    """Check each in processes of its own: the largest one by one with ``jobs`` threads, then ``jobs`` at a time."""
+    for at_once, group in ((1, LARGEST.intersection(names)), (jobs, [name for name in names if name not in LARGEST])):
+        torch.set_num_threads(jobs // at_once)
+        with ProcessPoolExecutor(at_once, multiprocessing.get_context("fork")) as pool:
+            rows = [pool.submit(_checked, name, alone=True, stored=stored is None or name in stored) for name in group]
+            yield from (row.result() for row in rows)
 
 
 def _checked(name: str, *, alone: bool, stored: bool) -> dict[str, Any]:

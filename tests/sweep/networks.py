@@ -9,7 +9,7 @@ from torchvision import models
 
 from src.checkpoints.network import build
 
-__all__ = ["ALL", "CLASSES", "REFUSED", "TOO_LARGE", "input_size", "random_network"]
+__all__ = ["ALL", "CLASSES", "LARGEST", "REFUSED", "TOO_LARGE", "input_size", "random_network"]
 
 CLASSES: Final = 5
 
@@ -29,6 +29,13 @@ REFUSED: Final = {
 # Captured, cut and explained, but not stored: converting the first takes 10 GB (its many experts are copied), the
 # second more than ten minutes.
 TOO_LARGE: Final = {"timm/deepseek_vit_412m", "timm/gemma4_vit_167m"}
+# Beside another network, they would take more than 8 GB.
+LARGEST: Final = frozenset(
+    {
+        "timm/deepseek_vit_412m",
+        *(f"torchvision/{name}" for name in ("regnet_y_128gf", "vit_h_14", "vit_l_16", "vit_l_32")),
+    }
+)
 
 
 def random_network(architecture: str) -> nn.Module:
