@@ -1,4 +1,4 @@
-"""What the README and the documentation say works as printed."""
+"""The commands and examples of the README and the documentation work as printed."""
 
 import base64
 import json
