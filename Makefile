@@ -39,7 +39,7 @@ FROM := $(if $(TORCH_INDEX),UV_EXTRA_INDEX_URL=$(TORCH_INDEX) UV_INDEX_STRATEGY=
 model: $(READY) ## store the default network, unless it is already in the model store
 	@$(BIN)/python save_model.py --if-missing
 
-serve: model ## serve on port 8000 (PORT=...; TORCH=cpu: with torch without CUDA)
+serve: model ## serve on port 8000 (PORT=...; BENTOML_HOST=127.0.0.1: only to this machine; TORCH=cpu: torch without CUDA)
 	@echo "Starting the service on http://localhost:$(PORT) ..."
 	$(BIN)/bentoml serve service:ImageRecognition --port $(PORT)
 
@@ -74,7 +74,7 @@ test-readme: $(READY) ## follow the README from a folder of images to a served m
 test-slow: $(READY) ## test the API against its OpenAPI document with many examples, and run a short soak
 	$(BIN)/python -m pytest -m slow -n 0
 
-test-all: test test-readme test-slow sweep ## run all tests, including the sweep over every architecture
+test-all: test test-readme test-slow sweep ## run the tests that need no other programs, long ones and the sweep over every architecture included
 
 coverage: bulk ## run the tests and show which branches of src they miss; at least 95 % must be covered
 	$(BIN)/coverage erase
@@ -144,5 +144,5 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 ANY_BUILD := -e '/^nvidia-ml-py/!{ /^(nvidia|cuda|triton)[a-z0-9-]*==/,/[^\\]$$/d; }' \
 	-e '/^torch(vision)?==/,/[^\\]$$/{ s/ *\\$$//; /--hash/d; }'
 
-clean: ## remove the environment and the tools' caches
+clean: ## remove the environment, the tools' caches, and what demo and fuzz wrote
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* demo fuzz

@@ -1,4 +1,4 @@
-"""What many tests share: a stored model, a real server of it, random numbers."""
+"""Fixtures that many tests share: a stored model, a real server of it, random numbers."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""What a piece of work costs this process."""
+"""Measure the processor time and the memory that a piece of work costs this process."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Image files that are built to cost much: well formed enough to be believed, each slow or large in its own way."""
+"""Image files that are built to be expensive: well formed enough to be decoded, each slow or large in its own way."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Grad-CAM in the untouched network as it runs, as an oracle of the product's way through the captured head alone."""
+"""Grad-CAM in the original network, as an oracle for Grad-CAM through the captured head alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

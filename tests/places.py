@@ -1,4 +1,4 @@
-"""Where things are, and which version they are."""
+"""Paths that tests use, and the version of the project."""
 
 import tomllib
 from pathlib import Path

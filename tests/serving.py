@@ -1,4 +1,4 @@
-"""Real servers for tests."""
+"""Start real servers for tests."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The built product: what a bento holds, and that it serves."""
+"""A built bento: what it contains, and that it serves."""
 
 import ast
 import os

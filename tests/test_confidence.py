@@ -185,7 +185,7 @@ def test_the_command_prints_what_a_check_teaches(
         "trained on    not known",
         "of 60 images are right; temperature",
         "(80 % requested)",
-        "familiar      all",
+        "familiar      ",
     ):
         assert part in said
     assert (tmp_path / "images-reliability.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""What happens to the service happens to others too: ends, kills, full and read-only disks, damaged models."""
+"""The service under faults: stops, kills, full and read-only disks, damaged models."""
 
 import base64
 import json

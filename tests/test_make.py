@@ -1,4 +1,4 @@
-"""What 'make' does before there is a service."""
+"""How the make targets create the environment."""
 
 import os
 import shutil

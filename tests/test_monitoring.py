@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules ask for figures that the service has."""
+"""The dashboard and the alert rules use metrics that the service has."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What may be asked, and what may not."""
+"""Which options a request may have, and which values."""
 
 from typing import Any
 

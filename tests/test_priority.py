@@ -1,4 +1,4 @@
-"""Which threads go first."""
+"""The priorities of the service's threads."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The served product, over HTTP: numbers, every field of the contract, every error."""
+"""The service over HTTP: its numbers, every field of the API, every error."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""Nearly empty wheels, and an index of them: a stand-in for PyTorch's."""
+"""Write nearly empty wheels and an index of them, as a stand-in for PyTorch's index."""
 
 import zipfile
 from pathlib import Path

@@ -23,6 +23,6 @@ def lines(calibrated: Calibrated, samples: Samples) -> Iterator[str]:
         yield f"sets          {sets.measured:.2%} contain the right class ({sets.coverage} % requested), and on average"
         yield f"              {sets.mean_size:.2f} classes"
     if familiarity := learned.familiarity:
-        yield f"familiar      all but {familiarity.false_alarms:.2%} of the images"
+        yield f"familiar      {1 - familiarity.false_alarms:.2%} of the images"
     for remark in calibrated.remarks:
         yield f"not learned   {remark}"

@@ -71,7 +71,7 @@ class Evaluation:
         lines += [f"  {name:<20} {share:8.2%}" for name, share in self.recall.items()]
         if len(self.classes) <= _MAX_SHOWN:
             columns = [*self.classes, "other"]
-            lines.append("  is \\ called         " + "".join(f"{name[:11]:>12}" for name in columns))
+            lines.append("  true \\ predicted    " + "".join(f"{name[:11]:>12}" for name in columns))
             lines += [
                 f"  {name:<20}" + "".join(f"{count:>12}" for count in row)
                 for name, row in zip(self.classes, self.confusion, strict=True)
@@ -131,7 +131,7 @@ def save_plot(evaluation: Evaluation, file: Path) -> None:
     names: dict[str, Any] = {"fontsize": size, "parse_math": False}  # a name may have dollar signs
     axes.set_xticks(range(len(columns)), columns, rotation=90, **names)
     axes.set_yticks(range(len(evaluation.classes)), evaluation.classes, **names)
-    axes.set(xlabel="called", ylabel="is", title=f"{evaluation.right} of {evaluation.total} right")
+    axes.set(xlabel="predicted", ylabel="true", title=f"{evaluation.right} of {evaluation.total} right")
     for (row, column), count in np.ndenumerate(evaluation.confusion):
         if count and len(columns) <= _MAX_SHOWN:
             shade = "white" if shares[row, column] > 0.5 else "black"  # noqa: PLR2004 - half the color range

@@ -1,1 +1,1 @@
-"""Tests of the rooms of src/api."""
+"""Tests of src/api."""

@@ -1,1 +1,1 @@
-"""Programs that people use with the service: clients generated from its document, and a browser behind a proxy."""
+"""Clients of the service: generated from its OpenAPI document, and a browser behind a proxy."""

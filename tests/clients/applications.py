@@ -1,4 +1,4 @@
-"""Applications of tiny models, and one that fails as it is told, served by this process for the time of a test."""
+"""Applications with tiny models, and one that fails on request, served by this process during a test."""
 
 import shutil
 from collections.abc import Iterator, Mapping

@@ -49,7 +49,7 @@ await run({
   async "an answer of something between page and service is told by its status"() {
     const page = await opened(failing);
     await between(page, { status: 504, body: "<html>Gateway Time-out</html>" });
-    expect((await failed(page)) === "There is no answer that this page can read. The status is 504.", await text(page, "alert"));
+    expect((await failed(page)) === "The page cannot read the answer. The status is 504.", await text(page, "alert"));
     expect(await page.locator("#again").isVisible(), "it cannot be asked again");
   },
   async "an answer that never comes is not waited for"() {

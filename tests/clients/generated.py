@@ -1,4 +1,4 @@
-"""Sends requests by the client that openapi-python-client has made as the package ``generated``; prints the answers."""
+"""Send requests with the client that openapi-python-client generated as the package ``generated``; print answers."""
 
 # ruff: noqa: T201
 # mypy: ignore-errors

@@ -1,4 +1,4 @@
-"""What the tests of the image share: an engine, the image, a hardened container of it."""
+"""Fixtures of the image's tests: an engine, the image, a hardened container of it."""
 
 import os
 import shutil

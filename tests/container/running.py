@@ -1,4 +1,4 @@
-"""Containers of the image, hardened as the README and deploy/ have it."""
+"""Containers of the image, hardened as in the Docker guide and deploy/."""
 
 import json
 import time

@@ -1,1 +1,1 @@
-"""Tests of what is in deploy/, as far as they need no container engine."""
+"""Tests of deploy/ that need no container engine."""

@@ -1,1 +1,1 @@
-"""Tests of the rooms of src/stages."""
+"""Tests of src/stages."""

@@ -68,7 +68,7 @@ function confidenceOf({ result, results, confidence }) {
 function meaningOf({ output, calibrated }) {
   const words = [];
   if (output.kind === "binary") words.push("One of two classes: the line in the bars, at 50 %, is the border between them.");
-  if (output.kind === "multilabel") words.push("Any number of classes: those above their thresholds, the lines in the bars, are seen.");
+  if (output.kind === "multilabel") words.push("Any number of classes: those above their thresholds, the lines in the bars, count as recognized.");
   words.push(calibrated
     ? "The percentages are calibrated: answers at 90 % are right 9 times out of 10."
     : "The percentages are not calibrated: they rank the classes, but 90 % may not mean right 9 times out of 10.");

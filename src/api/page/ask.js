@@ -5,20 +5,20 @@ const PAUSE_S = 5;
 
 // What is wrong, for each code of the contract, and what to do where the words of the service are for programmers.
 const TROUBLE = {
-  invalid_request: ["The service did not understand the question"],
+  invalid_request: ["The service did not understand the request"],
   invalid_base64: ["The image did not arrive as it was sent"],
   unknown_class: ["The model does not know this class"],
-  cors_refused: ["The service does not take questions from this page", "Open the page at the address of the service."],
+  cors_refused: ["The service does not accept requests from this page", "Open the page at the address of the service."],
   unauthorized: ["The service needs an API key", "Enter it in the field API key, and press Enter."],
   not_found: ["The service is not at this address", "Reload the page."],
   method_not_allowed: ["The service is not at this address", "Reload the page."],
   body_too_large: ["The file is too large"],
   image_too_large: ["The image has too many pixels"],
   unsupported_image: ["The service cannot read files of this kind"],
-  unsupported_media_type: ["The service did not understand the question", "Reload the page."],
+  unsupported_media_type: ["The service did not understand the request", "Reload the page."],
   broken_image: ["The file is damaged"],
   busy: ["The service is busy"],
-  request_header_fields_too_large: ["The browser sent too much beside the image", "Delete the cookies of this address."],
+  request_header_fields_too_large: ["The browser sent too much besides the image", "Delete the cookies of this address."],
   internal: ["Something went wrong in the service"],
   not_ready: ["The service is still starting"],
   timeout: ["The answer took too long"],
@@ -61,10 +61,10 @@ function refusal(response, answer, late) {
   if (!response) return { trouble: "The service cannot be reached", complaint: "Check the connection, and that the file is still there.", retry: true };
   const { status, headers } = response;
   const retry = [401, 429].includes(status) || status >= 500;
-  if (!answer?.error) return { trouble: "There is no answer that this page can read", complaint: `The status is ${status}.`, retry };
+  if (!answer?.error) return { trouble: "The page cannot read the answer", complaint: `The status is ${status}.`, retry };
   const { code, message } = answer.error;
   const wrong = status === 401 && byId("key").value !== "";
-  const [trouble, advice] = TROUBLE[code] ?? ["The service refused the question"];
+  const [trouble, advice] = TROUBLE[code] ?? ["The service refused the request"];
   const seconds = status === 429 && Number(headers.get("Retry-After"));
   if (status === 401) unlock();
   return {

@@ -1,1 +1,1 @@
-"""What surrounds the routes."""
+"""Tests of src/api/middleware."""

@@ -1,1 +1,1 @@
-"""Log, metrics, spans."""
+"""Tests of src/api/telemetry."""

@@ -1,1 +1,1 @@
-"""Tests of reading trained checkpoints."""
+"""Tests of src/checkpoints/own."""

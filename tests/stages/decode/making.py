@@ -1,4 +1,4 @@
-"""Making and comparing images."""
+"""Make and compare images."""
 
 import struct
 import zlib
