@@ -191,7 +191,9 @@ class Endpoints:
             returned += (size := _returned_bytes(result))
             if returned > _MOST_RETURNED_BYTES:
                 returned -= size
-                return error_object(_TOO_MUCH)
+                result = error_object(_TOO_MUCH)
+            if isinstance(result, ErrorResponse):
+                observation.rejected(result.error.code)
             return result
 
         return await asyncio.gather(*map(one, asked.imgs))
@@ -203,7 +205,6 @@ class Endpoints:
         try:
             return self._recognize(decode_base64(img), options, observation)
         except RequestError as exc:
-            observation.rejected(exc.code)
             return error_object(exc)
         except Abandoned:
             raise

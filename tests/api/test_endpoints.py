@@ -127,6 +127,17 @@ def test_a_batch_returns_heatmaps_up_to_a_limit(monkeypatch: pytest.MonkeyPatch)
     assert "heatmaps of fewer classes" in results[2]["error"]["message"]
 
 
+def test_every_error_in_a_batch_is_counted_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is answered 200, so this is where alerts see that its images fail, or that the answer is too large."""
+    failing, full = endpoints(Slow(0)), endpoints(red_pipeline())
+    assert answered(failing.batch, request(batch_of(2))).status_code == 200
+    assert b'rejected_total{reason="internal"} 2.0' in failing.metrics.page()
+    monkeypatch.setattr("src.api.endpoints._MOST_RETURNED_BYTES", 1)
+    assert answered(full.batch, request(batch_of(2))).status_code == 200
+    assert b'rejected_total{reason="invalid_request"} 2.0' in full.metrics.page()
+    assert b'rejected_total{reason="internal"} 0.0' in full.metrics.page()
+
+
 def test_work_stops_after_the_current_stage_when_the_client_disconnects() -> None:
     """A disconnect is noticed immediately, and no further stage starts."""
     pipeline = Slow(0.2)
