@@ -114,6 +114,7 @@ class Endpoints:
     async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
         observation = self._observer.observe(request)
         current_observation.set(observation)
+        limit = min(limit, self._settings.max_waiting_bytes)  # beyond it, there would be no room at any time
         late = "The request did not arrive within {:g} seconds: send a smaller image, or use a faster connection."
         try:
             async with asyncio.timeout(self._settings.timeout):

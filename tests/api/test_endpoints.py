@@ -210,6 +210,20 @@ def test_a_bomb_is_refused_and_decompressed_bytes_count() -> None:
     assert routes.concurrency.bytes.held == 0
 
 
+def test_a_body_that_never_fits_is_too_large_and_not_busy() -> None:
+    """A body of more bytes than all bodies may have is answered 413, since no later attempt would succeed."""
+
+    def announced(size: int) -> Request:
+        asked = request(b" " * size)
+        asked.scope["headers"].append((b"content-length", str(size).encode()))
+        return asked
+
+    routes = Endpoints(Settings(max_waiting_bytes=100))
+    assert code(answered(routes.json, announced(101))) == "body_too_large"
+    with routes.concurrency.bytes.lease(50):
+        assert code(answered(routes.json, announced(100))) == "busy"
+
+
 @pytest.mark.parametrize(("gone_after", "status"), [(0.3, 499), (3600.0, 504)], ids=["gone", "too late"])
 def test_abandoned_requests_never_start(gone_after: float, status: int) -> None:
     """A waiting request whose client disconnects, or whose deadline passes, never gets a thread."""
