@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from src.api.body import FORM, IMAGE_ITSELF, JSON, check_json, decompressed, is_compressed, read_body
+from src.api.body import FORM, IMAGE_ITSELF, JSON, check_json, check_unique, decompressed, is_compressed, read_body
 from src.api.concurrency import Concurrency, Lease
 from src.api.errors import error_object, internal_error, invalid_request
 from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionResponse
@@ -239,10 +239,13 @@ def _counted(request: Request, take: Callable[[int], None]) -> Request:
 
 def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
     check_json(body, images)
+    body = body.removeprefix(BOM_UTF8)
     try:
-        return model.model_validate_json(body.removeprefix(BOM_UTF8))
+        asked = model.model_validate_json(body)
     except ValidationError as exc:
         raise invalid_request(exc) from exc
+    check_unique(body, len(asked.model_fields_set))
+    return asked
 
 
 def _returned_bytes(result: RecognitionResponse | ErrorResponse) -> int:
