@@ -1,6 +1,7 @@
 """Read an image that is sent as a file, in a form or as the body itself, and its options."""
 
 import json
+import logging
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 __all__ = ["Upload", "read_upload"]
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it would log bytes of malformed forms, without an id
 
 _ADVICE: Final = "send one file, called img, and short option fields"
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
