@@ -192,7 +192,7 @@ class Endpoints:
             returned += (size := _returned_bytes(result))
             if returned > _MOST_RETURNED_BYTES:
                 returned -= size
-                result = error_object(_TOO_MUCH)
+                result = error_object(_TOO_MUCH.code, _TOO_MUCH.message)
             if isinstance(result, ErrorResponse):
                 observation.rejected(result.error.code)
             return result
@@ -206,7 +206,7 @@ class Endpoints:
         try:
             return self._recognize(decode_base64(img), options, observation)
         except RequestError as exc:
-            return error_object(exc)
+            return error_object(exc.code, exc.message)
         except Abandoned:
             raise
         except Exception as exc:  # noqa: BLE001 - an image never fails the other images of its batch
