@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -17,7 +18,6 @@ from bentoml.models import BentoModel
 from yaml import YAMLError
 
 from src.api.schemas.answers import BatchResponse, RecognitionResponse
-from src.api.schemas.model import ModelResponse
 from src.api.schemas.requests import BatchRequest, FileRequest, RecognitionRequest
 from src.api.telemetry.logs import configure_logs
 from src.errors import ModelError, ModelMissing
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from src.api.endpoints import Endpoints
 
+gc.freeze()  # what is imported stays: the collector would look through all of it again and again
 SETTINGS: Final = read_settings()
 configure_logs(SETTINGS.log_format)
 # Dependencies of two packages that must not be installed here; pyproject.toml has the same overrides, and the reasons.
@@ -113,6 +114,7 @@ class OwnApplication(bentoml.Service[Any]):
         return Endpoints(SETTINGS)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002 - the signature is that of bentoml
+        gc.disable()  # until the model is loaded
         from src.api.app import create_app
         from src.api.connections import guard_connections
 
@@ -146,6 +148,7 @@ class ImageRecognition:
         _check_served(ImageRecognition)
 
     def __init__(self) -> None:
+        from src.api.schemas.model import ModelResponse
         from src.pipeline import Pipeline
         from src.runtimes.select import start
         from src.stages.decode import DecodeLimits
@@ -165,6 +168,8 @@ class ImageRecognition:
         limits = DecodeLimits(SETTINGS.max_pixels, SETTINGS.max_input_side)
         pipeline = Pipeline(stored.manifest, running, limits, stored.familiarity, exact=SETTINGS.resize == "exact")
         self.endpoints.serve(pipeline, ModelResponse.of(stored, running))
+        gc.freeze()
+        gc.enable()
 
     @bentoml.api(input_spec=JsonInput, output_spec=RecognitionResponse)
     async def image_recognition(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])
 _REASONS: Final = {"string_pattern_mismatch": "it is not a tag like name:version", "too_short": "it is too short"}
 _IN_FIELD: Final = re.compile(r'field "(\w+)"')
 _RENAMED: Final = {"MAX_SIDE": "MAX_INPUT_SIDE", "MAX_RETURNED_SIDE": "MAX_OUTPUT_SIDE"}
+_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+")
 _ALIKE: Final = 0.9  # of 1: how similar two names must be for one to be a misspelling of the other
 
 
@@ -29,6 +30,13 @@ def _sendable(key: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]*", key.get_secret_value()):
         raise ValueError("it has characters other than ASCII letters, digits and punctuation")
     return key
+
+
+def _sent_by_browsers(origin: str) -> str:
+    """Check that browsers can send ``origin``: another spelling would match no request, without a word."""
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"{origin!r} is not an origin, which is scheme://host:port in lower case, without a path")
+    return origin
 
 
 class Settings(BaseSettings):
@@ -100,7 +108,7 @@ class Settings(BaseSettings):
         le=16_383,
         description="Pixels of the longer side of a returned image, whatever the request's max_side says.",
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: tuple[Annotated[str, AfterValidator(_sent_by_browsers)], ...] = Field(
         default=(), description='Origins that browsers may call from, as a JSON list such as ["https://example.org"].'
     )
     api_key: Annotated[SecretStr, Field(min_length=16), AfterValidator(_sendable)] | None = Field(
@@ -122,7 +130,8 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
-        raise SystemExit(_sentence(str(fault["loc"][0]), _REASONS.get(fault["type"], fault["msg"]))) from None
+        reason = _REASONS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        raise SystemExit(_sentence(str(fault["loc"][0]), reason)) from None
     except SettingsError as exc:
         found = _IN_FIELD.search(str(exc))
         raise SystemExit(_sentence(found[1], "it is not JSON") if found else f"A setting is wrong: {exc}.") from None

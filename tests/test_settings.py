@@ -1,5 +1,6 @@
 """The settings and their table in the documentation."""
 
+import json
 import re
 
 import pytest
@@ -83,6 +84,7 @@ def test_a_wrong_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("API_KEY", "a key with spaces in it", "ASCII"),
         ("MODEL", "not a tag", "name:version"),
         ("CORS_ORIGINS", "https://example.org", "JSON"),
+        ("CORS_ORIGINS", '["https://example.org/"]', "('https://example.org/' is not an origin"),
         ("THREADS", "many", "integer"),
     ],
 )
@@ -98,6 +100,29 @@ def test_a_wrong_setting_is_explained_in_one_sentence(
     assert said in sentence
     assert str(Settings.model_fields[name.lower()].description) in sentence
     assert name != "API_KEY" or value not in sentence
+
+
+ORIGINS = ("https://a.example", "http://localhost:8080", "http://[::1]:8080", "capacitor://localhost", "null", "*")
+
+
+def test_origins_that_browsers_send_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Origins have a scheme, a host and perhaps a port; null and * are special."""
+    monkeypatch.setenv("IMAGE_RECOGNITION_CORS_ORIGINS", json.dumps(ORIGINS))
+    assert read_settings().cors_origins == ORIGINS
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://a.example/", "https://a.example/app", "https://A.example", "https://b\u00fccher.example"),
+        *("https://a.example,https://b.example", "https://", "a.example", "localhost:8080", ""),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    """A path, an upper-case letter or a missing scheme would match no request: the start says so."""
+    monkeypatch.setenv("IMAGE_RECOGNITION_CORS_ORIGINS", json.dumps([ORIGINS[0], origin]))
+    with pytest.raises(SystemExit, match="is not an origin"):
+        read_settings()
 
 
 def test_a_misspelled_setting_is_reported_but_variables_of_kubernetes_are_not(

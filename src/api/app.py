@@ -52,7 +52,7 @@ def create_app(settings: Settings, endpoints: Endpoints, bento: Starlette) -> Ov
         ],
         middleware=[
             Middleware(Access, metrics=endpoints.metrics),
-            *_cors(settings),
+            *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
             Middleware(ExceptionMiddleware, handlers={Exception: respond}),
             *_key(settings),
         ],
@@ -68,10 +68,6 @@ def _busy(settings: Settings, concurrency: Concurrency) -> ASGIApp:
     answer = error_response(Busy(concurrency.places.refusal))
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return Cors(answer, settings.cors_origins) if settings.cors_origins else answer
-
-
-def _cors(settings: Settings) -> list[Middleware]:
-    return [Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []
 
 
 def _key(settings: Settings) -> list[Middleware]:

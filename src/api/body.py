@@ -1,5 +1,6 @@
 """Read the body of a request, within limits."""
 
+import json
 import zlib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -14,6 +15,8 @@ __all__ = [
     "IMAGE_ITSELF",
     "JSON",
     "check_json",
+    "check_sent_once",
+    "check_unique",
     "decompressed",
     "is_compressed",
     "media_type",
@@ -113,6 +116,29 @@ def check_json(body: bytes, images: int) -> None:
     """
     if body.count(b",") > _OPTION_COMMAS + images * _IMAGE_COMMAS:
         raise InvalidRequest(f"The request has more values than {images} images need: see ./docs for the fields.")
+
+
+def check_unique(body: bytes, fields: int) -> None:
+    """Check that a valid JSON request with that many different fields has each of them once: the last would win.
+
+    Raises:
+        InvalidRequest: It has one of them twice.
+    """
+    if body.count(b":") > fields:  # which may also be in a value
+        json.loads(body, object_pairs_hook=lambda pairs: check_sent_once(name for name, _ in pairs))
+
+
+def check_sent_once(names: Iterable[str]) -> None:
+    """Check that none of the ``names`` of fields is repeated.
+
+    Raises:
+        InvalidRequest: One is.
+    """
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise InvalidRequest(f"The field {name[:_SHOWN]!r} is sent twice: send each field once.")
+        seen.add(name)
 
 
 def _refuse_query(request: Request) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from src.api.body import FORM, IMAGE_ITSELF, JSON, check_json, decompressed, is_compressed, read_body
+from src.api.body import FORM, IMAGE_ITSELF, JSON, check_json, check_unique, decompressed, is_compressed, read_body
 from src.api.concurrency import Concurrency, Lease
 from src.api.errors import error_object, internal_error, invalid_request
 from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionResponse
@@ -114,6 +114,7 @@ class Endpoints:
     async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
         observation = self._observer.observe(request)
         current_observation.set(observation)
+        limit = min(limit, self._settings.max_waiting_bytes)  # beyond it, there would be no room at any time
         late = "The request did not arrive within {:g} seconds: send a smaller image, or use a faster connection."
         try:
             async with asyncio.timeout(self._settings.timeout):
@@ -191,7 +192,9 @@ class Endpoints:
             returned += (size := _returned_bytes(result))
             if returned > _MOST_RETURNED_BYTES:
                 returned -= size
-                return error_object(_TOO_MUCH)
+                result = error_object(_TOO_MUCH.code, _TOO_MUCH.message)
+            if isinstance(result, ErrorResponse):
+                observation.rejected(result.error.code)
             return result
 
         return await asyncio.gather(*map(one, asked.imgs))
@@ -203,8 +206,7 @@ class Endpoints:
         try:
             return self._recognize(decode_base64(img), options, observation)
         except RequestError as exc:
-            observation.rejected(exc.code)
-            return error_object(exc)
+            return error_object(exc.code, exc.message)
         except Abandoned:
             raise
         except Exception as exc:  # noqa: BLE001 - an image never fails the other images of its batch
@@ -237,10 +239,13 @@ def _counted(request: Request, take: Callable[[int], None]) -> Request:
 
 def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
     check_json(body, images)
+    body = body.removeprefix(BOM_UTF8)
     try:
-        return model.model_validate_json(body.removeprefix(BOM_UTF8))
+        asked = model.model_validate_json(body)
     except ValidationError as exc:
         raise invalid_request(exc) from exc
+    check_unique(body, len(asked.model_fields_set))
+    return asked
 
 
 def _returned_bytes(result: RecognitionResponse | ErrorResponse) -> int:

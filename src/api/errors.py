@@ -67,14 +67,13 @@ _MAX_DEPTH: Final = 8
 
 
 class ErrorAnswer(Response):
-    """The error object as a response, which stores its code in the scope for the log and the metrics."""
+    """An error object as a response, which stores its code in the scope for the log and the metrics."""
 
     media_type = "application/json"
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        body = ErrorResponse(error=ErrorBody(code=code, message=message))
+    def __init__(self, status: int, body: ErrorResponse, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(body.model_dump_json(), status, headers)
-        self._code = code
+        self._code = body.error.code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
@@ -87,31 +86,29 @@ async def respond(request: Request, exc: Exception) -> Response:
     if isinstance(exc, errors.RequestError):
         return error_response(exc)
     if isinstance(exc, HTTPException):
-        body = framework_error(exc.status_code, request.url.path).error
-        return ErrorAnswer(exc.status_code, body.code, body.message, exc.headers)
+        return ErrorAnswer(exc.status_code, framework_error(exc.status_code, request.url.path), exc.headers)
     if isinstance(exc, ClientDisconnect):  # for the log and the metrics only
-        return ErrorAnswer(_CLIENT_CLOSED_REQUEST, "client_gone", "The client disconnected before the answer.")
-    body = internal_error(exc).error
-    return ErrorAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, body.code, body.message)
+        gone = error_object("client_gone", "The client disconnected before the answer.")
+        return ErrorAnswer(_CLIENT_CLOSED_REQUEST, gone)
+    return ErrorAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, internal_error(exc))
 
 
 def error_response(error: errors.RequestError) -> Response:
     """Return ``error`` as a response with its status."""
     status = STATUS[type(error)]
-    return ErrorAnswer(status, error.code, error.message, _HEADERS.get(status))
+    return ErrorAnswer(status, error_object(error.code, error.message), _HEADERS.get(status))
 
 
-def error_object(error: errors.RequestError) -> ErrorResponse:
-    """Return ``error`` as the common error object."""
-    return ErrorResponse(error=ErrorBody(code=error.code, message=error.message))
+def error_object(code: str, message: str) -> ErrorResponse:
+    """Return the common error object."""
+    return ErrorResponse(error=ErrorBody(code=code, message=message))
 
 
 def internal_error(exc: Exception) -> ErrorResponse:
     """Log ``exc`` with its traceback and an id; return the error object that names the id."""
     error_id = request_id.get() or secrets.token_hex(8)
     logger.error("internal error %s", error_id, exc_info=exc)
-    message = f"The service failed: see its log for the id {error_id}."
-    return ErrorResponse(error=ErrorBody(code="internal", message=message))
+    return error_object("internal", f"The service failed: see its log for the id {error_id}.")
 
 
 def invalid_request(exc: ValidationError) -> errors.InvalidRequest:
@@ -142,4 +139,4 @@ def framework_error(status: int, path: str = "/") -> ErrorResponse:
         phrase = responses.get(status, "Refused")
         code = re.sub(r"\W+", "_", phrase.lower())
         message = f"{phrase}: see {{docs}} for valid requests."
-    return ErrorResponse(error=ErrorBody(code=code, message=message.format(docs=docs)))
+    return error_object(code, message.format(docs=docs))

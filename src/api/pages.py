@@ -95,7 +95,6 @@ def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]
     policy |= {"connect-src": "'self'"} | allowed
     for kind, text in _INLINE.findall(html):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        if "'unsafe-inline'" not in policy.get(f"{kind}-src", ""):  # a hash would disable 'unsafe-inline'
-            policy[f"{kind}-src"] = f"{policy.get(f'{kind}-src', '')} 'sha256-{digest}'".strip()
+        policy[f"{kind}-src"] = f"{policy.get(f'{kind}-src', '')} 'sha256-{digest}'".strip()
     rules = "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
     return html, 200, _HEADERS | {"Content-Security-Policy": rules}

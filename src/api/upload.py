@@ -1,6 +1,7 @@
 """Read an image that is sent as a file, in a form or as the body itself, and its options."""
 
 import json
+import logging
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from src.api.body import FORM, media_type
+from src.api.body import FORM, check_sent_once, media_type
 from src.api.errors import invalid_request
 from src.errors import InvalidRequest
 from src.options import Options
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 __all__ = ["Upload", "read_upload"]
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it would log bytes of malformed forms, without an id
 
 _ADVICE: Final = "send one file, called img, and short option fields"
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
@@ -81,13 +84,10 @@ def _image_and_options(parts: Iterable[_Part]) -> tuple[bytes, list[tuple[str, s
     return bytes(images[0].data), [(part.name, _text(part.data)) for part in others]
 
 
-def _options(items: Iterable[tuple[str, str]], labels: Collection[str]) -> Options:
+def _options(items: Collection[tuple[str, str]], labels: Collection[str]) -> Options:
+    check_sent_once(name for name, _ in items)
     values: dict[str, str | int] = {}
-    seen = set()
     for name, text in items:
-        if name in seen:
-            raise InvalidRequest(f"The field {name[:_SHOWN]!r} is sent twice: send each field once.")
-        seen.add(name)
         is_label = name in _CLASSES and text in labels
         if text not in _NOT_SENT or is_label or name not in Options.model_fields:
             values[name] = text if is_label else _value(text)

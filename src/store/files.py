@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -48,11 +49,16 @@ def checked_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json(json.dumps(content))
     except (OSError, ValueError) as exc:
         raise ModelError(f"The model in {folder} has no readable manifest: store it again with save_model.py.") from exc
-    for name, expected in manifest.sha256.items():
-        file = folder / name
-        if not file.is_file() or sha256(file) != expected:
-            raise ModelError(f"{name} in {folder} is missing or changed: store the model again with save_model.py.")
+    with ThreadPoolExecutor() as threads:
+        intact = threads.map(lambda name: _is_intact(folder / name, manifest.sha256[name]), manifest.sha256)
+        for name, is_intact in zip(manifest.sha256, intact, strict=True):
+            if not is_intact:
+                raise ModelError(f"{name} in {folder} is missing or changed: store the model again with save_model.py.")
     return manifest
+
+
+def _is_intact(file: Path, expected: str) -> bool:
+    return file.is_file() and sha256(file) == expected
 
 
 def sha256(file: Path) -> str:

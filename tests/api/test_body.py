@@ -101,6 +101,28 @@ def test_a_full_batch_of_data_urls_is_accepted() -> None:
     assert len(_parsed(BatchRequest, body, 64).imgs) == 64
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"img": "AAAA", "img": "BBBB"}',
+        rb'{"img": "data:image/png;base64,AAAA", "top_k": 1, "top_k": 1}',
+        rb'{"img": "AAAA", "top_k": 1, "to\u0070_k" : 2}',
+        rb'{"imgs": ["AAAA"], "imgs": ["BBBB"]}',
+    ],
+)
+def test_a_field_that_json_has_twice_is_refused(body: bytes) -> None:
+    """The last one would win without a word; a form refuses it, too."""
+    with pytest.raises(InvalidRequest, match=r"(img|imgs|top_k)' is sent twice: send each field once"):
+        _parsed(BatchRequest if b"imgs" in body else RecognitionRequest, body, 1)
+
+
+def test_colons_in_values_are_no_fields() -> None:
+    """Data: URLs, and classes with colons and quotes in their names, are read like any others."""
+    body = rb'{"img": "data:image/png;base64,AAAA", "target": ":a\": b\\", "versus": "img"}'
+    asked = _parsed(RecognitionRequest, body, 1)
+    assert (asked.target, asked.versus) == (':a": b\\', "img")
+
+
 def test_a_byte_order_mark_before_json_is_ignored() -> None:
     """A request saved as "UTF-8 with BOM" is read like any other."""
     assert _parsed(RecognitionRequest, b'\xef\xbb\xbf{"img": "AAAA"}', 1).img == "AAAA"

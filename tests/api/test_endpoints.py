@@ -127,6 +127,17 @@ def test_a_batch_returns_heatmaps_up_to_a_limit(monkeypatch: pytest.MonkeyPatch)
     assert "heatmaps of fewer classes" in results[2]["error"]["message"]
 
 
+def test_every_error_in_a_batch_is_counted_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is answered 200, so this is where alerts see that its images fail, or that the answer is too large."""
+    failing, full = endpoints(Slow(0)), endpoints(red_pipeline())
+    assert answered(failing.batch, request(batch_of(2))).status_code == 200
+    assert b'rejected_total{reason="internal"} 2.0' in failing.metrics.page()
+    monkeypatch.setattr("src.api.endpoints._MOST_RETURNED_BYTES", 1)
+    assert answered(full.batch, request(batch_of(2))).status_code == 200
+    assert b'rejected_total{reason="invalid_request"} 2.0' in full.metrics.page()
+    assert b'rejected_total{reason="internal"} 0.0' in full.metrics.page()
+
+
 def test_work_stops_after_the_current_stage_when_the_client_disconnects() -> None:
     """A disconnect is noticed immediately, and no further stage starts."""
     pipeline = Slow(0.2)
@@ -197,6 +208,20 @@ def test_a_bomb_is_refused_and_decompressed_bytes_count() -> None:
     assert code(answered(routes.json, packed(11_000_000))) == "busy"
     assert code(answered(routes.json, packed(9_000_000))) == "invalid_request"
     assert routes.concurrency.bytes.held == 0
+
+
+def test_a_body_that_never_fits_is_too_large_and_not_busy() -> None:
+    """A body of more bytes than all bodies may have is answered 413, since no later attempt would succeed."""
+
+    def announced(size: int) -> Request:
+        asked = request(b" " * size)
+        asked.scope["headers"].append((b"content-length", str(size).encode()))
+        return asked
+
+    routes = Endpoints(Settings(max_waiting_bytes=100))
+    assert code(answered(routes.json, announced(101))) == "body_too_large"
+    with routes.concurrency.bytes.lease(50):
+        assert code(answered(routes.json, announced(100))) == "busy"
 
 
 @pytest.mark.parametrize(("gone_after", "status"), [(0.3, 499), (3600.0, 504)], ids=["gone", "too late"])

@@ -127,6 +127,14 @@ def test_a_form_without_its_boundary_is_explained(content_type: str) -> None:
         read_upload(asked(content_type), b"--x\r\nnonsense", ())
 
 
+@pytest.mark.parametrize("body", [b"--y", b"--x\r\nna me: x\r\n\r\n", b"--x secret"])
+def test_nothing_of_a_malformed_form_is_logged(body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns what is wrong; the log has a line of ours, and none of the parser's with bytes of the body."""
+    with pytest.raises(InvalidRequest, match="cannot be read"):
+        read_upload(asked(), body, ())
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("length", range(40, 200, 10))
 def test_a_truncated_form_is_refused(length: int) -> None:
     """A truncated form is never accepted as an image, wherever it ends."""

@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from src.api.errors import ErrorAnswer
+from src.api.errors import ErrorAnswer, error_object
 
 __all__ = ["Cors"]
 
@@ -32,4 +32,4 @@ class Cors(CORSMiddleware):
         what = bytes(response.body).decode("ascii", "replace").removeprefix("Disallowed CORS ")
         message = f"Pages of this origin may not make this call ({what}): see IMAGE_RECOGNITION_CORS_ORIGINS."
         kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
-        return ErrorAnswer(HTTPStatus.BAD_REQUEST, "cors_refused", message, kept)
+        return ErrorAnswer(HTTPStatus.BAD_REQUEST, error_object("cors_refused", message), kept)

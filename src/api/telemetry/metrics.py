@@ -86,7 +86,8 @@ class Metrics:
         self._turned_away = {
             route: self._requests.labels(route, HTTPStatus.TOO_MANY_REQUESTS.value) for route in RECOGNITION
         }
-        for route in self._routes:  # a rate needs the initial zero
+        self._rejected.labels("internal")  # a rate needs the initial zero
+        for route in self._routes:
             self._requests.labels(route, HTTPStatus.OK.value)
 
     def show_concurrency(self, concurrency: Concurrency) -> None:
