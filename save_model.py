@@ -202,6 +202,8 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
     """Check the model on labeled images; return it with what it learned from them, and the figures to store."""
     from src.saving.learning import learn_from
 
+    if coverage and not draft.manifest.output.exclusive:
+        raise ModelError("A multi-label model has no prediction sets, so --coverage has no effect on it: omit it.")
     _try_preparations(draft, source)
     if draft.manifest.output.exclusive:
         draft, evaluation = _check_folder(draft, source)
