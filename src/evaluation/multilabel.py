@@ -118,8 +118,8 @@ def best_threshold(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> f
     """
     levels = np.unique(scores)
     candidates = np.append((levels[1:] + levels[:-1]) / 2, _HALF)
-    seen = scores > candidates[:, None]
-    quality = 2 * (seen & targets).sum(axis=1) / (seen.sum(axis=1) + targets.sum())
+    hits, seen = (len(some) - np.searchsorted(np.sort(some), candidates, "right") for some in (scores[targets], scores))
+    quality = 2 * hits / (seen + targets.sum())
     best = candidates[quality == quality.max()]
     return float(best[np.abs(best - _HALF).argmin()])
 

@@ -101,6 +101,12 @@ def test_the_best_threshold_has_the_best_f1(rng: np.random.Generator) -> None:
     assert best_threshold(np.array([False, True]), np.array([0.1, 0.9])) == 0.5
 
 
+def test_the_best_threshold_of_many_images_is_found(rng: np.random.Generator) -> None:
+    """Comparing each of 200,000 scores with each possible threshold would take 40 GB of memory."""
+    scores = rng.permutation(np.linspace(0, 1, 200_000))
+    assert best_threshold(scores > 0.7, scores) == pytest.approx(0.7, abs=1e-5)
+
+
 def test_thresholds_are_learned_from_enough_images() -> None:
     """A class with ten images and ten others gets its own threshold; a class with fewer keeps 0.5."""
     percents = np.stack([np.repeat([10.0, 30.0], 10), np.repeat([10.0, 30.0], 10)], axis=1)
