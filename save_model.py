@@ -215,9 +215,9 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
 
     table = evaluate_table(_pipeline(draft), source)
     print(table.table())
-    thresholds = table.thresholds(table.observed.others(carried.learned_from if carried else ()))
+    thresholds = table.thresholds(carried.learned_from if carried else ())
     chosen = ", ".join(f"{label} {value:.2f}" for label, value in zip(table.classes, thresholds, strict=True))
-    print(f"thresholds    {chosen}: the best F1 on these images, instead of 0.50")
+    print(f"thresholds    {chosen}: the best F1 on these images; 0.50 if fewer than 10 have the class, or lack it")
     draft = draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds))
     draft, lesson = learn_from(table.observed, table.any_class, draft, carried, coverage)
     _tell_lesson(lesson, source)
