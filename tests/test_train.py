@@ -306,7 +306,10 @@ def test_help_does_not_wait_for_torch() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("option", [["--epochs", "0"], ["--batch-size", "1"], ["--validation", "1"], ["--seed", "x"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--epochs", "0"], ["--batch-size", "1"], ["--validation", "1"], ["--seed", "x"], ["--seed", "20261126120000"]],
+)
 def test_options_out_of_range_are_refused(photos: Path, capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
     """Numbers that make no sense are refused before anything is read."""
     with pytest.raises(SystemExit) as stopped:
