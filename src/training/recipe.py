@@ -87,9 +87,14 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
     """Complete the options for architecture, seed, validation share and channels from the earlier run or the defaults.
 
     Raises:
-        ModelError: The architecture does not exist.
+        ModelError: The architecture does not exist, or a run from published weights should be resumed from scratch.
     """
     stored = earlier.hyper_parameters if earlier else {}
+    if earlier and options.from_scratch and stored.get("keep_statistics"):
+        raise ModelError(
+            f"The run of {earlier.file} started from published weights: omit --from-scratch, or start anew without"
+            " --resume."
+        )
     origin = stored.get("origin") or {}
     architecture = full_name(options.arch or stored.get("architecture", ARCHITECTURE))
     published = default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture)

@@ -50,6 +50,14 @@ def test_a_resumed_run_uses_the_earlier_recipe() -> None:
     assert recipe(NOTHING, None).pretrained
 
 
+def test_a_run_from_published_weights_is_not_resumed_from_scratch() -> None:
+    """The option would have no effect; for a run from random weights it changes nothing."""
+    scratch = Namespace(**{**vars(NOTHING), "from_scratch": True})
+    assert not recipe(scratch, earlier()).pretrained
+    with pytest.raises(ModelError, match="started from published weights: omit --from-scratch"):
+        recipe(scratch, earlier(keep_statistics=True))
+
+
 def test_the_earlier_run_is_read_from_its_checkpoint(tmp_path: Path) -> None:
     """It has the hyper-parameters and the number of completed epochs, which Lightning counts from 0."""
     file = tmp_path / "last.ckpt"
