@@ -138,12 +138,21 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
         origin={"dataset": dataset.digest, "seed": recipe.seed, "validation": recipe.validation},
     )
     if known:
-        # A head of zeros starts with equal percentages; a random one would first have to be unlearned.
-        own = {name: torch.zeros_like(tensor) for name, tensor in classifier.network.state_dict().items()}
-        head = head_names(classifier.network)
+        own, head = classifier.network.state_dict(), head_names(classifier.network)
         kept = {name: _fitted(tensor, own[name]) for name, tensor in known.state_dict().items() if name not in head}
         classifier.network.load_state_dict(own | kept)
+        _clear_head(classifier.network, head)
     return classifier
+
+
+def _clear_head(network: nn.Module, head: set[str]) -> None:
+    """Fill a linear head with zeros: it starts with equal percentages; a random one would first have to be unlearned.
+
+    A convolution (of SqueezeNet) stays random, since a ReLU follows it, whose gradient is zero at zero.
+    """
+    for name in head:
+        if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.Linear):
+            nn.init.zeros_(network.get_parameter(name))
 
 
 def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

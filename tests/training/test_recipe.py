@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.checkpoints.network import build
 from src.errors import ModelError
+from src.training.classifier import head_names
 from src.training.dataset import Dataset
 from src.training.recipe import Earlier, Pace, check_same, earlier_run, new_classifier, pace, recipe
 
@@ -71,6 +73,17 @@ def test_only_the_same_run_can_be_resumed() -> None:
     check_same(earlier(), classifier)
     with pytest.raises(ModelError, match="differs in its labels"):
         check_same(earlier(labels=["a", "c"]), classifier)
+
+
+@pytest.mark.parametrize("architecture", ["torchvision/squeezenet1_1", "timm/test_resnet"])
+def test_a_new_head_learns(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights have a gradient: behind a ReLU, as in SqueezeNet, they must not be zero."""
+    monkeypatch.setattr("src.training.recipe.published_network", build)
+    network = new_classifier(recipe(Namespace(**{**vars(NOTHING), "arch": architecture}), None), DATASET).network
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.nn.functional.cross_entropy(network(images), torch.tensor([0, 1])).backward()  # type: ignore[no-untyped-call]
+    head = [network.get_parameter(name) for name in head_names(network)]
+    assert any(weights.grad is not None and weights.grad.any() for weights in head)
 
 
 def test_the_default_network_takes_gray_images() -> None:
