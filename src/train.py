@@ -90,7 +90,7 @@ def _train(options: argparse.Namespace) -> int:
     from src.checkpoints.carried import Carried
     from src.stages.output_spec import OutputSpec
     from src.training.feed import Feed, workers
-    from src.training.recipe import check_same, earlier_run, new_classifier, pace, recipe
+    from src.training.recipe import earlier_run, new_classifier, pace, recipe, resume
 
     earlier = earlier_run(options.resume) if options.resume else None
     chosen = recipe(options, earlier)
@@ -100,7 +100,7 @@ def _train(options: argparse.Namespace) -> int:
     pl.seed_everything(chosen.seed, verbose=False)
     classifier = new_classifier(chosen, dataset)
     if earlier:
-        check_same(earlier, classifier)
+        resume(earlier, classifier)
     learned_from = frozenset(image.file_digest for image in parts.training)
     classifier.carried = carried = Carried(chosen.input, OutputSpec(kind=dataset.output), learned_from)
     _announce(chosen, dataset, parts)

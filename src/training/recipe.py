@@ -13,7 +13,7 @@ from torch import nn
 from src.checkpoints.architecture import full_name
 from src.checkpoints.default import ARCHITECTURE, default_checkpoint
 from src.checkpoints.inputs import for_channels, published_input
-from src.checkpoints.network import RGB, build
+from src.checkpoints.network import RGB
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 from src.stages.output_spec import OutputSpec
@@ -21,7 +21,7 @@ from src.training.classifier import Classifier, head_names
 from src.training.dataset import Dataset
 from src.training.published import first_layers, published_network
 
-__all__ = ["Earlier", "Pace", "Recipe", "check_same", "earlier_run", "new_classifier", "pace", "recipe"]
+__all__ = ["Earlier", "Pace", "Recipe", "earlier_run", "new_classifier", "pace", "recipe", "resume"]
 
 # The default network already has general features; only its last convolution and the head learn. The backward pass
 # through the depthwise convolutions before them would double the time, and costs more in bfloat16 than in float32.
@@ -37,19 +37,20 @@ _VIEWS: Final = 2000  # images to learn from, counting repetitions, if --epochs 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The run to resume: its checkpoint, its hyper-parameters, and how many epochs it has completed."""
+    """The run to resume: its checkpoint, with hyper-parameters and weights, and how many epochs it has completed."""
 
     file: Path
     hyper_parameters: dict[str, Any]
     epochs: int
+    weights: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What to train: the options of the command, completed from the resumed run.
 
-    ``pretrained``: it starts, or the resumed run started, from published weights; ``resumed``: its weights come from
-    the earlier run.
+    ``pretrained``: it starts, or the resumed run started, from published weights; ``frozen``: the layers that the
+    resumed run froze, None for a new run.
     """
 
     architecture: str
@@ -57,7 +58,7 @@ class Recipe:
     validation: float
     input: InputSpec
     pretrained: bool
-    resumed: bool = False
+    frozen: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def earlier_run(file: Path) -> Earlier:
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        return Earlier(file, dict(content["hyper_parameters"]), int(content["epoch"]) + 1)
+        return Earlier(file, dict(content["hyper_parameters"]), int(content["epoch"]) + 1, content["state_dict"])
     except OSError as exc:
         raise ModelError(f"Cannot read {file} ({exc.strerror}): give the last.ckpt of an earlier run.") from exc
     except Exception as exc:  # torch's unpickler raises any exception
@@ -104,7 +105,7 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
         validation=options.validation or float(origin.get("validation", 0.15)),
         input=for_channels(published, _channels(options, stored), published=True)[0],
         pretrained=bool(stored.get("keep_statistics")) if earlier else not options.from_scratch,
-        resumed=earlier is not None,
+        frozen=tuple(stored.get("frozen", ())) if earlier else None,
     )
 
 
@@ -122,10 +123,13 @@ def pace(options: Namespace, images: int) -> Pace:
 def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
     """Return a classifier for the classes of ``dataset``; with published weights, only its head is new.
 
+    That of a resumed run has random weights until :func:`resume` loads those of the earlier run.
+
     Raises:
         ModelError: The published weights are not available.
     """
-    known = _published(recipe, len(dataset.labels)) if recipe.pretrained else None
+    new = recipe.pretrained and recipe.frozen is None
+    known, frozen = _published(recipe, len(dataset.labels)) if new else (None, recipe.frozen or ())
     classifier = Classifier(
         architecture=recipe.architecture,
         labels=dataset.labels,
@@ -133,7 +137,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
         output=OutputSpec(kind=dataset.output).model_dump(mode="json"),
         learning_rate=_LEARNING_RATE,
         backbone_rate=_PRETRAINED_SHARE if recipe.pretrained else 1.0,
-        frozen=_frozen(recipe, known) if known else (),
+        frozen=frozen,
         keep_statistics=recipe.pretrained,
         origin={"dataset": dataset.digest, "seed": recipe.seed, "validation": recipe.validation},
     )
@@ -161,20 +165,19 @@ def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return tensor.sum(dim=1, keepdim=True) if gray else tensor
 
 
-def _published(recipe: Recipe, classes: int) -> nn.Module:
+def _published(recipe: Recipe, classes: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network with its published weights, and the names of its layers that will not learn."""
     if recipe.architecture == ARCHITECTURE:
-        return default_checkpoint().network
-    return build(recipe.architecture, classes) if recipe.resumed else published_network(recipe.architecture, classes)
+        return default_checkpoint().network, _FROZEN
+    network = published_network(recipe.architecture, classes)
+    image = torch.rand(1, RGB, *recipe.input.crop, generator=torch.Generator().manual_seed(0))
+    return network, first_layers(network, image)
 
 
-def _frozen(recipe: Recipe, known: nn.Module) -> tuple[str, ...]:
-    if recipe.architecture == ARCHITECTURE:
-        return _FROZEN
-    return first_layers(known, torch.rand(1, RGB, *recipe.input.crop, generator=torch.Generator().manual_seed(0)))
+def resume(earlier: Earlier, classifier: Classifier) -> None:
+    """Load the weights of the earlier run, also for the copies of its frozen layers that prepare the batches.
 
-
-def check_same(earlier: Earlier, classifier: Classifier) -> None:
-    """Refuse to resume a run if training would use its validation images, or if its weights do not fit.
+    A run is refused if training would use its validation images, or if its weights do not fit.
 
     Raises:
         ModelError: The labels, architecture, channels, dataset, seed or validation share differ.
@@ -186,3 +189,4 @@ def check_same(earlier: Earlier, classifier: Classifier) -> None:
         if then.get(name) != now[name]:
             detail = "" if name == "dataset" else f" ({then.get(name)}, now {now[name]})"
             raise ModelError(f"The run of {earlier.file} differs in its {name}{detail}: start anew without --resume.")
+    classifier.load_state_dict(earlier.weights)

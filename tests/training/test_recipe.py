@@ -1,6 +1,7 @@
 """What is trained, and for how long."""
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from src.checkpoints.network import build
 from src.errors import ModelError
 from src.training.classifier import head_names
 from src.training.dataset import Dataset
-from src.training.recipe import Earlier, Pace, check_same, earlier_run, new_classifier, pace, recipe
+from src.training.recipe import Earlier, Pace, earlier_run, new_classifier, pace, recipe, resume
 
 NOTHING = Namespace(
     arch=None, from_scratch=False, channels=None, seed=None, validation=None, batch_size=None, epochs=None
@@ -22,7 +23,7 @@ def earlier(**changed: object) -> Earlier:
     """A run of a tiny network after two epochs."""
     origin = {"seed": 3, "validation": 0.25, "dataset": DATASET.digest}
     hyper_parameters = {"architecture": "timm/test_resnet", "labels": ["a", "b"], "origin": origin}
-    return Earlier(Path("last.ckpt"), {**hyper_parameters, **changed}, epochs=2)
+    return Earlier(Path("last.ckpt"), {**hyper_parameters, **changed}, epochs=2, weights={})
 
 
 @pytest.mark.parametrize(
@@ -63,16 +64,18 @@ def test_a_run_from_published_weights_is_not_resumed_from_scratch() -> None:
 def test_the_earlier_run_is_read_from_its_checkpoint(tmp_path: Path) -> None:
     """It has the hyper-parameters and the number of completed epochs, which Lightning counts from 0."""
     file = tmp_path / "last.ckpt"
-    torch.save({"hyper_parameters": {"architecture": "x"}, "epoch": 4}, file)
-    assert earlier_run(file) == Earlier(file, {"architecture": "x"}, 5)
+    torch.save({"hyper_parameters": {"architecture": "x"}, "epoch": 4, "state_dict": {}}, file)
+    assert earlier_run(file) == Earlier(file, {"architecture": "x"}, 5, {})
 
 
 def test_only_the_same_run_can_be_resumed() -> None:
-    """Different labels are refused, equal ones are not."""
+    """Different labels are refused; with equal ones, the classifier gets the weights of the earlier run."""
     classifier = new_classifier(recipe(NOTHING, earlier()), DATASET)
-    check_same(earlier(), classifier)
+    weights = {name: torch.ones_like(tensor) for name, tensor in classifier.state_dict().items()}
+    resume(replace(earlier(), weights=weights), classifier)
+    assert all((tensor == 1).all() for tensor in classifier.state_dict().values())
     with pytest.raises(ModelError, match="differs in its labels"):
-        check_same(earlier(labels=["a", "c"]), classifier)
+        resume(earlier(labels=["a", "c"]), classifier)
 
 
 @pytest.mark.parametrize("architecture", ["torchvision/squeezenet1_1", "timm/test_resnet"])
