@@ -27,6 +27,7 @@ __all__ = ["Dataset", "Label", "LabeledImage", "Skipped", "Split", "read_dataset
 _LIMITS: Final = DecodeLimits()
 _LONGEST: Final = 8  # longer side over shorter side; otherwise a strip of 10 x 20,000 pixels would take 400 MB
 _MIN_CLASSES: Final = 2
+_PARTS: Final = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
 
 
 Label = int | tuple[float, ...]
@@ -128,13 +129,19 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
     """Read all images in ``folder``/<class>/, at any depth.
 
     Raises:
-        ModelError: The folder does not exist, it has fewer than two classes, or a class has no images.
+        ModelError: The folder does not exist, it has fewer than two classes, its folders are parts of a dataset instead
+            of classes, or a class has no images.
     """
     classes = class_folders(folder)
     if len(classes) < _MIN_CLASSES:
         raise ModelError(
             f"{folder} contains {len(classes)} folder{'s' * (len(classes) != 1)}: at least two classes are needed,"
             " with a folder of images for each."
+        )
+    if {entry.name.lower() for entry in classes} <= _PARTS:
+        raise ModelError(
+            f"{folder} contains {' and '.join(entry.name for entry in classes)}, which are parts of a dataset, not"
+            " classes: name the folder of the part to train on."
         )
     if odd := [entry for entry in classes if entry.name != entry.name.encode(errors="replace").decode()]:
         raise ModelError(f"The name of the folder {odd[0]}, a class, is not UTF-8: rename it.")

@@ -1,6 +1,7 @@
 """Reading and splitting labeled images."""
 
 import os
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -171,6 +172,16 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no images in .* for empty"):
         read_dataset(folder, SPEC)
+
+
+def test_parts_of_a_dataset_are_no_classes(folder: Path, tmp_path: Path) -> None:
+    """A network that tells train from val would be trained without a word; a class may be called train, though."""
+    for part in ("train", "Val"):
+        shutil.copytree(folder, tmp_path / "parts" / part)
+    with pytest.raises(ModelError, match="contains Val and train, which are parts of a dataset, not classes"):
+        read_dataset(tmp_path / "parts", SPEC)
+    (folder / "a").rename(folder / "train")
+    assert read_dataset(folder, SPEC).labels == ("b", "train")
 
 
 def test_names_that_are_not_utf_8_are_read_but_no_classes(folder: Path) -> None:
