@@ -71,6 +71,11 @@ class Dataset:
         return sum(bool(of[label]) if isinstance(of := image.label, tuple) else of == label for image in self.images)
 
     @property
+    def alike(self) -> list[str]:
+        """Names of the classes that either all or none of the images belong to, which therefore cannot be learned."""
+        return [name for label, name in enumerate(self.labels) if self.count(label) in {0, len(self.images)}]
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all labels, file names and pixels, which does not change when the dataset is moved."""
         lines = [f"{self._named(image.label)}/{image.path.name} {image.digest}" for image in self.images]
@@ -111,10 +116,9 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     dataset = Dataset(table.labels, images, skipped, "multilabel")
-    counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
-    if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
+    if dataset.alike:
         raise ModelError(
-            f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it."
+            f"In {file}, either all or no images are labeled {', '.join(dataset.alike)}: add images or remove it."
             f"{_unreadable(skipped)}"
         )
     return dataset
@@ -163,7 +167,8 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     If images may belong to several classes, it is a fraction of all images.
 
     Raises:
-        ModelError: A class has fewer than two different images, one for each side.
+        ModelError: A class has fewer than two different images, one for each side; or, if images may belong to several
+            classes, all or none of those to train on belong to a class.
     """
     aside: set[str] = set()
     classes = dict(enumerate(dataset.labels)) if dataset.output == "softmax" else {None: "of all labels"}
@@ -174,10 +179,13 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
             raise ModelError(f"{who} needs at least two different images: one to train on, one to validate.")
         random.Random(f"{seed} {name}").shuffle(groups)  # noqa: S311 - it need not be secret
         aside.update(_about(groups, fraction))
-    return Split(
-        tuple(image for image in dataset.images if image.digest not in aside),
-        tuple(image for image in dataset.images if image.digest in aside),
-    )
+    training = tuple(image for image in dataset.images if image.digest not in aside)
+    if dataset.output == "multilabel" and (alike := replace(dataset, images=training).alike):
+        raise ModelError(
+            f"Either all or none of the images to train on are labeled {', '.join(alike)}: add images, or split them"
+            " differently with another --seed."
+        )
+    return Split(training, tuple(image for image in dataset.images if image.digest in aside))
 
 
 def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabeledImage | Skipped]:

@@ -235,7 +235,7 @@ def test_a_table_marks_each_class(folder: Path) -> None:
     assert (dataset.labels, dataset.output) == (("a", "odd"), "multilabel")
     assert dataset.images[1].label == (1.0, 1.0)
     assert (dataset.count(0), dataset.count(1)) == (10, 5)
-    training, validation = names(dataset, seed=0)
+    training, validation = names(dataset, seed=2)
     assert len(validation) == 2
     assert not training & validation
     (folder / "labels.csv").write_text("image,a,odd\na/1.png,1,1\na/2.png,1,0\n")
@@ -264,3 +264,19 @@ def test_a_table_without_classes_is_refused(folder: Path, content: str) -> None:
     (folder / "labels.csv").write_text(content)
     with pytest.raises(ModelError, match=r"no classes.*the first line must be image,<class>"):
         read_dataset(folder / "labels.csv", SPEC)
+
+
+def test_a_class_without_images_to_train_on_is_named(folder: Path) -> None:
+    """If the only image of a class is set aside for validation, the network would learn that no image has it."""
+    marks = "".join(f"a/{index}.png,{index % 2},{int(index == 0)}\n" for index in range(10))
+    (folder / "labels.csv").write_text(f"image,odd,rare\n{marks}")
+    dataset = read_dataset(folder / "labels.csv", SPEC)
+    outcomes = set()
+    for seed in range(20):
+        try:
+            training, _ = names(dataset, seed)
+        except ModelError as exc:
+            outcomes.add(str(exc).partition(":")[0])
+        else:
+            assert folder / "a" / "0.png" in training
+    assert outcomes == {"Either all or none of the images to train on are labeled rare"}
