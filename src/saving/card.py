@@ -83,7 +83,8 @@ def _check(check: Mapping[str, Any]) -> str:
         return "## Check\n\nNot checked on labeled images."
     columns = {name: check[name] for name in ("recall", "precision", "average_precision") if check.get(name)}
     digest = f", SHA-256 `{check['digest']}`" if check.get("digest") else ""
-    parts = [f"## Check\n\n{_images(check)} labeled images{digest}: accuracy {check['accuracy']:.2%}."]
+    used = f" It was trained on {trained} of these images." if (trained := check.get("trained_on")) else ""
+    parts = [f"## Check\n\n{_images(check)} labeled images{digest}: accuracy {check['accuracy']:.2%}.{used}"]
     if len(check["recall"]) <= _MAX_CLASSES:
         head = ["class", *(name.replace("_", " ") for name in columns)]
         rows = ([label, *(_share(one.get(label)) for one in columns.values())] for label in check["recall"])
