@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,8 @@ _LOG: Final = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 2 if the model cannot be stored, 130 if Ctrl-C stopped it."""
     options = parser(__doc__).parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8, nor is every terminal
     logging.basicConfig(format="%(message)s")
     logging.getLogger("src.conversion").setLevel(logging.INFO)
     try:

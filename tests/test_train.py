@@ -281,6 +281,12 @@ def test_mistakes_are_one_sentence(
     assert said.splitlines()[-1].startswith("train: ")
 
 
+def test_names_that_are_not_utf_8_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """They do not end training in a traceback."""
+    assert train.main([os.fsdecode(b"gr\xfcn"), "--resume", "nothing.ckpt"]) == 2
+    assert capsys.readouterr().out == "Reading gr\\udcfcn ...\n"
+
+
 def test_a_full_disk_is_one_sentence(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
