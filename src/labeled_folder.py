@@ -69,8 +69,8 @@ def read_table(file: Path) -> LabelTable:
         raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
     if not (rows and labels and all(labels)) or len(set(labels)) != len(labels):
         raise ModelError(f"{file} names no images, no classes, or a class twice: {_FORM}.")
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(rows, 1):
         if len(row) != len(labels) + 1 or not {cell.strip() for cell in row[1:]} <= {"0", "1"}:
-            raise ModelError(f"{file}: image {number - 1}, {row[0]!r}, does not have a 0 or 1 for each class: {_FORM}.")
+            raise ModelError(f"{file}: image {number}, {row[0]!r}, does not have a 0 or 1 for each class: {_FORM}.")
     marked = ((file.parent / row[0], tuple(cell.strip() == "1" for cell in row[1:])) for row in rows)
     return LabelTable(tuple(labels), tuple(marked))
