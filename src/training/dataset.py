@@ -164,7 +164,8 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
 def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     """Set ``fraction`` of each class aside for validation, at random by ``seed``; equal images stay together.
 
-    If images may belong to several classes, it is a fraction of all images.
+    If images may belong to several classes, it is a fraction of all images. Equal images of several classes count for
+    the class of the first of them.
 
     Raises:
         ModelError: A class has fewer than two different images, one for each side; or, if images may belong to several
@@ -172,8 +173,11 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     """
     aside: set[str] = set()
     classes = dict(enumerate(dataset.labels)) if dataset.output == "softmax" else {None: "of all labels"}
+    equal: defaultdict[str, list[LabeledImage]] = defaultdict(list)
+    for image in dataset.images:
+        equal[image.digest].append(image)
     for label, name in classes.items():
-        groups = _groups(dataset.images, label)
+        groups = [group for group in equal.values() if label is None or group[0].label == label]
         if len(groups) < _MIN_CLASSES:
             who = "A table" if label is None else f"The class {name}"
             raise ModelError(f"{who} needs at least two different images: one to train on, one to validate.")
@@ -229,14 +233,6 @@ def _middle(image: Image.Image) -> Image.Image:
     reach = _LONGEST * min(image.size)
     left, top = max(0, (width - reach) // 2), max(0, (height - reach) // 2)
     return image.crop((left, top, left + min(width, reach), top + min(height, reach)))
-
-
-def _groups(images: Sequence[LabeledImage], label: int | None) -> list[list[LabeledImage]]:
-    """Group equal images of a class, or of all classes; a group with several labels has that of its first image."""
-    groups: defaultdict[str, list[LabeledImage]] = defaultdict(list)
-    for image in images:
-        groups[image.digest].append(image)
-    return [group for group in groups.values() if label is None or group[0].label == label]
 
 
 def _about(groups: Sequence[Sequence[LabeledImage]], fraction: float) -> Iterator[str]:
