@@ -12,7 +12,7 @@ from torch import nn
 
 from src.checkpoints.architecture import full_name
 from src.checkpoints.default import ARCHITECTURE, default_checkpoint
-from src.checkpoints.inputs import for_channels, published_input
+from src.checkpoints.inputs import published_input
 from src.checkpoints.network import RGB
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
@@ -98,20 +98,28 @@ def recipe(options: Namespace, earlier: Earlier | None) -> Recipe:
         )
     origin = stored.get("origin") or {}
     architecture = full_name(options.arch or stored.get("architecture", ARCHITECTURE))
-    published = default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture)
     return Recipe(
         architecture=architecture,
         seed=options.seed if options.seed is not None else int(origin.get("seed", 0)),
         validation=options.validation or float(origin.get("validation", 0.15)),
-        input=for_channels(published, _channels(options, stored), published=True)[0],
+        input=_input(options, stored, architecture),
         pretrained=bool(stored.get("keep_statistics")) if earlier else not options.from_scratch,
         frozen=tuple(stored.get("frozen", ())) if earlier else None,
     )
 
 
-def _channels(options: Namespace, stored: Mapping[str, Any]) -> int:
-    earlier = stored.get("input") or {}
-    return int(options.channels or earlier.get("channels", RGB))
+def _input(options: Namespace, stored: Mapping[str, Any], architecture: str) -> InputSpec:
+    """Return the preprocessing of the earlier run, or the published one; for gray images with the means of its values.
+
+    With these, an image gives nearly the same values as in each color channel, which is what the weights expect.
+    """
+    if "input" in stored and not options.channels:
+        return InputSpec.model_validate(stored["input"])
+    published = default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture)
+    if (options.channels or RGB) == published.channels:
+        return published
+    mean, std = ((sum(values) / len(values),) for values in (published.mean, published.std))
+    return published.model_copy(update={"channels": options.channels, "mean": mean, "std": std})
 
 
 def pace(options: Namespace, images: int) -> Pace:
@@ -160,7 +168,7 @@ def _clear_head(network: nn.Module, head: set[str]) -> None:
 
 
 def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """Sum a stem's weights over the color channels if ``own`` has one: gray images give the same output as in RGB."""
+    """Sum a stem's weights over the color channels if ``own`` has one: a gray image has about the same output."""
     gray = tensor.shape != own.shape and own.shape[1] == 1
     return tensor.sum(dim=1, keepdim=True) if gray else tensor
 

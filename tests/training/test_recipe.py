@@ -4,6 +4,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -98,3 +99,24 @@ def test_the_default_network_takes_gray_images() -> None:
     image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(gray(image), color(image.repeat(1, 3, 1, 1)), atol=1e-3, rtol=1e-3)
+
+
+def test_published_layers_get_the_gray_images_that_they_expect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another mean and standard deviation, the first layers would see images of less than half the contrast."""
+    network = build("timm/test_efficientnet", 2)
+    monkeypatch.setattr("src.training.recipe.published_network", lambda *_: network)
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 1), np.uint8)
+    features = []
+    for channels in (1, 3):
+        chosen = recipe(Namespace(**{**vars(NOTHING), "arch": "test_efficientnet", "channels": channels}), None)
+        image = torch.from_numpy(chosen.input.normalize(pixels.repeat(channels, axis=2)))[None]
+        with torch.no_grad():
+            features.append(new_classifier(chosen, DATASET).frozen_layers()[0](image))
+    apart = (features[0] - features[1]).square().mean().sqrt() / features[1].std()
+    assert apart < 0.2
+
+
+def test_a_resumed_run_keeps_its_preprocessing() -> None:
+    """It comes from its checkpoint, whatever is published by now."""
+    spec = recipe(NOTHING, None).input.model_copy(update={"mean": (0.1, 0.2, 0.3)})
+    assert recipe(NOTHING, earlier(input=spec.model_dump(mode="json"))).input == spec
