@@ -12,7 +12,7 @@ from torch import nn
 
 from src.checkpoints.architecture import full_name
 from src.checkpoints.default import ARCHITECTURE, default_checkpoint
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs import NORMALIZING, published_input
 from src.checkpoints.network import RGB
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
@@ -116,6 +116,8 @@ def _input(options: Namespace, stored: Mapping[str, Any], architecture: str) -> 
     if "input" in stored and not options.channels:
         return InputSpec.model_validate(stored["input"])
     published = default_checkpoint().input if architecture == ARCHITECTURE else published_input(architecture)
+    if architecture in NORMALIZING:
+        published = published.model_copy(update={"mean": (0.5,) * RGB, "std": (0.5,) * RGB})
     if (options.channels or RGB) == published.channels:
         return published
     mean, std = ((sum(values) / len(values),) for values in (published.mean, published.std))

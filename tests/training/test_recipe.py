@@ -3,11 +3,14 @@
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torchvision import models
 
+from src.checkpoints.inputs import published_input
 from src.checkpoints.network import build
 from src.errors import ModelError
 from src.training.classifier import head_names
@@ -114,6 +117,16 @@ def test_published_layers_get_the_gray_images_that_they_expect(monkeypatch: pyte
             features.append(new_classifier(chosen, DATASET).frozen_layers()[0](image))
     apart = (features[0] - features[1]).square().mean().sqrt() / features[1].std()
     assert apart < 0.2
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_that_normalize_images_again_get_these_values(name: str) -> None:
+    """The input is what torchvision makes, with its published weights, of images with ImageNet's mean and std."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    own = torch.from_numpy(published_input(f"torchvision/{name}").normalize(pixels))[None]
+    again = models.GoogLeNet._transform_input(SimpleNamespace(transform_input=True), own)
+    chosen = recipe(Namespace(**{**vars(NOTHING), "arch": name}), None).input
+    torch.testing.assert_close(torch.from_numpy(chosen.normalize(pixels))[None], again)
 
 
 def test_a_resumed_run_keeps_its_preprocessing() -> None:
