@@ -136,7 +136,7 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
     That of a resumed run has random weights until :func:`resume` loads those of the earlier run.
 
     Raises:
-        ModelError: The published weights are not available.
+        ModelError: The published weights are not available, or cannot take gray images.
     """
     new = recipe.pretrained and recipe.frozen is None
     known, frozen = _published(recipe, len(dataset.labels)) if new else (None, recipe.frozen or ())
@@ -171,8 +171,14 @@ def _clear_head(network: nn.Module, head: set[str]) -> None:
 
 def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """Sum a stem's weights over the color channels if ``own`` has one: a gray image has about the same output."""
-    gray = tensor.shape != own.shape and own.shape[1] == 1
-    return tensor.sum(dim=1, keepdim=True) if gray else tensor
+    if tensor.shape == own.shape:
+        return tensor
+    if own.shape[1:2] != (1,):  # a stem that folds pixels into channels
+        raise ModelError(
+            "The published weights of this network are for color images only: omit --channels, or start from random"
+            " weights with --from-scratch."
+        )
+    return tensor.sum(dim=1, keepdim=True)
 
 
 def _published(recipe: Recipe, classes: int) -> tuple[nn.Module, tuple[str, ...]]:

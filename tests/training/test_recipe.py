@@ -15,7 +15,7 @@ from src.checkpoints.network import build
 from src.errors import ModelError
 from src.training.classifier import head_names
 from src.training.dataset import Dataset
-from src.training.recipe import Earlier, Pace, earlier_run, new_classifier, pace, recipe, resume
+from src.training.recipe import Earlier, Pace, _fitted, earlier_run, new_classifier, pace, recipe, resume
 
 NOTHING = Namespace(
     arch=None, from_scratch=False, channels=None, seed=None, validation=None, batch_size=None, epochs=None
@@ -117,6 +117,12 @@ def test_published_layers_get_the_gray_images_that_they_expect(monkeypatch: pyte
             features.append(new_classifier(chosen, DATASET).frozen_layers()[0](image))
     apart = (features[0] - features[1]).square().mean().sqrt() / features[1].std()
     assert apart < 0.2
+
+
+def test_a_stem_that_takes_no_gray_images_is_explained() -> None:
+    """The first convolution of TResNet has 16 channels for each color, whose order only its own code knows."""
+    with pytest.raises(ModelError, match="for color images only: omit --channels"):
+        _fitted(torch.zeros(8, 48, 1, 1), torch.zeros(8, 16, 1, 1))
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
