@@ -22,7 +22,8 @@ def class_folders(folder: Path) -> list[Path]:
         ModelError: The folder does not exist.
     """
     if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}: name one that has a folder of images for each class.")
+        fault = f"{folder} is not a folder" if folder.exists() else f"There is no folder {folder}"
+        raise ModelError(f"{fault}: name one that has a folder of images for each class.")
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
