@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,8 @@ _LOG: Final = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 2 if the model cannot be stored, 130 if Ctrl-C stopped it."""
     options = parser(__doc__).parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8, nor is every terminal
     logging.basicConfig(format="%(message)s")
     logging.getLogger("src.conversion").setLevel(logging.INFO)
     try:
@@ -202,6 +205,8 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
     """Check the model on labeled images; return it with what it learned from them, and the figures to store."""
     from src.saving.learning import learn_from
 
+    if coverage and not draft.manifest.output.exclusive:
+        raise ModelError("A multi-label model has no prediction sets, so --coverage has no effect on it: omit it.")
     _try_preparations(draft, source)
     if draft.manifest.output.exclusive:
         draft, evaluation = _check_folder(draft, source)
@@ -213,9 +218,9 @@ def _check(draft: Draft, source: Path, carried: Carried | None, coverage: int | 
 
     table = evaluate_table(_pipeline(draft), source)
     print(table.table())
-    thresholds = table.thresholds(table.observed.others(carried.learned_from if carried else ()))
+    thresholds = table.thresholds(carried.learned_from if carried else ())
     chosen = ", ".join(f"{label} {value:.2f}" for label, value in zip(table.classes, thresholds, strict=True))
-    print(f"thresholds    {chosen}: the best F1 on these images, instead of 0.50")
+    print(f"thresholds    {chosen}: the best F1 on these images; 0.50 if fewer than 10 have the class, or lack it")
     draft = draft.with_output(OutputSpec(kind="multilabel", thresholds=thresholds))
     draft, lesson = learn_from(table.observed, table.any_class, draft, carried, coverage)
     _tell_lesson(lesson, source)

@@ -22,7 +22,8 @@ def class_folders(folder: Path) -> list[Path]:
         ModelError: The folder does not exist.
     """
     if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}: name one that has a folder of images for each class.")
+        fault = f"{folder} is not a folder" if folder.exists() else f"There is no folder {folder}"
+        raise ModelError(f"{fault}: name one that has a folder of images for each class.")
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
@@ -69,8 +70,8 @@ def read_table(file: Path) -> LabelTable:
         raise ModelError(f"{file} cannot be read as a CSV of labels: {_FORM}.") from exc
     if not (rows and labels and all(labels)) or len(set(labels)) != len(labels):
         raise ModelError(f"{file} names no images, no classes, or a class twice: {_FORM}.")
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(rows, 1):
         if len(row) != len(labels) + 1 or not {cell.strip() for cell in row[1:]} <= {"0", "1"}:
-            raise ModelError(f"{file}: image {number - 1}, {row[0]!r}, does not have a 0 or 1 for each class: {_FORM}.")
+            raise ModelError(f"{file}: image {number}, {row[0]!r}, does not have a 0 or 1 for each class: {_FORM}.")
     marked = ((file.parent / row[0], tuple(cell.strip() == "1" for cell in row[1:])) for row in rows)
     return LabelTable(tuple(labels), tuple(marked))

@@ -13,6 +13,7 @@ import signal
 import sys
 import warnings
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
@@ -64,6 +65,8 @@ class _Run:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 2 if it cannot train, 130 if Ctrl-C stopped it."""
     options = parser(__doc__).parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8, nor is every terminal
     on_interrupt = signal.getsignal(signal.SIGINT)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     try:
@@ -90,7 +93,7 @@ def _train(options: argparse.Namespace) -> int:
     from src.checkpoints.carried import Carried
     from src.stages.output_spec import OutputSpec
     from src.training.feed import Feed, workers
-    from src.training.recipe import check_same, earlier_run, new_classifier, pace, recipe
+    from src.training.recipe import earlier_run, new_classifier, pace, recipe, resume
 
     earlier = earlier_run(options.resume) if options.resume else None
     chosen = recipe(options, earlier)
@@ -100,7 +103,7 @@ def _train(options: argparse.Namespace) -> int:
     pl.seed_everything(chosen.seed, verbose=False)
     classifier = new_classifier(chosen, dataset)
     if earlier:
-        check_same(earlier, classifier)
+        resume(earlier, classifier)
     learned_from = frozenset(image.file_digest for image in parts.training)
     classifier.carried = carried = Carried(chosen.input, OutputSpec(kind=dataset.output), learned_from)
     _announce(chosen, dataset, parts)
@@ -132,7 +135,7 @@ def _announce(recipe: Recipe, dataset: Dataset, parts: Split) -> None:
     if dataset.skipped:
         print(f"{len(dataset.skipped)} unreadable file{'s' * (len(dataset.skipped) > 1)} skipped:")
         for skipped in dataset.skipped[:_SKIPPED_SHOWN]:
-            print(f"  {skipped.path}: {skipped.reason}".encode(errors="backslashreplace").decode())
+            print(f"  {skipped.path}: {skipped.reason}")
     counts = map(dataset.count, range(len(dataset.labels)))
     print("classes       " + ", ".join(f"{name} ({n})" for name, n in zip(dataset.labels, counts, strict=True)))
     print(f"images        {len(parts.training)} for training, {len(parts.validation)} for validation")

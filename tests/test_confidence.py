@@ -17,6 +17,7 @@ from src.calibration.familiarity import distances, fit_familiarity
 from src.checkpoints.carried import Carried
 from src.conversion.draft import Draft
 from src.conversion.verify import Agreement, Verification
+from src.errors import ModelError
 from src.evaluation.observations import Observations, observe
 from src.options import Options
 from src.pipeline import Pipeline
@@ -192,3 +193,10 @@ def test_the_command_prints_what_a_check_teaches(
     assert (figures["images"], "trained_on" in figures) == (60, False)
     assert checked.manifest == checked_manifest(draft.folder)
     assert checked.manifest.learned is not None
+
+
+def test_a_coverage_without_prediction_sets_is_refused(draft: Draft, tmp_path: Path) -> None:
+    """A multi-label model has none, so --coverage would have no effect; nothing is measured before."""
+    several = draft.with_output(OutputSpec(kind="multilabel"))
+    with pytest.raises(ModelError, match="--coverage has no effect on it: omit it"):
+        save_model._check(several, tmp_path, None, 90)

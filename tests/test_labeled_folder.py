@@ -40,9 +40,12 @@ def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
 
 
 def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
-    """A folder that does not exist is an error that says what to give."""
+    """A folder that does not exist, and a file in its place, are errors that say what to give."""
     with pytest.raises(ModelError, match=r"There is no folder .*nowhere: name one that has a folder of images"):
         class_folders(tmp_path / "nowhere")
+    (tmp_path / "labels.csv").touch()  # a CSV to check a model on that gives one class to each image
+    with pytest.raises(ModelError, match=r"labels\.csv is not a folder: name one that has a folder of images"):
+        class_folders(tmp_path / "labels.csv")
 
 
 def test_a_fingerprint_says_which_images_whatever_they_are_called(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command that stores models, as people run it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -147,6 +148,15 @@ def test_what_the_system_or_the_user_stops_ends_in_one_sentence(
     monkeypatch.setattr(save_model, "_save", stop)
     assert save_model.main([]) == code
     assert capsys.readouterr().err.strip() == message
+
+
+def test_names_that_are_not_utf_8_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file or folder from an old archive may have such a name, which is then printed escaped."""
+    monkeypatch.setattr(save_model, "_save", lambda _: save_model._plot(Path(os.fsdecode(b"gr\xfcn.png")), Path))
+    assert save_model.main([os.fsdecode(b"\xff.ckpt")]) == 0
+    assert capsys.readouterr().out == "Reading, verifying and storing \\udcff.ckpt ...\nplotted       gr\\udcfcn.png\n"
 
 
 def test_a_check_needs_no_writable_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

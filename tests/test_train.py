@@ -281,6 +281,12 @@ def test_mistakes_are_one_sentence(
     assert said.splitlines()[-1].startswith("train: ")
 
 
+def test_names_that_are_not_utf_8_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """They do not end training in a traceback."""
+    assert train.main([os.fsdecode(b"gr\xfcn"), "--resume", "nothing.ckpt"]) == 2
+    assert capsys.readouterr().out == "Reading gr\\udcfcn ...\n"
+
+
 def test_a_full_disk_is_one_sentence(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,7 +312,10 @@ def test_help_does_not_wait_for_torch() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("option", [["--epochs", "0"], ["--batch-size", "1"], ["--validation", "1"], ["--seed", "x"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--epochs", "0"], ["--batch-size", "1"], ["--validation", "1"], ["--seed", "x"], ["--seed", "20261126120000"]],
+)
 def test_options_out_of_range_are_refused(photos: Path, capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
     """Numbers that make no sense are refused before anything is read."""
     with pytest.raises(SystemExit) as stopped:

@@ -12,6 +12,7 @@ from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec, Interpolation
 
 __all__ = [
+    "NORMALIZING",
     "TUTORIAL",
     "USUAL",
     "USUAL_OF_GRAY",
@@ -34,6 +35,8 @@ _TIMMS: Final[dict[str, Any]] = {
     **_IMAGENET,
 }
 _CROP_MODES: Final = ("center", "squash")
+# Their published weights expect a mean and deviation of 0.5: torchvision converts images to that (transform_input).
+NORMALIZING: Final = ("torchvision/googlenet", "torchvision/inception_v3")
 # Resize((256, 256)) stretches, unlike Resize(256), with which torchvision trained its own alexnet.
 TUTORIAL: Final = InputSpec(resize=(256, 256), crop=(224, 224), interpolation="bilinear", **_IMAGENET)
 USUAL: Final = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", **_IMAGENET)

@@ -77,7 +77,7 @@ class Evaluation:
                 for name, row in zip(self.classes, self.confusion, strict=True)
             ]
         lines += [f"  skipped, not a readable image: {name}" for name in self.skipped]
-        return "\n".join(lines).encode(errors="backslashreplace").decode()  # not every file name is UTF-8
+        return "\n".join(lines)
 
 
 def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:

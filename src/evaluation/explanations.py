@@ -15,6 +15,7 @@ from src.errors import RequestError
 from src.evaluation.faithfulness import STEPS, Measures, likeness, measure
 from src.options import Method
 from src.pipeline import Pipeline, heatmap
+from src.runtimes.base import Evaluation
 
 __all__ = ["Faithfulness", "check_explanations"]
 
@@ -105,10 +106,14 @@ def _measures(pipeline: Pipeline, randomized: Pipeline, pixels: NDArray[np.uint8
     manifest = pipeline.manifest
     fill = np.rint(255 * np.array(manifest.input.mean)).astype(np.uint8)
 
-    def score(changed: NDArray[np.uint8]) -> float:
-        return float(manifest.output.percents(pipeline.runtime.evaluate(changed).logits)[index] / 100)
+    def probability(seen: Evaluation) -> float:
+        finite = np.isfinite(seen.logits).all()  # not those of every network for an image of a single color
+        return float(manifest.output.percents(seen.logits)[index] / 100) if finite else 0.0
 
-    before = float(manifest.output.percents(evaluation.logits)[index] / 100)
+    def score(changed: NDArray[np.uint8]) -> float:
+        return probability(pipeline.runtime.evaluate(changed))
+
+    before = probability(evaluation)
     measured: list[tuple[NDArray[np.float32], Measures]] = []
     for method in Method:
         heat = heatmap(evaluation, method, index).values

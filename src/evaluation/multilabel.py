@@ -1,6 +1,7 @@
 """Measure the accuracy of a multi-label model, class by class."""
 
 import os.path
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -52,12 +53,14 @@ class MultilabelEvaluation:
             "average_precision": {self.classes[i]: value for i, value in ranked.items()},
         }
 
-    def thresholds(self, others: NDArray[np.bool_]) -> tuple[float, ...]:
+    def thresholds(self, learned_from: Collection[bytes]) -> tuple[float, ...]:
         """Return the best threshold of each class's probability, 0 to 1, by :func:`best_threshold`.
 
-        It stays 0.5 unless at least ten of the images ``others`` (N,) belong to the class and at least ten do not.
+        It stays 0.5 unless at least ten different images, other than those that the network was trained on, belong to
+        the class and at least ten do not. ``learned_from`` has the SHA-256 of each file that it was trained on.
         """
-        columns = zip(self.targets[others].T, self.percents[others].T / 100, strict=True)
+        chosen = self.observed.first & self.observed.others(learned_from)
+        columns = zip(self.targets[chosen].T, self.percents[chosen].T / 100, strict=True)
         return tuple(
             best_threshold(targets, scores) if _FEWEST <= targets.sum() <= len(targets) - _FEWEST else _HALF
             for targets, scores in columns
@@ -118,8 +121,8 @@ def best_threshold(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> f
     """
     levels = np.unique(scores)
     candidates = np.append((levels[1:] + levels[:-1]) / 2, _HALF)
-    seen = scores > candidates[:, None]
-    quality = 2 * (seen & targets).sum(axis=1) / (seen.sum(axis=1) + targets.sum())
+    hits, seen = (len(some) - np.searchsorted(np.sort(some), candidates, "right") for some in (scores[targets], scores))
+    quality = 2 * hits / (seen + targets.sum())
     best = candidates[quality == quality.max()]
     return float(best[np.abs(best - _HALF).argmin()])
 

@@ -134,7 +134,7 @@ def _right(pipeline: Pipeline, sample: Sequence[Case], bar: "tqdm[Any]") -> list
         bar.update()
         try:
             outcomes.append(is_right(pipeline.recognize(file.read_bytes(), _ONLY_LABEL)))
-        except (RequestError, OSError):
+        except (RequestError, OSError, FloatingPointError):  # the last: its logits are not finite
             outcomes.append(False)
     return outcomes
 

@@ -11,7 +11,6 @@ from src.store.files import WEIGHTS
 __all__ = ["card"]
 
 _MAX_CLASSES: Final = 50  # more would make the card unreadable
-_METRICS: Final = {"accuracy": "Accuracy"}
 
 
 def card(bundle: Bundle) -> str:
@@ -32,7 +31,7 @@ def _header(bundle: Bundle) -> dict[str, Any]:
         return header
     digest = bundle.check.get("digest")
     dataset = {"name": f"{_images(bundle.check)} labeled images", "type": f"sha256-{digest}" if digest else "private"}
-    metrics = [{"type": metric, "name": words, "value": bundle.check[metric]} for metric, words in _METRICS.items()]
+    metrics = [{"type": "accuracy", "name": "Accuracy", "value": bundle.check["accuracy"]}]
     task = {"type": "image-classification", "name": "Image classification"}
     result = {"task": task, "dataset": dataset, "metrics": metrics}
     return header | {"model-index": [{"name": name, "results": [result]}]}
@@ -83,7 +82,8 @@ def _check(check: Mapping[str, Any]) -> str:
         return "## Check\n\nNot checked on labeled images."
     columns = {name: check[name] for name in ("recall", "precision", "average_precision") if check.get(name)}
     digest = f", SHA-256 `{check['digest']}`" if check.get("digest") else ""
-    parts = [f"## Check\n\n{_images(check)} labeled images{digest}: accuracy {check['accuracy']:.2%}."]
+    used = f" It was trained on {trained} of these images." if (trained := check.get("trained_on")) else ""
+    parts = [f"## Check\n\n{_images(check)} labeled images{digest}: accuracy {check['accuracy']:.2%}.{used}"]
     if len(check["recall"]) <= _MAX_CLASSES:
         head = ["class", *(name.replace("_", " ") for name in columns)]
         rows = ([label, *(_share(one.get(label)) for one in columns.values())] for label in check["recall"])

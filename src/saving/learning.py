@@ -67,7 +67,6 @@ def _fits(familiarity: Familiarity | None, draft: Draft) -> bool:
 
 
 def _words(learned: Learned) -> str:
-    what = [name for name in ("calibration", "sets", "familiarity") if getattr(learned, name) is not None]
-    names = {"calibration": "temperature", "sets": "prediction sets", "familiarity": "familiarity"}
-    said = ", ".join(names[name] for name in what) or "nothing"
+    names = {"temperature": learned.calibration, "prediction sets": learned.sets, "familiarity": learned.familiarity}
+    said = ", ".join(name for name, found in names.items() if found) or "nothing"
     return f"{said}, learned in its training from {learned.images} held-out images"

@@ -37,7 +37,7 @@ def calibrate_checkpoint(
     ``file`` is the checkpoint with the weights of ``network``, which is in eval mode on the CPU; ``carried`` is what
     the checkpoint carries already.
     """
-    held_back = list({image.digest: image for image in split.validation}.values())
+    held_back = _different(split.validation)
     if len(held_back) < FEWEST:
         return (f"calibration   needs {FEWEST} different validation images, not {len(held_back)}",)
     try:
@@ -73,7 +73,7 @@ def _learn(
         targets = [image.label if isinstance(image.label, int) else 0 for image in images]
         return Samples(both[:, channels:], both[:, :channels], np.array(targets))
 
-    samples, shown = seen(held_back), seen(_some(training))
+    samples, shown = seen(held_back), seen(_some(_different(training)))
     classes = samples.logits.shape[1] if output.exclusive else 1
     known: Known | None = None
     if has_enough_of_each(shown.targets, classes):
@@ -95,6 +95,10 @@ def _sight(network: nn.Module, spec: InputSpec) -> tuple[Callable[[torch.Tensor]
         return torch.cat([parts.layout.fold(features).mean(dim=(2, 3)), logits], dim=1)
 
     return sight, parts.layout.channels, parts.layer
+
+
+def _different(images: Sequence[LabeledImage]) -> list[LabeledImage]:
+    return list({image.digest: image for image in images}.values())
 
 
 def _some(images: Sequence[LabeledImage]) -> list[LabeledImage]:

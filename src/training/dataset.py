@@ -27,6 +27,7 @@ __all__ = ["Dataset", "Label", "LabeledImage", "Skipped", "Split", "read_dataset
 _LIMITS: Final = DecodeLimits()
 _LONGEST: Final = 8  # longer side over shorter side; otherwise a strip of 10 x 20,000 pixels would take 400 MB
 _MIN_CLASSES: Final = 2
+_PARTS: Final = {"train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"}
 
 
 Label = int | tuple[float, ...]
@@ -70,6 +71,11 @@ class Dataset:
         return sum(bool(of[label]) if isinstance(of := image.label, tuple) else of == label for image in self.images)
 
     @property
+    def alike(self) -> list[str]:
+        """Names of the classes that either all or none of the images belong to, which therefore cannot be learned."""
+        return [name for label, name in enumerate(self.labels) if self.count(label) in {0, len(self.images)}]
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all labels, file names and pixels, which does not change when the dataset is moved."""
         lines = [f"{self._named(image.label)}/{image.path.name} {image.digest}" for image in self.images]
@@ -110,10 +116,9 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
     images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
     skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
     dataset = Dataset(table.labels, images, skipped, "multilabel")
-    counts = {name: dataset.count(label) for label, name in enumerate(table.labels)}
-    if alike := [name for name, count in counts.items() if count in {0, len(images)}]:
+    if dataset.alike:
         raise ModelError(
-            f"In {file}, either all or no images are labeled {', '.join(alike)}: add images or remove it."
+            f"In {file}, either all or no images are labeled {', '.join(dataset.alike)}: add images or remove it."
             f"{_unreadable(skipped)}"
         )
     return dataset
@@ -128,13 +133,19 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
     """Read all images in ``folder``/<class>/, at any depth.
 
     Raises:
-        ModelError: The folder does not exist, it has fewer than two classes, or a class has no images.
+        ModelError: The folder does not exist, it has fewer than two classes, its folders are parts of a dataset instead
+            of classes, or a class has no images.
     """
     classes = class_folders(folder)
     if len(classes) < _MIN_CLASSES:
         raise ModelError(
             f"{folder} contains {len(classes)} folder{'s' * (len(classes) != 1)}: at least two classes are needed,"
             " with a folder of images for each."
+        )
+    if {entry.name.lower() for entry in classes} <= _PARTS:
+        raise ModelError(
+            f"{folder} contains {' and '.join(entry.name for entry in classes)}, which are parts of a dataset, not"
+            " classes: name the folder of the part to train on."
         )
     if odd := [entry for entry in classes if entry.name != entry.name.encode(errors="replace").decode()]:
         raise ModelError(f"The name of the folder {odd[0]}, a class, is not UTF-8: rename it.")
@@ -153,24 +164,32 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
 def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     """Set ``fraction`` of each class aside for validation, at random by ``seed``; equal images stay together.
 
-    If images may belong to several classes, it is a fraction of all images.
+    If images may belong to several classes, it is a fraction of all images. Equal images of several classes count for
+    the class of the first of them.
 
     Raises:
-        ModelError: A class has fewer than two different images, one for each side.
+        ModelError: A class has fewer than two different images, one for each side; or, if images may belong to several
+            classes, all or none of those to train on belong to a class.
     """
     aside: set[str] = set()
     classes = dict(enumerate(dataset.labels)) if dataset.output == "softmax" else {None: "of all labels"}
+    equal: defaultdict[str, list[LabeledImage]] = defaultdict(list)
+    for image in dataset.images:
+        equal[image.digest].append(image)
     for label, name in classes.items():
-        groups = _groups(dataset.images, label)
+        groups = [group for group in equal.values() if label is None or group[0].label == label]
         if len(groups) < _MIN_CLASSES:
             who = "A table" if label is None else f"The class {name}"
             raise ModelError(f"{who} needs at least two different images: one to train on, one to validate.")
         random.Random(f"{seed} {name}").shuffle(groups)  # noqa: S311 - it need not be secret
         aside.update(_about(groups, fraction))
-    return Split(
-        tuple(image for image in dataset.images if image.digest not in aside),
-        tuple(image for image in dataset.images if image.digest in aside),
-    )
+    training = tuple(image for image in dataset.images if image.digest not in aside)
+    if dataset.output == "multilabel" and (alike := replace(dataset, images=training).alike):
+        raise ModelError(
+            f"Either all or none of the images to train on are labeled {', '.join(alike)}: add images, or split them"
+            " differently with another --seed."
+        )
+    return Split(training, tuple(image for image in dataset.images if image.digest in aside))
 
 
 def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabeledImage | Skipped]:
@@ -214,14 +233,6 @@ def _middle(image: Image.Image) -> Image.Image:
     reach = _LONGEST * min(image.size)
     left, top = max(0, (width - reach) // 2), max(0, (height - reach) // 2)
     return image.crop((left, top, left + min(width, reach), top + min(height, reach)))
-
-
-def _groups(images: Sequence[LabeledImage], label: int | None) -> list[list[LabeledImage]]:
-    """Group equal images of a class, or of all classes; a group with several labels has that of its first image."""
-    groups: defaultdict[str, list[LabeledImage]] = defaultdict(list)
-    for image in images:
-        groups[image.digest].append(image)
-    return [group for group in groups.values() if label is None or group[0].label == label]
 
 
 def _about(groups: Sequence[Sequence[LabeledImage]], fraction: float) -> Iterator[str]:

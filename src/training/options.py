@@ -1,10 +1,14 @@
 """The options of the training command."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 __all__ = ["parser"]
+
+_LARGEST_SEED: Final = 2**32 - 1  # of NumPy
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -23,7 +27,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     add("--channels", type=int, choices=[1, 3], help="1: learn from gray images (default: 3)")
     add("--epochs", type=_whole(1), help="passes over the images (default: 2, more for few images)")
     add("--batch-size", type=_whole(2), help="images per step (default: 32, fewer for few images)")
-    add("--seed", type=_whole(0), help="random seed of the split and the training (default: 0)")
+    add("--seed", type=_whole(0, _LARGEST_SEED), help="random seed of the split and the training (default: 0)")
     add("--validation", metavar="FRACTION", type=_fraction,
         help="share of the images to validate on, never trained on (default: 0.15)")  # fmt: skip
     add("--resume", metavar="LAST.ckpt", type=Path, help="resume from the last.ckpt of an earlier run")
@@ -31,10 +35,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: float = math.inf) -> Callable[[str], int]:
+    values = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+
     def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number {values}, not {text!r}")
         return int(text)
 
     return number

@@ -1,6 +1,5 @@
 """Checking a model on labeled images."""
 
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -66,15 +65,6 @@ def test_files_are_observed_as_the_network_sees_them(tmp_path: Path) -> None:
     np.testing.assert_allclose(observed.logits, 10 * observed.features, rtol=1e-5)
     np.testing.assert_array_equal(observed.others({observed.digests[1]}), [True, False])
     assert observe(red_pipeline(), files[1:2]) is None
-
-
-def test_skipped_names_that_are_not_utf8_are_printed(tmp_path: Path) -> None:
-    """A file from an old archive may have such a name."""
-    folder = dataset(tmp_path, red=[image(RED)])
-    (folder / "red" / os.fsdecode(b"\xff.txt")).write_bytes(b"no image")
-    table = evaluate(red_pipeline(), folder).table()
-    assert "not a readable image: red/\\udcff.txt" in table
-    assert table.encode()
 
 
 def test_a_folder_may_omit_classes(tmp_path: Path) -> None:

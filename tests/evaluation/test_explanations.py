@@ -1,6 +1,6 @@
 """Measuring how faithful each method's heatmaps are, through the whole pipeline."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from PIL import Image
 from src.evaluation.explanations import Faithfulness, check_explanations
 from src.evaluation.faithfulness import Measures, likeness, measure
 from src.options import Method
-from src.pipeline import heatmap
+from src.pipeline import Pipeline, heatmap
+from src.runtimes.base import Evaluation, Runtime
 from tests.evaluation.test_accuracy import RED
 from tests.test_pipeline import red_pipeline
 
@@ -44,6 +45,29 @@ def test_the_served_heatmaps_are_measured(tmp_path: Path) -> None:
     expected = measure(score, pixels, heat, np.zeros(3, np.uint8), score(pixels))
     for method in (Method.GRADCAM, Method.HIRESCAM):  # the same for this network
         assert asdict(found.methods[method]) == pytest.approx(asdict(expected) | {"randomized": 1})
+
+
+class Unguarded(Runtime):
+    """A network that divides by the standard deviation of the image, so that one of a single color gives NaN."""
+
+    def evaluate(self, pixels: NDArray[np.uint8]) -> Evaluation:
+        """Evaluate the image."""
+        found = Runtime.evaluate(self, pixels)
+        return found if np.ptp(pixels) else replace(found, logits=found.logits * np.float32(np.nan))
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Pipeline:
+        """Return the pipeline with such a network."""
+        own = pipeline.runtime
+        return replace(pipeline, runtime=cls(own.graphs, own.layout, own.closed_form))
+
+
+def test_an_image_without_finite_logits_has_no_probability(tmp_path: Path) -> None:
+    """When all is deleted, the image has a single color: its probability counts as 0, and every figure is finite."""
+    pipeline = red_pipeline()
+    found = check_explanations(Unguarded.of(pipeline), pipeline, _files(tmp_path, 1))
+    assert found is not None
+    assert all(np.isfinite(list(asdict(one).values())).all() for one in found.methods.values())
 
 
 def test_missing_files_are_skipped(tmp_path: Path) -> None:

@@ -101,14 +101,26 @@ def test_the_best_threshold_has_the_best_f1(rng: np.random.Generator) -> None:
     assert best_threshold(np.array([False, True]), np.array([0.1, 0.9])) == 0.5
 
 
+def test_the_best_threshold_of_many_images_is_found(rng: np.random.Generator) -> None:
+    """Comparing each of 200,000 scores with each possible threshold would take 40 GB of memory."""
+    scores = rng.permutation(np.linspace(0, 1, 200_000))
+    assert best_threshold(scores > 0.7, scores) == pytest.approx(0.7, abs=1e-5)
+
+
 def test_thresholds_are_learned_from_enough_images() -> None:
-    """A class with ten images and ten others gets its own threshold; a class with fewer keeps 0.5."""
+    """A class with ten images and ten others gets its own threshold; a class with fewer, or with copies, keeps 0.5."""
     percents = np.stack([np.repeat([10.0, 30.0], 10), np.repeat([10.0, 30.0], 10)], axis=1)
     targets = np.stack([np.repeat([False, True], 10), np.arange(20) == 19], axis=1)
-    nothing = Observations((), np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32), (), ())
-    evaluation = MultilabelEvaluation(("red", "blue"), targets, percents > 50, percents, (), nothing)
-    assert evaluation.thresholds(np.ones(20, bool)) == pytest.approx((0.2, 0.5))
-    assert evaluation.thresholds(np.arange(20) > 0) == (0.5, 0.5)
+    none, digests = np.zeros((20, 2), np.float32), tuple(bytes([number]) for number in range(20))
+
+    def thresholds(digests: tuple[bytes, ...], learned_from: set[bytes]) -> tuple[float, ...]:
+        observed = Observations(tuple(range(20)), none, none, digests, ())
+        evaluation = MultilabelEvaluation(("red", "blue"), targets, percents > 50, percents, (), observed)
+        return evaluation.thresholds(learned_from)
+
+    assert thresholds(digests, set()) == pytest.approx((0.2, 0.5))
+    assert thresholds(digests, {digests[0]}) == (0.5, 0.5)
+    assert thresholds((*digests[:19], digests[18]), set()) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from src.errors import Remedy
 from src.evaluation.preparations import cases, compare_preparations, usual_preparations
 from src.pipeline import Pipeline
 from src.stages.input_spec import InputSpec
+from tests.evaluation.test_explanations import Unguarded
 from tests.test_pipeline import red_pipeline
 
 
@@ -55,6 +56,14 @@ def test_a_gain_that_may_be_chance_is_not_reported(folder: Path) -> None:
     assert found.points == 50
     assert not found.beyond_chance
     assert "no usual preparation is significantly better than this one" in str(found)
+
+
+def test_an_image_without_finite_logits_is_not_recognized(folder: Path) -> None:
+    """It counts as wrong, whatever the preparation, and the comparison goes on."""
+    Image.new("RGB", (300, 100)).save(folder / "red" / "black.png")
+    manifest = red_pipeline().manifest
+    found = compare_preparations(lambda spec: Unguarded.of(prepared(spec)), manifest.input, cases(manifest, folder))
+    assert (found.images, found.points) == (25, 48)
 
 
 def test_the_usual_preparations_are_tried() -> None:

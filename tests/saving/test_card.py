@@ -79,6 +79,13 @@ def test_a_class_that_was_never_recognized_has_no_precision() -> None:
     assert "| red | 50.00% | 100.00% | 75.00% |\n| blue | 0.00% | - | 25.00% |" in text
 
 
+def test_the_card_says_how_many_images_the_model_was_trained_on() -> None:
+    """The accuracy on these says little."""
+    text = card(replace(_bundle(), check={**CHECK, "trained_on": 3}))
+    assert "accuracy 71.43%. It was trained on 3 of these images.\n" in text
+    assert "trained on" not in card(replace(_bundle(), check={**CHECK, "trained_on": 0}))
+
+
 def test_the_card_shows_the_calibration() -> None:
     """The card lists the calibration's figures, and a table of confidence and accuracy."""
     bins = [{"said": 0.9, "right": 0.8, "images": 3}]

@@ -1,7 +1,7 @@
 """Calibration at the end of a training run, of a tiny network on noise."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +98,14 @@ def test_a_network_that_cannot_be_captured_is_not_calibrated(run: Run) -> None:
 
     (said,) = Run(Undecided(), run.split, run.file).calibrate()
     assert said.startswith("calibration   none: This network cannot be captured")
+
+
+def test_copies_of_a_training_image_count_once(run: Run, rng: np.random.Generator) -> None:
+    """Nine images of each class, each ten times, do not teach which images are familiar: the held-out ones do."""
+    run = replace(run, split=Split(images(rng, 18) * 10, run.split.validation))
+    run.calibrate()
+    carried = read_carried(torch.load(run.file, weights_only=True))
+    assert carried is not None
+    assert carried.learned is not None
+    assert carried.learned.familiarity is not None
+    assert carried.learned.familiarity.images == 60

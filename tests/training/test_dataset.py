@@ -1,6 +1,7 @@
 """Reading and splitting labeled images."""
 
 import os
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -173,6 +174,16 @@ def test_mistakes_are_explained(folder: Path, tmp_path: Path) -> None:
         read_dataset(folder, SPEC)
 
 
+def test_parts_of_a_dataset_are_no_classes(folder: Path, tmp_path: Path) -> None:
+    """A network that tells train from val would be trained without a word; a class may be called train, though."""
+    for part in ("train", "Val"):
+        shutil.copytree(folder, tmp_path / "parts" / part)
+    with pytest.raises(ModelError, match="contains Val and train, which are parts of a dataset, not classes"):
+        read_dataset(tmp_path / "parts", SPEC)
+    (folder / "a").rename(folder / "train")
+    assert read_dataset(folder, SPEC).labels == ("b", "train")
+
+
 def test_names_that_are_not_utf_8_are_read_but_no_classes(folder: Path) -> None:
     """Files from older systems do not end training; a class could not be stored under such a name."""
     name = os.fsdecode(b"gr\xfcn")
@@ -224,7 +235,7 @@ def test_a_table_marks_each_class(folder: Path) -> None:
     assert (dataset.labels, dataset.output) == (("a", "odd"), "multilabel")
     assert dataset.images[1].label == (1.0, 1.0)
     assert (dataset.count(0), dataset.count(1)) == (10, 5)
-    training, validation = names(dataset, seed=0)
+    training, validation = names(dataset, seed=2)
     assert len(validation) == 2
     assert not training & validation
     (folder / "labels.csv").write_text("image,a,odd\na/1.png,1,1\na/2.png,1,0\n")
@@ -253,3 +264,19 @@ def test_a_table_without_classes_is_refused(folder: Path, content: str) -> None:
     (folder / "labels.csv").write_text(content)
     with pytest.raises(ModelError, match=r"no classes.*the first line must be image,<class>"):
         read_dataset(folder / "labels.csv", SPEC)
+
+
+def test_a_class_without_images_to_train_on_is_named(folder: Path) -> None:
+    """If the only image of a class is set aside for validation, the network would learn that no image has it."""
+    marks = "".join(f"a/{index}.png,{index % 2},{int(index == 0)}\n" for index in range(10))
+    (folder / "labels.csv").write_text(f"image,odd,rare\n{marks}")
+    dataset = read_dataset(folder / "labels.csv", SPEC)
+    outcomes = set()
+    for seed in range(20):
+        try:
+            training, _ = names(dataset, seed)
+        except ModelError as exc:
+            outcomes.add(str(exc).partition(":")[0])
+        else:
+            assert folder / "a" / "0.png" in training
+    assert outcomes == {"Either all or none of the images to train on are labeled rare"}

@@ -1,6 +1,8 @@
 """Training that starts from published weights, taken from a cache that replaces the hub's."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import save_file
 from src import train
 from src.checkpoints.network import build
 from src.errors import ModelError
+from src.training.feed import Front
 from src.training.published import first_layers, published_network
 from tests.test_train import checkpoint, photos
 
@@ -91,8 +94,9 @@ def test_training_starts_from_published_weights(
     hub: Path,
     photos: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Afterwards the frozen layers are the published ones and the others have learned; resuming needs no cache."""
+    """The frozen layers stay the published ones, also in a resumed run, which needs no cache; the others learn."""
     stored = cached(hub, "timm/test_resnet", TIMM)
     out = hub / "out"
     command = [str(photos), "--batch-size", "8", "--out", str(out)]
@@ -107,4 +111,13 @@ def test_training_starts_from_published_weights(
             assert torch.equal(tensor, stored[plain]), name
     assert not torch.equal(state["network.layer4.0.conv1.weight"], stored["layer4.0.conv1.weight"])
     (hub / TIMM).unlink()
+    fronts: list[dict[str, torch.Tensor]] = []
+
+    def observed(layers: Sequence[torch.nn.Module], *arguments: Any, **options: Any) -> Front:
+        fronts.append({f"conv1.{name}": tensor.clone() for name, tensor in layers[0].state_dict().items()})
+        return Front(layers, *arguments, **options)
+
+    monkeypatch.setattr("src.training.feed.Front", observed)
     assert train.main([*command, "--epochs", "2", "--resume", str(out / "last.ckpt")]) == 0
+    assert len(fronts) == 2
+    assert all(torch.equal(tensor, stored[name]) for front in fronts for name, tensor in front.items())

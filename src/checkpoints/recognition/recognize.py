@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from src.checkpoints.given import Asked, Note
+from src.checkpoints.inputs import NORMALIZING
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble
@@ -28,8 +29,6 @@ _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
 _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fast", "fastavg", "none", "token", "cls"})
-# When created with published weights, they normalize again, with 0.5.
-_NORMALIZING: Final = ("torchvision/googlenet", "torchvision/inception_v3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +120,12 @@ def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:
 
 def _able(body: Body, others: Others) -> tuple[str, ...]:
     """Return the architectures of ``body``: only torchvision's if the file has auxiliary heads, which timm's lack."""
-    of_torchvision = tuple(name for name in body.architectures if name in _NORMALIZING)
+    of_torchvision = tuple(name for name in body.architectures if name in NORMALIZING)
     return of_torchvision if of_torchvision and others.has_auxiliary_heads else body.architectures
 
 
 def _of_pretrained(architecture: str, settled: Collection[str]) -> tuple[Note, ...]:
-    if architecture not in _NORMALIZING or {"mean", "std"} <= set(settled):
+    if architecture not in NORMALIZING or {"mean", "std"} <= set(settled):
         return ()
     sentence = (
         f"{architecture} normalizes images again if created with published weights (transform_input), which the file"
