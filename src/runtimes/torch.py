@@ -101,13 +101,12 @@ class _Program:
         _check_archive(folder / name)
         with safe_open(folder / WEIGHTS, "pt", device) as stored:
             self._tensors = [stored.get_tensor(key) for key in json.loads(stored.metadata()[name])]
-        program = move_to_device_pass(load(folder / name), device)
-        self._run = program.module(check_guards=False)
+        self._run = move_to_device_pass(load(folder / name), device).graph_module
 
     def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
-            outputs = self._run(self._tensors, *inputs)
-        return outputs if isinstance(outputs, tuple) else (outputs,)
+            outputs: tuple[torch.Tensor, ...] = self._run(*self._tensors, *inputs)
+        return outputs
 
 
 def _check_archive(file: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.conversion.capture import capture
+from src.conversion.capture import capture, export_batches
 from src.conversion.convert import convert
 from src.conversion.gradient import gradient_graph
 from src.stages.input_spec import InputSpec
@@ -146,7 +146,7 @@ def test_a_gradient_equals_automatic_differentiation(head: nn.Module, tmp_path: 
     size = sum(tensor.numel() for tensor in graph.state_dict().values())
     torch.testing.assert_close(graph(features, direction), expected, rtol=0, atol=1e-6 * scale)
     file = tmp_path / "gradient.xml"
-    convert((graph, (features, direction)), file)
+    convert(export_batches(graph, features, direction), file)
     assert file.with_suffix(".bin").stat().st_size <= 4 * 4 * (size + features.numel())
     for count in (1, 3):
         found = _in_openvino(file, features[:count].numpy(), direction[:count].numpy())

@@ -415,7 +415,7 @@ def test_a_program_with_a_pickled_entry_before_one_of_the_same_name_is_refused(d
     ("pattern", "code"),
     [
         (r"(?<=\"expr_str\": \")[^\"]*", "__import__('pathlib').Path('trace').touch()"),  # sympy evaluates it
-        (r"\btensors_0\b", "x=__import__('pathlib').Path('trace').touch()"),  # becomes a parameter of a function
+        (r"\bp_\w+\b", "x=__import__('pathlib').Path('trace').touch()"),  # becomes a parameter of a function
         (r"torch\.ops\.aten\.[\w.]+", "torch.os.system('touch trace')"),
     ],
 )
