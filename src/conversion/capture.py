@@ -36,7 +36,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
     try:
         program = export_batches(network, random_images(spec))
         module = program.module(check_guards=False)
-        if not _work_outside(module):
+        if _has_regions(module) or not _work_outside(module):
             module = program.run_decompositions({}).module(check_guards=False)  # takes much longer
             _drop_copies(module)
         _keep_images_apart(module)
@@ -64,6 +64,11 @@ def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgra
             with suppress(Exception):
                 return export_dynamic(strict=True)  # takes longer, but follows the batch through len(images), too
             raise
+
+
+def _has_regions(module: fx.GraphModule) -> bool:
+    """Return whether what runs under no_grad or autocast, such as a frozen backbone, is one operation with a graph."""
+    return any(isinstance(child, fx.GraphModule) for child in module.children())
 
 
 def _work_outside(module: fx.GraphModule) -> bool:

@@ -58,6 +58,18 @@ class _Resized(_Network):
         return maps + functional.interpolate(table, maps.shape[2:], mode="bicubic", antialias=True)
 
 
+class _Frozen(_Network):
+    """The convolution runs without gradients, and then something without autocast."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            maps = self.conv(x).relu()
+        with torch.autocast("cpu", enabled=False):
+            pooled = maps.mean(dim=(2, 3))
+        logits: torch.Tensor = self.linear(pooled)
+        return logits
+
+
 class _Squeezing(_Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pooled = self.conv(x).mean(dim=(2, 3), keepdim=True).squeeze()
@@ -65,7 +77,7 @@ class _Squeezing(_Network):
         return logits
 
 
-@pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized()])
+@pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized(), _Frozen()])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_captured_graph_returns_the_logits_of_its_network(network: nn.Module, count: int) -> None:
     """The logits are the same bit for bit, for any number of images."""
@@ -89,6 +101,12 @@ def test_in_place_operations_are_replaced() -> None:
         graph = capture(network.eval(), SPEC).graph
         targets = [node.target for node in graph.nodes if node.op == "call_function"]
         assert not [target for target in targets if getattr(target, "_schema", None) and target._schema.is_mutable]
+
+
+def test_what_runs_without_gradients_is_captured_operation_by_operation() -> None:
+    """The maps of a backbone under no_grad can be explained like all others."""
+    targets = [str(node.target) for node in capture(_Frozen().eval(), SPEC).graph.nodes if node.op == "call_function"]
+    assert targets[-4:] == [f"aten.{name}" for name in ("conv2d.default", "relu.default", "mean.dim", "linear.default")]
 
 
 def test_constant_operations_are_computed_once() -> None:
