@@ -230,12 +230,12 @@ def _of_queries(whole: fx.GraphModule) -> set[fx.Node]:
 
 
 def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:
-    """Return the shape, without N, of every tensor that depends on the images and has one entry for each."""
+    """Return the shape, without N, of every float32 tensor that depends on the images and has one entry for each."""
     (images,) = whole.graph.find_nodes(op="placeholder")
     seen, shapes = _seen(whole), {}
     for node in whole.graph.nodes:
         value = node.meta.get("val")
-        if node in seen and isinstance(value, torch.Tensor) and value.ndim:
+        if node in seen and isinstance(value, torch.Tensor) and value.dtype == torch.float32 and value.ndim:
             first, *others = value.shape
             if str(first) == str(images.meta["val"].shape[0]) and all(isinstance(size, int) for size in others):
                 shapes[node] = tuple(others)

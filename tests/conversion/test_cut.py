@@ -188,6 +188,23 @@ def test_a_network_is_cut_before_pooling_and_flattening(pooling: nn.Module) -> N
     assert _parts(network, size=(16, 16)).layer == "1"
 
 
+class _Spectral(nn.Module):
+    """A network that averages the complex spectrum of its map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(torch.fft.fft2(self.conv(images)).mean(dim=(2, 3)).abs())
+        return logits
+
+
+def test_a_complex_tensor_is_not_a_map() -> None:
+    """Grad-CAM multiplies and compares real numbers: the map is the last real one."""
+    assert _parts(_Spectral().eval(), size=(16, 16)).layer == "conv"
+
+
 class _ClassToken(nn.Module):
     """A network with 4 x 4 patches and a class token, which reads the class token after mixing it with the patches."""
 
