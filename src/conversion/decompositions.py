@@ -41,16 +41,21 @@ def average_matrices(node: fx.Node) -> tuple[Tensor, Tensor]:
     return rows.T.contiguous(), columns.contiguous()
 
 
-def _average(
+def _average(  # noqa: PLR0913, PLR0917 - the signature is that of ATen
     unit: Tensor,
     axis: int,
     size: Sequence[int],
     stride: Sequence[int] = (),
     padding: Sequence[int] = (0,),
-    *flags: bool,
+    ceil_mode: bool = False,  # noqa: FBT001, FBT002 - as above
+    count_padding: bool = True,  # noqa: FBT001, FBT002 - as above
+    divisor: int | None = None,
 ) -> Tensor:
     kernel, step, border = (_of_axis(values, axis) for values in (size, stride or size, padding))
-    return functional.avg_pool1d(unit, kernel, step, border, *flags)
+    average = functional.avg_pool1d(unit, kernel, step, border, ceil_mode, count_padding)
+    if divisor is None:
+        return average
+    return (average > 0) / (1 if axis else divisor)  # the sum over each window, divided once
 
 
 def _adaptive_average(unit: Tensor, axis: int, size: Sequence[int]) -> Tensor:

@@ -105,6 +105,7 @@ def _heads() -> dict[str, nn.Module]:
             _linear(nn.AdaptiveAvgPool2d((5, 7)), nn.Tanh()),  # whose windows overlap
             _linear(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Tanh()),
             _linear(nn.AvgPool2d((4, 2)), nn.Tanh()),
+            _linear(nn.AvgPool2d(3, 2, 1, divisor_override=7), nn.Tanh()),
         ),
         "max pools": _Sum(
             _linear(nn.MaxPool2d(3, 2)), _linear(nn.MaxPool2d(3, 1, 1, dilation=2)), _linear(nn.AdaptiveMaxPool2d(2))
