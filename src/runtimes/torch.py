@@ -15,7 +15,7 @@ from torch.export import load
 from torch.export.passes import move_to_device_pass
 
 from src.cores import usable_cores
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Array, Precision
 from src.store.files import GRADIENT_PROGRAM, NETWORK_PROGRAM, WEIGHTS
 from src.store.manifest import Manifest
@@ -78,6 +78,8 @@ class TorchGraphs:
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
         """Run the network."""
+        except torch.OutOfMemoryError as exc:
+            raise ModelError("The GPU has too little free memory for this network.", Remedy("device", "cpu")) from exc
         images = torch.from_numpy(np.stack([self._input.normalize(one) for one in pixels])).to(self.device)
         with torch.autocast(self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"):
             return tuple(output.float().cpu().numpy() for output in self._network(images))

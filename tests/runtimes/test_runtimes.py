@@ -28,7 +28,7 @@ from src.conversion.cut import cut
 from src.conversion.draft import Draft, draft
 from src.conversion.verify import answers, compare
 from src.cores import usable_cores
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Runtime
 from src.runtimes.openvino import OpenVinoGraphs
 from src.runtimes.select import start
@@ -450,6 +450,19 @@ def test_a_program_of_another_torch_is_explained(drafted: Draft, tmp_path: Path)
 
 class _Recurrent(nn.Module):
     """Reads the rows of a map one after the other."""
+
+@_ONE
+def test_a_full_gpu_is_not_taken_for_another_torch(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the tensors do not fit into its memory, storing the model again would not help."""
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("src.runtimes.torch.safe_open", full)
+    with pytest.raises(ModelError, match="GPU has too little free memory") as refused:
+        _start(drafted, runtime="torch")
+    assert refused.value.remedies == (Remedy("device", "cpu"),)
+
 
     def __init__(self) -> None:
         super().__init__()
