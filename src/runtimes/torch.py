@@ -57,12 +57,20 @@ _NEVER_RUN: Final = ("as_string", "guards_code", "metadata")
 
 
 class TorchGraphs:
-    """Two programs on their device; on a CPU, ``threads`` threads share the cores."""
+    """Two programs on their device; on a CPU, ``threads`` threads share all cores, or ``cores``."""
 
     name: Final = "torch"
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, precision: Precision, threads: int) -> None:
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, usable_cores() // threads)))
+    def __init__(  # noqa: PLR0913, PLR0917 - what it runs, where, and how much of it
+        self,
+        folder: Path,
+        manifest: Manifest,
+        device: str,
+        precision: Precision,
+        threads: int,
+        cores: int | None = None,
+    ) -> None:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or usable_cores()) // threads)))
         self.device, self.precision = device, precision
         self._input: InputSpec = manifest.input
         try:
@@ -70,6 +78,8 @@ class TorchGraphs:
             self._gradient = _Program(folder, GRADIENT_PROGRAM, device)
         except ModelError:
             raise
+        except torch.OutOfMemoryError as exc:
+            raise ModelError("The GPU has too little free memory for this network.", Remedy("device", "cpu")) from exc
         except Exception as exc:
             raise ModelError(
                 f"torch {torch.__version__} cannot read the program of this model, which torch {manifest.torch} wrote:"
@@ -78,8 +88,6 @@ class TorchGraphs:
 
     def network(self, pixels: NDArray[np.uint8]) -> tuple[Array, ...]:
         """Run the network."""
-        except torch.OutOfMemoryError as exc:
-            raise ModelError("The GPU has too little free memory for this network.", Remedy("device", "cpu")) from exc
         images = torch.from_numpy(np.stack([self._input.normalize(one) for one in pixels])).to(self.device)
         with torch.autocast(self.device, _DTYPES[self.precision], enabled=self.precision != "fp32"):
             return tuple(output.float().cpu().numpy() for output in self._network(images))

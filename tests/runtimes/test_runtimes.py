@@ -324,6 +324,9 @@ def test_cores_are_shared_between_the_threads(drafted: Draft, threads: int) -> N
     try:
         _start(drafted, runtime="torch", threads=threads)
         assert torch.get_num_threads() == min(before, max(1, usable_cores() // threads))
+        torch.set_num_threads(8)
+        _start(drafted, runtime="torch", threads=threads, cores=4)
+        assert torch.get_num_threads() == max(1, 4 // threads)
     finally:
         torch.set_num_threads(before)
 
@@ -448,9 +451,6 @@ def test_a_program_of_another_torch_is_explained(drafted: Draft, tmp_path: Path)
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
 
 
-class _Recurrent(nn.Module):
-    """Reads the rows of a map one after the other."""
-
 @_ONE
 def test_a_full_gpu_is_not_taken_for_another_torch(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the tensors do not fit into its memory, storing the model again would not help."""
@@ -463,6 +463,9 @@ def test_a_full_gpu_is_not_taken_for_another_torch(drafted: Draft, monkeypatch: 
         _start(drafted, runtime="torch")
     assert refused.value.remedies == (Remedy("device", "cpu"),)
 
+
+class _Recurrent(nn.Module):
+    """Reads the rows of a map one after the other."""
 
     def __init__(self) -> None:
         super().__init__()
