@@ -63,15 +63,11 @@ class Draft:
 
     def with_output(self, output: OutputSpec) -> "Draft":
         """Return the model with another meaning of its outputs, which is also written to its folder."""
-        manifest = self.manifest.model_copy(update={"output": output})
-        _write_manifest(manifest, self.folder)
-        return replace(self, manifest=manifest)
+        return self._with(output=output)
 
     def with_bf16(self, *, harmless: bool) -> "Draft":
         """Return the model with the result of a check of bf16, which is also written to its folder."""
-        manifest = self.manifest.model_copy(update={"bf16": harmless})
-        _write_manifest(manifest, self.folder)
-        return replace(self, manifest=manifest)
+        return self._with(bf16=harmless)
 
     def with_learned(self, output: OutputSpec, learned: Learned, familiarity: Familiarity | None) -> "Draft":
         """Return the model with its calibration and familiarity, which are also written to its folder."""
@@ -81,8 +77,12 @@ class Draft:
         if familiarity is not None:
             familiarity.save(file)
             sums[FAMILIARITY] = sha256(file)
-        manifest = self.manifest.model_copy(update={"learned": learned, "sha256": sums})
-        return replace(self, manifest=manifest).with_output(output)
+        return self._with(output=output, learned=learned, sha256=sums)
+
+    def _with(self, **changed: object) -> "Draft":
+        manifest = self.manifest.model_copy(update=changed)
+        _write_manifest(manifest, self.folder)
+        return replace(self, manifest=manifest)
 
     def figures(self) -> dict[str, float]:
         """Return the measured differences, for the model store."""
