@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 import torch
@@ -13,7 +14,7 @@ from torch.export import Dim, ExportedProgram, export
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["capture", "export_batches", "let_views_copy", "part", "random_images"]
+__all__ = ["capture", "export_batches", "let_views_copy", "packet", "part", "random_images", "tensor_of"]
 
 _BATCH: Final = 2  # of the examples: torch treats a batch of one as a constant
 _SIZE: Final = torch.ops.aten.sym_size.int
@@ -98,7 +99,7 @@ def _drop_copies(module: fx.GraphModule) -> None:
 
 def _keep_images_apart(module: fx.GraphModule) -> None:
     """Let ``squeeze`` drop only the sizes that are one for any number of images: one image would lose its own."""
-    for node in [node for node in module.graph.nodes if getattr(node.target, "overloadpacket", None) is _SQUEEZE]:
+    for node in [node for node in module.graph.nodes if packet(node) is _SQUEEZE]:
         source, *given = node.args
         sizes = getattr(source.meta.get("val"), "shape", ())
         asked = given[0] if given else range(len(sizes))
@@ -111,6 +112,17 @@ def _keep_images_apart(module: fx.GraphModule) -> None:
         else:
             node.replace_all_uses_with(source)
             module.graph.erase_node(node)
+
+
+def packet(node: fx.Node) -> Any:  # noqa: ANN401 - torch gives it no public type
+    """Return the operation of ``node``, such as ``aten.add``, whatever its overload, or None."""
+    return getattr(node.target, "overloadpacket", None)
+
+
+def tensor_of(node: Any) -> torch.Tensor:  # noqa: ANN401 - an argument of an operation
+    """Return the tensor of the module that ``node`` reads."""
+    tensor: torch.Tensor = attrgetter(str(node.target))(node.graph.owning_module)
+    return tensor.detach()
 
 
 def _is_view(node: fx.Node) -> bool:

@@ -8,7 +8,7 @@ from typing import Final, cast
 import torch
 from torch import fx
 
-from src.conversion.capture import part
+from src.conversion.capture import packet, part
 from src.conversion.maps import find_layout
 from src.conversion.tokens import read_early
 from src.errors import ModelError, Remedy
@@ -173,8 +173,8 @@ class _Operations:
         LayerNorm makes all positions equally strong: in a Swin, the map after it is hot on the object less often
         (docs/concepts/heatmaps.md).
         """
-        packet = getattr(node.target, "overloadpacket", None)
-        gathers = packet in _GATHERING or (packet is aten.layer_norm and self.maps[node].axes == "NhwK")
+        kind = packet(node)
+        gathers = kind in _GATHERING or (kind is aten.layer_norm and self.maps[node].axes == "NhwK")
         return gathers and node.all_input_nodes[0] in self.maps
 
     def name(self, node: fx.Node) -> str:
@@ -183,7 +183,7 @@ class _Operations:
             if self._last_of(path) is node:
                 return path
         (*users,) = node.users
-        if len(users) == 1 and getattr(users[0].target, "overloadpacket", None) in _REARRANGING:
+        if len(users) == 1 and packet(users[0]) in _REARRANGING:
             named = self.name(users[0])
             return node.name if named == users[0].name else named
         return node.name
@@ -222,7 +222,7 @@ def _of_queries(whole: fx.GraphModule) -> set[fx.Node]:
     """
     seen, found = _seen(whole), set[fx.Node]()
     for node in whole.graph.nodes:
-        attends = getattr(node.target, "overloadpacket", None) is aten.scaled_dot_product_attention
+        attends = packet(node) is aten.scaled_dot_product_attention
         sources = [one for one in (node.args[:1] if attends else node.all_input_nodes) if one in seen]
         if node in seen and node.op != "placeholder" and found.issuperset(sources):
             found.add(node)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import fx
 
+from src.conversion.capture import packet, tensor_of
 from src.conversion.cut import POOLING, Cut
 from src.runtimes.closed_form import ClosedForm
 from src.stages.features import FeatureLayout
@@ -99,12 +100,12 @@ def _with_hidden_layers(cut: Cut) -> Derived | None:
     before, after = chain[:flatten], chain[flatten + 1 :]
     relus, linears = after[1::2], after[::2]
     if (
-        {getattr(node.target, "overloadpacket", None) for node in before} <= POOLING
+        set(map(packet, before)) <= POOLING
         and len(linears) == len(relus) + 1
         and all(node.target is aten.linear.default for node in linears)
         and all(node.target is aten.relu.default for node in relus)
     ):
-        first, *others = (_tensor(cut.whole, node.args[1]) for node in linears)
+        first, *others = (tensor_of(node.args[1]) for node in linears)
         layers = (first.reshape(len(first), cut.layout.channels, -1).sum(dim=2), *others)
         return Derived(ClosedForm(tuple(layer.numpy() for layer in layers)), tuple(relus))
     return None
@@ -117,12 +118,6 @@ def _chain(cut: Cut) -> list[fx.Node]:
     while len(node.users) == 1 and (node := next(iter(node.users))).op != "output":
         chain.append(node)
     return chain if node.op == "output" else []
-
-
-def _tensor(module: fx.GraphModule, node: Any) -> torch.Tensor:  # noqa: ANN401 - an argument of an operation
-    owner, _, name = str(node.target).rpartition(".")
-    tensor: torch.Tensor = getattr(module.get_submodule(owner), name)
-    return tensor.detach()
 
 
 def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
