@@ -48,8 +48,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
             " values of an image, write a class around it whose forward does not, and name that class.",
             Remedy("module", "FILE.py:CLASS"),
         ) from exc
-    (images,) = module.graph.find_nodes(op="placeholder")
-    captured = part(module, [images], [_logits(module)])
+    captured = part(module, outputs=[_logits(module)])
     _fold_constants(captured)
     return captured
 
@@ -141,12 +140,16 @@ def let_views_copy(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def part(module: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:
+def part(module: fx.GraphModule, inputs: Sequence[fx.Node] = (), outputs: Sequence[fx.Node] = ()) -> fx.GraphModule:
     """Return the part of ``module`` that computes ``outputs`` (one tensor, or a tuple of several) from ``inputs``.
+
+    Without them, they are those of ``module``. The weights are shared.
 
     Raises:
         ModelError: A path from the image to the outputs bypasses the inputs.
     """
+    inputs = inputs or module.graph.find_nodes(op="placeholder")
+    outputs = outputs or module.graph.output_node().all_input_nodes
     needed = _behind(inputs, outputs)
     graph = fx.Graph()
     copies = {node: graph.placeholder(node.name) for node in inputs}

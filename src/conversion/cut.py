@@ -49,12 +49,11 @@ class Cut:
 
     def network(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
         """Return the graph images (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
-        (images,) = self.whole.graph.find_nodes(op="placeholder")
-        return part(self.whole, [images], [self.features, *hidden, _logits(self.whole)])
+        return part(self.whole, outputs=[self.features, *hidden, *self.whole.graph.output_node().all_input_nodes])
 
     def behind(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
         """Return the graph features (N, ...) -> (``hidden`` operations ..., logits (N, C)), or -> logits alone."""
-        return part(self.whole, [self.features], [*hidden, _logits(self.whole)])
+        return part(self.whole, [self.features], [*hidden, *self.whole.graph.output_node().all_input_nodes])
 
 
 def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut:
@@ -100,11 +99,10 @@ def _last(graph: "_Operations") -> Cut:
 
 def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
     _check_tokens(graph, node)
-    (images,) = graph.whole.graph.find_nodes(op="placeholder")
-    whole = part(graph.whole, [images], [_logits(graph.whole)])  # a copy that shares the weights
+    whole = part(graph.whole)  # a copy
     features = next(one for one in whole.graph.nodes if one.name == node.name)
     read_early(whole, features)
-    return Cut(whole, features, layer, graph.maps[node], part(whole, [features], [_logits(whole)]))
+    return Cut(whole, features, layer, graph.maps[node], part(whole, [features]))
 
 
 def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
@@ -126,7 +124,7 @@ def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
 
 def _is_read(graph: "_Operations", node: fx.Node) -> bool:
     """Return whether the positions of ``node`` reach the logits, tested with NaN, which no weight cancels."""
-    head, layout = part(graph.whole, [node], [_logits(graph.whole)]), graph.maps[node]
+    head, layout = part(graph.whole, [node]), graph.maps[node]
     features = torch.ones(2, *graph.shapes[node])
     if layout.axes == "NTK":
         features[:, layout.placeless :] = torch.nan
@@ -198,12 +196,6 @@ class _Operations:
 
     def _last_of(self, path: str) -> fx.Node | None:
         return next((node for node in reversed(self.shapes) if path in _path(node)), None)
-
-
-def _logits(whole: fx.GraphModule) -> fx.Node:
-    """Return the operation that computes the logits."""
-    (logits,) = whole.graph.output_node().all_input_nodes
-    return logits
 
 
 def _seen(whole: fx.GraphModule) -> set[fx.Node]:

@@ -89,10 +89,10 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         ModelError: The outputs are probabilities or their logarithms, but the last operation cannot be cut off; the
             last operation computes probabilities, but the outputs are not; or two classes are made of a logarithm.
     """
-    (images,), (outputs,) = whole.graph.find_nodes(op="placeholder"), whole.graph.output_node().all_input_nodes
+    (outputs,) = whole.graph.output_node().all_input_nodes
     spread = _makes_two_classes(outputs)
     last = outputs.all_input_nodes[0] if spread else outputs
-    given = _on_noise(part(whole, [images], [last]), spec)
+    given = _on_noise(part(whole, outputs=[last]), spec)
     top = _skip_no_ops(last)
     made, source = _made(top)
     if spread and made not in {None, "sigmoid"}:
@@ -107,9 +107,9 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
     if not all(_is_made_by(made, one) for one in given):
         raise ModelError(f"The network ends in {made}, but its outputs are not probabilities.", Remedy("module"))
     if top is outputs:
-        return Scores(part(whole, [images], [source]), made)
+        return Scores(part(whole, outputs=[source]), made)
     _pass_by(outputs, top, source)
-    return Scores(part(whole, [images], [outputs]), "sigmoid of one" if spread else made)
+    return Scores(part(whole), "sigmoid of one" if spread else made)
 
 
 def _makes_two_classes(last: fx.Node) -> bool:
