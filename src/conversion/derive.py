@@ -125,7 +125,8 @@ def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
     others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
     for image in (features[:1], others):
         leaf = image.clone().requires_grad_()
-        *hidden, logits = _outputs(cut.behind(derived.hidden)(leaf.clone()))
+        outputs = cut.behind(derived.hidden)(leaf.clone())
+        *hidden, logits = outputs if derived.hidden else (outputs,)
         for index in {int(logits[0].argmax()), int(logits[0].argmin()), logits.shape[1] // 2}:
             (gradient,) = torch.autograd.grad(logits[0, index], leaf, retain_graph=True)
             expected = cut.layout.fold(gradient).sum(dim=(2, 3)).numpy()
@@ -134,7 +135,3 @@ def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
             if not np.abs(found - expected).max() < _TOLERANCE * np.abs(expected).max():  # also if all are zero
                 return False
     return True
-
-
-def _outputs(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
