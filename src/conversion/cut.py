@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import fx
 
-from src.conversion.capture import packet, part
+from src.conversion.capture import packet, part, random_images
 from src.conversion.maps import find_layout
 from src.conversion.tokens import read_early
 from src.errors import ModelError, Remedy
@@ -106,20 +106,24 @@ def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
 
 
 def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
-    """Refuse tokens of which the network reads one that the layout takes for a part of the image."""
+    """Refuse tokens among which one without a place in the image, the same for two images, is not one of the first."""
     layout = graph.maps[node]
     if layout.axes != "NTK" or not layout.placeless:
         return
     count, _ = graph.shapes[node]
-    for selected in graph.whole.graph.find_nodes(op="call_function", target=aten.select.int):
-        tokens, dim, index = cast("tuple[fx.Node, int, int]", selected.args)
-        sizes = graph.shapes.get(tokens, ())
-        if len(sizes) == len("TK") and sizes[0] == count and dim % 3 == 1 and index % count >= layout.placeless:
-            raise ModelError(
-                f"This network answers by token {index % count} of {count}, but only the first tokens may have no place"
-                " in the image: write a class that puts the class token first.",
-                Remedy("module", "FILE.py:CLASS"),
-            )
+    joins = graph.whole.graph.find_nodes(op="call_function", target=aten.cat.default)
+    joined = next((one for one in joins if graph.shapes.get(one) == graph.shapes[node]), None)
+    if joined is None:
+        return
+    with torch.no_grad():
+        first, second = part(graph.whole, outputs=[joined])(random_images(graph.spec))
+    placeless = (first == second).flatten(1).all(dim=1).nonzero()
+    if len(placeless) and (last := int(placeless.max())) >= layout.placeless:
+        raise ModelError(
+            f"Token {last} of {count} has no place in the image, but only the first tokens may have none: write a class"
+            " that puts those, such as the class token, first.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
 
 
 def _is_read(graph: "_Operations", node: fx.Node) -> bool:
@@ -143,6 +147,7 @@ class _Operations:
 
     def __init__(self, whole: fx.GraphModule, spec: InputSpec) -> None:
         self.whole = whole
+        self.spec = spec
         self.shapes = _shapes(whole)
         self.maps = self._find_maps(spec.crop)
         self.junctions = self._junctions()

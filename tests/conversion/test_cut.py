@@ -206,10 +206,11 @@ def test_a_complex_tensor_is_not_a_map() -> None:
 
 
 class _ClassToken(nn.Module):
-    """A network with 4 x 4 patches and a class token, which reads the class token after mixing it with the patches."""
+    """A network with 4 x 4 patches and a class token, which reads that token, or the mean, after mixing them."""
 
-    def __init__(self, *, first: bool) -> None:
+    def __init__(self, *, first: bool, mean: bool = False) -> None:
         super().__init__()
+        self.mean = mean
         self.patches, self.mix, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 8), nn.Linear(8, 3)
         self.token = nn.Parameter(torch.zeros(1, 1, 8))
         self.first = first
@@ -217,12 +218,14 @@ class _ClassToken(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         patches, token = self.patches(images).flatten(2).transpose(1, 2), self.token.expand(len(images), -1, -1)
         tokens = torch.cat([token, patches] if self.first else [patches, token], dim=1).relu()
-        logits: torch.Tensor = self.head((tokens + self.mix(tokens.mean(1, keepdim=True)))[:, 0 if self.first else -1])
+        tokens = tokens + self.mix(tokens.mean(1, keepdim=True))
+        logits: torch.Tensor = self.head(tokens.mean(1) if self.mean else tokens[:, 0 if self.first else -1])
         return logits
 
 
 def test_a_class_token_that_does_not_come_first_is_refused() -> None:
     """Its heat would be drawn on the last patch, and that of each patch on the one before it."""
     assert _parts(_ClassToken(first=True).eval(), size=(16, 16)).layout.placeless == 1
-    with pytest.raises(ModelError, match="answers by token 16 of 17"):
-        _parts(_ClassToken(first=False).eval(), size=(16, 16))
+    for mean in (False, True):
+        with pytest.raises(ModelError, match="Token 16 of 17 has no place in the image"):
+            _parts(_ClassToken(first=False, mean=mean).eval(), size=(16, 16))
