@@ -1,14 +1,15 @@
 """Capture a network as a graph of ATen operations, independent of the code that defines it."""
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
 import torch
 from torch import fx, nn
+from torch.backends import mha
 from torch.export import Dim, ExportedProgram, export
 
 from src.errors import ModelError, Remedy
@@ -55,7 +56,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
 
 def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgram:
     """Export ``module`` with ``examples``, whose first dimensions may have any size."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _separate_operations(), torch.no_grad():  # the mode of a frozen backbone
         warnings.simplefilter("ignore")  # they advise the network's author
         export_dynamic = partial(export, module, examples, dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in examples))
         try:
@@ -66,8 +67,19 @@ def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgra
             raise
 
 
+@contextmanager
+def _separate_operations() -> Iterator[None]:
+    """Let torch's transformer layers run as usual, not as one operation, which has no derivative."""
+    before = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
+
+
 def _has_regions(module: fx.GraphModule) -> bool:
-    """Return whether what runs under no_grad or autocast, such as a frozen backbone, is one operation with a graph."""
+    """Return whether what runs in another mode, such as autocast, is one operation with a graph of its own."""
     return any(isinstance(child, fx.GraphModule) for child in module.children())
 
 
