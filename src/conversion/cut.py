@@ -154,13 +154,7 @@ class _Operations:
 
     def _find_maps(self, input_size: tuple[int, int]) -> Mapping[fx.Node, FeatureLayout]:
         maps = {node: layout for node, shape in self.shapes.items() if (layout := find_layout(shape, input_size))}
-        places = {layout.height * layout.width for layout in maps.values() if layout.axes != "NTK"}
-
-        def is_flattened(node: fx.Node) -> bool:  # (N, K, h w): its K channels only look like tokens
-            layout = maps[node]
-            return layout.axes == "NTK" and layout.channels in places and layout.height * layout.width not in places
-
-        others = _of_queries(self.whole) | {node for node in maps if node.op == "placeholder" or is_flattened(node)}
+        others = _of_queries(self.whole) | _sequences(maps) | set(self.whole.graph.find_nodes(op="placeholder"))
         return {node: layout for node, layout in maps.items() if node not in others}
 
     def _junctions(self) -> set[fx.Node]:
@@ -201,6 +195,29 @@ class _Operations:
 
     def _last_of(self, path: str) -> fx.Node | None:
         return next((node for node in reversed(self.shapes) if path in _path(node)), None)
+
+
+def _sequences(maps: Mapping[fx.Node, FeatureLayout]) -> set[fx.Node]:
+    """Return those of ``maps`` that only look like tokens: their channels, or the columns of a map, are no grid."""
+    layouts = set(maps.values())
+    grids = {_positions(layout) for layout in layouts if layout.axes != "NTK"}
+    halves = {-(-layout.height // 2) * -(-layout.width // 2) for layout in layouts}
+    bare = {_positions(layout) for layout in layouts if not layout.placeless}
+    channels = {layout.channels for layout in layouts if layout.axes == "NKhw"}
+    found = set()
+    for node, layout in maps.items():
+        positions = _positions(layout)
+        if layout.axes == "NTK" and positions not in grids:
+            flattened = layout.channels in grids  # (N, K, h w)
+            of_channels = positions + layout.placeless in channels and positions not in halves  # (N, K, ...)
+            of_columns = layout.placeless > 0 and positions not in bare  # class tokens are joined to a grid
+            if flattened or of_channels or of_columns:
+                found.add(node)
+    return found
+
+
+def _positions(layout: FeatureLayout) -> int:
+    return layout.height * layout.width
 
 
 def _seen(whole: fx.GraphModule) -> set[fx.Node]:

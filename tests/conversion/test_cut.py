@@ -1,5 +1,6 @@
 """Cutting captured networks at their Grad-CAM layer."""
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -203,6 +204,31 @@ class _Spectral(nn.Module):
 def test_a_complex_tensor_is_not_a_map() -> None:
     """Grad-CAM multiplies and compares real numbers: the map is the last real one."""
     assert _parts(_Spectral().eval(), size=(16, 16)).layer == "conv"
+
+
+class _Read(nn.Module):
+    """A network that reads its 8 x 8 map as something of rank two: ``read`` makes it (N, T, features)."""
+
+    def __init__(self, read: Callable[[torch.Tensor], torch.Tensor], channels: int, features: int) -> None:
+        super().__init__()
+        self.read, self.conv, self.last = read, nn.Conv2d(3, channels, 4, stride=4), nn.Linear(features, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(torch.tanh(self.read(self.conv(images))).mean(dim=1))
+        return logits
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        _Read(lambda maps: maps.mean(2).transpose(1, 2), 12, 12),  # 8 columns: not 2 x 2 and 4 class tokens
+        _Read(lambda maps: maps.flatten(2).topk(5)[0], 36, 5),  # 36 channels: not 6 x 6
+    ],
+    ids=["columns", "channels"],
+)
+def test_a_sequence_is_not_taken_for_a_grid_of_tokens(network: nn.Module) -> None:
+    """The map is the last tensor whose positions are those of the image."""
+    assert _parts(network.eval(), size=(32, 32)).layer == "conv"
 
 
 class _ClassToken(nn.Module):
