@@ -28,7 +28,7 @@ _FURTHER: Final = (
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Return the decomposition of each operation: those of torch, and four of our own."""
+    """Return the decomposition of each operation: those of torch, and our own."""
     return {**core_aten_decompositions(), **get_decompositions(_FURTHER), **_OWN}
 
 
@@ -122,6 +122,11 @@ def _slice_scatter(  # noqa: PLR0913, PLR0917 - the signature is that of ATen
     return torch.cat([*before, values, *after], dim)
 
 
+def _subtract(values: Tensor, number: float, alpha: float = 1) -> Tensor:
+    """Return the difference as a sum: OpenVINO subtracts tensors only. It is in the derivative of a learned power."""
+    return values + -alpha * number
+
+
 AVERAGES: Final[Mapping[Any, Callable[..., Tensor]]] = {
     aten.adaptive_avg_pool2d.default: _adaptive_average,
     aten.avg_pool2d.default: _average,
@@ -131,4 +136,5 @@ _OWN: Final = {
     aten.convolution_backward.default: _convolution_backward,
     aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
     aten.slice_scatter.default: _slice_scatter,
+    aten.sub.Scalar: _subtract,
 }

@@ -84,6 +84,19 @@ def _linear(*layers: nn.Module) -> nn.Module:
     return head
 
 
+class _Powers(nn.Module):
+    """Generalized-mean pooling with a learned power, as usually written by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.power, self.last = nn.Parameter(torch.tensor([3.0])), nn.Linear(CHANNELS, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.avg_pool2d(x.clamp(min=1e-3).pow(self.power), x.shape[2:]).pow(1.0 / self.power)
+        logits: torch.Tensor = self.last(pooled.flatten(1))
+        return logits
+
+
 class _Sum(nn.Module):
     """The sum of several heads, which is captured and converted faster than each on its own."""
 
@@ -124,6 +137,7 @@ def _heads() -> dict[str, nn.Module]:
             _linear(nn.BatchNorm2d(CHANNELS), nn.ELU(), nn.AdaptiveAvgPool2d(1)),
             _linear(nn.GroupNorm(2, CHANNELS), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(1)),
             _linear(nn.Softplus(), nn.LPPool2d(3, 2)),  # as in GeM
+            _Powers(),
         ),
         "hidden layers": _linear(nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(7), nn.ReLU6(), nn.Dropout()),
         "channels last": _ChannelsLast(),
