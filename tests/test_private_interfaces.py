@@ -11,13 +11,11 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from io import BytesIO
 from typing import Any, Final
 
 import bentoml
@@ -50,7 +48,6 @@ from src.checkpoints.reading.stand_ins import attribute, stand_in
 from src.conversion.capture import capture
 from src.conversion.decompositions import decompositions
 from src.conversion.gradient import gradient_graph
-from src.runtimes.torch import _ENTRIES
 from src.stages.input_spec import InputSpec
 from src.stages.raster import raster_over
 from tests.places import ROOT
@@ -262,17 +259,6 @@ def _torch_says_which_module_an_operation_is_from() -> None:
     assert [list(stack.values())[-1][0] for stack in paths] == ["0"]
 
 
-def _torch_keeps_no_examples_that_were_taken_away() -> None:
-    program = torch.export.export(torch.nn.Flatten(), (torch.zeros(2, 3),))
-    program._example_inputs = None
-    buffer = BytesIO()
-    torch.export.save(program, buffer)
-    with zipfile.ZipFile(buffer) as archive:
-        entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    assert entries.keys() == _ENTRIES
-    assert not entries["data/sample_inputs/model.pt"]
-
-
 def _torch_asks_whether_a_class_equals_those_that_may_be_loaded() -> None:
     known = stand_in("own.Known")
     for other in (attribute(known, "Inner"), known("x")):
@@ -387,10 +373,6 @@ INTERFACES: Final = (
     Interface(
         "torch", "fx.Node.meta.nn_module_stack", "src/conversion/cut.py",
         "layers have no names", _torch_says_which_module_an_operation_is_from,
-    ),
-    Interface(
-        "torch", "export.ExportedProgram._example_inputs", "src/conversion/convert.py",
-        "programs hold something pickled, and no runtime loads them", _torch_keeps_no_examples_that_were_taken_away,
     ),
     Interface(
         "torch", "serialization.safe_globals", "src/checkpoints/reading/pickled.py",

@@ -1,19 +1,21 @@
 """Capture a network as a graph of ATen operations, independent of the code that defines it."""
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 import torch
 from torch import fx, nn
+from torch.backends import mha
 from torch.export import Dim, ExportedProgram, export
 
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["capture", "export_batches", "let_views_copy", "part", "random_images"]
+__all__ = ["capture", "export_batches", "let_views_copy", "packet", "part", "random_images", "tensor_of"]
 
 _BATCH: Final = 2  # of the examples: torch treats a batch of one as a constant
 _SIZE: Final = torch.ops.aten.sym_size.int
@@ -36,7 +38,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
     try:
         program = export_batches(network, random_images(spec))
         module = program.module(check_guards=False)
-        if not _work_outside(module):
+        if _has_regions(module) or not _work_outside(module):
             module = program.run_decompositions({}).module(check_guards=False)  # takes much longer
             _drop_copies(module)
         _keep_images_apart(module)
@@ -47,15 +49,14 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
             " values of an image, write a class around it whose forward does not, and name that class.",
             Remedy("module", "FILE.py:CLASS"),
         ) from exc
-    (images,) = module.graph.find_nodes(op="placeholder")
-    captured = part(module, [images], [_logits(module)])
+    captured = part(module, outputs=[_logits(module)])
     _fold_constants(captured)
     return captured
 
 
 def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgram:
     """Export ``module`` with ``examples``, whose first dimensions may have any size."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _separate_operations(), torch.no_grad():  # the mode of a frozen backbone
         warnings.simplefilter("ignore")  # they advise the network's author
         export_dynamic = partial(export, module, examples, dynamic_shapes=tuple({0: Dim.DYNAMIC} for _ in examples))
         try:
@@ -64,6 +65,22 @@ def export_batches(module: nn.Module, *examples: torch.Tensor) -> ExportedProgra
             with suppress(Exception):
                 return export_dynamic(strict=True)  # takes longer, but follows the batch through len(images), too
             raise
+
+
+@contextmanager
+def _separate_operations() -> Iterator[None]:
+    """Let torch's transformer layers run as usual, not as one operation, which has no derivative."""
+    before = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(before)
+
+
+def _has_regions(module: fx.GraphModule) -> bool:
+    """Return whether what runs in another mode, such as autocast, is one operation with a graph of its own."""
+    return any(isinstance(child, fx.GraphModule) for child in module.children())
 
 
 def _work_outside(module: fx.GraphModule) -> bool:
@@ -93,7 +110,7 @@ def _drop_copies(module: fx.GraphModule) -> None:
 
 def _keep_images_apart(module: fx.GraphModule) -> None:
     """Let ``squeeze`` drop only the sizes that are one for any number of images: one image would lose its own."""
-    for node in [node for node in module.graph.nodes if getattr(node.target, "overloadpacket", None) is _SQUEEZE]:
+    for node in [node for node in module.graph.nodes if packet(node) is _SQUEEZE]:
         source, *given = node.args
         sizes = getattr(source.meta.get("val"), "shape", ())
         asked = given[0] if given else range(len(sizes))
@@ -106,6 +123,17 @@ def _keep_images_apart(module: fx.GraphModule) -> None:
         else:
             node.replace_all_uses_with(source)
             module.graph.erase_node(node)
+
+
+def packet(node: fx.Node) -> Any:  # noqa: ANN401 - torch gives it no public type
+    """Return the operation of ``node``, such as ``aten.add``, whatever its overload, or None."""
+    return getattr(node.target, "overloadpacket", None)
+
+
+def tensor_of(node: Any) -> torch.Tensor:  # noqa: ANN401 - an argument of an operation
+    """Return the tensor of the module that ``node`` reads."""
+    tensor: torch.Tensor = attrgetter(str(node.target))(node.graph.owning_module)
+    return tensor.detach()
 
 
 def _is_view(node: fx.Node) -> bool:
@@ -124,12 +152,16 @@ def let_views_copy(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def part(module: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:
+def part(module: fx.GraphModule, inputs: Sequence[fx.Node] = (), outputs: Sequence[fx.Node] = ()) -> fx.GraphModule:
     """Return the part of ``module`` that computes ``outputs`` (one tensor, or a tuple of several) from ``inputs``.
+
+    Without them, they are those of ``module``. The weights are shared.
 
     Raises:
         ModelError: A path from the image to the outputs bypasses the inputs.
     """
+    inputs = inputs or module.graph.find_nodes(op="placeholder")
+    outputs = outputs or module.graph.output_node().all_input_nodes
     needed = _behind(inputs, outputs)
     graph = fx.Graph()
     copies = {node: graph.placeholder(node.name) for node in inputs}

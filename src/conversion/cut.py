@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import fx
 
-from src.conversion.capture import part
+from src.conversion.capture import packet, part, random_images
 from src.conversion.maps import find_layout
 from src.conversion.tokens import read_early
 from src.errors import ModelError, Remedy
@@ -49,12 +49,11 @@ class Cut:
 
     def network(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
         """Return the graph images (N, C, H, W) -> (features, ``hidden`` operations of the head ..., logits)."""
-        (images,) = self.whole.graph.find_nodes(op="placeholder")
-        return part(self.whole, [images], [self.features, *hidden, _logits(self.whole)])
+        return part(self.whole, outputs=[self.features, *hidden, *self.whole.graph.output_node().all_input_nodes])
 
     def behind(self, hidden: tuple[fx.Node, ...] = ()) -> fx.GraphModule:
         """Return the graph features (N, ...) -> (``hidden`` operations ..., logits (N, C)), or -> logits alone."""
-        return part(self.whole, [self.features], [*hidden, _logits(self.whole)])
+        return part(self.whole, [self.features], [*hidden, *self.whole.graph.output_node().all_input_nodes])
 
 
 def cut(whole: fx.GraphModule, spec: InputSpec, layer: str | None = None) -> Cut:
@@ -100,33 +99,36 @@ def _last(graph: "_Operations") -> Cut:
 
 def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
     _check_tokens(graph, node)
-    (images,) = graph.whole.graph.find_nodes(op="placeholder")
-    whole = part(graph.whole, [images], [_logits(graph.whole)])  # a copy that shares the weights
+    whole = part(graph.whole)  # a copy
     features = next(one for one in whole.graph.nodes if one.name == node.name)
     read_early(whole, features)
-    return Cut(whole, features, layer, graph.maps[node], part(whole, [features], [_logits(whole)]))
+    return Cut(whole, features, layer, graph.maps[node], part(whole, [features]))
 
 
 def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
-    """Refuse tokens of which the network reads one that the layout takes for a part of the image."""
+    """Refuse tokens among which one without a place in the image, the same for two images, is not one of the first."""
     layout = graph.maps[node]
     if layout.axes != "NTK" or not layout.placeless:
         return
     count, _ = graph.shapes[node]
-    for selected in graph.whole.graph.find_nodes(op="call_function", target=aten.select.int):
-        tokens, dim, index = cast("tuple[fx.Node, int, int]", selected.args)
-        sizes = graph.shapes.get(tokens, ())
-        if len(sizes) == len("TK") and sizes[0] == count and dim % 3 == 1 and index % count >= layout.placeless:
-            raise ModelError(
-                f"This network answers by token {index % count} of {count}, but only the first tokens may have no place"
-                " in the image: write a class that puts the class token first.",
-                Remedy("module", "FILE.py:CLASS"),
-            )
+    joins = graph.whole.graph.find_nodes(op="call_function", target=aten.cat.default)
+    joined = next((one for one in joins if graph.shapes.get(one) == graph.shapes[node]), None)
+    if joined is None:
+        return
+    with torch.no_grad():
+        first, second = part(graph.whole, outputs=[joined])(random_images(graph.spec))
+    placeless = (first == second).flatten(1).all(dim=1).nonzero()
+    if len(placeless) and (last := int(placeless.max())) >= layout.placeless:
+        raise ModelError(
+            f"Token {last} of {count} has no place in the image, but only the first tokens may have none: write a class"
+            " that puts those, such as the class token, first.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
 
 
 def _is_read(graph: "_Operations", node: fx.Node) -> bool:
     """Return whether the positions of ``node`` reach the logits, tested with NaN, which no weight cancels."""
-    head, layout = part(graph.whole, [node], [_logits(graph.whole)]), graph.maps[node]
+    head, layout = part(graph.whole, [node]), graph.maps[node]
     features = torch.ones(2, *graph.shapes[node])
     if layout.axes == "NTK":
         features[:, layout.placeless :] = torch.nan
@@ -145,19 +147,14 @@ class _Operations:
 
     def __init__(self, whole: fx.GraphModule, spec: InputSpec) -> None:
         self.whole = whole
+        self.spec = spec
         self.shapes = _shapes(whole)
         self.maps = self._find_maps(spec.crop)
         self.junctions = self._junctions()
 
     def _find_maps(self, input_size: tuple[int, int]) -> Mapping[fx.Node, FeatureLayout]:
         maps = {node: layout for node, shape in self.shapes.items() if (layout := find_layout(shape, input_size))}
-        places = {layout.height * layout.width for layout in maps.values() if layout.axes != "NTK"}
-
-        def is_flattened(node: fx.Node) -> bool:  # (N, K, h w): its K channels only look like tokens
-            layout = maps[node]
-            return layout.axes == "NTK" and layout.channels in places and layout.height * layout.width not in places
-
-        others = _of_queries(self.whole) | {node for node in maps if node.op == "placeholder" or is_flattened(node)}
+        others = _of_queries(self.whole) | _sequences(maps) | set(self.whole.graph.find_nodes(op="placeholder"))
         return {node: layout for node, layout in maps.items() if node not in others}
 
     def _junctions(self) -> set[fx.Node]:
@@ -173,8 +170,8 @@ class _Operations:
         LayerNorm makes all positions equally strong: in a Swin, the map after it is hot on the object less often
         (docs/concepts/heatmaps.md).
         """
-        packet = getattr(node.target, "overloadpacket", None)
-        gathers = packet in _GATHERING or (packet is aten.layer_norm and self.maps[node].axes == "NhwK")
+        kind = packet(node)
+        gathers = kind in _GATHERING or (kind is aten.layer_norm and self.maps[node].axes == "NhwK")
         return gathers and node.all_input_nodes[0] in self.maps
 
     def name(self, node: fx.Node) -> str:
@@ -183,7 +180,7 @@ class _Operations:
             if self._last_of(path) is node:
                 return path
         (*users,) = node.users
-        if len(users) == 1 and getattr(users[0].target, "overloadpacket", None) in _REARRANGING:
+        if len(users) == 1 and packet(users[0]) in _REARRANGING:
             named = self.name(users[0])
             return node.name if named == users[0].name else named
         return node.name
@@ -200,10 +197,27 @@ class _Operations:
         return next((node for node in reversed(self.shapes) if path in _path(node)), None)
 
 
-def _logits(whole: fx.GraphModule) -> fx.Node:
-    """Return the operation that computes the logits."""
-    (logits,) = whole.graph.output_node().all_input_nodes
-    return logits
+def _sequences(maps: Mapping[fx.Node, FeatureLayout]) -> set[fx.Node]:
+    """Return those of ``maps`` that only look like tokens: their channels, or the columns of a map, are no grid."""
+    layouts = set(maps.values())
+    grids = {_positions(layout) for layout in layouts if layout.axes != "NTK"}
+    halves = {-(-layout.height // 2) * -(-layout.width // 2) for layout in layouts}
+    bare = {_positions(layout) for layout in layouts if not layout.placeless}
+    channels = {layout.channels for layout in layouts if layout.axes == "NKhw"}
+    found = set()
+    for node, layout in maps.items():
+        positions = _positions(layout)
+        if layout.axes == "NTK" and positions not in grids:
+            flattened = layout.channels in grids  # (N, K, h w)
+            of_channels = positions + layout.placeless in channels and positions not in halves  # (N, K, ...)
+            of_columns = layout.placeless > 0 and positions not in bare  # class tokens are joined to a grid
+            if flattened or of_channels or of_columns:
+                found.add(node)
+    return found
+
+
+def _positions(layout: FeatureLayout) -> int:
+    return layout.height * layout.width
 
 
 def _seen(whole: fx.GraphModule) -> set[fx.Node]:
@@ -222,7 +236,7 @@ def _of_queries(whole: fx.GraphModule) -> set[fx.Node]:
     """
     seen, found = _seen(whole), set[fx.Node]()
     for node in whole.graph.nodes:
-        attends = getattr(node.target, "overloadpacket", None) is aten.scaled_dot_product_attention
+        attends = packet(node) is aten.scaled_dot_product_attention
         sources = [one for one in (node.args[:1] if attends else node.all_input_nodes) if one in seen]
         if node in seen and node.op != "placeholder" and found.issuperset(sources):
             found.add(node)
@@ -230,12 +244,12 @@ def _of_queries(whole: fx.GraphModule) -> set[fx.Node]:
 
 
 def _shapes(whole: fx.GraphModule) -> dict[fx.Node, tuple[int, ...]]:
-    """Return the shape, without N, of every tensor that depends on the images and has one entry for each."""
+    """Return the shape, without N, of every float32 tensor that depends on the images and has one entry for each."""
     (images,) = whole.graph.find_nodes(op="placeholder")
     seen, shapes = _seen(whole), {}
     for node in whole.graph.nodes:
         value = node.meta.get("val")
-        if node in seen and isinstance(value, torch.Tensor) and value.ndim:
+        if node in seen and isinstance(value, torch.Tensor) and value.dtype == torch.float32 and value.ndim:
             first, *others = value.shape
             if str(first) == str(images.meta["val"].shape[0]) and all(isinstance(size, int) for size in others):
                 shapes[node] = tuple(others)

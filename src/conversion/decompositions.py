@@ -28,7 +28,7 @@ _FURTHER: Final = (
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Return the decomposition of each operation: those of torch, and four of our own."""
+    """Return the decomposition of each operation: those of torch, and our own."""
     return {**core_aten_decompositions(), **get_decompositions(_FURTHER), **_OWN}
 
 
@@ -41,16 +41,21 @@ def average_matrices(node: fx.Node) -> tuple[Tensor, Tensor]:
     return rows.T.contiguous(), columns.contiguous()
 
 
-def _average(
+def _average(  # noqa: PLR0913, PLR0917 - the signature is that of ATen
     unit: Tensor,
     axis: int,
     size: Sequence[int],
     stride: Sequence[int] = (),
     padding: Sequence[int] = (0,),
-    *flags: bool,
+    ceil_mode: bool = False,  # noqa: FBT001, FBT002 - as above
+    count_padding: bool = True,  # noqa: FBT001, FBT002 - as above
+    divisor: int | None = None,
 ) -> Tensor:
     kernel, step, border = (_of_axis(values, axis) for values in (size, stride or size, padding))
-    return functional.avg_pool1d(unit, kernel, step, border, *flags)
+    average = functional.avg_pool1d(unit, kernel, step, border, ceil_mode, count_padding)
+    if divisor is None:
+        return average
+    return (average > 0) / (1 if axis else divisor)  # the sum over each window, divided once
 
 
 def _adaptive_average(unit: Tensor, axis: int, size: Sequence[int]) -> Tensor:
@@ -117,6 +122,11 @@ def _slice_scatter(  # noqa: PLR0913, PLR0917 - the signature is that of ATen
     return torch.cat([*before, values, *after], dim)
 
 
+def _subtract(values: Tensor, number: float, alpha: float = 1) -> Tensor:
+    """Return the difference as a sum: OpenVINO subtracts tensors only. It is in the derivative of a learned power."""
+    return values + -alpha * number
+
+
 AVERAGES: Final[Mapping[Any, Callable[..., Tensor]]] = {
     aten.adaptive_avg_pool2d.default: _adaptive_average,
     aten.avg_pool2d.default: _average,
@@ -126,4 +136,5 @@ _OWN: Final = {
     aten.convolution_backward.default: _convolution_backward,
     aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
     aten.slice_scatter.default: _slice_scatter,
+    aten.sub.Scalar: _subtract,
 }

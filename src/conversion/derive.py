@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import fx
 
+from src.conversion.capture import packet, tensor_of
 from src.conversion.cut import POOLING, Cut
 from src.runtimes.closed_form import ClosedForm
 from src.stages.features import FeatureLayout
@@ -99,12 +100,12 @@ def _with_hidden_layers(cut: Cut) -> Derived | None:
     before, after = chain[:flatten], chain[flatten + 1 :]
     relus, linears = after[1::2], after[::2]
     if (
-        {getattr(node.target, "overloadpacket", None) for node in before} <= POOLING
+        set(map(packet, before)) <= POOLING
         and len(linears) == len(relus) + 1
         and all(node.target is aten.linear.default for node in linears)
         and all(node.target is aten.relu.default for node in relus)
     ):
-        first, *others = (_tensor(cut.whole, node.args[1]) for node in linears)
+        first, *others = (tensor_of(node.args[1]) for node in linears)
         layers = (first.reshape(len(first), cut.layout.channels, -1).sum(dim=2), *others)
         return Derived(ClosedForm(tuple(layer.numpy() for layer in layers)), tuple(relus))
     return None
@@ -119,18 +120,13 @@ def _chain(cut: Cut) -> list[fx.Node]:
     return chain if node.op == "output" else []
 
 
-def _tensor(module: fx.GraphModule, node: Any) -> torch.Tensor:  # noqa: ANN401 - an argument of an operation
-    owner, _, name = str(node.target).rpartition(".")
-    tensor: torch.Tensor = getattr(module.get_submodule(owner), name)
-    return tensor.detach()
-
-
 def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
     """Return whether the closed form equals automatic differentiation for some classes, on features and on noise."""
     others = torch.randn(features[:1].shape, generator=torch.Generator().manual_seed(_SEED))
     for image in (features[:1], others):
         leaf = image.clone().requires_grad_()
-        *hidden, logits = _outputs(cut.behind(derived.hidden)(leaf.clone()))
+        outputs = cut.behind(derived.hidden)(leaf.clone())
+        *hidden, logits = outputs if derived.hidden else (outputs,)
         for index in {int(logits[0].argmax()), int(logits[0].argmin()), logits.shape[1] // 2}:
             (gradient,) = torch.autograd.grad(logits[0, index], leaf, retain_graph=True)
             expected = cut.layout.fold(gradient).sum(dim=(2, 3)).numpy()
@@ -139,7 +135,3 @@ def _agrees(cut: Cut, derived: Derived, features: torch.Tensor) -> bool:
             if not np.abs(found - expected).max() < _TOLERANCE * np.abs(expected).max():  # also if all are zero
                 return False
     return True
-
-
-def _outputs(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)

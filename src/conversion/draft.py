@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch.export import ExportedProgram
 
 from src.checkpoints.checkpoint import Checkpoint
 from src.conversion.batch import best_batch
-from src.conversion.capture import capture, random_images
-from src.conversion.convert import Captured, convert, save_programs
+from src.conversion.capture import capture, export_batches, random_images
+from src.conversion.convert import convert, save_programs
 from src.conversion.cut import Cut, cut
 from src.conversion.derive import derive
 from src.conversion.gradient import gradient_graph
@@ -62,15 +63,11 @@ class Draft:
 
     def with_output(self, output: OutputSpec) -> "Draft":
         """Return the model with another meaning of its outputs, which is also written to its folder."""
-        manifest = self.manifest.model_copy(update={"output": output})
-        _write_manifest(manifest, self.folder)
-        return replace(self, manifest=manifest)
+        return self._with(output=output)
 
     def with_bf16(self, *, harmless: bool) -> "Draft":
         """Return the model with the result of a check of bf16, which is also written to its folder."""
-        manifest = self.manifest.model_copy(update={"bf16": harmless})
-        _write_manifest(manifest, self.folder)
-        return replace(self, manifest=manifest)
+        return self._with(bf16=harmless)
 
     def with_learned(self, output: OutputSpec, learned: Learned, familiarity: Familiarity | None) -> "Draft":
         """Return the model with its calibration and familiarity, which are also written to its folder."""
@@ -80,8 +77,12 @@ class Draft:
         if familiarity is not None:
             familiarity.save(file)
             sums[FAMILIARITY] = sha256(file)
-        manifest = self.manifest.model_copy(update={"learned": learned, "sha256": sums})
-        return replace(self, manifest=manifest).with_output(output)
+        return self._with(output=output, learned=learned, sha256=sums)
+
+    def _with(self, **changed: object) -> "Draft":
+        manifest = self.manifest.model_copy(update=changed)
+        _write_manifest(manifest, self.folder)
+        return replace(self, manifest=manifest)
 
     def figures(self) -> dict[str, float]:
         """Return the measured differences, for the model store."""
@@ -122,14 +123,14 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
     parts = cut(scores.graph, spec, checkpoint.layer)
     verification = verify(checkpoint.network, parts, spec, scores.finish)
     logger.info("Deriving the gradient of its head and converting both ...")
-    network, gradient = _graphs(parts, checkpoint, folder)
-    save_programs({NETWORK_PROGRAM: network, GRADIENT_PROGRAM: gradient}, folder)
+    network, gradient = _programs(parts, checkpoint, folder)
     note = ""
     try:
         convert(network, folder / NETWORK, spec)
         convert(gradient, folder / GRADIENT)
     except ModelError as exc:
         note = str(exc)
+    save_programs({NETWORK_PROGRAM: network, GRADIENT_PROGRAM: gradient}, folder)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         architecture=checkpoint.architecture,
@@ -148,8 +149,8 @@ def _write(checkpoint: Checkpoint, folder: Path) -> tuple[Manifest, Verification
     return manifest, verification, answers(parts, spec), scores.made
 
 
-def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured, Captured]:
-    """Return the graphs of the network and of its head's gradient; write the head's closed form if it has one."""
+def _programs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[ExportedProgram, ExportedProgram]:
+    """Export the network and its head's gradient; write the head's closed form if it has one."""
     images = random_images(checkpoint.input)
     with torch.no_grad():
         features = parts.network()(images)[0].contiguous()
@@ -157,9 +158,9 @@ def _graphs(parts: Cut, checkpoint: Checkpoint, folder: Path) -> tuple[Captured,
     if derived is not None:
         derived.form.save(folder / CLOSED_FORM)
     classes = len(checkpoint.labels)
+    network = export_batches(parts.network(derived.hidden if derived else ()), images)
     gradient = gradient_graph(parts.head, features, classes)
-    network = parts.network(derived.hidden if derived else ())
-    return (network, (images,)), (gradient, (features, torch.zeros(len(features), classes)))
+    return network, export_batches(gradient, features, torch.zeros(len(features), classes))
 
 
 def _proved(manifest: Manifest, expected: tuple[Answer, ...], folder: Path) -> tuple[Manifest, Agreement]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, fx
 
-from src.conversion.capture import part, random_images
+from src.conversion.capture import packet, part, random_images, tensor_of
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 from src.stages.output_spec import OutputSpec
@@ -89,10 +89,10 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         ModelError: The outputs are probabilities or their logarithms, but the last operation cannot be cut off; the
             last operation computes probabilities, but the outputs are not; or two classes are made of a logarithm.
     """
-    (images,), (outputs,) = whole.graph.find_nodes(op="placeholder"), whole.graph.output_node().all_input_nodes
-    spread = _makes_two_classes(whole, outputs)
+    (outputs,) = whole.graph.output_node().all_input_nodes
+    spread = _makes_two_classes(outputs)
     last = outputs.all_input_nodes[0] if spread else outputs
-    given = _on_noise(part(whole, [images], [last]), spec)
+    given = _on_noise(part(whole, outputs=[last]), spec)
     top = _skip_no_ops(last)
     made, source = _made(top)
     if spread and made not in {None, "sigmoid"}:
@@ -107,22 +107,16 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
     if not all(_is_made_by(made, one) for one in given):
         raise ModelError(f"The network ends in {made}, but its outputs are not probabilities.", Remedy("module"))
     if top is outputs:
-        return Scores(part(whole, [images], [source]), made)
+        return Scores(part(whole, outputs=[source]), made)
     _pass_by(outputs, top, source)
-    return Scores(part(whole, [images], [outputs]), "sigmoid of one" if spread else made)
+    return Scores(part(whole), "sigmoid of one" if spread else made)
 
 
-def _makes_two_classes(whole: fx.GraphModule, last: fx.Node) -> bool:
+def _makes_two_classes(last: fx.Node) -> bool:
     if last.target is not aten.linear.default or len(last.args) > 2 or last.meta["val"].shape[1] != 2:  # noqa: PLR2004
         return False
-    weight = _tensor(whole, last.args[1])
+    weight = tensor_of(last.args[1])
     return weight.shape == _TWO_CLASSES.shape and torch.equal(weight, _TWO_CLASSES)
-
-
-def _tensor(whole: fx.GraphModule, node: Any) -> Tensor:  # noqa: ANN401 - an argument of an operation
-    owner, _, name = str(node.target).rpartition(".")
-    tensor: Tensor = getattr(whole.get_submodule(owner), name)
-    return tensor.detach()
 
 
 def _pass_by(outputs: fx.Node, top: fx.Node, source: fx.Node) -> None:
@@ -150,9 +144,9 @@ def _made(top: fx.Node) -> tuple[Made | None, fx.Node | None]:
 
 def _skip_no_ops(node: fx.Node) -> fx.Node:
     """Return the earliest operation with the values of ``node``, up to dimensions of size one."""
-    while (packet := getattr(node.target, "overloadpacket", None)) in _SAME | _RESHAPING:
+    while (kind := packet(node)) in _SAME | _RESHAPING:
         before = node.all_input_nodes[0]
-        if packet in _RESHAPING and _sizes(before) != _sizes(node):
+        if kind in _RESHAPING and _sizes(before) != _sizes(node):
             return node
         node = before
     return node
@@ -178,7 +172,7 @@ def _are_shares(outputs: Tensor) -> bool:
 def _refuse_probabilities(last: fx.Node, outputs: list[Tensor]) -> None:
     several = outputs[0].ndim == len("NC") and outputs[0].shape[1] > 1
     shares = several and (all(map(_are_shares, outputs)) or all(_are_shares(one.exp()) for one in outputs))
-    squashed = any(getattr(node.target, "overloadpacket", None) in _SQUASHING for node in _tail(last))
+    squashed = any(packet(node) in _SQUASHING for node in _tail(last))
     if shares or (squashed and all(map(_are_likely, outputs))):
         what = "add up to 1, directly or after exp," if shares else "are all between 0 and 1"
         raise ModelError(
@@ -194,7 +188,7 @@ def _tail(last: fx.Node) -> Iterator[fx.Node]:
     waiting, seen = [last], set()
     while waiting:
         node = waiting.pop()
-        if node not in seen and getattr(node.target, "overloadpacket", None) not in _WEIGHING:
+        if node not in seen and packet(node) not in _WEIGHING:
             seen.add(node)
             yield node
             waiting += node.all_input_nodes

@@ -1,11 +1,12 @@
 """Compute only the token that a network reads at the end, such as the class token, where that is enough."""
 
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any, Final, cast
 
 import torch
 from torch import fx
+
+from src.conversion.capture import packet, tensor_of
 
 __all__ = ["read_early"]
 
@@ -63,8 +64,8 @@ class _Early:
             if not sources:
                 end = self._index + 1 or None  # None for the last entry, -1
                 return self._graph.call_function(aten.slice.Tensor, (node, dim, self._index, end))
-            self.saves |= _packet(node) is aten.linear
-            if _packet(node) is aten.reshape:
+            self.saves |= packet(node) is aten.linear
+            if packet(node) is aten.reshape:
                 arguments[1] = [1 if place == dim else size for place, size in enumerate(arguments[1])]
             return self._graph.call_function(target, tuple(arguments), node.kwargs)
 
@@ -74,41 +75,37 @@ def _sources(node: fx.Node, dim: int) -> dict[int, int]:  # noqa: PLR0911 - one 
 
     The result is empty if all entries are needed, or if that is unknown.
     """
-    packet, shape = _packet(node), _shape(node)
-    if packet in _OF_PAIRS:
+    kind, shape = packet(node), _shape(node)
+    if kind in _OF_PAIRS:
         aligned = {place: dim - len(shape) + len(_shape(one)) for place, one in enumerate(node.args[:2])}
         return {place: at for place, at in aligned.items() if at >= 0 and _shape(node.args[place])[at] != 1}
     arguments: list[Any] = [*node.args, None]
     first, *others = arguments
     source = _shape(first)
-    if packet in _OF_EACH:
+    if kind in _OF_EACH:
         return {0: dim}
-    if packet is aten.linear and dim != len(shape) - 1:
+    if kind is aten.linear and dim != len(shape) - 1:
         return {0: dim}
-    if packet is aten.layer_norm and dim < len(shape) - len(others[0]):
+    if kind is aten.layer_norm and dim < len(shape) - len(others[0]):
         return {0: dim}
-    if packet is aten.slice and dim != (others[0] or 0):
+    if kind is aten.slice and dim != (others[0] or 0):
         return {0: dim}
-    if packet is aten.transpose:
+    if kind is aten.transpose:
         swapped = [place % len(shape) for place in others[:2]]
         return {0: swapped[1 - swapped.index(dim)] if dim in swapped else dim}
-    if packet is aten.permute:
+    if kind is aten.permute:
         return {0: others[0][dim] % len(shape)}
-    if packet in _REGROUPING and dim and [*map(str, source[: dim + 1])] == [*map(str, shape[: dim + 1])]:
+    if kind in _REGROUPING and dim and [*map(str, source[: dim + 1])] == [*map(str, shape[: dim + 1])]:
         return {0: dim}
     # Only of the queries: the result of each depends on all keys. A mask may change that.
-    if packet is aten.scaled_dot_product_attention and dim == len(shape) - 2 and len(node.args) == len("QKV"):
+    if kind is aten.scaled_dot_product_attention and dim == len(shape) - 2 and len(node.args) == len("QKV"):
         return {0: dim} if not node.kwargs else {}
     return {}
-
-
-def _packet(node: fx.Node) -> Any:  # noqa: ANN401 - torch gives it no public type
-    return getattr(node.target, "overloadpacket", None)
 
 
 def _shape(argument: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an argument of an operation
     """Return the shape of a tensor, whose first size may be symbolic, or () for anything else."""
     value = argument.meta.get("val") if isinstance(argument, fx.Node) else None
     if value is None and isinstance(argument, fx.Node) and argument.op == "get_attr":
-        value = attrgetter(str(argument.target))(argument.graph.owning_module)
+        value = tensor_of(argument)
     return tuple(value.shape) if isinstance(value, torch.Tensor) else ()

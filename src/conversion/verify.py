@@ -88,16 +88,16 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
         raise ModelError(
             "The network returns the same logits for every image: it has learned nothing, or its weights are lost."
         )
-    if _differ(alone, together):
-        raise ModelError(
-            "The network answers differently for an image alone than for the same image in a batch, as with a batch"
-            " norm without running statistics: write a class whose answer for an image depends only on that image.",
-            Remedy("module", "FILE.py:CLASS"),
-        )
     if any(_differ(finish(one), outputs) for one in (logits, behind)):
         raise ModelError(
             "The captured network answers differently than the original. If its forward draws random numbers, or"
             " changes what the next call returns, write a class around it whose forward does neither.",
+            Remedy("module", "FILE.py:CLASS"),
+        )
+    if _differ(alone, together):
+        raise ModelError(
+            "The network answers differently for an image alone than for the same image in a batch, as with a batch"
+            " norm without running statistics: write a class whose answer for an image depends only on that image.",
             Remedy("module", "FILE.py:CLASS"),
         )
     _check_gradient(cut.head, features)
@@ -189,7 +189,14 @@ def _first_damaged(network: nn.Module) -> str:
 
 def _check_gradient(head: Callable[[Tensor], Tensor], features: Tensor) -> None:
     leaf = features.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
+    try:
+        (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
+    except RuntimeError as exc:  # detached, or an operation without a derivative
+        raise ModelError(
+            "The logits of the network have no derivative by its features, so Grad-CAM cannot explain them: write a"
+            " class whose forward neither detaches them nor turns them into decisions.",
+            Remedy("module", "FILE.py:CLASS"),
+        ) from exc
     if not torch.isfinite(gradient).all():
         raise ModelError("The gradient of the network's logits is not finite, so Grad-CAM cannot explain them.")
     if not gradient.any():

@@ -56,7 +56,7 @@ def start(  # noqa: PLR0913 - the settings that it depends on
     if name == "torch":
         from src.runtimes.torch import TorchGraphs  # noqa: PLC0415 - slow, and not needed for OpenVINO
 
-        graphs: Graphs = TorchGraphs(folder, manifest, target, numbers, threads)
+        graphs: Graphs = TorchGraphs(folder, manifest, target, numbers, threads, cores)
     else:
         from src.runtimes.openvino import OpenVinoGraphs  # noqa: PLC0415 - not needed for torch
 

@@ -15,7 +15,7 @@ from torch.export import load
 from torch.export.passes import move_to_device_pass
 
 from src.cores import usable_cores
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Array, Precision
 from src.store.files import GRADIENT_PROGRAM, NETWORK_PROGRAM, WEIGHTS
 from src.store.manifest import Manifest
@@ -57,12 +57,20 @@ _NEVER_RUN: Final = ("as_string", "guards_code", "metadata")
 
 
 class TorchGraphs:
-    """Two programs on their device; on a CPU, ``threads`` threads share the cores."""
+    """Two programs on their device; on a CPU, ``threads`` threads share all cores, or ``cores``."""
 
     name: Final = "torch"
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, precision: Precision, threads: int) -> None:
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, usable_cores() // threads)))
+    def __init__(  # noqa: PLR0913, PLR0917 - what it runs, where, and how much of it
+        self,
+        folder: Path,
+        manifest: Manifest,
+        device: str,
+        precision: Precision,
+        threads: int,
+        cores: int | None = None,
+    ) -> None:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or usable_cores()) // threads)))
         self.device, self.precision = device, precision
         self._input: InputSpec = manifest.input
         try:
@@ -70,6 +78,8 @@ class TorchGraphs:
             self._gradient = _Program(folder, GRADIENT_PROGRAM, device)
         except ModelError:
             raise
+        except torch.OutOfMemoryError as exc:
+            raise ModelError("The GPU has too little free memory for this network.", Remedy("device", "cpu")) from exc
         except Exception as exc:
             raise ModelError(
                 f"torch {torch.__version__} cannot read the program of this model, which torch {manifest.torch} wrote:"
@@ -101,13 +111,12 @@ class _Program:
         _check_archive(folder / name)
         with safe_open(folder / WEIGHTS, "pt", device) as stored:
             self._tensors = [stored.get_tensor(key) for key in json.loads(stored.metadata()[name])]
-        program = move_to_device_pass(load(folder / name), device)
-        self._run = program.module(check_guards=False)
+        self._run = move_to_device_pass(load(folder / name), device).graph_module
 
     def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
-            outputs = self._run(self._tensors, *inputs)
-        return outputs if isinstance(outputs, tuple) else (outputs,)
+            outputs: tuple[torch.Tensor, ...] = self._run(*self._tensors, *inputs)
+        return outputs
 
 
 def _check_archive(file: Path) -> None:

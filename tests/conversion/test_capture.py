@@ -30,8 +30,15 @@ class _Network(nn.Module):
 
 
 class _Len(_Network):
+    """A layer of torch's transformers behind the convolution, and a batch that is read with len()."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
     def changed(self, maps: torch.Tensor) -> torch.Tensor:
-        return maps.view(len(maps), -1, 7, 28)  # 14 x 14, seen otherwise
+        tokens: torch.Tensor = self.layer(maps.view(len(maps), 4, -1).transpose(1, 2))
+        return tokens.transpose(1, 2)[..., None]
 
 
 class _InPlace(_Network):
@@ -58,6 +65,18 @@ class _Resized(_Network):
         return maps + functional.interpolate(table, maps.shape[2:], mode="bicubic", antialias=True)
 
 
+class _Frozen(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return maps.relu()
+
+
+class _Autocast(_Network):
+    def changed(self, maps: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return maps.relu()
+
+
 class _Squeezing(_Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pooled = self.conv(x).mean(dim=(2, 3), keepdim=True).squeeze()
@@ -65,7 +84,9 @@ class _Squeezing(_Network):
         return logits
 
 
-@pytest.mark.parametrize("network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized()])
+@pytest.mark.parametrize(
+    "network", [_Network(), _InPlace(), _PartInPlace(), _Branching(), _Resized(), _Frozen(), _Autocast()]
+)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_captured_graph_returns_the_logits_of_its_network(network: nn.Module, count: int) -> None:
     """The logits are the same bit for bit, for any number of images."""
@@ -89,6 +110,13 @@ def test_in_place_operations_are_replaced() -> None:
         graph = capture(network.eval(), SPEC).graph
         targets = [node.target for node in graph.nodes if node.op == "call_function"]
         assert not [target for target in targets if getattr(target, "_schema", None) and target._schema.is_mutable]
+
+
+@pytest.mark.parametrize("network", [_Frozen(), _Autocast()])
+def test_what_runs_under_no_grad_or_autocast_is_captured_operation_by_operation(network: nn.Module) -> None:
+    """The maps of a frozen backbone can be explained like all others."""
+    targets = [str(node.target) for node in capture(network.eval(), SPEC).graph.nodes if node.op == "call_function"]
+    assert targets[-4:] == [f"aten.{name}" for name in ("conv2d.default", "relu.default", "mean.dim", "linear.default")]
 
 
 def test_constant_operations_are_computed_once() -> None:
@@ -138,7 +166,13 @@ def test_networks_that_cannot_be_captured_are_refused(network: nn.Module, reason
 
 
 def test_the_batch_may_be_read_with_len() -> None:
-    """A forward that asks for len(images) is captured for batches of any size."""
-    network = _Len().eval()
-    images = random_images(SPEC, 3)
-    torch.testing.assert_close(capture(network, SPEC)(images), network(images), rtol=0, atol=0)
+    """A forward that asks for len(images) is captured for batches of any size, and can be differentiated.
+
+    Torch then may run a transformer layer as one operation without a derivative.
+    """
+    network = _Len().eval().requires_grad_(requires_grad=False)
+    images = random_images(SPEC, 3).requires_grad_()
+    logits = capture(network, SPEC)(images)
+    torch.testing.assert_close(logits, network(images))
+    assert torch.autograd.grad(logits.sum(), images)[0].any()
+    assert torch.backends.mha.get_fastpath_enabled()

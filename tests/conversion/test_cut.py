@@ -1,5 +1,6 @@
 """Cutting captured networks at their Grad-CAM layer."""
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -188,11 +189,54 @@ def test_a_network_is_cut_before_pooling_and_flattening(pooling: nn.Module) -> N
     assert _parts(network, size=(16, 16)).layer == "1"
 
 
-class _ClassToken(nn.Module):
-    """A network with 4 x 4 patches and a class token, which reads the class token after mixing it with the patches."""
+class _Spectral(nn.Module):
+    """A network that averages the complex spectrum of its map."""
 
-    def __init__(self, *, first: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(torch.fft.fft2(self.conv(images)).mean(dim=(2, 3)).abs())
+        return logits
+
+
+def test_a_complex_tensor_is_not_a_map() -> None:
+    """Grad-CAM multiplies and compares real numbers: the map is the last real one."""
+    assert _parts(_Spectral().eval(), size=(16, 16)).layer == "conv"
+
+
+class _Read(nn.Module):
+    """A network that reads its 8 x 8 map as something of rank two: ``read`` makes it (N, T, features)."""
+
+    def __init__(self, read: Callable[[torch.Tensor], torch.Tensor], channels: int, features: int) -> None:
+        super().__init__()
+        self.read, self.conv, self.last = read, nn.Conv2d(3, channels, 4, stride=4), nn.Linear(features, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(torch.tanh(self.read(self.conv(images))).mean(dim=1))
+        return logits
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        _Read(lambda maps: maps.mean(2).transpose(1, 2), 12, 12),  # 8 columns: not 2 x 2 and 4 class tokens
+        _Read(lambda maps: maps.flatten(2).topk(5)[0], 36, 5),  # 36 channels: not 6 x 6
+    ],
+    ids=["columns", "channels"],
+)
+def test_a_sequence_is_not_taken_for_a_grid_of_tokens(network: nn.Module) -> None:
+    """The map is the last tensor whose positions are those of the image."""
+    assert _parts(network.eval(), size=(32, 32)).layer == "conv"
+
+
+class _ClassToken(nn.Module):
+    """A network with 4 x 4 patches and a class token, which reads that token, or the mean, after mixing them."""
+
+    def __init__(self, *, first: bool, mean: bool = False) -> None:
+        super().__init__()
+        self.mean = mean
         self.patches, self.mix, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 8), nn.Linear(8, 3)
         self.token = nn.Parameter(torch.zeros(1, 1, 8))
         self.first = first
@@ -200,12 +244,14 @@ class _ClassToken(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         patches, token = self.patches(images).flatten(2).transpose(1, 2), self.token.expand(len(images), -1, -1)
         tokens = torch.cat([token, patches] if self.first else [patches, token], dim=1).relu()
-        logits: torch.Tensor = self.head((tokens + self.mix(tokens.mean(1, keepdim=True)))[:, 0 if self.first else -1])
+        tokens = tokens + self.mix(tokens.mean(1, keepdim=True))
+        logits: torch.Tensor = self.head(tokens.mean(1) if self.mean else tokens[:, 0 if self.first else -1])
         return logits
 
 
 def test_a_class_token_that_does_not_come_first_is_refused() -> None:
     """Its heat would be drawn on the last patch, and that of each patch on the one before it."""
     assert _parts(_ClassToken(first=True).eval(), size=(16, 16)).layout.placeless == 1
-    with pytest.raises(ModelError, match="answers by token 16 of 17"):
-        _parts(_ClassToken(first=False).eval(), size=(16, 16))
+    for mean in (False, True):
+        with pytest.raises(ModelError, match="Token 16 of 17 has no place in the image"):
+            _parts(_ClassToken(first=False, mean=mean).eval(), size=(16, 16))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.conversion.capture import capture
+from src.conversion.capture import capture, export_batches
 from src.conversion.convert import convert
 from src.conversion.gradient import gradient_graph
 from src.stages.input_spec import InputSpec
@@ -84,6 +84,19 @@ def _linear(*layers: nn.Module) -> nn.Module:
     return head
 
 
+class _Powers(nn.Module):
+    """Generalized-mean pooling with a learned power, as usually written by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.power, self.last = nn.Parameter(torch.tensor([3.0])), nn.Linear(CHANNELS, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.avg_pool2d(x.clamp(min=1e-3).pow(self.power), x.shape[2:]).pow(1.0 / self.power)
+        logits: torch.Tensor = self.last(pooled.flatten(1))
+        return logits
+
+
 class _Sum(nn.Module):
     """The sum of several heads, which is captured and converted faster than each on its own."""
 
@@ -105,6 +118,7 @@ def _heads() -> dict[str, nn.Module]:
             _linear(nn.AdaptiveAvgPool2d((5, 7)), nn.Tanh()),  # whose windows overlap
             _linear(nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Tanh()),
             _linear(nn.AvgPool2d((4, 2)), nn.Tanh()),
+            _linear(nn.AvgPool2d(3, 2, 1, divisor_override=7), nn.Tanh()),
         ),
         "max pools": _Sum(
             _linear(nn.MaxPool2d(3, 2)), _linear(nn.MaxPool2d(3, 1, 1, dilation=2)), _linear(nn.AdaptiveMaxPool2d(2))
@@ -123,6 +137,7 @@ def _heads() -> dict[str, nn.Module]:
             _linear(nn.BatchNorm2d(CHANNELS), nn.ELU(), nn.AdaptiveAvgPool2d(1)),
             _linear(nn.GroupNorm(2, CHANNELS), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(1)),
             _linear(nn.Softplus(), nn.LPPool2d(3, 2)),  # as in GeM
+            _Powers(),
         ),
         "hidden layers": _linear(nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(7), nn.ReLU6(), nn.Dropout()),
         "channels last": _ChannelsLast(),
@@ -146,7 +161,7 @@ def test_a_gradient_equals_automatic_differentiation(head: nn.Module, tmp_path: 
     size = sum(tensor.numel() for tensor in graph.state_dict().values())
     torch.testing.assert_close(graph(features, direction), expected, rtol=0, atol=1e-6 * scale)
     file = tmp_path / "gradient.xml"
-    convert((graph, (features, direction)), file)
+    convert(export_batches(graph, features, direction), file)
     assert file.with_suffix(".bin").stat().st_size <= 4 * 4 * (size + features.numel())
     for count in (1, 3):
         found = _in_openvino(file, features[:count].numpy(), direction[:count].numpy())

@@ -59,3 +59,26 @@ def test_a_captured_network_with_other_answers_than_the_original_is_refused() ->
     assert verify(network, parts, SPEC, nn.Identity()).captured < 1e-3
     with pytest.raises(ModelError, match="The captured network answers differently than the original"):
         verify(other, parts, SPEC, nn.Identity())
+
+
+class _Dropping(Net):
+    """A network with a dropout that eval() does not end."""
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores that differ from call to call."""
+        scores: torch.Tensor = self.head(nn.functional.dropout(100 * self.maps(images).mean((2, 3))))
+        return scores
+
+
+def test_a_dropout_that_is_always_on_is_named_as_random() -> None:
+    """functional.dropout drops in eval mode, too, unless it is told the mode: it is not taken for a batch norm."""
+    network = _Dropping(nn.Identity())
+    with pytest.raises(ModelError, match="If its forward draws random numbers"):
+        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+
+
+def test_logits_without_a_derivative_are_refused() -> None:
+    """A forward that detaches its scores is one sentence, not a traceback of torch."""
+    network = Net(torch.Tensor.detach)
+    with pytest.raises(ModelError, match="have no derivative by its features"):
+        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())

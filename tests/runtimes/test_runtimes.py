@@ -29,7 +29,7 @@ from src.conversion.cut import cut
 from src.conversion.draft import Draft, draft
 from src.conversion.verify import answers, compare
 from src.cores import usable_cores
-from src.errors import ModelError
+from src.errors import ModelError, Remedy
 from src.runtimes.base import Runtime
 from src.runtimes.openvino import OpenVinoGraphs
 from src.runtimes.select import start
@@ -337,6 +337,9 @@ def test_cores_are_shared_between_the_threads(drafted: Draft, threads: int) -> N
     try:
         _start(drafted, runtime="torch", threads=threads)
         assert torch.get_num_threads() == min(before, max(1, usable_cores() // threads))
+        torch.set_num_threads(8)
+        _start(drafted, runtime="torch", threads=threads, cores=4)
+        assert torch.get_num_threads() == max(1, 4 // threads)
     finally:
         torch.set_num_threads(before)
 
@@ -428,7 +431,7 @@ def test_a_program_with_a_pickled_entry_before_one_of_the_same_name_is_refused(d
     ("pattern", "code"),
     [
         (r"(?<=\"expr_str\": \")[^\"]*", "__import__('pathlib').Path('trace').touch()"),  # sympy evaluates it
-        (r"\btensors_0\b", "x=__import__('pathlib').Path('trace').touch()"),  # becomes a parameter of a function
+        (r"\bp_\w+\b", "x=__import__('pathlib').Path('trace').touch()"),  # becomes a parameter of a function
         (r"torch\.ops\.aten\.[\w.]+", "torch.os.system('touch trace')"),
     ],
 )
@@ -459,6 +462,19 @@ def test_a_program_of_another_torch_is_explained(drafted: Draft, tmp_path: Path)
     version = re.escape(torch.__version__)
     with pytest.raises(ModelError, match=rf"torch {version} cannot read .* which torch {version} wrote"):
         start(folder, drafted.manifest, threads=1, device="cpu", runtime="torch")
+
+
+@_ONE
+def test_a_full_gpu_is_not_taken_for_another_torch(drafted: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the tensors do not fit into its memory, storing the model again would not help."""
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("src.runtimes.torch.safe_open", full)
+    with pytest.raises(ModelError, match="GPU has too little free memory") as refused:
+        _start(drafted, runtime="torch")
+    assert refused.value.remedies == (Remedy("device", "cpu"),)
 
 
 class _Recurrent(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 
 from src.runtimes.select import start
 from src.store.files import checked_manifest
-from src.store.manifest import SCHEMA_VERSION
+from src.store.manifest import SCHEMA_VERSION, RuntimeName
 
 HERE = Path(__file__).parent
 
@@ -19,15 +19,16 @@ def test_a_model_of_every_layout_is_kept() -> None:
     assert kept == [f"layout_{number}" for number in range(3, SCHEMA_VERSION + 1)]
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
 @pytest.mark.parametrize("layout", sorted(HERE.glob("layout_*")), ids=lambda folder: folder.name)
-def test_a_model_of_every_layout_is_served(layout: Path, tmp_path: Path) -> None:
-    """It returns the scores, weights and gradient that it returned when it was stored."""
+def test_a_model_of_every_layout_is_served(layout: Path, runtime: RuntimeName, tmp_path: Path) -> None:
+    """In each runtime it returns the scores, weights and gradient that it returned when it was stored."""
     folder = tmp_path / "model"
     shutil.copytree(layout, folder)
     manifest = checked_manifest(folder)
     assert (manifest.labels, manifest.layer, manifest.output.kind) == (("bus", "car"), "1", "softmax")
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    evaluation = start(folder, manifest, threads=1, device="cpu").evaluate(pixels)
+    evaluation = start(folder, manifest, threads=1, device="cpu", runtime=runtime).evaluate(pixels)
     np.testing.assert_allclose(evaluation.logits, [-0.80871552, 0.15186127], atol=1e-5)
     np.testing.assert_allclose(evaluation.weights(0), [-0.1563935, 0.22709298, -0.00053954, -0.07015994], atol=1e-5)
     np.testing.assert_allclose(evaluation.gradient(1)[0, 0], 4 * [0.11690276], atol=1e-5)

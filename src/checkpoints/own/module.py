@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from src.checkpoints.given import Note
@@ -108,15 +109,15 @@ def parse_reference(reference: str) -> tuple[Path, str]:
 
 
 def instantiate(file: Path, name: str, arguments: Arguments) -> nn.Module:
-    """Run the code of ``file`` and return an instance of its class ``name``, in eval mode, without gradients.
+    """Run the code of ``file`` and return an instance of its class ``name``, in eval mode, fp32, without gradients.
 
-    Imports resolve in its own project. Nothing is written beside it.
+    Imports resolve in its own project. Nothing is written beside it. Gradients stay enabled even if it disables them.
 
     Raises:
         ModelError: The code or the class fails, or the class is not a network.
     """
     try:
-        with project(file):
+        with project(file), torch.enable_grad():
             cls = getattr(_imported(file), name)
             network = cls(**arguments.of(cls))
     except ModelError:
@@ -125,7 +126,7 @@ def instantiate(file: Path, name: str, arguments: Arguments) -> nn.Module:
         raise ModelError(f"{file}:{name} cannot be instantiated: {type(exc).__name__}: {exc}.{_advice(exc)}") from exc
     if not isinstance(network, nn.Module):
         raise ModelError(f"{file}:{name} is a {type(network).__name__}, not a torch.nn.Module.")
-    return network.eval().requires_grad_(requires_grad=False)
+    return network.float().eval().requires_grad_(requires_grad=False)
 
 
 def _imported(file: Path) -> ModuleType:

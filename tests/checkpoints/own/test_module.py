@@ -203,6 +203,21 @@ def test_what_a_network_makes_in_its_first_run_can_be_differentiated_and_loaded(
     assert (network.table.is_inference(), network.last.weight.is_inference()) == (False, False)
 
 
+def test_gradients_stay_enabled_if_the_code_disables_them(tmp_path: Path) -> None:
+    """A file that was written for inference disables them for the whole process; Grad-CAM needs them."""
+    file = tmp_path / "net.py"
+    file.write_text("import torch\ntorch.set_grad_enabled(False)\nNet = torch.nn.Flatten\n")
+    instantiate(file, "Net", Arguments({}))
+    assert torch.is_grad_enabled()
+
+
+def test_a_class_in_half_precision_computes_in_fp32(tmp_path: Path) -> None:
+    """A CPU is not faster in half precision, and heatmaps are compared in fp32."""
+    file = tmp_path / "net.py"
+    file.write_text("import torch\n\n\ndef Net():\n    return torch.nn.Linear(2, 2).bfloat16()\n")
+    assert instantiate(file, "Net", Arguments({})).weight.dtype == torch.float32
+
+
 @pytest.mark.parametrize("reference", ["net.py", "nowhere.py:Net", ":Net", "net.py:not a name", ""])
 def test_an_invalid_reference_is_explained(reference: str) -> None:
     """Anything other than a file and a class is an error that shows the form."""
