@@ -1,0 +1,33 @@
+"""BMP: palettes, opacity and masks as Windows programs write them."""
+
+import struct
+from typing import Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from src.stages.decode import DecodeLimits, decode_image
+
+LIMITS: Final = DecodeLimits()
+BITS: Final = np.random.default_rng(0).integers(0, 2, (6, 16), np.uint8)
+
+
+def bmp(bits: int, rows: NDArray[np.uint8], *, palette: bytes = b"", masks: tuple[int, ...] = ()) -> bytes:
+    """Return a BMP file of 16 x 6 pixels; with ``masks`` its header is that of version 5, which has an opacity."""
+    pixels, size = rows[::-1].tobytes(), 124 if masks else 40
+    compression, colors = 3 if masks else 0, len(palette) // 4
+    head = struct.pack("<IiiHHIIiiII", size, 16, 6, 1, bits, compression, len(pixels), 0, 0, colors, 0)
+    head = (head + struct.pack(f"<{len(masks)}I", *masks)).ljust(size, b"\0") + palette
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(pixels), 0, 0, 14 + len(head)) + head + pixels
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("shades", [(0, 255), (255, 0), (7, 200)])
+def test_two_colors_take_as_many_bits_as_the_header_says(bits: int, shades: tuple[int, int]) -> None:
+    """A palette of black and white does not turn pixels of four or eight bits into such of one."""
+    rows = {1: np.packbits(BITS, axis=1), 4: BITS[:, ::2] << 4 | BITS[:, 1::2], 8: BITS}[bits]
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+    palette = b"".join(bytes([shade, shade, shade, 0]) for shade in shades)
+    image = decode_image(bmp(bits, rows, palette=palette), LIMITS).raster
+    assert np.array_equal(np.asarray(image)[..., 1], np.array(shades)[BITS])
