@@ -19,7 +19,7 @@ from src.stages.decode.jpeg_pixels import check_jpeg, decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
 from src.stages.decode.orientation import forget_xmp, turn_of
-from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key
+from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key, mend_opacity
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
 from src.stages.decoded_image import Conversion, DecodedImage
 
@@ -92,6 +92,7 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
     if image.format == "PNG":
         _check_pixels(image, data)
         mend_color_key(image, data)
+    mend_opacity(image)
     return image
 
 

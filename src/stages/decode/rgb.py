@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.stages.decode.strips import strips
 
-__all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key"]
+__all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key", "mend_opacity"]
 
 _BITS_TAG: Final = 0x0102
 _PHOTOMETRIC_TAG: Final = 0x0106
@@ -30,6 +30,12 @@ def mend_color_key(image: Image.Image, data: bytes) -> None:
         image.info["transparency"] = key * 255 // (2**bits - 1)
     elif image.mode == "RGB":
         image.info["transparency"] = tuple(value >> (bits - 8) for value in key)
+
+
+def mend_opacity(image: Image.Image) -> None:
+    """Make a BMP opaque if its opacity is zero everywhere: many writers leave it unset, and browsers show the image."""
+    if image.format == "BMP" and image.mode == "RGBA" and image.getbbox() is None:
+        image.putalpha(255)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

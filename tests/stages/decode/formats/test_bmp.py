@@ -12,6 +12,8 @@ from src.stages.decode import DecodeLimits, decode_image
 LIMITS: Final = DecodeLimits()
 BITS: Final = np.random.default_rng(0).integers(0, 2, (6, 16), np.uint8)
 
+MASKS: Final = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+
 
 def bmp(bits: int, rows: NDArray[np.uint8], *, palette: bytes = b"", masks: tuple[int, ...] = ()) -> bytes:
     """Return a BMP file of 16 x 6 pixels; with ``masks`` its header is that of version 5, which has an opacity."""
@@ -31,3 +33,12 @@ def test_two_colors_take_as_many_bits_as_the_header_says(bits: int, shades: tupl
     palette = b"".join(bytes([shade, shade, shade, 0]) for shade in shades)
     image = decode_image(bmp(bits, rows, palette=palette), LIMITS).raster
     assert np.array_equal(np.asarray(image)[..., 1], np.array(shades)[BITS])
+
+
+@pytest.mark.parametrize("opacities", [[0], [0, 255], [0, 128]])
+def test_an_opacity_that_is_zero_everywhere_is_not_one(opacities: list[int]) -> None:
+    """Writers that leave the fourth byte unset mean an opaque image; one opaque pixel shows that they do not."""
+    pixels = np.full((6, 16, 4), (30, 60, 200, 0), np.uint8)
+    pixels[0, : len(opacities), 3] = opacities
+    image = np.asarray(decode_image(bmp(32, pixels, masks=MASKS), LIMITS).raster)
+    assert image[5, 5].tolist() == ([200, 60, 30] if opacities == [0] else [255, 255, 255])
