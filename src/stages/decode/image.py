@@ -34,7 +34,7 @@ PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which a
 _PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # Pillow's form of libtiff's messages
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 # Formats whose decoders distinguish unsupported files from damaged ones.
-_NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
+_NAMING: Final = {"AVIF": "an AVIF file", "BMP": "a BMP file", "HEIF": "a HEIC file"}
 _COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that RGB profiles apply to
 
 

@@ -13,6 +13,7 @@ _FIELDS: Final = struct.Struct("<IiiHHI")  # size of the header, width, height, 
 _HEADER: Final = 14  # its offset in the file
 _COLORS: Final = 46  # offset of the number of colors in the file
 _HEADER_BYTES: Final = (40, 52, 56, 108, 124)
+_HEADER_SIZES: Final = (12, *range(16, 125))  # OS/2's may lack its last fields
 _OTHER_BITS: Final = (2, 64)
 _OTHER_COMPRESSIONS: Final = {4: "with a JPEG file inside", 5: "with a PNG file inside"}
 _RUN_LENGTH_CODED: Final = (1, 2)
@@ -27,12 +28,14 @@ def scan(data: bytes) -> Scan:
 
     Raises:
         ImageTooLarge: The image is run-length coded and has more than two megapixels.
-        ValueError: It is run-length coded and has more codes than two megapixels need.
+        ValueError: Its header is damaged, or it is run-length coded and has more codes than two megapixels need.
         UnsupportedImage: It contains a file of another format, or has samples of 2 or 64 bits.
     """
     if len(data) < _HEADER + _FIELDS.size:
         return Scan(data)  # too short: Pillow reports it
     size, width, height, _, bits, compression = _FIELDS.unpack_from(data, _HEADER)
+    if size not in _HEADER_SIZES:
+        raise ValueError(f"its header has {size} bytes")
     if size in _HEADER_BYTES and (bits in _OTHER_BITS or compression in _OTHER_COMPRESSIONS):
         kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits per pixel")
         raise unsupported(f"a BMP file {kind}", "one of 24 bits per pixel")

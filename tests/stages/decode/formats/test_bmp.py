@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from src.errors import UnsupportedImage
 from src.stages.decode import DecodeLimits, decode_image
 
 LIMITS: Final = DecodeLimits()
@@ -42,3 +43,10 @@ def test_an_opacity_that_is_zero_everywhere_is_not_one(opacities: list[int]) -> 
     pixels[0, : len(opacities), 3] = opacities
     image = np.asarray(decode_image(bmp(32, pixels, masks=MASKS), LIMITS).raster)
     assert image[5, 5].tolist() == ([200, 60, 30] if opacities == [0] else [255, 255, 255])
+
+
+def test_masks_that_are_not_decoded_are_named() -> None:
+    """An intact file with ten bits per color is not called damaged."""
+    data = bmp(32, np.zeros((6, 64), np.uint8), masks=(0x3FF00000, 0xFFC00, 0x3FF, 0))
+    with pytest.raises(UnsupportedImage, match=r"a BMP file .*bitfields.*send a JPEG or PNG file"):
+        decode_image(data, LIMITS)
