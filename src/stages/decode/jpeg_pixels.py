@@ -87,7 +87,7 @@ def _decoded(image: Image.Image, data: bytes, *, strict: bool) -> Image.Image:
     )
     if image.mode == "RGB":
         return raster_over(pixels)
-    if image.mode == "CMYK" and "adobe" in image.info:  # its inks are stored inverted
+    if image.mode == "CMYK":  # its inks are stored inverted, with or without Adobe's marker, as in Pillow and browsers
         np.subtract(255, pixels, out=pixels)
     return Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
 
