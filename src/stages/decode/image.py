@@ -29,7 +29,8 @@ __all__ = ["decode_image"]
 Image.MAX_IMAGE_PIXELS = None
 # Pillow's warnings about damaged metadata would be logged, and kept forever, as each message is different.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which are not used
+# Bytes of compressed texts, which are not used, in total and each; also of a profile.
+PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
 
 _PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # Pillow's form of libtiff's messages
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
