@@ -23,7 +23,7 @@ _WHITE_LEVELS: Final = (1.0, 255.0, 65_535.0, 4_294_967_295.0)
 def mend_color_key(image: Image.Image, data: bytes) -> None:
     """Scale the transparent color of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
     key = image.info.get("transparency")
-    if image.format != "PNG" or key is None:
+    if key is None:
         return
     bits = data[_PNG_BIT_DEPTH]
     if image.mode == "L":
