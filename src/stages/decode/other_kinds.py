@@ -23,6 +23,7 @@ _KINDS: Final = tuple(
         (rb"%!PS|\xc5\xd0\xd3\xc6", "an EPS drawing"),
         (rb"8BPS", "a Photoshop file"),
         (rb"gimp xcf", "a GIMP file"),
+        (rb"\x00\x00[\x02\x03\x0a\x0b]\x00{5}", "a TGA file"),
         (rb"\x00\x00[\x01\x02]\x00.{4}", "an icon"),
         (rb".{128}DICM", "a DICOM file"),
         (rb"\x76\x2f\x31\x01", "an OpenEXR file"),
