@@ -81,7 +81,7 @@ class Recognition:
 class Pipeline:
     """A stored network, ready to recognize images; safe to use from several threads at the same time.
 
-    ``exact``: large images, too, are preprocessed bit for bit as in torchvision.
+    ``exact``: large images, too, are decoded and preprocessed bit for bit as in Pillow and torchvision.
     """
 
     manifest: Manifest
@@ -106,7 +106,7 @@ class Pipeline:
     def see(self, data: bytes, options: Options, progress: Progress = _UNOBSERVED) -> Seen:
         """Decode the image in ``data``; preprocess it for the network, and reduce it to the size that is returned."""
         with progress.stage(Stage.DECODE):
-            image = decode_image(data, self.limits, self._enough(options))
+            image = decode_image(data, self.limits, None if self.exact else self._enough(options))
         with progress.stage(Stage.TRANSFORM):
             prepared = transform(image, self.manifest.input, exact=self.exact)
             drawn_on = canvas(image, prepared.box, options.max_side) if options.gradcam else None

@@ -231,6 +231,9 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "png: profile bomb": lambda: png(
         16, 16, bytes(784), before=chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(60_000_000), 9))
     ),
+    "png: the same profile again and again": lambda: _many_png_chunks(
+        b"iCCP", b"p\0\0" + zlib.compress(bytes(990_000), 9)
+    ),
     "png: exif of 65,535 tags": lambda: png(
         16,
         16,

@@ -4,7 +4,7 @@ import atexit
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import nn
+from torchvision import transforms
 
 from src.checkpoints.checkpoint import Checkpoint
 from src.conversion.draft import Draft, draft
@@ -272,6 +273,18 @@ def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
+
+
+def test_a_large_photo_is_decoded_whole_on_request(rng: np.random.Generator) -> None:
+    """With exact=True the network's input is torchvision's for a JPEG that would be decoded at a reduced size, too."""
+    buffer = BytesIO()
+    Image.fromarray(rng.integers(0, 256, (900, 1200, 3), np.uint8)).save(buffer, "JPEG")
+    with Image.open(buffer) as image:
+        resize = transforms.Compose([transforms.Resize(110), transforms.CenterCrop(CROP)])
+        expected = np.asarray(resize(image.convert("RGB")))
+    exact, fast = (replace(red_pipeline(), exact=exact).pixels(buffer.getvalue()) for exact in (True, False))
+    assert np.array_equal(exact, expected)
+    assert not np.array_equal(fast, expected)
 
 
 @pytest.mark.parametrize("max_side", [100, 512, 2500])

@@ -15,9 +15,9 @@ from PIL import Image
 from src.stages.decoded_image import Box
 from src.stages.raster import raster_over
 
-__all__ = ["is_fast", "resize", "resized"]
+__all__ = ["REACH", "is_fast", "resize", "resized"]
 
-_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, reaches 3 to each side
+REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, reaches 3 to each side
 _LARGE_PIXELS: Final = 1_000_000
 _KINDS: Final = {
     Image.Resampling.BOX: FilterType.box,
@@ -49,7 +49,7 @@ def resized(
     whole = Box(0, 0, image.width, image.height)
     box = whole if box is None else box.within(whole)
     width, height = size
-    reach = _REACH * max((box.y1 - box.y0) / height, 1)
+    reach = REACH * max((box.y1 - box.y0) / height, 1)
     first, last = max(0, math.floor(box.y0 - reach)), min(image.height, math.ceil(box.y1 + reach))
     columns = CropBox(box.x0, first, box.x1 - box.x0, last - first)
     rows = CropBox(0, box.y0 - first, width, box.y1 - box.y0)

@@ -9,13 +9,12 @@ from PIL import Image
 
 from src.stages.decoded_image import Box, DecodedImage
 from src.stages.input_spec import SPARE, InputSpec
-from src.stages.resize import is_fast, resize
+from src.stages.resize import REACH, is_fast, resize
 
 __all__ = ["NetworkInput", "seen_box", "transform"]
 
 _MUCH_LONGER: Final = 64  # resized area over seen area; 2 x 20,000 pixels would be resized to 655 megapixels
 _RGB: Final = 3  # channels
-_REACH: Final = 4  # pixels of the larger of image and result: Lanczos, the widest filter, reaches 3 to each side
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def _by_columns_first(
 
     All columns are needed: Pillow cuts at 32-bit floats, and most positions between columns are not exact ones.
     """
-    reach = _REACH * max(scale, 1)
+    reach = REACH * max(scale, 1)
     first, last = max(0, int(seen.y0 * scale - reach)), min(raster.height, int(seen.y1 * scale + reach) + 1)
     stripe = raster.crop((0, first, raster.width, last)).resize((columns, last - first), resampling)
     part = stripe.crop((int(seen.x0), 0, int(seen.x1), last - first))

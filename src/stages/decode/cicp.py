@@ -24,7 +24,7 @@ _PRIMARIES: Final = {
     11: (_P3, (0.314, 0.351)),
     12: (_P3, _D65),
 }
-_GAMMA_22, _GAMMA_28, _LINEAR, _SRGB, _PQ, _HLG = 4, 5, 8, 13, 16, 18
+_GAMMA_22, _GAMMA_28, _LINEAR, _PQ, _HLG = 4, 5, 8, 16, 18
 _AS_SRGB: Final = frozenset({1, 6, 13, 14, 15})  # sRGB, and television's, which are displayed as sRGB
 _D50: Final = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -42,9 +42,7 @@ def profile_of(primaries: int, transfer: int) -> bytes | None:
         primaries: ColourPrimaries of H.273: 1 (sRGB), 9 (BT.2020), 11 and 12 (P3).
         transfer: TransferCharacteristics of H.273: gamma 2.2 and 2.8, linear, sRGB and television's, PQ, HLG.
     """
-    if primaries not in _PRIMARIES or (curve := _light(transfer)) is None or (primaries, transfer) == (1, _SRGB):
-        return None
-    if primaries == 1 and transfer in _AS_SRGB:
+    if primaries not in _PRIMARIES or (primaries == 1 and transfer in _AS_SRGB) or (curve := _light(transfer)) is None:
         return None
     columns = _to_d50(primaries).T
     table = struct.pack(">4s4xI", b"curv", len(curve)) + np.rint(curve * 65_535).astype(">u2").tobytes()

@@ -19,7 +19,7 @@ from src.stages.decode.jpeg_pixels import check_jpeg, decode_jpeg
 from src.stages.decode.kinds import recognize
 from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, check_size, reduce, with_tiles
 from src.stages.decode.orientation import forget_xmp, turn_of
-from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key
+from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key, mend_opacity
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
 from src.stages.decoded_image import Conversion, DecodedImage
 
@@ -29,12 +29,13 @@ __all__ = ["decode_image"]
 Image.MAX_IMAGE_PIXELS = None
 # Pillow's warnings about damaged metadata would be logged, and kept forever, as each message is different.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # bytes of compressed texts, which are not used
+# Bytes of compressed texts, which are not used, in total and each; also of a profile.
+PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK = 8_000_000
 
 _PIXELS_FAILED: Final = re.compile(r"decoder error -?\d+")  # Pillow's form of libtiff's messages
 _PNG_HEADER: Final = re.compile(rb"\x89PNG.{8}IHDR(.{4})(.{4})", re.DOTALL)
 # Formats whose decoders distinguish unsupported files from damaged ones.
-_NAMING: Final = {"AVIF": "an AVIF file", "HEIF": "a HEIC file"}
+_NAMING: Final = {"AVIF": "an AVIF file", "BMP": "a BMP file", "HEIF": "a HEIC file"}
 _COLORED: Final = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr"})  # modes that RGB profiles apply to
 
 
@@ -92,6 +93,7 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
     if image.format == "PNG":
         _check_pixels(image, data)
         mend_color_key(image, data)
+    mend_opacity(image)
     return image
 
 

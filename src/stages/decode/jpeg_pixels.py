@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from src.stages.decode.formats.jpeg import has_all_scans
+from src.stages.decode.formats.jpeg import SCAN, has_all_scans, offset_of
 from src.stages.decode.formats.jpeg_rest import is_rest_of_pixels
 from src.stages.raster import raster_over
 
@@ -28,6 +28,7 @@ _EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes such files
 _DAMAGE: Final = re.compile("Corrupt JPEG data|Premature end|Inconsistent progression|several places")
 _BEFORE: Final = 8  # bytes, which are not all equal at the end of pixels
+_JFIF, _ADOBE = 0xE0, 0xEE
 _SCAN_PARAMETERS: Final = b"\x00\x3f\x00"
 
 
@@ -86,7 +87,7 @@ def _decoded(image: Image.Image, data: bytes, *, strict: bool) -> Image.Image:
     )
     if image.mode == "RGB":
         return raster_over(pixels)
-    if image.mode == "CMYK" and "adobe" in image.info:  # its inks are stored inverted
+    if image.mode == "CMYK":  # its inks are stored inverted, with or without Adobe's marker, as in Pillow and browsers
         np.subtract(255, pixels, out=pixels)
     return Image.frombuffer(image.mode, image.size, pixels, "raw", image.mode, 0, 1)
 
@@ -96,13 +97,13 @@ def _mended(data: bytes, mode: str, warning: str) -> bytes | None:
     if "Premature end of JPEG file" in warning and not data.endswith(_END) and has_all_scans(data):
         return data + _END
     if "unknown JFIF revision" in warning:
-        at = data.index(b"JFIF\0") + 5
+        at = offset_of(data, _JFIF) + 9
         return data[:at] + b"\1" + data[at + 1 :]
     if "Unknown Adobe color transform" in warning:
-        at = data.index(b"Adobe") + 11
+        at = offset_of(data, _ADOBE) + 15
         return data[:at] + (b"\2" if mode == "CMYK" else b"\1") + data[at + 1 :]
     if "Invalid SOS parameters" in warning:
-        at = data.index(b"\xff\xda")
+        at = offset_of(data, SCAN)
         at += 5 + 2 * data[at + 4]
         return data[:at] + _SCAN_PARAMETERS + data[at + 3 :]
     return None
@@ -110,7 +111,7 @@ def _mended(data: bytes, mode: str, warning: str) -> bytes | None:
 
 def _is_only_junk(data: bytes, number: int) -> bool:
     """Return whether the ``number`` bytes before the end of the pixels were added without damage to any pixel."""
-    end = data.find(_END, data.find(b"\xff\xda"))
+    end = data.find(_END, offset_of(data, SCAN))
     start = max(end - number, 0)
     if len(set(data[start:end])) == 1:  # padding, unless it replaced pixels
         return len(set(data[start - _BEFORE : start])) > 1

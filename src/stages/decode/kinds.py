@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from src.errors import UnsupportedImage
-from src.stages.decode.other_kinds import kind_of, raw_of
+from src.stages.decode.other_kinds import kind_of
 
 _HAS_HEIF: Final = find_spec("pillow_heif") is not None  # an optional extra
 if _HAS_HEIF:
@@ -21,7 +21,7 @@ _SIGNATURES: Final = {
     "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),
-    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "TIFF": re.compile(rb"II[*+]\0(?!.{4}CR)|MM\0[*+]", re.DOTALL),  # a camera raw file has CR there
     "AVIF": re.compile(rb".{4}ftyp(?:avif|avis|.{8,64}avif)", re.DOTALL),
     "HEIF": re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
 }
@@ -38,11 +38,10 @@ def recognize(data: bytes) -> str:
     Raises:
         UnsupportedImage: The bytes are not of an accepted format.
     """
-    kind = raw_of(data)
-    for name in accepted_formats() if kind is None else ():
+    for name in accepted_formats():
         if _SIGNATURES[name].match(data):
             return name
-    kind = kind or kind_of(data)
+    kind = kind_of(data)
     accepted = ", ".join(accepted_formats()).replace("HEIF", "HEIC")
     what = f"{kind}, which is not supported" if kind else "not of an accepted format"
     raise UnsupportedImage(f"The image is {what}: send one of {accepted}.")

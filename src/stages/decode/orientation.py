@@ -28,6 +28,7 @@ def forget_xmp(image: Image.Image) -> None:
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
     """Return the transposition that turns ``image`` upright by EXIF; None if there is none or EXIF is damaged."""
+    forget_xmp(image)  # a PNG may have it behind its pixels
     if len(image.info.get("exif") or b"") > _EXIF_BYTES:
         return None
     try:

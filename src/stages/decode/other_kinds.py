@@ -3,16 +3,14 @@
 import re
 from typing import Final
 
-__all__ = ["kind_of", "raw_of"]
+__all__ = ["kind_of"]
 
-_RAW: Final = "a camera raw file"
-_VIDEO: Final = "a video"
 _KINDS: Final = tuple(
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), kind)
     for pattern, kind in (
-        (rb".{4}ftypcrx |IIRO|IIRS|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM", _RAW),
+        (rb".{4}ftypcrx |II\*\0.{4}CR|IIRO|IIRS|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM", "a camera raw file"),
         (rb".{4}ftyp(?:hei|hev|mif1|msf1)", "a HEIC file"),
-        (rb".{4}(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01\xba|FLV", _VIDEO),
+        (rb".{4}(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01\xba|FLV", "a video"),
         (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "a JPEG 2000 file"),
         (rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a", "a JPEG XL file"),
         (rb"II\xbc[\x00\x01]", "a JPEG XR file"),
@@ -23,6 +21,7 @@ _KINDS: Final = tuple(
         (rb"%!PS|\xc5\xd0\xd3\xc6", "an EPS drawing"),
         (rb"8BPS", "a Photoshop file"),
         (rb"gimp xcf", "a GIMP file"),
+        (rb"\x00\x00[\x02\x03\x0a\x0b]\x00{5}", "a TGA file"),
         (rb"\x00\x00[\x01\x02]\x00.{4}", "an icon"),
         (rb".{128}DICM", "a DICOM file"),
         (rb"\x76\x2f\x31\x01", "an OpenEXR file"),
@@ -34,14 +33,8 @@ _KINDS: Final = tuple(
         (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive"),
     )
 )
-_RAW_IN_TIFF: Final = re.compile(rb"II\*\0.{4}CR", re.DOTALL)
 
 
 def kind_of(data: bytes) -> str | None:
     """Return the kind of file that ``data`` is; None if unknown."""
     return next((kind for pattern, kind in _KINDS if pattern.match(data)), None)
-
-
-def raw_of(data: bytes) -> str | None:
-    """Return the kind of ``data`` if it only begins like an accepted format; otherwise None."""
-    return _RAW if _RAW_IN_TIFF.match(data) else None

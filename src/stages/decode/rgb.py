@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.stages.decode.strips import strips
 
-__all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key"]
+__all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key", "mend_opacity"]
 
 _BITS_TAG: Final = 0x0102
 _PHOTOMETRIC_TAG: Final = 0x0106
@@ -23,13 +23,19 @@ _WHITE_LEVELS: Final = (1.0, 255.0, 65_535.0, 4_294_967_295.0)
 def mend_color_key(image: Image.Image, data: bytes) -> None:
     """Scale the transparent color of a PNG from the file's bit depth to the 8 bits of the decoded pixels."""
     key = image.info.get("transparency")
-    if image.format != "PNG" or key is None:
+    if key is None:
         return
     bits = data[_PNG_BIT_DEPTH]
     if image.mode == "L":
         image.info["transparency"] = key * 255 // (2**bits - 1)
     elif image.mode == "RGB":
         image.info["transparency"] = tuple(value >> (bits - 8) for value in key)
+
+
+def mend_opacity(image: Image.Image) -> None:
+    """Make a BMP opaque if its opacity is zero everywhere: many writers leave it unset, and browsers show the image."""
+    if image.format == "BMP" and image.mode == "RGBA" and image.getbbox() is None:
+        image.putalpha(255)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

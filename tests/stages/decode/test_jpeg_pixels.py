@@ -187,6 +187,23 @@ def test_strange_values_in_segments_are_harmless() -> None:
             pixels(harmed[: len(harmed) // 2] + END)
 
 
+def test_a_thumbnail_is_not_taken_for_the_image() -> None:
+    """Junk and strange values are tolerated as well where EXIF, with a thumbnail and Adobe's name, comes first."""
+    data = photo()
+    exif = segment(0xE1, b"Exif\0\0Adobe JFIF\0" + photo(width=32))
+    adobe = segment(0xEE, b"Adobe\0d\0\0\0\0\x07")
+    start = len(exif) + 20  # of the segments behind JFIF's
+    plain = data[:2] + exif + data[2:]
+    assert np.array_equal(pixels(plain[:-2] + JUNK["text"] + END), pixels(data))
+    version, parameters = len(exif) + 2 + 9, plain.rindex(b"\xff\xda") + 11
+    for harmed in (
+        plain[:version] + b"\x07" + plain[version + 1 :],
+        plain[:parameters] + bytes(3) + plain[parameters + 3 :],
+        _insert(plain, start, adobe),
+    ):
+        assert np.array_equal(pixels(harmed), pixels(data))
+
+
 def test_junk_after_a_large_photo_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """If there are too many codes to follow, the remaining bytes mostly distinguish junk from shifted pixels."""
     monkeypatch.setattr(jpeg_rest, "_MOST_BYTES", 1000)

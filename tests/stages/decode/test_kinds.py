@@ -88,6 +88,7 @@ def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch
         (b"8BPS\0\1", "a Photoshop file"),
         (bytes(128) + b"DICM", "a DICOM file"),
         (b"\0\0\1\0\1\0\x10\x10", "an icon"),
+        (b"\0\0\2" + bytes(9) + b"\x40\0\x40\0\x18\0", "a TGA file"),
         (b"PK\3\4\x14\0", "an archive"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from src.stages.decode import DecodeLimits, accepted_formats, decode_image
+from tests.hostile import chunk, png
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
 
@@ -36,3 +37,13 @@ def test_an_orientation_in_xmp_is_ignored(name: str, orientation: int | None) ->
     assert b"tiff:Orientation" in file.getvalue()
     assert result.size == (32, 16)
     assert (result.convert("L").getpixel((4, 8)) > 128) == (orientation == 3)  # type: ignore[operator] # of one band
+
+
+def test_an_orientation_in_xmp_behind_the_pixels_is_ignored() -> None:
+    """XMP may follow the pixels of a PNG, and is then read after they are decoded; EXIF in that place counts."""
+    text = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = png(4, 2, bytes(26))
+    for late, size in ((text, (4, 2)), (text + chunk(b"eXIf", exif.tobytes()[6:]), (2, 4))):
+        assert decode_image(data[:-12] + late + data[-12:], DecodeLimits()).raster.size == size

@@ -2,17 +2,18 @@
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from src.errors import UnsupportedImage
 from src.stages.decode.formats.scan import Scan, unsupported
 
-__all__ = ["has_all_scans", "scan"]
+__all__ = ["SCAN", "has_all_scans", "offset_of", "scan", "segments"]
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 _SEGMENT_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")  # of one with a length
 _SEGMENT: Final = struct.Struct(">BBH")  # 0xff, marker, length from here on
-_SCAN: Final = 0xDA
+SCAN: Final = 0xDA
 _QUANTIZATION: Final = 0xDB
 _EXIF: Final = 0xE1
 _FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
@@ -57,7 +58,7 @@ def scan(data: bytes) -> Scan:
         if data[expected:position].strip(b"\xff"):  # only fill bytes are allowed there
             kept, begins = [*kept, data[begins:expected]], position
         _, marker, length = _SEGMENT.unpack_from(data, position)
-        if marker == _SCAN:
+        if marker == SCAN:
             whole = b"".join((*kept, data[begins:])) if kept else data
             lossless = data[frame + 1] == _LOSSLESS  # simplejpeg would write past the end of a smaller image
             return Scan(whole, _scans(data, frame, position), scalable=not lossless)
@@ -84,24 +85,36 @@ def has_all_scans(data: bytes) -> bool:
 
     A file that lacks only its end marker does; a progressive one may also have been cut between two scans.
     """
-    frame, missing, at = 0, dict[int, set[int]](), 2
-    for _ in range(_MOST_SEGMENTS):
-        match = _SEGMENT_MARKER.search(data, at)
-        if match is None or match.end() + 2 > len(data):
-            break
-        at, marker, length = match.start(), *_SEGMENT.unpack_from(data, match.start())[1:]
+    frame, missing = 0, dict[int, set[int]]()
+    for at, marker, length in segments(data):
         if marker in _FRAMES:
             frame = marker
             components = data[at + 10 : at + 10 + 3 * data[at + 9] : 3]
             missing = {component: set(range(_COEFFICIENTS)) for component in components}
-        elif marker == _SCAN:
+        elif marker == SCAN:
             chosen = data[at + 5 : at + 5 + 2 * data[at + 4] : 2]
             first, last, bits = data[at + 2 + length - 3 : at + 2 + length]
             for component in chosen if frame in _SEQUENTIAL or not bits & 15 else ():
                 whole = set(range(_COEFFICIENTS)) if frame in _SEQUENTIAL else set(range(first, last + 1))
                 missing[component] -= whole
-        at += 2 + length
     return bool(missing) and not any(missing.values())
+
+
+def offset_of(data: bytes, kind: int) -> int:
+    """Return the offset of the first segment with the marker ``kind``, not of one in a thumbnail; 0 without one."""
+    return next((at for at, marker, _ in segments(data) if marker == kind), 0)
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the offset, the marker and the length of each segment that has a length, up to a limit."""
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        match = _SEGMENT_MARKER.search(data, at)
+        if match is None or match.end() + 2 > len(data):
+            return
+        _, marker, length = _SEGMENT.unpack_from(data, match.start())
+        yield match.start(), marker, length
+        at = match.end() + length
 
 
 def _check_frame(data: bytes, frame: int) -> None:

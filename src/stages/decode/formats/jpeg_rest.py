@@ -5,11 +5,12 @@ stretch of a sequential scan, without decoding pixels. If a code is invalid, or 
 number of complete blocks, bytes were inserted or lost earlier.
 """
 
-import re
 import struct
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, TypeAlias
+
+from src.stages.decode.formats.jpeg import segments
 
 __all__ = ["is_rest_of_pixels"]
 
@@ -20,8 +21,6 @@ _SEQUENTIAL: Final = (0xC0, 0xC1)
 _BLOCK: Final = 64  # coefficients
 _BITS_OF_BYTE: Final = 8
 _SIXTEEN_ZEROS: Final = 15  # as a run without a coefficient
-_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])")  # of a segment with a length
-_MOST_SEGMENTS: Final = 2_000
 _MOST_BITS: Final = 11  # of a coefficient of 8-bit samples
 
 _Codes: TypeAlias = list[int]  # by the next 16 bits: length << 8 | symbol; 0 for an invalid code
@@ -118,21 +117,17 @@ class _Bits:
 def _last_scan(data: bytes, before: int) -> _Scan | None:
     """Return the coding of the last scan before ``before``; None if it is not sequential."""
     tables: dict[int, _Codes] = {}
-    frame, interval, at = 0, 0, 2
+    frame, interval = 0, 0
     last = data.rfind(b"\xff\xda", 0, before)
-    for _ in range(_MOST_SEGMENTS):
-        match = _MARKER.search(data, at, last)
-        if match is None:
+    for at, marker, length in segments(data):
+        if at >= last:
             break
-        at, marker = match.end(), match[1][0]
-        length = int.from_bytes(data[at : at + 2], "big")
         if marker == _TABLES:
-            tables |= _huffman(data[at + 2 : at + length])
+            tables |= _huffman(data[at + 4 : at + 2 + length])
         elif marker == _RESTART_INTERVAL:
-            interval = int.from_bytes(data[at + 2 : at + 4], "big")
+            interval = int.from_bytes(data[at + 4 : at + 6], "big")
         elif marker in _SEQUENTIAL:
-            frame = at - 2
-        at += length
+            frame = at
     return _scan(data, frame, last, tables, interval) if frame else None
 
 

@@ -52,6 +52,8 @@ _SLOW: Final = 8.0  # counted as bytes held, because 64 megapixels would take 2 
 # Pillow takes 4 microseconds per chunk. Encoders write chunks of at least 8 kB: 20 MB are 2,500.
 _MOST_CHUNKS: Final = 20_000
 _MOST_METADATA: Final = 8_000_000  # bytes in total: profiles, texts, private data
+_COMPRESSED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
+_MOST_COMPRESSED: Final = 64  # Pillow decompresses each, up to 8 MB, however often they are repeated
 
 
 def scan(data: bytes) -> Scan:
@@ -66,7 +68,7 @@ def scan(data: bytes) -> Scan:
     """
     if data[_FIRST_KIND] == b"CgBI":
         raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made from")
-    view, position, metadata, seen, colors = memoryview(data), _SIGNATURE_BYTES, 0, b"", None
+    view, position, metadata, compressed, seen, colors = memoryview(data), _SIGNATURE_BYTES, 0, 0, b"", None
     for _ in range(_MOST_CHUNKS):
         if _is_cut(view, position):
             return scan(_ended(data, position, seen))
@@ -80,6 +82,9 @@ def scan(data: bytes) -> Scan:
         metadata += length if kind not in {b"IDAT", b"fdAT"} else 0
         if metadata > _MOST_METADATA:
             raise ValueError(f"it has more than {_MOST_METADATA // 1_000_000} MB of metadata")
+        compressed += kind in _COMPRESSED
+        if compressed > _MOST_COMPRESSED:
+            raise ValueError(f"it has more than {_MOST_COMPRESSED} compressed texts and profiles")
         if kind == b"cICP" and length == _COLORS_BYTES and b"IDAT" not in seen:
             colors = (data[position + 8], data[position + 9])
         if kind not in seen:

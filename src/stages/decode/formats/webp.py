@@ -1,4 +1,4 @@
-"""WebP: animations, whose first frame need not cover the canvas."""
+"""WebP: animations, whose first frame need not cover the canvas, and files cut behind their pixels."""
 
 from typing import Final
 
@@ -10,12 +10,37 @@ _EXTENDED: Final = slice(12, 16)
 _FLAGS: Final = 20  # their offset in an extended file
 _ANIMATED: Final = 0x02
 _OPACITY: Final = 0x10
+_FIRST_CHUNK: Final = 12
+_HEAD_BYTES: Final = 8  # of the file and of a chunk: kind and size
+_PIXELS: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
+_MOST_CHUNKS: Final = 100
+_MOST_MISSING: Final = 65_536  # bytes
 _HELD: Final = 12.0  # two canvases and the frame, 4 bytes each; libwebp bounds the rest by the canvas
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``; mark an animation as having alpha, because libwebp would paint its empty canvas black."""
+    """Return ``data``; mark an animation as having alpha, because libwebp would paint its empty canvas black.
+
+    Zeros replace what is missing at the end, unless it is pixels: browsers show such an image, too.
+    """
+    missing = _HEAD_BYTES + _size(data, 0) - len(data)
+    if 0 < missing <= _MOST_MISSING and not _lacks_pixels(data):
+        data += bytes(missing)
     flags = data[_FLAGS] if data[_EXTENDED] == b"VP8X" and len(data) > _FLAGS else 0
     if flags & _ANIMATED and not flags & _OPACITY:
         data = data[:_FLAGS] + bytes([flags | _OPACITY]) + data[_FLAGS + 1 :]
     return Scan(data, _HELD)
+
+
+def _lacks_pixels(data: bytes) -> bool:
+    position = _FIRST_CHUNK
+    for _ in range(_MOST_CHUNKS):
+        size = _size(data, position)
+        if position + _HEAD_BYTES + size > len(data):
+            return data[position : position + 4] in _PIXELS
+        position += _HEAD_BYTES + size + size % 2
+    return True
+
+
+def _size(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at + 4 : at + 8], "little")

@@ -1,4 +1,4 @@
-"""WebP: a first frame that does not cover the canvas."""
+"""WebP: a first frame that does not cover the canvas, and files that end too early."""
 
 import struct
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.errors import BrokenImage
 from src.stages.decode import DecodeLimits, decode_image
 from tests.hostile import riff, saved
 
@@ -22,3 +23,20 @@ def test_the_canvas_around_the_first_frame_is_white(flags: int, background: byte
     expected = np.full((50, 40, 3), 255)
     expected[6:18, 8:24] = (200, 30, 40)
     assert np.array_equal(np.asarray(decode_image(data, DecodeLimits()).raster), expected)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [b"", b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\3\0\0\0" + bytes(40)],
+    ids=["announces more", "cut in EXIF"],
+)
+def test_bytes_missing_behind_the_pixels_are_harmless(exif: bytes) -> None:
+    """A file that is cut in its metadata, or announces more than it has, is decoded; not one that is cut in pixels."""
+    colors = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    data = saved(Image.fromarray(colors), "WEBP", lossless=True, exif=exif)
+    cut = data[:-30] if exif else data[:4] + struct.pack("<I", len(data)) + data[8:]
+    expected = colors[::-1, ::-1] if exif else colors
+    assert np.array_equal(np.asarray(decode_image(cut, DecodeLimits()).raster), expected)
+    end = data.index(b"VP8L") + 8 + int.from_bytes(data[data.index(b"VP8L") + 4 :][:4], "little")
+    with pytest.raises(BrokenImage):
+        decode_image(data[: end - 1], DecodeLimits())
