@@ -117,8 +117,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _addresses(archive: str) -> Iterator[str]:
     files, path = opened_store(archive)
     if files.isdir(path):
-        found = [*files.find(path), *_closed(files, path)]
-        yield from (_address(files, one) for one in sorted(found) if not _is_hidden(one, path))
+        yield from (_address(files, one) for one in sorted(_found(files, path)) if not _is_hidden(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
         matches = files.glob(path)
         yield from (_address(files, one) for one in sorted(matches) if not files.isdir(one) and not is_sidecar(one))
@@ -128,13 +127,21 @@ def _addresses(archive: str) -> Iterator[str]:
         yield _address(files, path)
 
 
-def _closed(files: AbstractFileSystem, path: str) -> list[str]:
-    """Return the local folders below ``path`` that may not be listed, which ``find`` leaves out silently."""
-    closed: list[str] = []
-    if isinstance(files, LocalFileSystem):
-        for _ in os.walk(path, onerror=lambda exc: closed.append(str(exc.filename))):
-            pass
-    return [folder for folder in closed if folder != path]
+def _found(files: AbstractFileSystem, path: str) -> list[str]:
+    """Return the files below ``path``, and what is to become an error: links to folders, folders closed to us."""
+    if not isinstance(files, LocalFileSystem):
+        return list(files.find(path))
+    found: list[str] = []
+
+    def closed(error: OSError) -> None:
+        if error.filename == path:
+            raise error
+        found.append(str(error.filename))
+
+    for folder, folders, names in os.walk(path, onerror=closed):
+        links = (name for name in folders if Path(folder, name).is_symlink())
+        found += (f"{folder}/{name}" for name in (*names, *links))
+    return found
 
 
 def _is_hidden(file: str, folder: str) -> bool:

@@ -38,16 +38,25 @@ def test_a_folder_yields_every_file_except_hidden_ones_and_metadata(folder: Path
 
 
 def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It becomes an error when it is read, so that the summary counts it."""
-    listed = os.scandir
+    """It becomes an error when it is read, so that the summary counts it; all of INPUT is refused at once."""
+    listed, closed = os.scandir, folder / "a"
 
     def refused(path: str) -> Any:
-        if Path(path).name == "a":
+        if Path(path) == closed:
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return listed(path)
 
     monkeypatch.setattr("os.scandir", refused)
     assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "shard.tar")]
+    closed = folder
+    with pytest.raises(ArchiveError, match=r"cannot be read \(PermissionError"):
+        addresses(folder)
+
+
+def test_a_link_to_a_folder_is_not_left_out(folder: Path) -> None:
+    """It is not followed, as it may lead in a circle, and becomes an error when it is read."""
+    (folder / "a" / "linked").symlink_to(folder)
+    assert str(folder / "a" / "linked") in addresses(folder)
 
 
 def test_a_pattern_and_a_list_yield_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
