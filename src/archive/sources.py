@@ -119,8 +119,9 @@ def _addresses(archive: str) -> Iterator[str]:
     if files.isdir(path):
         yield from (_address(files, one) for one in sorted(_found(files, path)) if not _is_hidden(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
-        matches = files.glob(path)
-        yield from (_address(files, one) for one in sorted(matches) if not files.isdir(one) and not is_sidecar(one))
+        matches = files.glob(path, detail=True)  # isdir() would look through all of a folder in a store for each match
+        kept = (one for one, info in matches.items() if info["type"] != "directory" and not is_sidecar(one))
+        yield from (_address(files, one) for one in sorted(kept))
     elif PurePosixPath(path).suffix.lower() in _LISTS:
         yield from _listed(files.cat_file(path))
     elif files.exists(path):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -65,6 +66,21 @@ def test_a_pattern_and_a_list_yield_each_file_once(folder: Path, tmp_path_factor
     listed = tmp_path_factory.mktemp("lists") / "list.txt"
     listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
     assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
+
+
+def test_a_pattern_in_a_store_asks_nothing_for_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a million objects in one folder, S3's ``isdir`` would look through half a million entries each time."""
+    store, asked = fsspec.filesystem("memory"), list[str]()
+    is_folder = store.isdir
+
+    def counted(_: Any, path: str) -> bool:
+        asked.append(path)
+        return bool(is_folder(path))
+
+    monkeypatch.setattr(type(store), "isdir", counted)
+    store.pipe({f"/pattern/{index}.jpg": b"" for index in range(20)} | {"/pattern/folder/a.txt": b""})
+    assert len(addresses("memory://pattern/*")) == 20
+    assert len(asked) < 20
 
 
 def test_what_an_earlier_run_wrote_is_not_in_the_archive(folder: Path) -> None:
