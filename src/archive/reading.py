@@ -11,9 +11,8 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 
-from src.archive.sources import Source, as_text, image_column, is_sidecar
+from src.archive.sources import Source, as_text, image_column, is_sidecar, opened_store
 from src.errors import ArchiveError, BodyTooLarge, InvalidRequest, UnsupportedImage
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
@@ -87,7 +86,7 @@ def _runs(sources: Iterable[Source]) -> Iterator[list[Source]]:
 
 def _read_file(source: Source, max_bytes: int) -> Found:
     try:
-        files, path = url_to_fs(source.address)
+        files, path = opened_store(source.address)
         content = files.cat_file(path, start=0, end=max_bytes + 1)
     except Exception as exc:  # noqa: BLE001 - each store has errors of its own
         return Found(source.path, _unreadable(exc))
@@ -110,7 +109,7 @@ def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
 
 
 def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
-    files, path = url_to_fs(source.address)
+    files, path = opened_store(source.address)
     with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
             vars(shard)["members"] = []  # otherwise it grows with the shard
@@ -135,7 +134,7 @@ def _check_end(shard: tarfile.TarFile) -> None:
 
 
 def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
-    files, path = url_to_fs(source.address)
+    files, path = opened_store(source.address)
     with files.open(path) as stream:
         table = pq.ParquetFile(stream, buffer_size=_BUFFER)
         column = image_column(table.schema_arrow)

@@ -77,6 +77,8 @@ def opened_store(address: str) -> tuple[AbstractFileSystem, str]:
     Raises:
         ArchiveError: There is no such kind of store, or its package is not installed.
     """
+    if "://" not in address:  # for fsspec, "::" in a name ends the path
+        return LocalFileSystem(), address
     try:
         files, path = url_to_fs(address)
     except (ImportError, ValueError) as exc:
@@ -175,7 +177,7 @@ def _sources(address: str) -> Iterator[Source]:
 
 
 def _row_groups(address: str) -> Iterator[Source]:
-    files, path = url_to_fs(address)
+    files, path = opened_store(address)
     try:
         with files.open(path) as stream:
             metadata = pq.read_metadata(stream)
