@@ -62,10 +62,10 @@ def list_sources(archive: str, output: str | None = None) -> list[Source]:
         ArchiveError: There is nothing, or it cannot be read.
     """
     written = (f"{output}/_", f"{output}/part-") if output else ()
-    addresses: dict[str, None] = {}
+    sources: list[Source] = []
     with as_archive_error(f"{archive} cannot be read", "see that you may read it"), suppress(FileNotFoundError):
         addresses = dict.fromkeys(one for one in _addresses(archive) if not one.startswith(written))
-    sources = [source for address in addresses for source in _sources(address)]
+        sources = [source for address in addresses for source in _sources(address)]
     if not sources:
         raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")
     return sources

@@ -105,6 +105,19 @@ def test_a_list_may_hold_names_that_are_not_utf_8(tmp_path: Path) -> None:
     assert addresses(tmp_path / "list.txt") == [os.fsdecode(b"/gr\xfcn.jpg")]
 
 
+def test_a_listed_table_without_access_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores raise errors of their own, such as one of botocore where there are no credentials."""
+
+    def refused(_: object) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    pq.write_table(pa.table({"image": [b"1"]}), tmp_path / "table.parquet")
+    (tmp_path / "list.txt").write_text(str(tmp_path / "table.parquet"))
+    monkeypatch.setattr("pyarrow.parquet.read_metadata", refused)
+    with pytest.raises(ArchiveError, match="Unable to locate credentials"):
+        addresses(tmp_path / "list.txt")
+
+
 def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     """An empty folder, a missing folder and a pattern without matches are refused."""
     for archive in (tmp_path, tmp_path / "missing", tmp_path / "*.jpg"):
