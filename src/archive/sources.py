@@ -23,7 +23,7 @@ _TARS: Final = (".tar", ".tar.gz", ".tgz")
 _LISTS: Final = {".txt", ".lst", ".list"}
 _SIDECARS: Final = frozenset(
     {".cls", ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".md5", ".npy", ".npz", ".pkl", ".pt"}
-    | {".pth", ".py", ".safetensors", ".sha256", ".toml", ".tsv", ".xml", ".yaml", ".yml", ".zip", *_LISTS}
+    | {".pth", ".py", ".safetensors", ".sha256", ".toml", ".tsv", ".xml", ".yaml", ".yml", *_LISTS}
 )
 _COLUMNS: Final = ("image", "bytes", "img", "jpg", "jpeg", "png", "content", "data")
 

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.bulk
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with images, a metadata file, and hidden files and folders."""
-    for name in ("b.jpg", "a/c.PNG", "a/no-suffix", "a/labels.json", ".hidden/d.jpg", "a/.e.jpg", "shard.tar"):
+    """A folder with images, archives, a metadata file, and hidden files and folders."""
+    files = ("b.jpg", "a/c.PNG", "a/no-suffix", "a/labels.json", ".hidden/d.jpg", "a/.e.jpg", "shard.tar", "old.zip")
+    for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -32,10 +33,10 @@ def addresses(archive: str | Path) -> list[str]:
 
 
 def test_a_folder_yields_every_file_except_hidden_ones_and_metadata(folder: Path) -> None:
-    """Files without a suffix count as images, so that none is skipped silently."""
-    expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "shard.tar")]
+    """Files without a suffix count as images, and so do ZIP files, so that none is skipped silently."""
+    expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "old.zip", "shard.tar")]
     assert addresses(folder) == expected
-    assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, None]
+    assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, 1, None]
 
 
 def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +49,7 @@ def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypat
         return listed(path)
 
     monkeypatch.setattr("os.scandir", refused)
-    assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "shard.tar")]
+    assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "old.zip", "shard.tar")]
     closed = folder
     with pytest.raises(ArchiveError, match=r"cannot be read \(PermissionError"):
         addresses(folder)
