@@ -157,16 +157,23 @@ def test_the_image_column_is_found_by_its_type_and_name(columns: dict[str, pa.Da
 
 
 def test_parts_contain_every_source_once_and_keep_all_workers_busy() -> None:
-    """Few images make small parts, many make parts of 512; a shard is a part of its own."""
+    """Few images make small parts, many make parts of up to 512; a shard is a part of its own."""
     images = [Source(str(index)) for index in range(10_000)]
     shard = Source("a.tar", "tar", None)
     for sources, most, expected in (
-        (images[:100], 512, 16),
-        (images[:1000], 512, 62),
-        (images, 512, 512),
+        (images[:0], 512, 1),
+        (images[:100], 512, 15),
+        (images[:1000], 512, 59),
+        (images, 512, 500),
         (images, 1, 1),
     ):
         parts = deal([*sources[:50], shard, *sources[50:]], 2, most)
         assert sorted(one.name for part in parts for one in part) == sorted([*(one.name for one in sources), "a.tar"])
         assert max(map(len, parts)) == expected
         assert [shard] in parts
+
+
+def test_no_part_is_a_single_image_unless_all_are() -> None:
+    """A node that cannot read the archive would write an error for it, and the same command never tries it again."""
+    for number in (2, 17, 33, 513, 1001, 9985):
+        assert min(map(len, deal([Source(str(index)) for index in range(number)], 2))) > 1
