@@ -80,7 +80,9 @@ class Output:
         if earlier and (changed := earlier.other_rows(run)):
             raise ArchiveError(f"{self.address} was begun with {changed}: use that again, or choose another folder.")
         self._files.makedirs(f"{self._root}/_state", exist_ok=True)
-        self._files.pipe_file(f"{self._root}/{_STATE}", run.model_dump_json(indent=1).encode())
+        state = f"{self._root}/{_STATE}"
+        self._files.pipe_file(f"{state}.new", run.model_dump_json(indent=1).encode())
+        self._files.mv(f"{state}.new", state)  # a full disk would else leave an empty one, and the parts without it
         return self.finished()
 
     def finished(self) -> list[Part]:

@@ -1,5 +1,6 @@
 """Test the folder of Parquet files, without a cluster."""
 
+import errno
 from collections.abc import Generator
 from pathlib import Path
 
@@ -102,6 +103,23 @@ def test_an_output_of_another_model_or_other_options_is_refused(tmp_path: Path) 
     for changed in ({"model": "m:2"}, {"heatmaps": False}, {"targets": (1,)}, {"precision": "bf16"}):
         with pytest.raises(ArchiveError, match=f"begun with {next(iter(changed))}"):
             output.begin(RUN.model_copy(update=changed))
+
+
+def test_a_full_disk_at_the_start_does_not_damage_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there is room again, the same command continues."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    part = output.write(tables(), SOURCES, "first")
+
+    def full(_: object, path: str, __: bytes) -> None:
+        Path(path).write_bytes(b"")
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", full)
+        with pytest.raises(ArchiveError, match="No space left"):
+            output.begin(RUN)
+    assert output.begin(RUN) == [part]
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
