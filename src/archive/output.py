@@ -71,8 +71,7 @@ class Output:
             return self._begin(run)
 
     def _begin(self, run: Run) -> list[Part]:
-        self._files.invalidate_cache()
-        names = [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)] if self._exists() else []
+        names = [path.rsplit("/", 1)[-1] for path in self._listed()]
         others = [name for name in names if name and not name.startswith(("part-", "_", "."))]
         earlier = self._run()
         if others or (earlier is None and any(name.startswith("part-") for name in names)):
@@ -134,12 +133,11 @@ class Output:
             self._files.rm(f"{self._root}/{_UNFINISHED}", recursive=True)
 
     def _parts(self) -> list[str]:
-        self._files.invalidate_cache()
-        return sorted(self._files.glob(f"{self._root}/part-*.parquet"))
+        return sorted(path for path in self._listed() if path.rsplit("/", 1)[-1].startswith("part-"))
 
-    def _exists(self) -> bool:
-        exists: bool = self._files.isdir(self._root)
-        return exists
+    def _listed(self) -> list[str]:
+        self._files.invalidate_cache()
+        return list(self._files.ls(self._root, detail=False)) if self._files.isdir(self._root) else []
 
     def _run(self) -> Run | None:
         try:

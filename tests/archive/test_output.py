@@ -84,6 +84,13 @@ def test_a_part_stores_its_sources_and_figures_and_replaces_its_earlier_file(tmp
     assert (tmp_path / "out" / "_summary" / "classes.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_name_of_the_output_may_have_brackets(tmp_path: Path) -> None:
+    """It is no pattern, which would find nothing, or the parts of another folder."""
+    output = Output(str(tmp_path / "out [1]"))
+    output.begin(RUN)
+    assert output.write(tables(), SOURCES, "first") in output.finished()
+
+
 def test_only_the_latest_command_writes(tmp_path: Path) -> None:
     """Parts from workers that outlive their killed command are refused."""
     output = Output(str(tmp_path))
