@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,21 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").touch()
     with pytest.raises(ArchiveError, match=r"holds other files \(cat.jpg\)"):
         Output(str(tmp_path)).begin(RUN)
+
+
+def test_classes_may_be_named_with_dollar_signs(tmp_path: Path) -> None:
+    """They are no formula, and the summary at the end of a long run does not fail."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    top = (ClassScore(r"$\cat$", 0, 90.0), *SEEN.prediction.top[1:])
+    priced = Answer("/images/0", "00", replace(SEEN, prediction=replace(SEEN.prediction, top=top)), 0.5)
+
+    def one() -> Generator[pa.Table, None, Figures]:
+        yield table([priced], "m:1")
+        return Figures.of([priced])
+
+    output.write(one(), SOURCES[:1], "first")
+    assert summarize(SOURCES[:1], output).classes == {r"$\cat$": 1}
 
 
 def test_missing_and_repeated_sources_are_reported(tmp_path: Path) -> None:
