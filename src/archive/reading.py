@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
@@ -52,11 +54,11 @@ def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
         ArchiveError: There is no such shard on this node.
     """
     with ThreadPoolExecutor(_READERS) as readers:
-        for group in _runs(sources):
-            if group[0].kind == "image":
+        for kind, group in groupby(sources, attrgetter("kind")):
+            if kind == "image":
                 yield from ahead(partial(_read_file, max_bytes=max_bytes), group, readers, 2 * _READERS)
             else:
-                yield from _read_shard(group[0], max_bytes)
+                yield from chain.from_iterable(_read_shard(shard, max_bytes) for shard in group)
 
 
 def ahead(
@@ -70,18 +72,6 @@ def ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _runs(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """Yield consecutive images together, and every shard alone."""
-    run: list[Source] = []
-    for source in sources:
-        if run and not run[-1].kind == source.kind == "image":
-            yield run
-            run = []
-        run.append(source)
-    if run:
-        yield run
 
 
 def _read_file(source: Source, max_bytes: int) -> Found:
