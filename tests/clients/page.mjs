@@ -185,6 +185,14 @@ await run({
     expect(drawn[2] !== plain[2], "there is no heat in the box");
     expect(drawn[1] > Math.max(plain[1], drawn[2]), `there is no outline: ${drawn}, ${plain}`);
   },
+  async "what is transparent is white, as the network sees it, in a dark page too"() {
+    const page = await opened(url, { colorScheme: "dark" });
+    const buffer = Buffer.from(await page.evaluate(() => document.createElement("canvas").toDataURL().split(",")[1]), "base64");
+    await answered(page, () => page.locator("#file").setInputFiles({ name: "x.png", mimeType: "image/png", buffer }));
+    await page.keyboard.down("h");
+    const corner = await page.locator("#first canvas").evaluate((canvas) => String(canvas.getContext("2d").getImageData(0, 0, 1, 1).data));
+    expect(corner === "255,255,255,255", corner);
+  },
   async "an image that the browser turns in another way is drawn by the service"() {
     const page = await opened(url);
     await page.evaluate(() => {
