@@ -52,6 +52,12 @@ await run({
     expect((await failed(page)) === "There is no answer that this page can read. The status is 504.", await text(page, "alert"));
     expect(await page.locator("#again").isVisible(), "it cannot be asked again");
   },
+  async "an answer of which only a part comes can be asked for again"() {
+    const page = await opened(failing);
+    await between(page, { status: 200, body: '{"success": true, "result": "c' });
+    expect((await failed(page)).startsWith("There is no answer"), await text(page, "alert"));
+    expect(await page.locator("#again").isVisible(), "it cannot be asked again");
+  },
   async "an answer that never comes is not waited for"() {
     const page = await opened(failing);
     await page.clock.install();
