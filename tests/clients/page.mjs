@@ -252,6 +252,18 @@ await run({
       document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
     }, bytes));
   },
+  async "a dropped photo is answered, and a folder is told to be none"() {
+    const page = await opened(url);
+    const drop = (name, folder) => page.evaluate(([encoded, called, isDirectory]) => {
+      const file = new File([Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0))], called);
+      const dataTransfer = { files: [file], items: [{ webkitGetAsEntry: () => ({ isDirectory }) }] };
+      document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer }));
+    }, [readFileSync(photo).toString("base64"), name, folder]);
+    const count = await posts(page, () => drop("photos", true));
+    expect(count === 0 && (await text(page, "alert")).includes("folder"), await text(page, "alert"));
+    await answered(page, () => drop("x.jpg", false));
+    expect(!(await page.locator("#alert").isVisible()), "the complaint stays");
+  },
   async "the keyboard reaches everything"() {
     const page = await opened(url);
     await give(page, photo);

@@ -140,6 +140,13 @@ function take(files) {
   open(files[0]);
 }
 
+// Of a folder there would be a file that cannot be read, as if there were no connection.
+function drop({ items, files }) {
+  if (![...items].some((one) => one.webkitGetAsEntry()?.isDirectory)) return take(files);
+  stage.classList.remove("dragged");
+  complain({ trouble: "A folder is not an image", complaint: "Open it, and drop the images in it.", retry: false });
+}
+
 async function sample(name) {
   const pick = (picks += 1);
   const response = await fetch(`samples/${name}.jpg`).catch(() => null);
@@ -212,5 +219,5 @@ document.onkeyup = (event) => {
 };
 document.ondragover = (event) => { event.preventDefault(); stage.classList.add("dragged"); };
 document.ondragleave = () => stage.classList.remove("dragged");
-document.ondrop = (event) => { event.preventDefault(); take(event.dataTransfer.files); };
+document.ondrop = (event) => { event.preventDefault(); drop(event.dataTransfer); };
 document.onpaste = (event) => take(event.clipboardData.files);
