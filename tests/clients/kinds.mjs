@@ -132,6 +132,12 @@ await run({
     await page.locator("#compared").selectOption({ label: "fog" });
     expect(await page.locator("#second").isVisible(), "there is no second image");
   },
+  async "a gallery of a multi-label model has no class missing where its card cannot be had for a moment"() {
+    const page = await opened(multilabel);
+    await page.route("**/model", (route) => route.fulfill({ status: 503, body: "" }));
+    await allAnswered(page, several);
+    expect((await page.locator("#gallery .broken").count()) === 2, "it is answered without knowing the classes");
+  },
   async "a model that has learned of its answers tells in words how sure they are"() {
     const page = await opened(learned);
     await answerTo(page);
