@@ -1,6 +1,6 @@
 // The page with tiny models: of one output and one channel, of several labels, of two classes that have learned of their answers.
 import { readFileSync } from "node:fs";
-import { accessible, allAnswered, answered, expect, give, opened, pixels, posts, run, shot, table, text } from "./browser.mjs";
+import { accessible, allAnswered, answered, expect, give, noneWaits, opened, pixels, posts, run, shot, table, text } from "./browser.mjs";
 
 const [binary, multilabel, learned, photo, broken, familiar] = process.argv.slice(4);
 const FINDINGS = ["cat", "dog", "grass", "sky", "sofa", "tree"]; // of any image, and "fog" of none
@@ -137,6 +137,10 @@ await run({
     await page.route("**/model", (route) => route.fulfill({ status: 503, body: "" }));
     await allAnswered(page, several);
     expect((await page.locator("#gallery .broken").count()) === 2, "it is answered without knowing the classes");
+    await page.unroute("**/model");
+    await page.locator("#gallery button").nth(1).click();
+    await noneWaits(page);
+    expect((await page.locator("#gallery .broken").count()) === 1, "a click does not ask again");
   },
   async "a model that has learned of its answers tells in words how sure they are"() {
     const page = await opened(learned);
