@@ -121,6 +121,9 @@ await run({
     await page.locator("#search").fill("cat");
     const found = await page.locator("#labels li").count();
     expect(all > found && found > 0, `${found} of ${all}`);
+    await give(page, photo);
+    await page.waitForTimeout(200);
+    expect((await page.locator("#labels li").count()) === found, "an answer undoes the search");
     expect((await text(page, "facts")).includes("Network"), await text(page, "facts"));
   },
   async "the request is there as code, which gives the same answer"() {

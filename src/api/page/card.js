@@ -54,8 +54,9 @@ function showCard(model) {
   byId("pictures").replaceChildren();
   if (model.check?.confusion) byId("pictures").append(confusion(model.check.confusion));
   if (model.learned?.calibration?.reliability?.length) byId("pictures").append(reliability(model.learned.calibration.reliability));
-  showLabels(model.labels, "");
-  byId("search").oninput = () => showLabels(model.labels, byId("search").value);
+  const found = () => showLabels(model.labels, byId("search").value); // which may be in use
+  byId("search").oninput = found;
+  found();
 }
 
 function showLabels(labels, searched) {
