@@ -61,6 +61,23 @@ await run({
     const { target, versus } = await page.evaluate(() => state.options);
     expect([target, versus].toSorted().join() === '"0","1"', `it asks for ${target} against ${versus}`);
   },
+  async "where another model answers than the page knows, the page asks what that one is"() {
+    const page = await opened(binary);
+    let count = 0;
+    await page.route("**/model", async (route) => {
+      const response = await route.fetch();
+      const earlier = (count += 1) === 1 ? { model: "tiny:0", calibrated: true } : {};
+      await route.fulfill({ response, body: JSON.stringify({ ...(await response.json()), ...earlier }) });
+    });
+    const told = (words) => page.waitForFunction((some) => document.getElementById("sure").textContent.includes(some), words);
+    await give(page, photo);
+    await told("are calibrated");
+    await give(page, familiar);
+    await told("are not calibrated");
+    await give(page, photo);
+    await page.waitForTimeout(200);
+    expect(count === 2, `it asks ${count} times`);
+  },
   async "a model of one channel takes samples and shows heat on the colored image"() {
     const page = await opened(binary);
     await answered(page, () => page.locator("[data-sample=cat]").click());

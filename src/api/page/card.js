@@ -8,8 +8,9 @@ const MEANING = {
 
 let asked = null;
 
-// Return GET /model, or what is wrong as of refusal(); once it is known it is not asked for again.
-async function knownModel() {
+// Return GET /model, or what is wrong as of refusal(); once it is known it is asked for again only if another has answered.
+async function knownModel(tag) {
+  if (tag && (await asked)?.model !== tag) asked = null;
   asked ??= call("model").then(({ response, answer, late }) => (answer?.success ? answer : refusal(response, answer, late)));
   const model = await asked;
   if (!model.success) asked = null;

@@ -34,7 +34,7 @@ async function question() {
     return question();
   }
   if (answer.success && seesUnlisted(answer)) {
-    const model = await knownModel();
+    const model = await knownModel(answer.model);
     if (signal.aborted) return;
     state.top = model.labels?.length ?? null;
     if (state.top) return question();
@@ -50,8 +50,8 @@ async function question() {
   byId("alert").hidden = true;
   byId("answer").inert = false;
   show();
-  if (state.model !== null) return;
-  const model = await knownModel();
+  if (state.model?.model === answer.model) return;
+  const model = await knownModel(answer.model);
   if (!model.success) return;
   state.model = model;
   show();
