@@ -214,6 +214,7 @@ await run({
     const shown = await page.locator("#first canvas").evaluate(({ width, height }) => ({ width, height }));
     expect(shown.width === image.width && shown.height === image.height, `${JSON.stringify(shown)} of ${JSON.stringify(image)}`);
     expect((await text(page, "shown")).startsWith("Heatmap: "), await text(page, "shown"));
+    expect(!(await page.locator("#plain").isVisible()), "it offers an image without heat, which it does not have");
   },
   async "a sample is answered"() {
     const page = await opened(url);

@@ -75,6 +75,7 @@ function show() {
   showWords(answer, state.model);
   offer(answer, chosen, compared);
   byId("legend").hidden = false;
+  byId("plain").hidden = bitmap === null; // the browser has only what the service has drawn
   drawScale(byId("scale"), style().colormap);
   byId("second").hidden = compared === null;
   byId("versus").disabled = compared === null;
