@@ -53,6 +53,10 @@ await run({
     expect((await pixels(page)) === heat, "a shortcut of the browser shows the photo, and may keep it");
     await page.keyboard.up("h");
     await page.keyboard.up("Control");
+    await page.keyboard.down("h");
+    await page.evaluate(() => dispatchEvent(new Event("blur")));
+    expect((await pixels(page)) === heat, "the heat does not come back if the key is released in another window");
+    await page.keyboard.up("h");
     await page.locator("#plain").hover();
     await page.mouse.down();
     expect((await pixels(page)) === plain, "the button does not show the photo");

@@ -218,6 +218,7 @@ document.onkeydown = (event) => {
 document.onkeyup = (event) => {
   if (isHold(event)) showPlain(false);
 };
+globalThis.onblur = () => showPlain(false); // the key may be released in another window
 document.ondragover = (event) => { event.preventDefault(); stage.classList.add("dragged"); };
 document.ondragleave = () => stage.classList.remove("dragged");
 document.ondrop = (event) => { event.preventDefault(); drop(event.dataTransfer); };
