@@ -20,6 +20,7 @@ async function knownModel(tag) {
 function facts(model) {
   const { check, learned, input } = model;
   const faithfulness = check?.faithfulness;
+  const seen = check?.trained_on ? `, ${check.trained_on} of which it was trained on` : "";
   const [height, width] = input.crop;
   const said = {
     Model: model.model,
@@ -28,7 +29,7 @@ function facts(model) {
     Input: `${width} x ${height} pixels, ${input.channels === 1 ? "gray" : "color"}`,
     Explained: `at the layer ${model.layer}${model.exact ? "; exactly: each heatmap sums to its class's score" : ""}`,
     Runs: `in ${model.runtime} on the ${model.device}, ${model.precision}`,
-    Checked: check ? `on ${check.images} labeled images: ${percent(check.accuracy)} accuracy` : "not yet",
+    Checked: check ? `on ${check.images} labeled images${seen}: ${percent(check.accuracy)} accuracy` : "not yet",
     Calibrated: "no: the percentages are those of the network",
   };
   if (learned?.calibration) {
