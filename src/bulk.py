@@ -23,9 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if missing := [name for name in _EXTRA if find_spec(name) is None]:
         return _failed(f"{', '.join(missing)} must be installed first: make bulk, or pip install '.[bulk]'")
-    from src.archive.job import Order, carry_out  # noqa: PLC0415 - slow, and not needed for --help
-
     try:
+        from src.archive.job import Order, carry_out  # noqa: PLC0415 - slow, and not needed for --help
+
         summary = carry_out(Order(**vars(options)), read_settings())
     except (ArchiveError, ModelError, RequestError) as exc:
         return _failed(str(exc))

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Final
 
 import pyarrow as pa
@@ -77,11 +78,15 @@ def _deadly(source: Source, assignment: Assignment) -> Generator[pa.Table, None,
 
 
 def deal(sources: Sequence[Source], workers: int, most: int = _MOST) -> list[list[Source]]:
-    """Divide ``sources`` into parts of up to ``most`` images; every shard is a part of its own."""
+    """Divide ``sources`` into equal parts of up to ``most`` images; every shard is a part of its own.
+
+    Without a rest, which may be one image: one alone that cannot be read does not show that its node cannot read any.
+    """
     images = [source for source in sources if source.kind == "image"]
     size = min(most, max(_LEAST, len(images) // (workers * _PARTS_EACH)))
-    parts = [images[first : first + size] for first in range(0, len(images), size)]
-    return parts + [[source] for source in sources if source.kind != "image"]
+    count = -(-len(images) // size)
+    ends = [len(images) * part // max(1, count) for part in range(count + 1)]
+    return [images[begin:end] for begin, end in pairwise(ends)] + [[one] for one in sources if one.kind != "image"]
 
 
 def _round(parts: Sequence[Sequence[Source]], assignment: Assignment) -> Iterator[Part]:

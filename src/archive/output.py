@@ -71,8 +71,7 @@ class Output:
             return self._begin(run)
 
     def _begin(self, run: Run) -> list[Part]:
-        self._files.invalidate_cache()
-        names = [path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False)] if self._exists() else []
+        names = [path.rsplit("/", 1)[-1] for path in self._listed()]
         others = [name for name in names if name and not name.startswith(("part-", "_", "."))]
         earlier = self._run()
         if others or (earlier is None and any(name.startswith("part-") for name in names)):
@@ -80,7 +79,9 @@ class Output:
         if earlier and (changed := earlier.other_rows(run)):
             raise ArchiveError(f"{self.address} was begun with {changed}: use that again, or choose another folder.")
         self._files.makedirs(f"{self._root}/_state", exist_ok=True)
-        self._files.pipe_file(f"{self._root}/{_STATE}", run.model_dump_json(indent=1).encode())
+        state = f"{self._root}/{_STATE}"
+        self._files.pipe_file(f"{state}.new", run.model_dump_json(indent=1).encode())
+        self._files.mv(f"{state}.new", state)  # a full disk would else leave an empty one, and the parts without it
         return self.finished()
 
     def finished(self) -> list[Part]:
@@ -132,12 +133,11 @@ class Output:
             self._files.rm(f"{self._root}/{_UNFINISHED}", recursive=True)
 
     def _parts(self) -> list[str]:
-        self._files.invalidate_cache()
-        return sorted(self._files.glob(f"{self._root}/part-*.parquet"))
+        return sorted(path for path in self._listed() if path.rsplit("/", 1)[-1].startswith("part-"))
 
-    def _exists(self) -> bool:
-        exists: bool = self._files.isdir(self._root)
-        return exists
+    def _listed(self) -> list[str]:
+        self._files.invalidate_cache()
+        return list(self._files.ls(self._root, detail=False)) if self._files.isdir(self._root) else []
 
     def _run(self) -> Run | None:
         try:

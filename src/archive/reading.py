@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 
-from src.archive.sources import Source, as_text, image_column, is_sidecar
+from src.archive.sources import Source, as_text, image_column, is_sidecar, opened_store
 from src.errors import ArchiveError, BodyTooLarge, InvalidRequest, UnsupportedImage
 
 __all__ = ["UNREADABLE", "Found", "Refusal", "ahead", "read"]
@@ -53,11 +54,11 @@ def read(sources: Iterable[Source], max_bytes: int) -> Iterator[Found]:
         ArchiveError: There is no such shard on this node.
     """
     with ThreadPoolExecutor(_READERS) as readers:
-        for group in _runs(sources):
-            if group[0].kind == "image":
+        for kind, group in groupby(sources, attrgetter("kind")):
+            if kind == "image":
                 yield from ahead(partial(_read_file, max_bytes=max_bytes), group, readers, 2 * _READERS)
             else:
-                yield from _read_shard(group[0], max_bytes)
+                yield from chain.from_iterable(_read_shard(shard, max_bytes) for shard in group)
 
 
 def ahead(
@@ -73,21 +74,9 @@ def ahead(
         yield waiting.popleft().result()
 
 
-def _runs(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """Yield consecutive images together, and every shard alone."""
-    run: list[Source] = []
-    for source in sources:
-        if run and not run[-1].kind == source.kind == "image":
-            yield run
-            run = []
-        run.append(source)
-    if run:
-        yield run
-
-
 def _read_file(source: Source, max_bytes: int) -> Found:
     try:
-        files, path = url_to_fs(source.address)
+        files, path = opened_store(source.address)
         content = files.cat_file(path, start=0, end=max_bytes + 1)
     except Exception as exc:  # noqa: BLE001 - each store has errors of its own
         return Found(source.path, _unreadable(exc))
@@ -110,7 +99,7 @@ def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:
 
 
 def _read_tar(source: Source, max_bytes: int) -> Iterator[Found]:
-    files, path = url_to_fs(source.address)
+    files, path = opened_store(source.address)
     with files.open(path, block_size=_BUFFER) as stream, tarfile.open(fileobj=stream) as shard:
         for member in shard:
             vars(shard)["members"] = []  # otherwise it grows with the shard
@@ -135,7 +124,7 @@ def _check_end(shard: tarfile.TarFile) -> None:
 
 
 def _read_rows(source: Source, max_bytes: int) -> Iterator[Found]:
-    files, path = url_to_fs(source.address)
+    files, path = opened_store(source.address)
     with files.open(path) as stream:
         table = pq.ParquetFile(stream, buffer_size=_BUFFER)
         column = image_column(table.schema_arrow)

@@ -11,19 +11,20 @@ from src.pipeline import Recognition
 
 __all__ = ["SCHEMA", "Answer", "table"]
 
-_CLASS: Final = [("class", pa.string()), ("index", pa.int32()), ("percent", pa.float64())]
+_HEATMAP: Final = pa.list_(pa.list_(pa.float32()))
+_CLASS: Final = [("class", pa.string()), ("index", pa.int32()), ("percent", pa.float64()), ("heatmap", _HEATMAP)]
 SCHEMA: Final = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),
         ("sha256", pa.string()),
         ("label", pa.string()),
-        ("top", pa.list_(pa.struct([*_CLASS, ("heatmap", pa.list_(pa.list_(pa.float32())))]))),
+        ("top", pa.list_(pa.struct(_CLASS))),
         ("other", pa.float64()),
         ("results", pa.list_(pa.string())),
         ("familiar", pa.bool_()),
         ("set", pa.list_(pa.string())),
         ("coverage", pa.int32()),
-        ("targets", pa.list_(pa.struct([*_CLASS, ("heatmap", pa.list_(pa.list_(pa.float32())))]))),
+        ("targets", pa.list_(pa.struct(_CLASS))),
         ("box", pa.list_(pa.float64(), 4)),
         ("width", pa.int32()),
         ("height", pa.int32()),

@@ -23,7 +23,7 @@ _TARS: Final = (".tar", ".tar.gz", ".tgz")
 _LISTS: Final = {".txt", ".lst", ".list"}
 _SIDECARS: Final = frozenset(
     {".cls", ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".md5", ".npy", ".npz", ".pkl", ".pt"}
-    | {".pth", ".py", ".safetensors", ".sha256", ".toml", ".tsv", ".xml", ".yaml", ".yml", ".zip", *_LISTS}
+    | {".pth", ".py", ".safetensors", ".sha256", ".toml", ".tsv", ".xml", ".yaml", ".yml", *_LISTS}
 )
 _COLUMNS: Final = ("image", "bytes", "img", "jpg", "jpeg", "png", "content", "data")
 
@@ -62,10 +62,10 @@ def list_sources(archive: str, output: str | None = None) -> list[Source]:
         ArchiveError: There is nothing, or it cannot be read.
     """
     written = (f"{output}/_", f"{output}/part-") if output else ()
-    addresses: dict[str, None] = {}
+    sources: list[Source] = []
     with as_archive_error(f"{archive} cannot be read", "see that you may read it"), suppress(FileNotFoundError):
         addresses = dict.fromkeys(one for one in _addresses(archive) if not one.startswith(written))
-    sources = [source for address in addresses for source in _sources(address)]
+        sources = [source for address in addresses for source in _sources(address)]
     if not sources:
         raise ArchiveError(f"There are no images at {archive}: give a folder, a pattern, a list of files or a file.")
     return sources
@@ -77,6 +77,8 @@ def opened_store(address: str) -> tuple[AbstractFileSystem, str]:
     Raises:
         ArchiveError: There is no such kind of store, or its package is not installed.
     """
+    if "://" not in address:  # for fsspec, "::" in a name ends the path
+        return LocalFileSystem(), address
     try:
         files, path = url_to_fs(address)
     except (ImportError, ValueError) as exc:
@@ -117,24 +119,32 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _addresses(archive: str) -> Iterator[str]:
     files, path = opened_store(archive)
     if files.isdir(path):
-        found = [*files.find(path), *_closed(files, path)]
-        yield from (_address(files, one) for one in sorted(found) if not _is_hidden(one, path))
+        yield from (_address(files, one) for one in sorted(_found(files, path)) if not _is_hidden(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
-        matches = files.glob(path)
-        yield from (_address(files, one) for one in sorted(matches) if not files.isdir(one) and not is_sidecar(one))
+        matches = files.glob(path, detail=True)  # isdir() would look through all of a folder in a store for each match
+        kept = (one for one, info in matches.items() if info["type"] != "directory" and not is_sidecar(one))
+        yield from (_address(files, one) for one in sorted(kept))
     elif PurePosixPath(path).suffix.lower() in _LISTS:
         yield from _listed(files.cat_file(path))
     elif files.exists(path):
         yield _address(files, path)
 
 
-def _closed(files: AbstractFileSystem, path: str) -> list[str]:
-    """Return the local folders below ``path`` that may not be listed, which ``find`` leaves out silently."""
-    closed: list[str] = []
-    if isinstance(files, LocalFileSystem):
-        for _ in os.walk(path, onerror=lambda exc: closed.append(str(exc.filename))):
-            pass
-    return [folder for folder in closed if folder != path]
+def _found(files: AbstractFileSystem, path: str) -> list[str]:
+    """Return the files below ``path``, and what is to become an error: links to folders, folders closed to us."""
+    if not isinstance(files, LocalFileSystem):
+        return list(files.find(path))
+    found: list[str] = []
+
+    def closed(error: OSError) -> None:
+        if error.filename == path:
+            raise error
+        found.append(str(error.filename))
+
+    for folder, folders, names in os.walk(path, onerror=closed):
+        links = (name for name in folders if Path(folder, name).is_symlink())
+        found += (f"{folder}/{name}" for name in (*names, *links))
+    return found
 
 
 def _is_hidden(file: str, folder: str) -> bool:
@@ -167,7 +177,7 @@ def _sources(address: str) -> Iterator[Source]:
 
 
 def _row_groups(address: str) -> Iterator[Source]:
-    files, path = url_to_fs(address)
+    files, path = opened_store(address)
     try:
         with files.open(path) as stream:
             metadata = pq.read_metadata(stream)

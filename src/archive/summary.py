@@ -42,7 +42,8 @@ def _histogram(classes: Counter[str]) -> bytes:
     shown = classes.most_common(_BARS)[::-1]
     figure = Figure(figsize=(8, 1.5 + 0.22 * len(shown)), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh([label for label, _ in shown], [images for _, images in shown])
+    bars = axes.barh(range(len(shown)), [images for _, images in shown])
+    axes.set_yticks(range(len(shown)), [label for label, _ in shown], parse_math=False)  # names may have dollar signs
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     axes.set(xlabel="images", title=f"{classes.total():,} images, {len(classes):,} classes")
     content = BytesIO()

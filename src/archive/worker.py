@@ -92,7 +92,8 @@ class Worker:
         return _GROUP if self._assignment.crew.gpus else manifest.batch
 
     def _part(self, sources: Sequence[Source]) -> Part:
-        if not sources:  # the command only checks that workers start
+        if not sources:  # the command only checks that workers start, which includes the model
+            _ = self._pipeline
             return Part(sources=(), figures=Figures())
         return self._output.write(self._tables(sources), sources, self._assignment.run.token)
 

@@ -1,7 +1,9 @@
 """Test the refusals and the progress bar of python -m src.bulk, without a cluster."""
 
 import errno
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -75,6 +77,20 @@ def test_a_full_disk_is_one_sentence(
     monkeypatch.setattr("src.archive.job.list_sources", full)
     said = refusal(capsys, str(tmp_path / "images"), str(tmp_path / "output"), "--model", tiny)
     assert said == "bulk: summary.txt: No space left on device. Run the same command again to continue.\n"
+
+
+def test_ctrl_c_while_packages_are_imported_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds, in which people notice that they forgot an option."""
+
+    class Interrupted(ModuleType):
+        def __getattr__(self, _: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "src.archive.job", Interrupted("job"))
+    assert main(["images", "output"]) == 130
+    assert capsys.readouterr().err == "bulk: stopped; run the same command again to continue.\n"
 
 
 def test_the_bar_estimates_how_many_images_tar_files_have() -> None:

@@ -14,6 +14,7 @@ import ray
 
 from src.archive.assignment import Assignment, Crew
 from src.archive.crew import finish
+from src.archive.duplicates import Claims
 from src.archive.figures import Figures
 from src.archive.output import Output, Part
 from src.archive.rows import Answer, table
@@ -70,3 +71,14 @@ def test_an_image_that_kills_every_worker_becomes_an_error(
     rows = [row for part in tmp_path.glob("part-*") for row in pq.read_table(part).to_pylist()]
     assert sorted(row["path"] for row in rows) == sorted(source.name for source in sources)
     assert [(row["path"], row["error_code"]) for row in rows if row["error_code"]] == [("deadly", "internal")]
+
+
+def test_the_register_of_duplicates_is_on_the_node_of_the_command(cluster: Any) -> None:
+    """Ray would put it on a node at random, and a run that deduplicates would end when that one dies."""
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        registers = [Claims([])._register for _ in range(6)]
+        nodes = [one.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()) for one in registers]
+        assert set(ray.get(nodes)) == {ray.get_runtime_context().get_node_id()}
+    finally:
+        ray.shutdown()

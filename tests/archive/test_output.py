@@ -1,6 +1,8 @@
 """Test the folder of Parquet files, without a cluster."""
 
+import errno
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,13 @@ def test_a_part_stores_its_sources_and_figures_and_replaces_its_earlier_file(tmp
     assert (tmp_path / "out" / "_summary" / "classes.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_name_of_the_output_may_have_brackets(tmp_path: Path) -> None:
+    """It is no pattern, which would find nothing, or the parts of another folder."""
+    output = Output(str(tmp_path / "out [1]"))
+    output.begin(RUN)
+    assert output.write(tables(), SOURCES, "first") in output.finished()
+
+
 def test_only_the_latest_command_writes(tmp_path: Path) -> None:
     """Parts from workers that outlive their killed command are refused."""
     output = Output(str(tmp_path))
@@ -104,11 +113,43 @@ def test_an_output_of_another_model_or_other_options_is_refused(tmp_path: Path) 
             output.begin(RUN.model_copy(update=changed))
 
 
+def test_a_full_disk_at_the_start_does_not_damage_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there is room again, the same command continues."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    part = output.write(tables(), SOURCES, "first")
+
+    def full(_: object, path: str, __: bytes) -> None:
+        Path(path).write_bytes(b"")
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", full)
+        with pytest.raises(ArchiveError, match="No space left"):
+            output.begin(RUN)
+    assert output.begin(RUN) == [part]
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     """Readers of the folder would take other files next to the parts for parts."""
     (tmp_path / "cat.jpg").touch()
     with pytest.raises(ArchiveError, match=r"holds other files \(cat.jpg\)"):
         Output(str(tmp_path)).begin(RUN)
+
+
+def test_classes_may_be_named_with_dollar_signs(tmp_path: Path) -> None:
+    """They are no formula, and the summary at the end of a long run does not fail."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    top = (ClassScore(r"$\cat$", 0, 90.0), *SEEN.prediction.top[1:])
+    priced = Answer("/images/0", "00", replace(SEEN, prediction=replace(SEEN.prediction, top=top)), 0.5)
+
+    def one() -> Generator[pa.Table, None, Figures]:
+        yield table([priced], "m:1")
+        return Figures.of([priced])
+
+    output.write(one(), SOURCES[:1], "first")
+    assert summarize(SOURCES[:1], output).classes == {r"$\cat$": 1}
 
 
 def test_missing_and_repeated_sources_are_reported(tmp_path: Path) -> None:

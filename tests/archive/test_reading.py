@@ -98,6 +98,16 @@ def test_names_that_are_not_utf_8_become_text(tmp_path: Path) -> None:
     ]
 
 
+def test_names_may_have_colons(tmp_path: Path) -> None:
+    """Two of them join the addresses of stores, but not in the names of local files and folders."""
+    folder = tmp_path / "a::b"
+    folder.mkdir()
+    (folder / "c::d.jpg").write_bytes(b"1")
+    write_tar(folder / "e::f.tar", {"0.jpg": b"2"})
+    pq.write_table(pa.table({"image": [b"3"]}), folder / "g::h.parquet")
+    assert [one.content for one in found(folder)] == [b"1", b"2", b"3"]
+
+
 def test_parquet_rows_are_numbered_and_a_row_without_an_image_is_an_error(tmp_path: Path) -> None:
     """Rows are numbered throughout the file, across its row groups."""
     file = tmp_path / "images.parquet"

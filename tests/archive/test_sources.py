@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.bulk
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with images, a metadata file, and hidden files and folders."""
-    for name in ("b.jpg", "a/c.PNG", "a/no-suffix", "a/labels.json", ".hidden/d.jpg", "a/.e.jpg", "shard.tar"):
+    """A folder with images, archives, a metadata file, and hidden files and folders."""
+    files = ("b.jpg", "a/c.PNG", "a/no-suffix", "a/labels.json", ".hidden/d.jpg", "a/.e.jpg", "shard.tar", "old.zip")
+    for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -31,23 +33,32 @@ def addresses(archive: str | Path) -> list[str]:
 
 
 def test_a_folder_yields_every_file_except_hidden_ones_and_metadata(folder: Path) -> None:
-    """Files without a suffix count as images, so that none is skipped silently."""
-    expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "shard.tar")]
+    """Files without a suffix count as images, and so do ZIP files, so that none is skipped silently."""
+    expected = [str(folder / name) for name in ("a/c.PNG", "a/no-suffix", "b.jpg", "old.zip", "shard.tar")]
     assert addresses(folder) == expected
-    assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, None]
+    assert [source.images for source in list_sources(str(folder))] == [1, 1, 1, 1, None]
 
 
 def test_a_folder_that_may_not_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It becomes an error when it is read, so that the summary counts it."""
-    listed = os.scandir
+    """It becomes an error when it is read, so that the summary counts it; all of INPUT is refused at once."""
+    listed, closed = os.scandir, folder / "a"
 
     def refused(path: str) -> Any:
-        if Path(path).name == "a":
+        if Path(path) == closed:
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return listed(path)
 
     monkeypatch.setattr("os.scandir", refused)
-    assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "shard.tar")]
+    assert addresses(folder) == [str(folder / name) for name in ("a", "b.jpg", "old.zip", "shard.tar")]
+    closed = folder
+    with pytest.raises(ArchiveError, match=r"cannot be read \(PermissionError"):
+        addresses(folder)
+
+
+def test_a_link_to_a_folder_is_not_left_out(folder: Path) -> None:
+    """It is not followed, as it may lead in a circle, and becomes an error when it is read."""
+    (folder / "a" / "linked").symlink_to(folder)
+    assert str(folder / "a" / "linked") in addresses(folder)
 
 
 def test_a_pattern_and_a_list_yield_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -56,6 +67,21 @@ def test_a_pattern_and_a_list_yield_each_file_once(folder: Path, tmp_path_factor
     listed = tmp_path_factory.mktemp("lists") / "list.txt"
     listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
     assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
+
+
+def test_a_pattern_in_a_store_asks_nothing_for_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a million objects in one folder, S3's ``isdir`` would look through half a million entries each time."""
+    store, asked = fsspec.filesystem("memory"), list[str]()
+    is_folder = store.isdir
+
+    def counted(_: Any, path: str) -> bool:
+        asked.append(path)
+        return bool(is_folder(path))
+
+    monkeypatch.setattr(type(store), "isdir", counted)
+    store.pipe({f"/pattern/{index}.jpg": b"" for index in range(20)} | {"/pattern/folder/a.txt": b""})
+    assert len(addresses("memory://pattern/*")) == 20
+    assert len(asked) < 20
 
 
 def test_what_an_earlier_run_wrote_is_not_in_the_archive(folder: Path) -> None:
@@ -78,6 +104,19 @@ def test_a_list_may_hold_names_that_are_not_utf_8(tmp_path: Path) -> None:
     """As ``find`` writes them."""
     (tmp_path / "list.txt").write_bytes(b"/gr\xfcn.jpg\n")
     assert addresses(tmp_path / "list.txt") == [os.fsdecode(b"/gr\xfcn.jpg")]
+
+
+def test_a_listed_table_without_access_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores raise errors of their own, such as one of botocore where there are no credentials."""
+
+    def refused(_: object) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    pq.write_table(pa.table({"image": [b"1"]}), tmp_path / "table.parquet")
+    (tmp_path / "list.txt").write_text(str(tmp_path / "table.parquet"))
+    monkeypatch.setattr("pyarrow.parquet.read_metadata", refused)
+    with pytest.raises(ArchiveError, match="Unable to locate credentials"):
+        addresses(tmp_path / "list.txt")
 
 
 def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
@@ -118,16 +157,23 @@ def test_the_image_column_is_found_by_its_type_and_name(columns: dict[str, pa.Da
 
 
 def test_parts_contain_every_source_once_and_keep_all_workers_busy() -> None:
-    """Few images make small parts, many make parts of 512; a shard is a part of its own."""
+    """Few images make small parts, many make parts of up to 512; a shard is a part of its own."""
     images = [Source(str(index)) for index in range(10_000)]
     shard = Source("a.tar", "tar", None)
     for sources, most, expected in (
-        (images[:100], 512, 16),
-        (images[:1000], 512, 62),
-        (images, 512, 512),
+        (images[:0], 512, 1),
+        (images[:100], 512, 15),
+        (images[:1000], 512, 59),
+        (images, 512, 500),
         (images, 1, 1),
     ):
         parts = deal([*sources[:50], shard, *sources[50:]], 2, most)
         assert sorted(one.name for part in parts for one in part) == sorted([*(one.name for one in sources), "a.tar"])
         assert max(map(len, parts)) == expected
         assert [shard] in parts
+
+
+def test_no_part_is_a_single_image_unless_all_are() -> None:
+    """A node that cannot read the archive would write an error for it, and the same command never tries it again."""
+    for number in (2, 17, 33, 513, 1001, 9985):
+        assert min(map(len, deal([Source(str(index)) for index in range(number)], 2))) > 1

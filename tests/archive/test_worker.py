@@ -152,9 +152,13 @@ def test_multilabel_rows_list_all_classes_above_their_thresholds(files: dict[str
 
 
 def test_a_damaged_model_ends_the_run(files: dict[str, bytes], tmp_path: Path) -> None:
-    """The fault of the first part names the damaged file."""
+    """The fault of the first part names the damaged file, and so does that of a part that only tries the worker.
+
+    If the model killed its workers, each image would otherwise be blamed for it.
+    """
     damaged = files | {"network.bin": b""}
     assert "network.bin" in done(assignment(damaged, tmp_path / "out"), [Source("a.jpg")])
+    assert "network.bin" in done(assignment(damaged, tmp_path / "out"), [])
 
 
 def test_the_answers_match_the_service(stored_model: str, client: httpx.Client, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ THRESHOLDS: Final = (0.01, 0.01, 0.01, 0.99, 0.01, 0.01, 0.02)
 CHECK: Final = {
     "images": 40,
     "accuracy": 0.9,
+    "trained_on": 10,
     "recall": {"bus": 0.9, "car": 0.9},
     "confusion": {"classes": ["bus", "car"], "counts": [[18, 2, 0], [1, 19, 0]]},
 }

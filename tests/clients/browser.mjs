@@ -30,6 +30,10 @@ export async function answered(page, act) {
 
 export async function allAnswered(page, files) {
   await page.locator("#file").setInputFiles(files);
+  await noneWaits(page);
+}
+
+export async function noneWaits(page) {
   await page.waitForFunction(() => [...document.querySelectorAll("#gallery .said")].every((one) => !one.textContent.startsWith("Waiting")));
 }
 

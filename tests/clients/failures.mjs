@@ -1,6 +1,6 @@
 // The page where there is no answer: on a service that fails as the image's name says, one that needs a key, and none.
 import { readFileSync } from "node:fs";
-import { allAnswered, answered, expect, forgive, opened, posts, run, shot, text } from "./browser.mjs";
+import { allAnswered, answered, expect, forgive, noneWaits, opened, posts, run, shot, table, text } from "./browser.mjs";
 
 const [failing, keyed, key, photo, ...codes] = process.argv.slice(4);
 const AGAIN = ["unauthorized", "busy", "internal", "not_ready", "timeout"];
@@ -52,6 +52,19 @@ await run({
     expect((await failed(page)) === "The page cannot read the answer. The status is 504.", await text(page, "alert"));
     expect(await page.locator("#again").isVisible(), "it cannot be asked again");
   },
+  async "an answer of which only a part comes can be asked for again"() {
+    const page = await opened(failing);
+    await between(page, { status: 200, body: '{"success": true, "result": "c' });
+    expect((await failed(page)).startsWith("There is no answer"), await text(page, "alert"));
+    expect(await page.locator("#again").isVisible(), "it cannot be asked again");
+  },
+  async "a table that is downloaded early says which images have no answer yet"() {
+    const page = await opened(failing);
+    await page.route("**/model", () => {});
+    await page.locator("#file").setInputFiles([image("a.jpg"), image("b.jpg")]);
+    const rows = await table(page);
+    expect(rows.length === 3 && rows[1] === '"a.jpg","","","","","No answer yet. Download the table again later."', rows[1]);
+  },
   async "an answer that never comes is not waited for"() {
     const page = await opened(failing);
     await page.clock.install();
@@ -80,7 +93,8 @@ await run({
     await page.locator("#key").fill(key);
     await answered(page, () => page.locator("#key").press("Enter"));
     expect(!(await page.locator("#alert").isVisible()), "the complaint stays");
-    await page.waitForFunction(() => document.querySelectorAll("#gallery .broken").length === 0);
+    await noneWaits(page);
+    expect((await page.locator("#gallery .broken").count()) === 0, "an image has no answer");
     expect((await text(page, "facts")).includes("Network"), "the card is empty");
     await page.locator("#code summary").click();
     expect((await text(page, "snippet")).includes("Authorization: Bearer") && !(await text(page, "snippet")).includes(key), await text(page, "snippet"));

@@ -1,6 +1,6 @@
 // The page with tiny models: of one output and one channel, of several labels, of two classes that have learned of their answers.
 import { readFileSync } from "node:fs";
-import { accessible, allAnswered, answered, expect, give, opened, pixels, posts, run, shot, table, text } from "./browser.mjs";
+import { accessible, allAnswered, answered, expect, give, noneWaits, opened, pixels, posts, run, shot, table, text } from "./browser.mjs";
 
 const [binary, multilabel, learned, photo, broken, familiar] = process.argv.slice(4);
 const FINDINGS = ["cat", "dog", "grass", "sky", "sofa", "tree"]; // of any image, and "fog" of none
@@ -60,6 +60,23 @@ await run({
     await page.locator("#alert").waitFor(); // the model itself has no such classes
     const { target, versus } = await page.evaluate(() => state.options);
     expect([target, versus].toSorted().join() === '"0","1"', `it asks for ${target} against ${versus}`);
+  },
+  async "where another model answers than the page knows, the page asks what that one is"() {
+    const page = await opened(binary);
+    let count = 0;
+    await page.route("**/model", async (route) => {
+      const response = await route.fetch();
+      const earlier = (count += 1) === 1 ? { model: "tiny:0", calibrated: true } : {};
+      await route.fulfill({ response, body: JSON.stringify({ ...(await response.json()), ...earlier }) });
+    });
+    const told = (words) => page.waitForFunction((some) => document.getElementById("sure").textContent.includes(some), words);
+    await give(page, photo);
+    await told("are calibrated");
+    await give(page, familiar);
+    await told("are not calibrated");
+    await give(page, photo);
+    await page.waitForTimeout(200);
+    expect(count === 2, `it asks ${count} times`);
   },
   async "a model of one channel takes samples and shows heat on the colored image"() {
     const page = await opened(binary);
@@ -132,6 +149,16 @@ await run({
     await page.locator("#compared").selectOption({ label: "fog" });
     expect(await page.locator("#second").isVisible(), "there is no second image");
   },
+  async "a gallery of a multi-label model has no class missing where its card cannot be had for a moment"() {
+    const page = await opened(multilabel);
+    await page.route("**/model", (route) => route.fulfill({ status: 503, body: "" }));
+    await allAnswered(page, several);
+    expect((await page.locator("#gallery .broken").count()) === 2, "it is answered without knowing the classes");
+    await page.unroute("**/model");
+    await page.locator("#gallery button").nth(1).click();
+    await noneWaits(page);
+    expect((await page.locator("#gallery .broken").count()) === 1, "a click does not ask again");
+  },
   async "a model that has learned of its answers tells in words how sure they are"() {
     const page = await opened(learned);
     await answerTo(page);
@@ -153,7 +180,7 @@ await run({
     await page.locator("#card summary").click();
     await page.locator("#pictures table").waitFor();
     const facts = await text(page, "facts");
-    for (const words of ["90.0% accuracy", "off by 8.0% before, by 2.0% now", "false alarms", "right class 80.0% of the time"]) {
+    for (const words of ["90.0% accuracy", "40 labeled images, 10 of which it was trained on", "off by 8.0% before, by 2.0% now", "false alarms", "right class 80.0% of the time"]) {
       expect(facts.replaceAll(/\s%/g, "%").includes(words), facts);
     }
     expect((await page.locator("#pictures td").allInnerTexts()).filter((one) => one.trim()).join() === "18,2,0,1,19,0", "the counts are others");

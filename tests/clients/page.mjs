@@ -53,6 +53,10 @@ await run({
     expect((await pixels(page)) === heat, "a shortcut of the browser shows the photo, and may keep it");
     await page.keyboard.up("h");
     await page.keyboard.up("Control");
+    await page.keyboard.down("h");
+    await page.evaluate(() => dispatchEvent(new Event("blur")));
+    expect((await pixels(page)) === heat, "the heat does not come back if the key is released in another window");
+    await page.keyboard.up("h");
     await page.locator("#plain").hover();
     await page.mouse.down();
     expect((await pixels(page)) === plain, "the button does not show the photo");
@@ -121,6 +125,9 @@ await run({
     await page.locator("#search").fill("cat");
     const found = await page.locator("#labels li").count();
     expect(all > found && found > 0, `${found} of ${all}`);
+    await give(page, photo);
+    await page.waitForTimeout(200);
+    expect((await page.locator("#labels li").count()) === found, "an answer undoes the search");
     expect((await text(page, "facts")).includes("Network"), await text(page, "facts"));
   },
   async "the request is there as code, which gives the same answer"() {
@@ -185,6 +192,14 @@ await run({
     expect(drawn[2] !== plain[2], "there is no heat in the box");
     expect(drawn[1] > Math.max(plain[1], drawn[2]), `there is no outline: ${drawn}, ${plain}`);
   },
+  async "what is transparent is white, as the network sees it, in a dark page too"() {
+    const page = await opened(url, { colorScheme: "dark" });
+    const buffer = Buffer.from(await page.evaluate(() => document.createElement("canvas").toDataURL().split(",")[1]), "base64");
+    await answered(page, () => page.locator("#file").setInputFiles({ name: "x.png", mimeType: "image/png", buffer }));
+    await page.keyboard.down("h");
+    const corner = await page.locator("#first canvas").evaluate((canvas) => String(canvas.getContext("2d").getImageData(0, 0, 1, 1).data));
+    expect(corner === "255,255,255,255", corner);
+  },
   async "an image that the browser turns in another way is drawn by the service"() {
     const page = await opened(url);
     await page.evaluate(() => {
@@ -203,6 +218,7 @@ await run({
     const shown = await page.locator("#first canvas").evaluate(({ width, height }) => ({ width, height }));
     expect(shown.width === image.width && shown.height === image.height, `${JSON.stringify(shown)} of ${JSON.stringify(image)}`);
     expect((await text(page, "shown")).startsWith("Heatmap: "), await text(page, "shown"));
+    expect(!(await page.locator("#plain").isVisible()), "it offers an image without heat, which it does not have");
   },
   async "a sample is answered"() {
     const page = await opened(url);
@@ -243,6 +259,18 @@ await run({
       data.items.add(new File([Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0))], "pasted.jpg", { type: "image/jpeg" }));
       document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
     }, bytes));
+  },
+  async "a dropped photo is answered, and a folder is told to be none"() {
+    const page = await opened(url);
+    const drop = (name, folder) => page.evaluate(([encoded, called, isDirectory]) => {
+      const file = new File([Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0))], called);
+      const dataTransfer = { files: [file], items: [{ webkitGetAsEntry: () => ({ isDirectory }) }] };
+      document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer }));
+    }, [readFileSync(photo).toString("base64"), name, folder]);
+    const count = await posts(page, () => drop("photos", true));
+    expect(count === 0 && (await text(page, "alert")).includes("folder"), await text(page, "alert"));
+    await answered(page, () => drop("x.jpg", false));
+    expect(!(await page.locator("#alert").isVisible()), "the complaint stays");
   },
   async "the keyboard reaches everything"() {
     const page = await opened(url);

@@ -60,7 +60,7 @@ function refusal(response, answer, late) {
   if (late) return { trouble: TROUBLE.timeout[0], complaint: `Nothing came back in ${LATE_MS / 60_000} minutes.`, retry: true };
   if (!response) return { trouble: "The service cannot be reached", complaint: "Check the connection, and that the file is still there.", retry: true };
   const { status, headers } = response;
-  const retry = [401, 429].includes(status) || status >= 500;
+  const retry = response.ok || [401, 408, 429].includes(status) || status >= 500; // ok: the connection was lost on the way back
   if (!answer?.error) return { trouble: "The page cannot read the answer", complaint: `The status is ${status}.`, retry };
   const { code, message } = answer.error;
   const wrong = status === 401 && byId("key").value !== "";

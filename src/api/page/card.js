@@ -8,8 +8,9 @@ const MEANING = {
 
 let asked = null;
 
-// Return GET /model, or what is wrong as of refusal(); once it is known it is not asked for again.
-async function knownModel() {
+// Return GET /model, or what is wrong as of refusal(); once it is known it is asked for again only if another has answered.
+async function knownModel(tag) {
+  if (tag && (await asked)?.model !== tag) asked = null;
   asked ??= call("model").then(({ response, answer, late }) => (answer?.success ? answer : refusal(response, answer, late)));
   const model = await asked;
   if (!model.success) asked = null;
@@ -19,6 +20,7 @@ async function knownModel() {
 function facts(model) {
   const { check, learned, input } = model;
   const faithfulness = check?.faithfulness;
+  const seen = check?.trained_on ? `, ${check.trained_on} of which it was trained on` : "";
   const [height, width] = input.crop;
   const said = {
     Model: model.model,
@@ -27,7 +29,7 @@ function facts(model) {
     Input: `${width} x ${height} pixels, ${input.channels === 1 ? "gray" : "color"}`,
     Explained: `at the layer ${model.layer}${model.exact ? "; exactly: each heatmap sums to its class's score" : ""}`,
     Runs: `in ${model.runtime} on the ${model.device}, ${model.precision}`,
-    Checked: check ? `on ${check.images} labeled images: ${percent(check.accuracy)} accuracy` : "not yet",
+    Checked: check ? `on ${check.images} labeled images${seen}: ${percent(check.accuracy)} accuracy` : "not yet",
     Calibrated: "no: the percentages are those of the network",
   };
   if (learned?.calibration) {
@@ -54,8 +56,9 @@ function showCard(model) {
   byId("pictures").replaceChildren();
   if (model.check?.confusion) byId("pictures").append(confusion(model.check.confusion));
   if (model.learned?.calibration?.reliability?.length) byId("pictures").append(reliability(model.learned.calibration.reliability));
-  showLabels(model.labels, "");
-  byId("search").oninput = () => showLabels(model.labels, byId("search").value);
+  const found = () => showLabels(model.labels, byId("search").value); // which may be in use
+  byId("search").oninput = found;
+  found();
 }
 
 function showLabels(labels, searched) {

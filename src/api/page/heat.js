@@ -44,6 +44,8 @@ function draw(canvas, bitmap, box, map, { alpha, colormap } = {}) {
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const context = canvas.getContext("2d");
+  context.fillStyle = "white"; // on which the network sees what is transparent, in a dark page too
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   if (!box || !map) return;
   const [x0, y0, x1, y1] = box.map((value) => value * scale);

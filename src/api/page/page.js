@@ -34,7 +34,7 @@ async function question() {
     return question();
   }
   if (answer.success && seesUnlisted(answer)) {
-    const model = await knownModel();
+    const model = await knownModel(answer.model);
     if (signal.aborted) return;
     state.top = model.labels?.length ?? null;
     if (state.top) return question();
@@ -50,8 +50,8 @@ async function question() {
   byId("alert").hidden = true;
   byId("answer").inert = false;
   show();
-  if (state.model !== null) return;
-  const model = await knownModel();
+  if (state.model?.model === answer.model) return;
+  const model = await knownModel(answer.model);
   if (!model.success) return;
   state.model = model;
   show();
@@ -75,6 +75,7 @@ function show() {
   showWords(answer, state.model);
   offer(answer, chosen, compared);
   byId("legend").hidden = false;
+  byId("plain").hidden = bitmap === null; // the browser has only what the service has drawn
   drawScale(byId("scale"), style().colormap);
   byId("second").hidden = compared === null;
   byId("versus").disabled = compared === null;
@@ -138,6 +139,13 @@ function take(files) {
   picks += 1;
   showSeveral([...files], open);
   open(files[0]);
+}
+
+// Of a folder there would be a file that cannot be read, as if there were no connection.
+function drop({ items, files }) {
+  if (![...items].some((one) => one.webkitGetAsEntry()?.isDirectory)) return take(files);
+  stage.classList.remove("dragged");
+  complain({ trouble: "A folder is not an image", complaint: "Open it, and drop the images in it.", retry: false });
 }
 
 async function sample(name) {
@@ -210,7 +218,8 @@ document.onkeydown = (event) => {
 document.onkeyup = (event) => {
   if (isHold(event)) showPlain(false);
 };
+globalThis.onblur = () => showPlain(false); // the key may be released in another window
 document.ondragover = (event) => { event.preventDefault(); stage.classList.add("dragged"); };
 document.ondragleave = () => stage.classList.remove("dragged");
-document.ondrop = (event) => { event.preventDefault(); take(event.dataTransfer.files); };
+document.ondrop = (event) => { event.preventDefault(); drop(event.dataTransfer); };
 document.onpaste = (event) => take(event.clipboardData.files);

@@ -1,27 +1,31 @@
 // Several images: a result for each, one of them on the stage, all of them as CSV.
 const AT_ONCE = 2;
-let images = []; // {file, preview, item, found: {seen, familiar}, or as of refusal()}
+let images = []; // {file, preview, item, found: null, {seen, familiar}, or as of refusal()}
 
 function showSeveral(files, open) {
   for (const { preview } of images) URL.revokeObjectURL(preview);
   byId("several").hidden = files.length < 2;
   byId("gallery").replaceChildren();
-  images = files.length < 2 ? [] : files.map((file) => ({ file, found: {}, preview: URL.createObjectURL(file), item: null }));
+  images = files.length < 2 ? [] : files.map((file) => ({ file, found: null, preview: URL.createObjectURL(file), item: null }));
   for (const image of images) {
     byId("gallery").append(byId("item").content.cloneNode(true));
     image.item = byId("gallery").lastElementChild;
     image.item.querySelector("img").src = image.preview;
     image.item.querySelector(".name").textContent = image.file.name;
-    image.item.querySelector("button").onclick = () => open(image.file);
+    image.item.querySelector("button").onclick = () => {
+      retrySeveral();
+      open(image.file);
+    };
   }
   recognizeAll(images);
 }
 
 // Ask once more for the images that may have an answer now, such as with the right key.
-const retrySeveral = () => recognizeAll(images.filter(({ found }) => found.retry));
+const retrySeveral = () => recognizeAll(images.filter(({ found }) => found?.retry));
 
 function recognizeAll(some) {
   const [mine, waiting] = [images, [...some]];
+  for (const image of waiting) tell(image, null);
   const work = async () => {
     while (waiting.length && mine === images) await recognizeOne(waiting.shift());
   };
@@ -31,12 +35,15 @@ function recognizeAll(some) {
 async function recognizeOne(image) {
   const model = await knownModel();
   const listed = model.output?.kind === "multilabel" ? model.labels.length : 1; // any class may be seen
-  const answer = await ask(image.file, { gradcam: false, top_k: listed });
-  image.found = answer.success ? classesIn(answer) : answer;
-  const { trouble, complaint } = image.found;
-  image.item.querySelector(".said").textContent = trouble ?? inWords(image.found);
-  image.item.querySelector("button").title = complaint ?? "";
-  image.item.classList.toggle("broken", trouble !== undefined);
+  const answer = model.success ? await ask(image.file, { gradcam: false, top_k: listed }) : model; // else classes may be missing
+  tell(image, answer.success ? classesIn(answer) : answer);
+}
+
+function tell(image, found) {
+  image.found = found;
+  image.item.querySelector(".said").textContent = found ? (found.trouble ?? inWords(found)) : "Waiting…";
+  image.item.querySelector("button").title = found?.complaint ?? "";
+  image.item.classList.toggle("broken", found?.trouble !== undefined);
 }
 
 // What is in an image: classes with their percentages, of a multi-label model any number of them.
@@ -57,7 +64,8 @@ function cell(value) {
 }
 
 function asCsv() {
-  const rows = images.map(({ file, found: { seen, familiar, code, trouble, complaint } }) => {
+  const rows = images.map(({ file, found }) => {
+    const { seen, familiar, code, trouble, complaint } = found ?? { trouble: "No answer yet", complaint: "Download the table again later." };
     const [names, percents] = [0, 1].map((column) => seen?.map((one) => one[column]).join("; "));
     return [file.name, names, percents, familiar, code, trouble && `${trouble}. ${complaint}`];
   });
