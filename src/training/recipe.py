@@ -160,13 +160,14 @@ def new_classifier(recipe: Recipe, dataset: Dataset) -> Classifier:
 
 
 def _clear_head(network: nn.Module, head: set[str]) -> None:
-    """Fill a linear head with zeros: it starts with equal percentages; a random one would first have to be unlearned.
+    """Fill the head with zeros: it starts with equal percentages; a random one would first have to be unlearned.
 
-    A convolution (of SqueezeNet) stays random, since a ReLU follows it, whose gradient is zero at zero.
+    The biases of a convolution become 1, because of SqueezeNet, where a ReLU follows: its gradient is zero at zero.
     """
     for name in head:
-        if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.Linear):
-            nn.init.zeros_(network.get_parameter(name))
+        layer, _, kind = name.rpartition(".")
+        is_linear = isinstance(network.get_submodule(layer), nn.Linear)
+        nn.init.constant_(network.get_parameter(name), float(kind == "bias" and not is_linear))
 
 
 def _fitted(tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
