@@ -29,6 +29,7 @@ _NOT_KNOWN: Final = "Could not determine subsampling level"  # Pillow decodes su
 _DAMAGE: Final = re.compile("Corrupt JPEG data|Premature end|Inconsistent progression|several places")
 _BEFORE: Final = 8  # bytes, which are not all equal at the end of pixels
 _JFIF, _ADOBE = 0xE0, 0xEE
+_PROFILE, _NO_PROFILE = b"ICC_PROFILE\0", b"NOT_PROFILE\0"  # Pillow reads it; the decoder only counts its segments
 _SCAN_PARAMETERS: Final = b"\x00\x3f\x00"
 
 
@@ -96,6 +97,8 @@ def _mended(data: bytes, mode: str, warning: str) -> bytes | None:
     """Return ``data`` without the cause of ``warning``; None if the warning may concern pixels."""
     if "Premature end of JPEG file" in warning and not data.endswith(_END) and has_all_scans(data):
         return data + _END
+    if "bad ICC marker" in warning:
+        return data.replace(_PROFILE, _NO_PROFILE)
     if "unknown JFIF revision" in warning:
         at = offset_of(data, _JFIF) + 9
         return data[:at] + b"\1" + data[at + 1 :]

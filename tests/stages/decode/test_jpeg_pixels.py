@@ -187,6 +187,17 @@ def test_strange_values_in_segments_are_harmless() -> None:
             pixels(harmed[: len(harmed) // 2] + END)
 
 
+@pytest.mark.parametrize("numbers", [b"\1\1\1\1", b"\0\1", b"\1\2", b"\1\0", b"\2\1"])
+def test_profiles_in_wrong_segments_are_harmless(numbers: bytes) -> None:
+    """Two profiles, or segments with wrong numbers, leave the pixels as they are, without a profile."""
+    data = photo()
+    parts = (b"ICC_PROFILE\0" + numbers[at : at + 2] + bytes(200) for at in range(0, len(numbers), 2))
+    harmed = _insert(data, 2, b"".join(segment(0xE2, part) for part in parts))
+    assert np.array_equal(pixels(harmed), pixels(data))
+    with pytest.raises(BrokenImage):
+        pixels(harmed[: len(harmed) // 2] + END)
+
+
 def test_a_thumbnail_is_not_taken_for_the_image() -> None:
     """Junk and strange values are tolerated as well where EXIF, with a thumbnail and Adobe's name, comes first."""
     data = photo()
