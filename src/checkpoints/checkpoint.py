@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from torch import nn
 
-from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest
+from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest, untagged
 from src.checkpoints.carried import Carried, read_carried
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
@@ -169,7 +169,7 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
     said = _is_input(file.hyper_parameters.get("input")) or stored_transform(file.hyper_parameters, file.elsewhere)
     settled = _FIELDS if given.tutorial or said else (given.input or {}).keys()
     asked = Asked(
-        architecture=name and full_name(name),
+        architecture=name and full_name(untagged(name)),
         network=given.network,
         activation=given.activation,
         stem=given.stem,
@@ -232,7 +232,8 @@ def _input(
         spec, source = TUTORIAL, "the tutorial's; torchvision's own weights were trained differently"
         remedies = (Remedy("resize", "256"),)
     else:
-        weights = named_weights(architecture, file.hyper_parameters)
+        asked = {"architecture": given.architecture} if given.architecture else {}
+        weights = named_weights(architecture, {**file.hyper_parameters, **asked})
         spec, source = published_input(weights), f"as published for {weights}"
         if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
             source += f", since {name} in the file has steps that are not supported"

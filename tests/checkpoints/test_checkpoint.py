@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torchvision import transforms
+from torchvision.models import ResNet50_Weights
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given, Note
 from src.checkpoints.inputs import TUTORIAL, published_input
 from src.checkpoints.network import build
+from src.checkpoints.reading.weights_file import read_weights_file
+from src.checkpoints.recognition.twins import named_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
@@ -264,3 +267,52 @@ def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"my\.weight") as refused:
         read_checkpoint(tmp_path / "own.pt", Given())
     assert refused.value.remedies == (Remedy("architecture"), Remedy("module"))
+
+
+@pytest.mark.parametrize(
+    ("said", "tag"),
+    [
+        ({"weights": "IMAGENET1K_V2"}, ".IMAGENET1K_V2"),
+        ({"weights": "ResNet50_Weights.IMAGENET1K_V2"}, ".IMAGENET1K_V2"),
+        ({"init_args": {"pretrained": "DEFAULT"}}, ".IMAGENET1K_V2"),
+        ({"weights": ResNet50_Weights.IMAGENET1K_V2}, ".IMAGENET1K_V2"),
+        ({"weights": ResNet50_Weights.IMAGENET1K_V1}, ".IMAGENET1K_V1"),
+        ({"weights": "ResNet18_Weights.IMAGENET1K_V1", "teacher_weights": "IMAGENET1K_V2"}, ""),
+        ({"weights": "imagenet", "phase": "DEFAULT"}, ""),
+    ],
+)
+def test_the_input_is_that_of_the_weights_of_torchvision_that_the_file_names(
+    said: dict[str, Any], tag: str, tmp_path: Path
+) -> None:
+    """Torchvision's second weights of a network were trained with other sizes than its first."""
+    torch.save({"hyper_parameters": said, "state_dict": {"weight": torch.zeros(2)}}, tmp_path / "file.ckpt")
+    stored = read_weights_file(tmp_path / "file.ckpt").hyper_parameters
+    assert named_weights("torchvision/resnet50", stored) == f"torchvision/resnet50{tag}"
+    assert published_input("torchvision/resnet50.IMAGENET1K_V2").resize == 232
+    assert published_input("torchvision/resnet50.IMAGENET1K_V1").resize == 256
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "resize"),
+    [
+        ("resnet18.gluon_in1k", "timm/resnet18", 256),
+        ("hf_hub:timm/resnet18.a1_in1k", "timm/resnet18", 235),
+        ("gluon_resnet18_v1b", "timm/resnet18", 256),
+        ("torchvision/resnet18.IMAGENET1K_V1", "torchvision/resnet18", 256),
+        ("resnet18.imagenet1k_v1", "torchvision/resnet18", 256),
+    ],
+)
+def test_an_architecture_may_be_given_with_the_tag_of_its_weights(
+    name: str, architecture: str, resize: int, tmp_path: Path
+) -> None:
+    """The preprocessing is that of the weights with the tag."""
+    found = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given(architecture=name))
+    assert (found.architecture, found.input.resize) == (architecture, resize)
+
+
+def test_an_unknown_tag_is_explained(tmp_path: Path) -> None:
+    """The error names the tags that exist."""
+    with pytest.raises(ModelError, match=r"no published weights resnet18\.of_ours \(timm has .*resnet18\.a1_in1k"):
+        read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given(architecture="resnet18.of_ours"))
+    with pytest.raises(ModelError, match="did you mean"):
+        read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given(architecture="resnt18.a1_in1k"))
