@@ -120,14 +120,16 @@ def refuse_object(path: Path, content: object) -> None:
     raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict.")
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, has_weights: bool) -> None:
     """Refuse a folder of a known but unsupported kind.
+
+    A folder that ``has_weights`` of its own may hold those of other libraries, too, but not an adapter for them.
 
     Raises:
         ModelError: The folder is of such a kind; the message names it, and how to convert the folder.
     """
     for pattern, text in _HOLDS.items():
-        if next(folder.glob(pattern), None):
+        if (text is _ADAPTER or not has_weights) and next(folder.glob(pattern), None):
             _refuse(folder, text)
 
 

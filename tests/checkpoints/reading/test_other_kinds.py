@@ -99,6 +99,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "tensorflow": (_touched("saved_model.pb", "variables/variables.index"), r"TensorFlow.*src\.train"),
     "adapter": (_touched("adapter_config.json", "adapter_model.safetensors"), r"adapter.*merge_and_unload"),
     "several": (_touched("a.ckpt", "b.ckpt"), r"contains 2 checkpoints \(a\.ckpt, b\.ckpt"),
+    "accelerate": (_touched("model.safetensors", "model_1.safetensors"), r"2 checkpoints \(model\.saf.*, model_1\.saf"),
     "none": (_touched("readme.txt"), "contains no checkpoint"),
 }
 
@@ -143,6 +144,14 @@ def test_a_folder_with_one_checkpoint_is_read(tmp_path: Path) -> None:
     """The output folder of DeepSpeed's command, or any folder with one file, is read like the file."""
     (tmp_path / "config.yaml").touch()
     torch.save(NETWORK.state_dict(), tmp_path / "pytorch_model.bin")
+    assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
+
+
+@pytest.mark.parametrize("other", ["tf_model.h5", "zero_to_fp32.py", "global_step9/mp_rank_00_model_states.pt"])
+def test_files_of_other_libraries_beside_the_weights_do_not_matter(other: str, tmp_path: Path) -> None:
+    """A clone from the hub has the same weights for TensorFlow, and a Trainer's folder those of DeepSpeed."""
+    _touched(other)(tmp_path)
+    save_file(NETWORK.state_dict(), tmp_path / "model.safetensors")
     assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
 
 
