@@ -23,6 +23,9 @@ _NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "
 _HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
 _AVERAGED_FROM: Final = "current_model_state"  # beside the average, where Lightning stores that
 _OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
+_STARTS_OF_TRAINING: Final = ("optim", "sched", *_OF_TRAINING)
+_OF_AN_OPTIMIZER: Final = "param_groups"
+_DEEPEST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
         raise ModelError(f"{path} is not an intact safetensors file: {exc}.") from exc
 
 
-def _state_dict(content: object) -> Mapping[Any, Any]:
+def _state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
+    """Return the state dict in ``content``, or several joined, whose keys then become prefixes."""
     if is_module(content):
         return dict(module_tensors(content))
     said = fields(content)
@@ -107,16 +111,31 @@ def _state_dict(content: object) -> Mapping[Any, Any]:
             return dict(module_tensors(nested))
         if isinstance(nested, Mapping) and any(isinstance(value, torch.Tensor) for value in nested.values()):
             return {**_beside(said, key), **nested}
-    return said
+    if depth == _DEEPEST or _holds_tensors(said) or _OF_AN_OPTIMIZER in said:
+        return said
+    inside = (_state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
+    return _beside(said) or next(filter(_holds_tensors, inside), said)
 
 
-def _beside(said: Mapping[Any, Any], key: str) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of state dicts other than ``key``, such as a head's, with their keys as prefixes."""
+def _holds_tensors(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) for value in content.values())
+
+
+def _is_of_training(name: object) -> bool:
+    return not isinstance(name, str) or name.lower().startswith(_STARTS_OF_TRAINING)
+
+
+def _beside(said: Mapping[Any, Any], key: str | None = None) -> Mapping[str, torch.Tensor]:
+    """Return the tensors of state dicts and networks other than ``key``, such as a head's, with keys as prefixes."""
+    found = {
+        name: dict(module_tensors(value)) if is_module(value) else value
+        for name, value in said.items()
+        if name not in {key, _AVERAGED_FROM} and not is_averaged(str(name)) and not _is_of_training(name)
+    }
     return {
         f"{name}.{of}": tensor
-        for name, value in said.items()
-        if name not in {key, _AVERAGED_FROM} and isinstance(value, Mapping) and not is_averaged(str(name))
-        if all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+        for name, value in found.items()
+        if isinstance(value, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
         if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
         for of, tensor in value.items()
     }
