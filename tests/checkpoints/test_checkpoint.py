@@ -269,6 +269,81 @@ def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
     assert refused.value.remedies == (Remedy("architecture"), Remedy("module"))
 
 
+TIMMS = {  # of its train.py, which stores all of its arguments
+    "model": "resnet18.a1_in1k",
+    **dict.fromkeys(("crop_pct", "mean", "std", "input_size", "img_size", "num_classes", "gp", "in_chans")),
+    "interpolation": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ({}, {}),
+        ({"img_size": 128, "crop_pct": 1.0, "interpolation": "bilinear"}, {"crop": (128, 128), "resize": 128}),
+        ({"input_size": [3, 96, 96], "mean": [0.5], "std": [0.25]}, {"crop": (96, 96), "mean": (0.5,) * 3}),
+    ],
+)
+def test_the_arguments_of_timms_script_say_how_images_are_prepared(
+    said: dict[str, Any], changed: dict[str, Any], tmp_path: Path
+) -> None:
+    """They override what is published for the weights, as in the script itself, and the network is timm's."""
+    weights = build("timm/resnet18", 2).state_dict()
+    torch.save({"state_dict": weights, "args": argparse.Namespace(**TIMMS | said)}, tmp_path / "file.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "file.ckpt", Given())
+    assert checkpoint.architecture == "timm/resnet18"
+    expected = published_input("timm/resnet18.a1_in1k").model_dump() | changed
+    assert {name: getattr(checkpoint.input, name) for name in changed} == changed
+    assert said or checkpoint.input.model_dump() == expected
+
+
+def test_the_arguments_of_torchvisions_script_say_how_images_are_prepared(tmp_path: Path) -> None:
+    """Its reference script stores the sizes of validation images."""
+    said = argparse.Namespace(model="resnet18", val_resize_size=96, val_crop_size=88, interpolation="bicubic")
+    torch.save({"model": build("torchvision/resnet18", 2).state_dict(), "args": said}, tmp_path / "file.ckpt")
+    found = read_checkpoint(tmp_path / "file.ckpt", Given())
+    expected = published_input("torchvision/resnet18").model_dump() | {
+        "resize": 96,
+        "crop": (88, 88),
+        "interpolation": "bicubic",
+    }
+    assert (found.architecture, found.input.model_dump()) == ("torchvision/resnet18", expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "mean"),
+    [
+        ({"mean": [0.1, 0.2, 0.3], "std": (0.5, 0.5, 0.5)}, (0.1, 0.2, 0.3)),
+        ({"data": {"img_mean": np.array([25.5, 51, 255]), "img_std": np.array([1.0, 2, 3])}}, (0.1, 0.2, 1.0)),
+        ({"mean": [0.4], "std": [0.3]}, (0.4, 0.4, 0.4)),
+        ({"MEAN": [51.0] * 3, "STD": [0.5] * 3}, None),
+        ({"mean": [0.1, 0.2, 0.3], "std": [0, 1, 1]}, None),
+        ({"mean": [0.1] * 3, "std": [1] * 3, "val": {"mean": [0.2] * 3, "std": [1] * 3}}, None),
+        ({"mean": 0, "std": 1}, None),
+    ],
+)
+def test_mean_and_std_in_the_hyper_parameters_are_those_of_images(
+    said: dict[str, Any], mean: tuple[float, ...] | None, tmp_path: Path
+) -> None:
+    """One pair of three numbers, or of one, in units of [0, 1] or of levels, replaces the published one."""
+    checkpoint = read_checkpoint(lightning(tmp_path, **said), Given())
+    assert checkpoint.input.mean == pytest.approx(mean or published_input(ARCHITECTURE).mean)
+    assert any("mean and std from hyper-parameters" in note.sentence for note in checkpoint.notes) == bool(mean)
+
+
+@pytest.mark.parametrize("said", [{"img_size": 128}, {"data": {"image_size": (128, 128)}}])
+def test_another_size_in_the_hyper_parameters_is_reported(said: dict[str, Any], tmp_path: Path) -> None:
+    """A size that differs from the published one does not go unnoticed; one that is set, or equal, is not reported."""
+    set_sizes = (Remedy("resize", "128x128"), Remedy("crop", "128"))
+
+    def remedies(given: Given, **hyper_parameters: Any) -> list[tuple[Remedy, ...]]:
+        return [note.remedies for note in read_checkpoint(lightning(tmp_path, **hyper_parameters), given).notes]
+
+    assert set_sizes in remedies(Given(), **said)
+    assert set_sizes not in remedies(Given(input={"resize": 128, "crop": (128, 128)}), **said)
+    assert set_sizes not in remedies(Given(), img_size=224, input_size=2048)
+
+
 @pytest.mark.parametrize(
     ("said", "tag"),
     [

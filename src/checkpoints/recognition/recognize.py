@@ -27,7 +27,7 @@ _MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
 _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
-_POOLING: Final = frozenset({"global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
+_POOLING: Final = frozenset({"gp", "global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
 _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fast", "fastavg", "none", "token", "cls"})
 
 
