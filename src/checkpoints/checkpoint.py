@@ -118,7 +118,7 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     found = fit_expected(file.tensors, architecture, network.state_dict(), given.network)
     load_weights(network, found.weights)
     if given.labels is None:
-        check_that_it_classifies(file.hyper_parameters, outputs)
+        check_that_it_classifies(file, outputs)
     output, classes = read_output(file, given, outputs)
     labels, label_note = _labels(file, given.labels, classes)
     network, layer = _explained(network, given.layer, output)
@@ -185,7 +185,7 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
     found = recognize(file.tensors, asked)
     if found is not None:
         if given.labels is None:
-            check_that_it_classifies(file.hyper_parameters, found.num_classes)
+            check_that_it_classifies(file, found.num_classes, found.last)
         return found
     if asked.architecture is not None:
         raise explain_misfit(file.tensors, asked.architecture)

@@ -106,6 +106,20 @@ def test_a_matrix_that_takes_the_outputs_is_asked_about(name: str, tmp_path: Pat
         _read(tmp_path, {"state_dict": backbone | {name: torch.randn(10, 8)}})
 
 
+@pytest.mark.parametrize("name", ["projector", "model.image_proj.0", "embedding"])
+def test_a_layer_named_like_an_embedding_is_asked_about(name: str, tmp_path: Path) -> None:
+    """A projection of features, as self-supervised training has it, is not stored as classes that nobody named."""
+    trunk = {key: tensor for key, tensor in RESNET.items() if not key.startswith("fc.")}
+    layer = {f"{name}.{key}": tensor for key, tensor in nn.Linear(RESNET["fc.weight"].shape[1], 3).state_dict().items()}
+    content = {"state_dict": {f"backbone.{key}": tensor for key, tensor in trunk.items()} | layer}
+    with pytest.raises(ModelError, match=rf"The last layer is called {name}: are its 3 values class scores") as refused:
+        _read(tmp_path, content)
+    assert refused.value.remedies == (Remedy("labels"), Remedy("module"))
+    assert _read(tmp_path, content, labels="a,b,c").labels == ("a", "b", "c")
+    assert _read(tmp_path, content | {"hyper_parameters": {"num_classes": 3}}).labels[0] == "class 0"
+    assert _read(tmp_path, content | {"hyper_parameters": {"classes": ["a", "b", "c"]}}).labels[0] == "a"
+
+
 def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
     """A head saved under its own key is not overlooked."""
     content = {"model": WIDE, "head": nn.Linear(8, 3).state_dict(), "optimizer": {"state": {}, "param_groups": []}}
@@ -120,6 +134,10 @@ def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
         {"state_dict": RESNET | {"criterion.pos_weight": torch.ones(3)}},
         {"state_dict": RESNET, "hyper_parameters": {"task": "multilabel"}},
         {"state_dict": RESNET, "hyper_parameters": {"head": {"multi_label": True}}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": "bce"}},
+        {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}},
+        {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}},
     ],
 )
 def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:

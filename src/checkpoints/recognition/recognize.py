@@ -36,7 +36,7 @@ class Recognized:
     """A network with the weights of a file, in eval mode.
 
     ``left_out`` lists the tensors that are not part of it; ``normalization`` holds the mean and std from buffers, as
-    fields of the InputSpec.
+    fields of the InputSpec; ``last`` is the file's name for the last layer, unless that is the architecture's own.
     """
 
     architecture: str
@@ -46,6 +46,7 @@ class Recognized:
     left_out: tuple[str, ...]
     notes: tuple[Note, ...]
     normalization: Mapping[str, tuple[float, ...]]
+    last: str = ""
 
 
 def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -> Recognized | None:
@@ -85,6 +86,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),
         others.normalization,
+        behind.head.layers[-1].name if behind.head else "",
     )
 
 
