@@ -178,7 +178,7 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
         network=given.network,
         activation=given.activation,
         stem=given.stem,
-        hyper_parameters=file.hyper_parameters,
+        hyper_parameters=_said(file),
         said_by="you said" if given.architecture else "the file says",
         settled=settled,
     )
@@ -196,6 +196,11 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
         Remedy("architecture"),
         Remedy("module"),
     )
+
+
+def _said(file: WeightsFile) -> Mapping[str, object]:
+    """Return the hyper-parameters, and texts beside them, such as the name of the network."""
+    return {**{name: text for name, text in file.elsewhere.items() if isinstance(text, str)}, **file.hyper_parameters}
 
 
 def _stated(file: WeightsFile) -> str | None:
@@ -276,7 +281,7 @@ def _usual_input(file: WeightsFile, given: Given, architecture: str) -> tuple[In
         said = "the tutorial's; torchvision's own weights were trained differently"
         return TUTORIAL, said, (Remedy("resize", "256"),)
     asked = {"architecture": given.architecture} if given.architecture else {}
-    weights = named_weights(architecture, {**file.hyper_parameters, **asked})
+    weights = named_weights(architecture, {**_said(file), **asked})
     source = f"as published for {weights}"
     if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
         source += f", since {name} in the file has steps that are not supported"

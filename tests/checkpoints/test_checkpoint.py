@@ -94,9 +94,10 @@ def test_the_defaults_are_the_published_input_and_numbered_classes(tmp_path: Pat
 def test_the_input_is_that_of_the_weights_that_the_file_names(name: str, expected: str, tmp_path: Path) -> None:
     """Weights of one architecture were trained with different inputs; a tag that timm lacks means its default."""
     assert published_input("timm/resnet18.gluon_in1k") != published_input("timm/resnet18")
-    checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/resnet18", model_name=name), Given())
-    assert (checkpoint.architecture, checkpoint.input) == ("timm/resnet18", published_input(expected))
-    assert any(f"as published for {expected}" in note.sentence for note in checkpoint.notes)
+    for said in ({"model_name": name}, {"net": {"timm_name": name}}):
+        checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/resnet18", **said), Given())
+        assert (checkpoint.architecture, checkpoint.input) == ("timm/resnet18", published_input(expected))
+        assert any(f"as published for {expected}" in note.sentence for note in checkpoint.notes)
 
 
 def test_several_candidates_are_listed(tmp_path: Path) -> None:
@@ -116,6 +117,10 @@ def test_several_candidates_are_listed(tmp_path: Path) -> None:
         ({"model": " hf_hub:timm/ResNet18.a1_in1k"}, "timm/resnet18"),
         ({"teacher": "timm/resnet18", "model_name": "torchvision/resnet18"}, "torchvision/resnet18"),
         ({"teacher": "timm/resnet18"}, "torchvision/resnet18"),
+        ({"net": {"_target_": "timm.create_model", "model_name": "timm/resnet18"}}, "timm/resnet18"),
+        ({"backbone_name": "timm/resnet18"}, "timm/resnet18"),
+        ({"net": {"name": "timm/resnet18"}, "old": {"name": "torchvision/resnet18"}}, "torchvision/resnet18"),
+        ({"teacher": {"name": "timm/resnet18"}, "teacher_name": "timm/resnet18"}, "torchvision/resnet18"),
         ({"architecture": "ResNet-18 of ours", "net": "vit"}, "torchvision/resnet18"),
     ],
 )
@@ -125,6 +130,14 @@ def test_a_name_in_the_file_chooses_among_candidates(
     """If several networks fit, a hyper-parameter that names one decides."""
     file = lightning(tmp_path, "torchvision/resnet18", **hyper_parameters)
     assert read_checkpoint(file, Given()).architecture == expected
+
+
+@pytest.mark.parametrize("key", ["arch", "model"])
+def test_a_name_beside_the_state_dict_chooses_among_candidates(key: str, tmp_path: Path) -> None:
+    """Scripts without hyper-parameters store the name of the network in the file itself."""
+    weights = build("torchvision/resnet18", 2).state_dict()
+    torch.save({"state_dict": weights, key: "timm/resnet18"}, tmp_path / "file.ckpt")
+    assert read_checkpoint(tmp_path / "file.ckpt", Given()).architecture == "timm/resnet18"
 
 
 @pytest.mark.parametrize(

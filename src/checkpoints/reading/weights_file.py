@@ -150,7 +150,7 @@ def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
     kept = {
         name: value
         for name, value in said.items()
-        if name not in {*_OF_TRAINING, *_NESTED} and not isinstance(value, torch.Tensor)
+        if (name not in {*_OF_TRAINING, *_NESTED} or isinstance(value, str)) and not isinstance(value, torch.Tensor)
     }
     return _by_name(kept)
 

@@ -20,6 +20,10 @@ from src.stages.input_spec import InputSpec
 __all__ = ["Choice", "choose", "named_weights"]
 
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
+_NAMING: Final = re.compile(
+    r"(?<![a-z])(arch|architecture|model|backbone|encoder|net|network|timm|variant|name)(?![a-z])"
+)
+_TEACHER: Final = "teacher"
 _COLORS: Final = ("mean", "std", "crop")  # the fields whose differences matter most
 _VARIANTS: Final = re.compile(r"blur_?|_?aa(?=_|\d|$)|_pruned|_blur|_aa")
 _WEIGHTS: Final = re.compile(r"(?<![a-z])(weights?|pretrained)(?![a-z])")
@@ -111,17 +115,28 @@ def _check_equal(architectures: Sequence[str], assemble: Callable[[str], nn.Modu
 
 
 def _named(architectures: Sequence[str], hyper_parameters: Mapping[str, object]) -> str | None:
-    """Return the first of ``architectures`` that a hyper-parameter names; some differ only in padding."""
+    """Return the first of ``architectures`` that a hyper-parameter names; some differ only in padding.
+
+    Hyper-parameters at depth, or with less usual names, count only if they all name the same one.
+    """
     for key in _NAMES:
         for candidate in architectures:
             if _is_called(candidate, hyper_parameters.get(key)):
                 return candidate
-    return None
+    values = _at_depth(hyper_parameters)
+    named = {next((one for one in architectures if _is_called(one, value)), None) for value in values} - {None}
+    return named.pop() if len(named) == 1 else None
+
+
+def _at_depth(hyper_parameters: Mapping[str, object]) -> list[object]:
+    """Return the values of all hyper-parameters that may name a network, except a teacher."""
+    own = {key: value for key, value in hyper_parameters.items() if _TEACHER not in key.lower()}
+    return [value for key, value in walk(own) if _NAMING.search(key.lower()) and _TEACHER not in key.lower()]
 
 
 def named_weights(architecture: str, hyper_parameters: Mapping[str, object]) -> str:
     """Return ``architecture``, with the tag of published weights if a hyper-parameter has it, as in vit_base.dino."""
-    names = (hyper_parameters.get(key) for key in _NAMES)
+    names = [*(hyper_parameters.get(key) for key in _NAMES), *_at_depth(hyper_parameters)]
     called = (current_name(name) for name in names if isinstance(name, str) and _is_called(architecture, name))
     tags = [name.partition(".")[2] for name in called]
     library, _, short = architecture.partition("/")
@@ -142,7 +157,7 @@ def _tag_of_torchvision(architecture: str, name: str, value: object) -> str:
     owner, _, member = called.strip().rpartition(".")
     found = published.__members__.get(member.upper())
     is_its_own = owner.rpartition(".")[2] == published.__name__
-    is_meant = not owner and _WEIGHTS.search(name.lower()) is not None and "teacher" not in name.lower()
+    is_meant = not owner and _WEIGHTS.search(name.lower()) is not None and _TEACHER not in name.lower()
     return found.name if found and (is_its_own or is_meant) else ""
 
 
