@@ -181,6 +181,7 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
         hyper_parameters=_said(file),
         said_by="you said" if given.architecture else "the file says",
         settled=settled,
+        modules=file.modules,
     )
     found = recognize(file.tensors, asked)
     if found is not None:

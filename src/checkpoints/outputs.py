@@ -11,7 +11,7 @@ from torch import nn
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
 from src.checkpoints.reading.nested import walk
-from src.checkpoints.reading.stand_ins import Kind, StandIn
+from src.checkpoints.reading.stand_ins import Kind, StandIn, fields
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputSpec
@@ -21,6 +21,8 @@ __all__ = ["TwoClasses", "check_that_it_classifies", "read_output"]
 _CLASSES: Final = re.compile(r"(num|n|nb|number_of|no_of)_?(target_)?(class|classes|labels)")
 _EMBEDDING: Final = re.compile(r"(emb|feat|latent|proj)")
 _EMBEDS: Final = re.compile(r"(?<![a-z])(proj(ection|ector)?|emb(ed|edding|edder)?|bottleneck|neck)(?![a-z])")
+_LOSS: Final = re.compile(r"torch\.nn\.modules\.loss\.|torchmetrics\.")
+_SIGMOID: Final = "torch.nn.modules.activation.Sigmoid"
 _TWO: Final = 2
 _SEVERAL: Final = re.compile(r"multi[-_ ]?label")
 # Losses of independent classes, as a name or a class; timm's own BCE, for classes that exclude each other, is bce_loss.
@@ -104,6 +106,11 @@ def _sign_of_several(file: WeightsFile, outputs: int) -> str | None:
     for name, tensor in file.tensors.items():
         if name.rpartition(".")[2] == "pos_weight" and tensor.numel() == outputs:
             return name
+    leaves = {name: one.called for name, one in file.modules.items() if not fields(one)["_modules"]}
+    last = next((name for name in reversed(leaves) if not _LOSS.match(leaves[name])), None)
+    for name, called in leaves.items():
+        if _LOSS_OF_SEVERAL.fullmatch(called.lower()) or (name == last and called == _SIGMOID):
+            return f"{name}={called}"
     for name, value in walk(file.hyper_parameters, file.elsewhere):
         said = value.called if isinstance(value, StandIn | Kind) else value
         if (isinstance(said, str) and (_SEVERAL.search(said.lower()) or _LOSS_OF_SEVERAL.fullmatch(said.lower()))) or (

@@ -14,7 +14,7 @@ from src.checkpoints.reading.averaged import averaged_tensors, is_averaged
 from src.checkpoints.reading.other_kinds import check_kind, refuse_object
 from src.checkpoints.reading.pickled import read_pickled
 from src.checkpoints.reading.plain import plain
-from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, module_tensors
+from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, module_tensors, modules
 from src.errors import ModelError
 
 __all__ = ["WeightsFile", "read_weights_file"]
@@ -33,7 +33,8 @@ class WeightsFile:
     """The content of a file: tensors by its names for them, and its hyper-parameters, if any.
 
     ``elsewhere`` holds other metadata, such as the hyper-parameters of a data module; ``averaged``, the tensors of a
-    moving average; ``unread``, the names of entries that are not plain tensors, and their kinds.
+    moving average; ``unread``, the names of entries that are not plain tensors, and their kinds; ``modules``, those of
+    a whole network, by name.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -41,6 +42,7 @@ class WeightsFile:
     elsewhere: Mapping[str, object] = field(default_factory=dict)
     averaged: Mapping[str, torch.Tensor] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, StandIn] = field(default_factory=dict)
 
 
 def read_weights_file(path: Path) -> WeightsFile:
@@ -77,6 +79,7 @@ def _from_content(path: Path, content: object) -> WeightsFile:
         {} if is_module(content) else _elsewhere({name: value for name, value in said.items() if name != key}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
+        dict(modules(_whole_network(content))),
     )
 
 
@@ -115,6 +118,13 @@ def _state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
         return said
     inside = (_state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
     return _beside(said) or next(filter(_holds_tensors, inside), said)
+
+
+def _whole_network(content: object) -> object:
+    """Return the pickled network in ``content`` whose state dict is read, or None."""
+    said = fields(content)
+    candidates = [content] if is_module(content) else [said.get(key) for key in _NESTED]
+    return next((one for one in candidates if is_module(one)), None)
 
 
 def _holds_tensors(content: Mapping[Any, Any]) -> bool:

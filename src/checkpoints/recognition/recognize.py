@@ -16,6 +16,7 @@ from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
 from src.checkpoints.recognition.body_choice import choose_body
+from src.checkpoints.recognition.layers import check_modules
 from src.checkpoints.recognition.others import Others, is_of_training, sort_others
 from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
@@ -75,14 +76,16 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     choice = choose(_able(body, others), asked.hyper_parameters, settled, made, body.channels)
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
     num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
+    library = made(choice.architecture)
+    check_modules(asked.modules, body.prefix, library.get_submodule("network") if behind.head else library)
     if asked.network is None:
         of_losses = {name: tensors[name] for name in left_out if is_of_training(name, tensors[name], body)}
-        _check_last(of_losses, made(choice.architecture), num_classes, body.place)
+        _check_last(of_losses, library, num_classes, body.place)
     return Recognized(
         choice.architecture,
         num_classes,
         body.channels,
-        made(choice.architecture),
+        library,
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),
         others.normalization,
