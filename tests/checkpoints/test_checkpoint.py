@@ -224,6 +224,17 @@ def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
         assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
 
 
+def test_attributes_of_a_whole_network_are_read(tmp_path: Path) -> None:
+    """Tutorials put the classes on the network before they save it; timm puts the name and the input there."""
+    network: Any = build("timm/test_resnet", 2)
+    network.class_to_idx = {"bus": 0, "car": 1}
+    network.pretrained_cfg = network.default_cfg = network.pretrained_cfg | {"mean": [0.1, 0.2, 0.3], "std": [0.5] * 3}
+    for content in (network, {"model": network, "epoch": 3}):
+        torch.save(content, tmp_path / "file.pt")
+        checkpoint = read_checkpoint(tmp_path / "file.pt", Given())
+        assert (checkpoint.labels, checkpoint.input.mean) == (("bus", "car"), (0.1, 0.2, 0.3))
+
+
 def test_a_transform_in_the_file_is_the_input(tmp_path: Path) -> None:
     """A Compose in the data module's hyper-parameters becomes the input; the user's options override it."""
     steps = [transforms.Resize((70, 80)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.25] * 3)]

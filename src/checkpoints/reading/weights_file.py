@@ -73,13 +73,16 @@ def _from_content(path: Path, content: object) -> WeightsFile:
     key = next((key for key in _HYPER_PARAMETERS if key in said), None)
     state = _state_dict(content)
     averaged = averaged_tensors(said, state)
+    network = _whole_network(content)
+    attributes = {name: value for name, value in fields(network).items() if not str(name).startswith("_")}
+    beside = {} if is_module(content) else {name: value for name, value in said.items() if name != key}
     return WeightsFile(
         _checked(path, state),
         _by_name(said.get(key)),
-        {} if is_module(content) else _elsewhere({name: value for name, value in said.items() if name != key}),
+        _elsewhere({**attributes, **beside}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
-        dict(modules(_whole_network(content))),
+        dict(modules(network)),
     )
 
 
