@@ -23,6 +23,11 @@ _STARTS: Final[Mapping[bytes, str]] = {
     b"<html": "is a web page, not the file that it links to: download that, as curl -L -o FILE ADDRESS does.",
     b"<?xml": "is an XML document, such as a server's error response: download the file again.",
     b"\x89hdf\r\n\x1a\n": f"is an HDF5 file, as Keras writes them; {_ONLY_KERAS}",
+    b"bzh": "is bzip2-compressed: unpack it with bunzip2 or tar -xjf {path} and name the checkpoint in it.",
+    b"\xfd7zxz": "is xz-compressed: unpack it with unxz or tar -xJf {path} and name the checkpoint in it.",
+    b"(\xb5/\xfd": "is zstd-compressed: unpack it with unzstd or tar --zstd -xf {path} and name the checkpoint in it.",
+    b"7z\xbc\xaf'\x1c": "is a 7-Zip archive: unpack it and name the checkpoint in it.",
+    b"rar!": "is a RAR archive: unpack it and name the checkpoint in it.",
     b"\x1f\x8b": "is gzip-compressed: unpack it with gunzip or tar -xzf {path} and name the checkpoint in it.",
     b"tdf3": "is a TensorFlow Lite model: use a checkpoint of PyTorch.",
 }

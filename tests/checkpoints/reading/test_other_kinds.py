@@ -1,7 +1,9 @@
 """Files of unsupported kinds, and the commands that convert them."""
 
+import bz2
 import gzip
 import json
+import lzma
 import shlex
 import subprocess
 import sys
@@ -68,6 +70,11 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "onnx": ("m.onnx", lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch"), "ONNX.*exported from"),
     "tensorflow lite": ("m.tflite", lambda path: path.write_bytes(b"\x1c\0\0\0TFL3"), "TensorFlow Lite"),
     "gzip": ("m.ckpt.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "gzip-compressed.*gunzip"),
+    "bzip2": ("m.ckpt.bz2", lambda path: path.write_bytes(bz2.compress(b"x")), "bzip2-compressed.*bunzip2"),
+    "xz": ("m.ckpt.xz", lambda path: path.write_bytes(lzma.compress(b"x")), "xz-compressed.*unxz"),
+    "zstd": ("m.ckpt.zst", lambda path: path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(9)), "zstd-compressed.*unzstd"),
+    "7-zip": ("m.7z", lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(9)), "7-Zip archive"),
+    "rar": ("m.rar", lambda path: path.write_bytes(b"Rar!\x1a\x07" + bytes(9)), "RAR archive"),
     "tar": ("m.tar", _tar, "tar archive.*tar -xf"),
     "zip": ("m.zip", _zipped("a/model.ckpt", "a/readme.txt"), "archive of other files: unpack it"),
     "fastai": ("export.pkl", _export_of_fastai, r"export of fastai.*load_learner"),
