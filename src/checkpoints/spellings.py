@@ -47,6 +47,7 @@ _BLOCK: Final = re.compile(r"_blocks\.(\d+)\.(\w+)(\..+)")
 _OF_TRANSFORMERS: Final = re.compile(
     r"embeddings\.patch_embeddings\.(projection\.)?weight|(embedder|conv_stem)\.convolution\.weight"
 )
+_OF_AN_ADAPTER: Final = ".lora_A."
 _STAGE: Final = re.compile(r"(blocks\.\d+\.\d+)\.")
 
 
@@ -67,6 +68,12 @@ def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.
 
 def explained(exc: ModelError, file: WeightsFile) -> ModelError:
     """Return ``exc``, which says that no network has the tensors of ``file``, or an error that explains the reason."""
+    if any(_OF_AN_ADAPTER in name for name in file.tensors):
+        return ModelError(
+            "The file has layers of an adapter (LoRA) of PEFT: merge them into their network with"
+            " network = network.merge_and_unload(), save that, and use its file or folder, or give your own class.",
+            Remedy("module"),
+        )
     if any(_OF_TRANSFORMERS.search(name) for name in file.tensors):
         return ModelError(
             "The tensors are those of a network of transformers, whose configuration the file lacks: save it with"

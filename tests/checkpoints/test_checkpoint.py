@@ -285,6 +285,13 @@ def test_contradicting_options_are_explained(given: Given, message: str, tmp_pat
         read_checkpoint(lightning(tmp_path), given)
 
 
+def test_an_adapter_without_its_network_is_explained(tmp_path: Path) -> None:
+    """The layers of PEFT are named, and what merges them."""
+    torch.save({"base_model.model.vit.layer.0.query.lora_A.weight": torch.zeros(3, 3)}, tmp_path / "adapter.bin")
+    with pytest.raises(ModelError, match=r"LoRA.*merge_and_unload"):
+        read_checkpoint(tmp_path / "adapter.bin", Given())
+
+
 def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
     """A file of a network that neither library has is an error that names both options."""
     torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
