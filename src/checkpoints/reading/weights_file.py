@@ -116,7 +116,7 @@ def _state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
         if is_module(nested):
             return dict(module_tensors(nested))
         if isinstance(nested, Mapping) and any(isinstance(value, torch.Tensor) for value in nested.values()):
-            return {**_beside(said, key), **nested}
+            return {**_beside(said, key, nested), **nested}
     if depth == _DEEPEST or _holds_tensors(said) or _OF_AN_OPTIMIZER in said:
         return said
     inside = (_state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
@@ -138,9 +138,14 @@ def _is_of_training(name: object) -> bool:
     return not isinstance(name, str) or name.lower().startswith(_STARTS_OF_TRAINING)
 
 
-def _beside(said: Mapping[Any, Any], key: str | None = None) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of state dicts and networks other than ``key``, such as a head's, with keys as prefixes."""
-    found = {
+def _beside(
+    said: Mapping[Any, Any], key: str | None = None, known: Mapping[Any, object] | None = None
+) -> Mapping[str, torch.Tensor]:
+    """Return the tensors of state dicts and networks other than ``key``, such as a head's, with keys as prefixes.
+
+    Those whose tensors are all ``known``, such as an equal copy or a network's own head, are left out.
+    """
+    found: dict[Any, Any] = {
         name: dict(module_tensors(value)) if is_module(value) else value
         for name, value in said.items()
         if name not in {key, _AVERAGED_FROM} and not is_averaged(str(name)) and not _is_of_training(name)
@@ -150,8 +155,15 @@ def _beside(said: Mapping[Any, Any], key: str | None = None) -> Mapping[str, tor
         for name, value in found.items()
         if isinstance(value, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
         if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
+        if not all(_is_among(tensor, known or {}) for tensor in value.values())
         for of, tensor in value.items()
     }
+
+
+def _is_among(tensor: torch.Tensor, known: Mapping[Any, object]) -> bool:
+    return any(
+        isinstance(one, torch.Tensor) and one.dtype == tensor.dtype and one.equal(tensor) for one in known.values()
+    )
 
 
 def _by_name(values: object) -> Mapping[str, object]:

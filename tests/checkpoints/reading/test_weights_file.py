@@ -134,7 +134,8 @@ _OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2, 3)}, "weight": {"exp_avg":
         ({"state": {"optimizers": {"SGD": _OPTIMIZER}, "model": WEIGHTS}, "rng": []}, [""]),  # Composer's
         ({"checkpoint": {"epoch": 3, "state_dict": {"model": WEIGHTS}}}, [""]),
         ({"ema_state_dict": WEIGHTS}, [""]),
-        ({"state_dict": WEIGHTS, "head": nn.Linear(3, 4)}, ["", "head."]),
+        ({"state_dict": WEIGHTS, "head": nn.Linear(3, 2)}, ["", "head."]),
+        ({"state_dict": WEIGHTS, "best": {name: tensor.clone() for name, tensor in WEIGHTS.items()}}, [""]),
     ],
 )
 def test_state_dicts_under_any_name_and_whole_networks_beside_them_are_read(
