@@ -160,6 +160,7 @@ def test_contradicting_label_lists_are_asked_about(tmp_path: Path) -> None:
     [
         ({"timm_kwargs": {"global_pool": "max"}}, "global_pool says 'max'"),
         ({"gp": "max"}, "gp says 'max'"),  # of timm's train.py
+        ({"timm_kwargs": {"output_stride": 8}}, "output_stride says 8"),
         ({"model": {"init_args": {"num_classes": 10, "embedding_dim": 3}}}, "num_classes is 10"),
     ],
 )

@@ -30,6 +30,7 @@ _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"gp", "global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
 _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fast", "fastavg", "none", "token", "cls"})
+_USUAL_STRIDE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     if not bodies:
         respelled = {name.replace(_SHORTCUT, _DOWNSAMPLE): tensor for name, tensor in tensors.items()}
         return recognize(respelled, asked) if respelled.keys() != tensors.keys() else None
-    _check_pooling(asked.hyper_parameters)
+    _check_settings(asked.hyper_parameters)
     body = choose_body(bodies, tensors, asked.network)
     others = sort_others(tensors, body)
     check_stem(body.stem, asked.stem, body.architectures[0])
@@ -112,13 +113,19 @@ def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outpu
             )
 
 
-def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:
-    """Refuse a pooling that a hyper-parameter names, since no tensor shows it."""
+def _check_settings(hyper_parameters: Mapping[str, object]) -> None:
+    """Refuse a pooling or a stride that a hyper-parameter names, since no tensor shows it."""
     for key, value in walk(hyper_parameters):
         if key in _POOLING and isinstance(value, str) and value.lower() not in _USUAL_POOLING:
             raise ModelError(
                 f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools: give your own"
                 " class.",
+                _MODULE,
+            )
+        if key == "output_stride" and type(value) is int and value != _USUAL_STRIDE:
+            raise ModelError(
+                f"The hyper-parameter output_stride says {value}, but the library's network has {_USUAL_STRIDE}: give"
+                " your own class.",
                 _MODULE,
             )
 
