@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import timm
 import torch
 
 from src.checkpoints.fingerprints import build_empty, every_architecture, similar_architectures
+from src.checkpoints.inputs import current_name, with_tag
 from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.parts import Part, parts
@@ -15,7 +17,7 @@ from src.checkpoints.recognition.trunks import PROBE_CLASSES
 from src.checkpoints.tensors import describe_faults
 from src.errors import ModelError, Remedy
 
-__all__ = ["Fit", "explain_misfit", "fit_expected", "full_name", "nearest"]
+__all__ = ["Fit", "explain_misfit", "fit_expected", "full_name", "nearest", "untagged"]
 
 _COUNTER: Final = "num_batches_tracked"
 _MAX_PREFIXES: Final = 4
@@ -47,6 +49,31 @@ def full_name(name: str) -> str:
     similar = difflib.get_close_matches(name.rpartition("/")[2], short, n=3)
     hint = f": did you mean {' or '.join(similar)}?" if similar else "."
     raise ModelError(f"Neither torchvision nor timm has a network {name!r}{hint}")
+
+
+def untagged(name: str) -> str:
+    """Return ``name`` as its library spells it today, without the tag of published weights.
+
+    If it has a tag, the library comes first, since the tag shows which one it is.
+
+    Raises:
+        ModelError: The library has no weights with that tag.
+    """
+    known = set(every_architecture())
+    if known & {name, f"torchvision/{name}", f"timm/{name}"}:
+        return name
+    architecture, _, tag = current_name(name).partition(".")
+    library, _, short = architecture.rpartition("/")
+    owners = [f"{one}/{short}" for one in ("timm", "torchvision") if library in {"", one} and f"{one}/{short}" in known]
+    if not tag or not owners:
+        return architecture
+    if found := next((owner for owner in owners if with_tag(owner, tag) != owner), None):
+        return found
+    tags = ", ".join(timm.list_pretrained(f"{short}.*")) or "none"
+    raise ModelError(
+        f"There are no published weights {short}.{tag} (timm has {tags}): name those, or the network alone.",
+        Remedy("architecture", short),
+    )
 
 
 def explain_misfit(tensors: Mapping[str, torch.Tensor], architecture: str) -> ModelError:

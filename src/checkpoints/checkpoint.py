@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from torch import nn
 
-from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest
+from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest, untagged
 from src.checkpoints.carried import Carried, read_carried
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
@@ -23,6 +23,7 @@ from src.checkpoints.own.module import ARCHITECTURE_PREFIX, Arguments, instantia
 from src.checkpoints.own.scores import count_classes
 from src.checkpoints.reading.composes import stored_transform, transform_passed_over
 from src.checkpoints.reading.folder import read_source
+from src.checkpoints.reading.said_input import said_normalization, said_size, script_input, script_network
 from src.checkpoints.reading.weights_choice import chosen
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.others import normalization
@@ -117,7 +118,7 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
     found = fit_expected(file.tensors, architecture, network.state_dict(), given.network)
     load_weights(network, found.weights)
     if given.labels is None:
-        check_that_it_classifies(file.hyper_parameters, outputs)
+        check_that_it_classifies(file, outputs)
     output, classes = read_output(file, given, outputs)
     labels, label_note = _labels(file, given.labels, classes)
     network, layer = _explained(network, given.layer, output)
@@ -164,23 +165,28 @@ def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: st
 
 
 def _network(file: WeightsFile, given: Given) -> Recognized:
-    stored = file.hyper_parameters.get("architecture")
-    name = given.architecture or (stored if isinstance(stored, str) and stored in every_architecture() else None)
-    said = _is_input(file.hyper_parameters.get("input")) or stored_transform(file.hyper_parameters, file.elsewhere)
-    settled = _FIELDS if given.tutorial or said else (given.input or {}).keys()
+    name = given.architecture or _stated(file)
+    said = (
+        _is_input(file.hyper_parameters.get("input"))
+        or stored_transform(file.hyper_parameters, file.elsewhere)
+        or script_input(file.hyper_parameters)
+    )
+    normalization = said_normalization(file.hyper_parameters, file.elsewhere)
+    settled = _FIELDS if given.tutorial or said else {*(given.input or {}), *normalization}
     asked = Asked(
-        architecture=name and full_name(name),
+        architecture=name and full_name(untagged(name)),
         network=given.network,
         activation=given.activation,
         stem=given.stem,
-        hyper_parameters=file.hyper_parameters,
+        hyper_parameters=_said(file),
         said_by="you said" if given.architecture else "the file says",
         settled=settled,
+        modules=file.modules,
     )
     found = recognize(file.tensors, asked)
     if found is not None:
         if given.labels is None:
-            check_that_it_classifies(file.hyper_parameters, found.num_classes)
+            check_that_it_classifies(file, found.num_classes, found.last)
         return found
     if asked.architecture is not None:
         raise explain_misfit(file.tensors, asked.architecture)
@@ -191,6 +197,18 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
         Remedy("architecture"),
         Remedy("module"),
     )
+
+
+def _said(file: WeightsFile) -> Mapping[str, object]:
+    """Return the hyper-parameters, and texts beside them, such as the name of the network."""
+    return {**{name: text for name, text in file.elsewhere.items() if isinstance(text, str)}, **file.hyper_parameters}
+
+
+def _stated(file: WeightsFile) -> str | None:
+    """Return the network that our own training or a library's training script stored, if a library has it."""
+    names = (file.hyper_parameters.get("architecture"), script_network(file.hyper_parameters))
+    known = every_architecture()
+    return next((name for name in names if isinstance(name, str) and name in known), None)
 
 
 def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tuple[str, ...], Note]:
@@ -217,37 +235,66 @@ def _input(
     channels: int | None,
     normalization: Mapping[str, Any] | None = None,
 ) -> tuple[InputSpec, Note]:
-    stored = file.hyper_parameters.get("input")
-    remedies: tuple[Remedy, ...] = ()
-    if given.tutorial:
-        spec, source = TUTORIAL, "the tutorial's"
-    elif isinstance(stored, Mapping) and _is_input(stored):
-        spec, source = _checked_input(dict(stored)), "from the file"
-    elif found := stored_transform(file.hyper_parameters, file.elsewhere):
-        spec, source = found[1], f"from {found[0]} in the file"
-    elif architecture.startswith(ARCHITECTURE_PREFIX):
-        spec, source = USUAL, "the usual one: shorter side 256, center 224"
-        remedies = _PREPARED
-    elif architecture == _OF_THE_TUTORIAL:
-        spec, source = TUTORIAL, "the tutorial's; torchvision's own weights were trained differently"
-        remedies = (Remedy("resize", "256"),)
-    else:
-        weights = named_weights(architecture, file.hyper_parameters)
-        spec, source = published_input(weights), f"as published for {weights}"
-        if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
-            source += f", since {name} in the file has steps that are not supported"
-    if normalization:
-        spec = _checked_input(spec.model_dump() | dict(normalization))
-        source += ", with mean and std from buffers in the file"
+    spec, source, remedies = _first_input(file, given, architecture)
+    is_open = not (given.tutorial or source.startswith("from "))
+    normalized = "buffers"
+    if is_open and not normalization and not architecture.startswith(ARCHITECTURE_PREFIX):
+        normalization, normalized = said_normalization(file.hyper_parameters, file.elsewhere), "hyper-parameters"
     channels = channels or spec.channels
-    spec, guessed = for_channels(spec, channels, published=not source.startswith("from "))
+    if normalization and not (channels == 1 and len(set(normalization["mean"])) > 1):
+        spec = _checked_input(spec.model_dump() | per_channel(normalization, spec.channels))
+        source += f", with mean and std from {normalized} in the file"
+        is_known = True
+    else:
+        is_known = source.startswith("from ")
+    spec, guessed = for_channels(spec, channels, published=not is_known)
     if guessed and not {"mean", "std"} <= (given.input or {}).keys():
         source += f"; mean and std for gray images are not known, so assumed as {USUAL_OF_GRAY:g}"
         remedies += (Remedy("mean"), Remedy("std"))
+    if is_open and (other := _other_size(file, given, spec)):
+        source += f"; but {other[0]} in the file is {other[1]}, so override it if images had that size"
+        remedies = (Remedy("resize", f"{other[1]}x{other[1]}"), Remedy("crop", f"{other[1]}"))
     if given.input:
         said = per_channel(given.input, channels)
         spec, source = _checked_input(spec.model_dump() | said), f"{source}, except what you set"
     return spec, Note(f"input: {source}", remedies)
+
+
+def _first_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
+    """Return the input of the best source there is, a description of the source, and what corrects it."""
+    stored = file.hyper_parameters.get("input")
+    if given.tutorial:
+        return TUTORIAL, "the tutorial's", ()
+    if isinstance(stored, Mapping) and _is_input(stored):
+        return _checked_input(dict(stored)), "from the file", ()
+    if found := stored_transform(file.hyper_parameters, file.elsewhere):
+        return found[1], f"from {found[0]} in the file", ()
+    if script := script_input(file.hyper_parameters):
+        return script, "from the arguments of the library's training script in the file", ()
+    return _usual_input(file, given, architecture)
+
+
+def _usual_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
+    """Return what is usual for ``architecture``, since the file does not say how its images were prepared."""
+    if architecture.startswith(ARCHITECTURE_PREFIX):
+        return USUAL, "the usual one: shorter side 256, center 224", _PREPARED
+    if architecture == _OF_THE_TUTORIAL:
+        said = "the tutorial's; torchvision's own weights were trained differently"
+        return TUTORIAL, said, (Remedy("resize", "256"),)
+    asked = {"architecture": given.architecture} if given.architecture else {}
+    weights = named_weights(architecture, {**_said(file), **asked})
+    source = f"as published for {weights}"
+    if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
+        source += f", since {name} in the file has steps that are not supported"
+    return published_input(weights), source, ()
+
+
+def _other_size(file: WeightsFile, given: Given, spec: InputSpec) -> tuple[str, int] | None:
+    """Return the name and value of a hyper-parameter that is another size of images than in ``spec``, or None."""
+    found = said_size(file.hyper_parameters, file.elsewhere)
+    sizes = {*spec.crop, *(spec.resize if isinstance(spec.resize, tuple) else (spec.resize,))}
+    is_set = {"resize", "crop"} & (given.input or {}).keys()
+    return None if found is None or is_set or found[1] in sizes else found
 
 
 def _checked_input(fields: Mapping[str, Any]) -> InputSpec:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from src.checkpoints.reading.stand_ins import StandIn
 from src.errors import Remedy
 from src.stages.output_spec import OutputKind
 
@@ -51,7 +52,8 @@ class Note:
 class Asked:
     """What the user or the file says about the network: see :class:`Given`.
 
-    ``said_by`` says who named the architecture; ``settled`` are the fields of the input that are known without it.
+    ``said_by`` says who named the architecture; ``settled`` are the fields of the input that are known without it;
+    ``modules`` are those of a network that the file holds as a whole, by name.
     """
 
     architecture: str | None = None
@@ -61,3 +63,4 @@ class Asked:
     hyper_parameters: Mapping[str, object] = field(default_factory=dict)
     said_by: str = "you said"
     settled: Collection[str] = ()
+    modules: Mapping[str, StandIn] = field(default_factory=dict)

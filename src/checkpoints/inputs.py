@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, get_args
 
 import timm
+from timm.models import get_deprecated_models
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
@@ -16,6 +18,7 @@ __all__ = [
     "TUTORIAL",
     "USUAL",
     "USUAL_OF_GRAY",
+    "current_name",
     "for_channels",
     "per_channel",
     "published_input",
@@ -45,7 +48,7 @@ USUAL: Final = InputSpec(resize=256, crop=(224, 224), interpolation="bilinear", 
 def published_input(architecture: str) -> InputSpec:
     """Return the preparation that the library of ``architecture`` (with its library) published for its own weights.
 
-    timm's may have the tag of certain weights, instead of those that timm loads by default. Networks without published
+    It may have the tag of certain weights, instead of timm's default or torchvision's first. Networks without published
     weights get the usual one: shorter side 256, center 224, ImageNet's mean and deviation.
     """
     library, _, name = architecture.partition("/")
@@ -58,10 +61,16 @@ def published_input(architecture: str) -> InputSpec:
 
 
 def with_tag(architecture: str, tag: str) -> str:
-    """Return ``architecture`` with the ``tag`` of weights, as timm writes it, if timm has such weights."""
+    """Return ``architecture`` with the ``tag`` of weights, as timm writes it, if its library has such weights.
+
+    The tags of torchvision are those of its enums, such as IMAGENET1K_V2, in any case.
+    """
     library, _, name = architecture.partition("/")
-    if library != "timm" or not tag:
+    if not tag:
         return architecture
+    if library == "torchvision":
+        found = models.get_model_weights(name).__members__.get(tag.upper())
+        return f"{architecture}.{found.name}" if found else architecture
     try:
         timm.get_pretrained_cfg(f"{name}.{tag}", allow_unregistered=False)
     except RuntimeError:  # there are none
@@ -69,11 +78,25 @@ def with_tag(architecture: str, tag: str) -> str:
     return f"{architecture}.{tag}"
 
 
+def current_name(name: str) -> str:
+    """Return what timm calls a network today, and its weights: vit_base_patch16_224.dino once had a name of its own."""
+    library, slash, short = name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:").rpartition("/")
+    return f"{library}{slash}{_renamed().get(short) or short}"
+
+
+@cache
+def _renamed() -> Mapping[str, str | None]:
+    renamed: Mapping[str, str | None] = get_deprecated_models()
+    return renamed
+
+
 def _of_torchvision(name: str) -> InputSpec:
-    weights = list(models.get_model_weights(name))
-    if not weights:
+    short, _, tag = name.partition(".")
+    weights = models.get_model_weights(short)
+    published = weights[tag] if tag else next(iter(weights), None)
+    if published is None:
         return USUAL
-    preset = weights[0].transforms()
+    preset = published.transforms()
     return InputSpec(
         resize=preset.resize_size[0],
         crop=(preset.crop_size[0], preset.crop_size[0]),

@@ -11,6 +11,7 @@ from torch import nn
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
 from src.checkpoints.reading.nested import walk
+from src.checkpoints.reading.stand_ins import Kind, StandIn, fields
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputSpec
@@ -19,8 +20,13 @@ __all__ = ["TwoClasses", "check_that_it_classifies", "read_output"]
 
 _CLASSES: Final = re.compile(r"(num|n|nb|number_of|no_of)_?(target_)?(class|classes|labels)")
 _EMBEDDING: Final = re.compile(r"(emb|feat|latent|proj)")
+_EMBEDS: Final = re.compile(r"(?<![a-z])(proj(ection|ector)?|emb(ed|edding|edder)?|bottleneck|neck)(?![a-z])")
+_LOSS: Final = re.compile(r"torch\.nn\.modules\.loss\.|torchmetrics\.")
+_SIGMOID: Final = "torch.nn.modules.activation.Sigmoid"
 _TWO: Final = 2
 _SEVERAL: Final = re.compile(r"multi[-_ ]?label")
+# Losses of independent classes, as a name or a class; timm's own BCE, for classes that exclude each other, is bce_loss.
+_LOSS_OF_SEVERAL: Final = re.compile(r"(?:.*\.)?(?:bce|binary_?cross_?entropy)(?:_?with_?logits)?(?:_?loss)?")
 
 
 def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSpec, int]:
@@ -43,7 +49,7 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
         return output or OutputSpec(), outputs
     if output is not None and output.kind != "binary":
         raise ModelError(f"The network has one output, which cannot be {output.kind}.", Remedy("output", "binary"))
-    if output is None and given.labels is None and not _names_two(file):
+    if output is None and given.labels is None and not _names(file, _TWO):
         raise ModelError(
             "The network has one output, and the file does not show if it is a probability (the logit of a sigmoid) or"
             " a regression value, which is not supported: if it is a probability, name its two classes.",
@@ -53,15 +59,16 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
     return OutputSpec(kind="binary"), _TWO
 
 
-def check_that_it_classifies(hyper_parameters: Mapping[str, object], num_classes: int) -> None:
+def check_that_it_classifies(file: WeightsFile, num_classes: int, last: str = "") -> None:
     """Refuse a network whose hyper-parameters state another number of classes, or call its output an embedding.
 
-    One output may mean two classes.
+    One output may mean two classes. ``last`` is the file's name for the last layer: if it is that of an embedding, the
+    file has to name the classes.
 
     Raises:
-        ModelError: A hyper-parameter contradicts; the message names it.
+        ModelError: A hyper-parameter or the name of the last layer contradicts; the message names it.
     """
-    numbers = {key: value for key, value in walk(hyper_parameters) if type(value) is int}
+    numbers = {key: value for key, value in walk(file.hyper_parameters) if type(value) is int}
     said = {key: value for key, value in numbers.items() if _CLASSES.fullmatch(key.lower())}
     if num_classes in said.values() or num_classes == 1 or 1 in said.values():
         return
@@ -71,6 +78,13 @@ def check_that_it_classifies(hyper_parameters: Mapping[str, object], num_classes
         raise ModelError(
             f"The network returns {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they class"
             " scores, or an embedding? Name all classes, or give your own class, which returns class scores:",
+            Remedy("labels"),
+            Remedy("module"),
+        )
+    if _EMBEDS.search(last.lower()) and not _names(file, num_classes):
+        raise ModelError(
+            f"The last layer is called {last}: are its {num_classes} values class scores, or an embedding? Name all"
+            " classes, or give your own class, which returns class scores:",
             Remedy("labels"),
             Remedy("module"),
         )
@@ -92,17 +106,23 @@ def _sign_of_several(file: WeightsFile, outputs: int) -> str | None:
     for name, tensor in file.tensors.items():
         if name.rpartition(".")[2] == "pos_weight" and tensor.numel() == outputs:
             return name
+    leaves = {name: one.called for name, one in file.modules.items() if not fields(one)["_modules"]}
+    last = next((name for name in reversed(leaves) if not _LOSS.match(leaves[name])), None)
+    for name, called in leaves.items():
+        if _LOSS_OF_SEVERAL.fullmatch(called.lower()) or (name == last and called == _SIGMOID):
+            return f"{name}={called}"
     for name, value in walk(file.hyper_parameters, file.elsewhere):
-        if (isinstance(value, str) and _SEVERAL.search(value.lower())) or (
+        said = value.called if isinstance(value, StandIn | Kind) else value
+        if (isinstance(said, str) and (_SEVERAL.search(said.lower()) or _LOSS_OF_SEVERAL.fullmatch(said.lower()))) or (
             value is True and _SEVERAL.search(name.lower())
         ):
-            return f"{name}={value}"
+            return f"{name}={said}"
     return None
 
 
-def _names_two(file: WeightsFile) -> bool:
+def _names(file: WeightsFile, count: int) -> bool:
     try:
-        _, source = stored_labels(_TWO, file.hyper_parameters, file.elsewhere)
+        _, source = stored_labels(count, file.hyper_parameters, file.elsewhere)
     except ModelError:
         return False
     return not source.startswith("made up")

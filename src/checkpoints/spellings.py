@@ -1,7 +1,7 @@
 """Rename the tensors of networks that equal one of torchvision or timm except for their names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -47,6 +47,12 @@ _BLOCK: Final = re.compile(r"_blocks\.(\d+)\.(\w+)(\..+)")
 _OF_TRANSFORMERS: Final = re.compile(
     r"embeddings\.patch_embeddings\.(projection\.)?weight|(embedder|conv_stem)\.convolution\.weight"
 )
+_OF_AN_ADAPTER: Final = ".lora_A."
+# Swin as Microsoft published it, and as timm had it before 0.9: it merges patches at the end of a stage, not at the
+# beginning of the next one, and stores what follows from its size.
+_OLD_MERGE: Final = "layers.0.downsample.reduction.weight"
+_MERGE: Final = re.compile(r"layers\.(\d+)\.downsample\.")
+_OF_THE_SIZE: Final = ("relative_position_index", "relative_coords_table", "attn_mask")
 _STAGE: Final = re.compile(r"(blocks\.\d+\.\d+)\.")
 
 
@@ -61,12 +67,35 @@ def respelled(file: WeightsFile) -> WeightsFile:
 
 
 def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str | None]:
-    stem = next((name for name in tensors if name == _STEM or name.endswith(f".{_STEM}")), None)
-    return (tensors, None) if stem is None else _efficientnet(tensors, stem.removesuffix(_STEM))
+    if (prefix := _before(_OLD_MERGE, tensors)) is not None:
+        return dict(_swin(tensors, prefix)), None
+    prefix = _before(_STEM, tensors)
+    return (tensors, None) if prefix is None else _efficientnet(tensors, prefix)
+
+
+def _before(end: str, names: Iterable[str]) -> str | None:
+    """Return the prefix of the first name that ends in ``end``, or None."""
+    return next((name.removesuffix(end) for name in names if name == end or name.endswith(f".{end}")), None)
+
+
+def _swin(tensors: Mapping[str, torch.Tensor], prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, tensor in tensors.items():
+        if not name.startswith(prefix):
+            yield name, tensor
+        elif not name.endswith(_OF_THE_SIZE):
+            own = _MERGE.sub(lambda found: f"layers.{int(found[1]) + 1}.downsample.", name.removeprefix(prefix))
+            own = f"head.fc.{own.removeprefix('head.')}" if own in {"head.weight", "head.bias"} else own
+            yield f"{prefix}{own}", tensor
 
 
 def explained(exc: ModelError, file: WeightsFile) -> ModelError:
     """Return ``exc``, which says that no network has the tensors of ``file``, or an error that explains the reason."""
+    if any(_OF_AN_ADAPTER in name for name in file.tensors):
+        return ModelError(
+            "The file has layers of an adapter (LoRA) of PEFT: merge them into their network with"
+            " network = network.merge_and_unload(), save that, and use its file or folder, or give your own class.",
+            Remedy("module"),
+        )
     if any(_OF_TRANSFORMERS.search(name) for name in file.tensors):
         return ModelError(
             "The tensors are those of a network of transformers, whose configuration the file lacks: save it with"

@@ -77,7 +77,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def _add_network(options: argparse.ArgumentParser) -> None:
     network = options.add_argument_group("the network (default: inferred from the file)")
-    network.add_argument("--arch", metavar="NAME", help="the architecture: torchvision/NAME, timm/NAME or NAME")
+    network.add_argument(
+        "--arch",
+        metavar="NAME",
+        help="the architecture: torchvision/NAME, timm/NAME or NAME, or NAME.TAG for the input of those weights",
+    )
     network.add_argument(
         "--labels", help="names of the classes: text file, JSON file, folder with a folder per class, or bus,car"
     )

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torchvision import transforms
+from torchvision.models import ResNet50_Weights
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given, Note
 from src.checkpoints.inputs import TUTORIAL, published_input
 from src.checkpoints.network import build
+from src.checkpoints.reading.weights_file import read_weights_file
+from src.checkpoints.recognition.twins import named_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
@@ -91,9 +94,10 @@ def test_the_defaults_are_the_published_input_and_numbered_classes(tmp_path: Pat
 def test_the_input_is_that_of_the_weights_that_the_file_names(name: str, expected: str, tmp_path: Path) -> None:
     """Weights of one architecture were trained with different inputs; a tag that timm lacks means its default."""
     assert published_input("timm/resnet18.gluon_in1k") != published_input("timm/resnet18")
-    checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/resnet18", model_name=name), Given())
-    assert (checkpoint.architecture, checkpoint.input) == ("timm/resnet18", published_input(expected))
-    assert any(f"as published for {expected}" in note.sentence for note in checkpoint.notes)
+    for said in ({"model_name": name}, {"net": {"timm_name": name}}):
+        checkpoint = read_checkpoint(lightning(tmp_path, "torchvision/resnet18", **said), Given())
+        assert (checkpoint.architecture, checkpoint.input) == ("timm/resnet18", published_input(expected))
+        assert any(f"as published for {expected}" in note.sentence for note in checkpoint.notes)
 
 
 def test_several_candidates_are_listed(tmp_path: Path) -> None:
@@ -113,6 +117,10 @@ def test_several_candidates_are_listed(tmp_path: Path) -> None:
         ({"model": " hf_hub:timm/ResNet18.a1_in1k"}, "timm/resnet18"),
         ({"teacher": "timm/resnet18", "model_name": "torchvision/resnet18"}, "torchvision/resnet18"),
         ({"teacher": "timm/resnet18"}, "torchvision/resnet18"),
+        ({"net": {"_target_": "timm.create_model", "model_name": "timm/resnet18"}}, "timm/resnet18"),
+        ({"backbone_name": "timm/resnet18"}, "timm/resnet18"),
+        ({"net": {"name": "timm/resnet18"}, "old": {"name": "torchvision/resnet18"}}, "torchvision/resnet18"),
+        ({"teacher": {"name": "timm/resnet18"}, "teacher_name": "timm/resnet18"}, "torchvision/resnet18"),
         ({"architecture": "ResNet-18 of ours", "net": "vit"}, "torchvision/resnet18"),
     ],
 )
@@ -122,6 +130,14 @@ def test_a_name_in_the_file_chooses_among_candidates(
     """If several networks fit, a hyper-parameter that names one decides."""
     file = lightning(tmp_path, "torchvision/resnet18", **hyper_parameters)
     assert read_checkpoint(file, Given()).architecture == expected
+
+
+@pytest.mark.parametrize("key", ["arch", "model"])
+def test_a_name_beside_the_state_dict_chooses_among_candidates(key: str, tmp_path: Path) -> None:
+    """Scripts without hyper-parameters store the name of the network in the file itself."""
+    weights = build("torchvision/resnet18", 2).state_dict()
+    torch.save({"state_dict": weights, key: "timm/resnet18"}, tmp_path / "file.ckpt")
+    assert read_checkpoint(tmp_path / "file.ckpt", Given()).architecture == "timm/resnet18"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +224,17 @@ def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
         assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
 
 
+def test_attributes_of_a_whole_network_are_read(tmp_path: Path) -> None:
+    """Tutorials put the classes on the network before they save it; timm puts the name and the input there."""
+    network: Any = build("timm/test_resnet", 2)
+    network.class_to_idx = {"bus": 0, "car": 1}
+    network.pretrained_cfg = network.default_cfg = network.pretrained_cfg | {"mean": [0.1, 0.2, 0.3], "std": [0.5] * 3}
+    for content in (network, {"model": network, "epoch": 3}):
+        torch.save(content, tmp_path / "file.pt")
+        checkpoint = read_checkpoint(tmp_path / "file.pt", Given())
+        assert (checkpoint.labels, checkpoint.input.mean) == (("bus", "car"), (0.1, 0.2, 0.3))
+
+
 def test_a_transform_in_the_file_is_the_input(tmp_path: Path) -> None:
     """A Compose in the data module's hyper-parameters becomes the input; the user's options override it."""
     steps = [transforms.Resize((70, 80)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.25] * 3)]
@@ -258,9 +285,140 @@ def test_contradicting_options_are_explained(given: Given, message: str, tmp_pat
         read_checkpoint(lightning(tmp_path), given)
 
 
+def test_an_adapter_without_its_network_is_explained(tmp_path: Path) -> None:
+    """The layers of PEFT are named, and what merges them."""
+    torch.save({"base_model.model.vit.layer.0.query.lora_A.weight": torch.zeros(3, 3)}, tmp_path / "adapter.bin")
+    with pytest.raises(ModelError, match=r"LoRA.*merge_and_unload"):
+        read_checkpoint(tmp_path / "adapter.bin", Given())
+
+
 def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
     """A file of a network that neither library has is an error that names both options."""
     torch.save({"my.weight": torch.zeros(3, 3)}, tmp_path / "own.pt")
     with pytest.raises(ModelError, match=r"my\.weight") as refused:
         read_checkpoint(tmp_path / "own.pt", Given())
     assert refused.value.remedies == (Remedy("architecture"), Remedy("module"))
+
+
+TIMMS = {  # of its train.py, which stores all of its arguments
+    "model": "resnet18.a1_in1k",
+    **dict.fromkeys(("crop_pct", "mean", "std", "input_size", "img_size", "num_classes", "gp", "in_chans")),
+    "interpolation": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ({}, {}),
+        ({"img_size": 128, "crop_pct": 1.0, "interpolation": "bilinear"}, {"crop": (128, 128), "resize": 128}),
+        ({"input_size": [3, 96, 96], "mean": [0.5], "std": [0.25]}, {"crop": (96, 96), "mean": (0.5,) * 3}),
+    ],
+)
+def test_the_arguments_of_timms_script_say_how_images_are_prepared(
+    said: dict[str, Any], changed: dict[str, Any], tmp_path: Path
+) -> None:
+    """They override what is published for the weights, as in the script itself, and the network is timm's."""
+    weights = build("timm/resnet18", 2).state_dict()
+    torch.save({"state_dict": weights, "args": argparse.Namespace(**TIMMS | said)}, tmp_path / "file.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "file.ckpt", Given())
+    assert checkpoint.architecture == "timm/resnet18"
+    expected = published_input("timm/resnet18.a1_in1k").model_dump() | changed
+    assert {name: getattr(checkpoint.input, name) for name in changed} == changed
+    assert said or checkpoint.input.model_dump() == expected
+
+
+def test_the_arguments_of_torchvisions_script_say_how_images_are_prepared(tmp_path: Path) -> None:
+    """Its reference script stores the sizes of validation images."""
+    said = argparse.Namespace(model="resnet18", val_resize_size=96, val_crop_size=88, interpolation="bicubic")
+    torch.save({"model": build("torchvision/resnet18", 2).state_dict(), "args": said}, tmp_path / "file.ckpt")
+    found = read_checkpoint(tmp_path / "file.ckpt", Given())
+    expected = published_input("torchvision/resnet18").model_dump() | {
+        "resize": 96,
+        "crop": (88, 88),
+        "interpolation": "bicubic",
+    }
+    assert (found.architecture, found.input.model_dump()) == ("torchvision/resnet18", expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "mean"),
+    [
+        ({"mean": [0.1, 0.2, 0.3], "std": (0.5, 0.5, 0.5)}, (0.1, 0.2, 0.3)),
+        ({"data": {"img_mean": np.array([25.5, 51, 255]), "img_std": np.array([1.0, 2, 3])}}, (0.1, 0.2, 1.0)),
+        ({"mean": [0.4], "std": [0.3]}, (0.4, 0.4, 0.4)),
+        ({"MEAN": [51.0] * 3, "STD": [0.5] * 3}, None),
+        ({"mean": [0.1, 0.2, 0.3], "std": [0, 1, 1]}, None),
+        ({"mean": [0.1] * 3, "std": [1] * 3, "val": {"mean": [0.2] * 3, "std": [1] * 3}}, None),
+        ({"mean": 0, "std": 1}, None),
+    ],
+)
+def test_mean_and_std_in_the_hyper_parameters_are_those_of_images(
+    said: dict[str, Any], mean: tuple[float, ...] | None, tmp_path: Path
+) -> None:
+    """One pair of three numbers, or of one, in units of [0, 1] or of levels, replaces the published one."""
+    checkpoint = read_checkpoint(lightning(tmp_path, **said), Given())
+    assert checkpoint.input.mean == pytest.approx(mean or published_input(ARCHITECTURE).mean)
+    assert any("mean and std from hyper-parameters" in note.sentence for note in checkpoint.notes) == bool(mean)
+
+
+@pytest.mark.parametrize("said", [{"img_size": 128}, {"data": {"image_size": (128, 128)}}])
+def test_another_size_in_the_hyper_parameters_is_reported(said: dict[str, Any], tmp_path: Path) -> None:
+    """A size that differs from the published one does not go unnoticed; one that is set, or equal, is not reported."""
+    set_sizes = (Remedy("resize", "128x128"), Remedy("crop", "128"))
+
+    def remedies(given: Given, **hyper_parameters: Any) -> list[tuple[Remedy, ...]]:
+        return [note.remedies for note in read_checkpoint(lightning(tmp_path, **hyper_parameters), given).notes]
+
+    assert set_sizes in remedies(Given(), **said)
+    assert set_sizes not in remedies(Given(input={"resize": 128, "crop": (128, 128)}), **said)
+    assert set_sizes not in remedies(Given(), img_size=224, input_size=2048)
+
+
+@pytest.mark.parametrize(
+    ("said", "tag"),
+    [
+        ({"weights": "IMAGENET1K_V2"}, ".IMAGENET1K_V2"),
+        ({"weights": "ResNet50_Weights.IMAGENET1K_V2"}, ".IMAGENET1K_V2"),
+        ({"init_args": {"pretrained": "DEFAULT"}}, ".IMAGENET1K_V2"),
+        ({"weights": ResNet50_Weights.IMAGENET1K_V2}, ".IMAGENET1K_V2"),
+        ({"weights": ResNet50_Weights.IMAGENET1K_V1}, ".IMAGENET1K_V1"),
+        ({"weights": "ResNet18_Weights.IMAGENET1K_V1", "teacher_weights": "IMAGENET1K_V2"}, ""),
+        ({"weights": "imagenet", "phase": "DEFAULT"}, ""),
+    ],
+)
+def test_the_input_is_that_of_the_weights_of_torchvision_that_the_file_names(
+    said: dict[str, Any], tag: str, tmp_path: Path
+) -> None:
+    """Torchvision's second weights of a network were trained with other sizes than its first."""
+    torch.save({"hyper_parameters": said, "state_dict": {"weight": torch.zeros(2)}}, tmp_path / "file.ckpt")
+    stored = read_weights_file(tmp_path / "file.ckpt").hyper_parameters
+    assert named_weights("torchvision/resnet50", stored) == f"torchvision/resnet50{tag}"
+    assert published_input("torchvision/resnet50.IMAGENET1K_V2").resize == 232
+    assert published_input("torchvision/resnet50.IMAGENET1K_V1").resize == 256
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "resize"),
+    [
+        ("resnet18.gluon_in1k", "timm/resnet18", 256),
+        ("hf_hub:timm/resnet18.a1_in1k", "timm/resnet18", 235),
+        ("gluon_resnet18_v1b", "timm/resnet18", 256),
+        ("torchvision/resnet18.IMAGENET1K_V1", "torchvision/resnet18", 256),
+        ("resnet18.imagenet1k_v1", "torchvision/resnet18", 256),
+    ],
+)
+def test_an_architecture_may_be_given_with_the_tag_of_its_weights(
+    name: str, architecture: str, resize: int, tmp_path: Path
+) -> None:
+    """The preprocessing is that of the weights with the tag."""
+    found = read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given(architecture=name))
+    assert (found.architecture, found.input.resize) == (architecture, resize)
+
+
+def test_an_unknown_tag_is_explained(tmp_path: Path) -> None:
+    """The error names the tags that exist."""
+    with pytest.raises(ModelError, match=r"no published weights resnet18\.of_ours \(timm has .*resnet18\.a1_in1k"):
+        read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given(architecture="resnet18.of_ours"))
+    with pytest.raises(ModelError, match="did you mean"):
+        read_checkpoint(lightning(tmp_path, "torchvision/resnet18"), Given(architecture="resnt18.a1_in1k"))

@@ -106,6 +106,20 @@ def test_a_matrix_that_takes_the_outputs_is_asked_about(name: str, tmp_path: Pat
         _read(tmp_path, {"state_dict": backbone | {name: torch.randn(10, 8)}})
 
 
+@pytest.mark.parametrize("name", ["projector", "model.image_proj.0", "embedding"])
+def test_a_layer_named_like_an_embedding_is_asked_about(name: str, tmp_path: Path) -> None:
+    """A projection of features, as self-supervised training has it, is not stored as classes that nobody named."""
+    trunk = {key: tensor for key, tensor in RESNET.items() if not key.startswith("fc.")}
+    layer = {f"{name}.{key}": tensor for key, tensor in nn.Linear(RESNET["fc.weight"].shape[1], 3).state_dict().items()}
+    content = {"state_dict": {f"backbone.{key}": tensor for key, tensor in trunk.items()} | layer}
+    with pytest.raises(ModelError, match=rf"The last layer is called {name}: are its 3 values class scores") as refused:
+        _read(tmp_path, content)
+    assert refused.value.remedies == (Remedy("labels"), Remedy("module"))
+    assert _read(tmp_path, content, labels="a,b,c").labels == ("a", "b", "c")
+    assert _read(tmp_path, content | {"hyper_parameters": {"num_classes": 3}}).labels[0] == "class 0"
+    assert _read(tmp_path, content | {"hyper_parameters": {"classes": ["a", "b", "c"]}}).labels[0] == "a"
+
+
 def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
     """A head saved under its own key is not overlooked."""
     content = {"model": WIDE, "head": nn.Linear(8, 3).state_dict(), "optimizer": {"state": {}, "param_groups": []}}
@@ -120,6 +134,10 @@ def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
         {"state_dict": RESNET | {"criterion.pos_weight": torch.ones(3)}},
         {"state_dict": RESNET, "hyper_parameters": {"task": "multilabel"}},
         {"state_dict": RESNET, "hyper_parameters": {"head": {"multi_label": True}}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": "bce"}},
+        {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}},
+        {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}},
     ],
 )
 def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:
@@ -141,6 +159,8 @@ def test_contradicting_label_lists_are_asked_about(tmp_path: Path) -> None:
     ("said", "message"),
     [
         ({"timm_kwargs": {"global_pool": "max"}}, "global_pool says 'max'"),
+        ({"gp": "max"}, "gp says 'max'"),  # of timm's train.py
+        ({"timm_kwargs": {"output_stride": 8}}, "output_stride says 8"),
         ({"model": {"init_args": {"num_classes": 10, "embedding_dim": 3}}}, "num_classes is 10"),
     ],
 )
@@ -177,3 +197,53 @@ def test_a_margin_loss_of_either_order_is_asked_about(shape: tuple[int, int], tm
     for backbone in (trunk | neck, {f"net.{key}": tensor for key, tensor in WIDE.items()}):
         with pytest.raises(ModelError, match=r"metric_fc\.kernel"):
             _read(tmp_path, {"state_dict": backbone | {"metric_fc.kernel": torch.randn(shape)}})
+
+
+def _changed(place: str, layer: nn.Module) -> nn.Module:
+    network = build("timm/test_resnet", 3)
+    network.set_submodule(place, layer)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (_changed("maxpool", nn.Identity()), "whose maxpool is an Identity instead of a MaxPool2d"),
+        (_changed("layer1.0.act1", nn.SiLU()), r"whose layer1\.0\.act1 is a SiLU instead of a ReLU"),
+        (_changed("maxpool", nn.MaxPool2d(3, 1, 1)), "whose maxpool is a MaxPool2d with the stride 1 instead of 2"),
+        (nn.DataParallel(_changed("maxpool", nn.AvgPool2d(3, 2, 1))), "whose maxpool is an AvgPool2d"),
+    ],
+)
+def test_changed_layers_of_a_whole_network_are_not_overlooked(network: nn.Module, message: str, tmp_path: Path) -> None:
+    """What torch.save(network) shows beside tensors, such as a removed max-pool, contradicts the library's network."""
+    torch.save(network, tmp_path / "file.pt")
+    with pytest.raises(ModelError, match=message) as refused:
+        read_checkpoint(tmp_path / "file.pt", Given(tutorial=True))
+    assert refused.value.remedies == (Remedy("module"),)
+
+
+def test_a_whole_network_that_computes_alike_is_read(tmp_path: Path) -> None:
+    """Layers without effect, another writing of the same settings, and synchronized norms do not contradict."""
+    network: nn.Module = _changed("maxpool", nn.MaxPool2d((3, 3), (2, 2), (1, 1)))
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    network.set_submodule("layer1.0.drop_block", nn.Dropout2d(0.5))
+    torch.save({"model": nn.ModuleDict({"net": network})}, tmp_path / "file.pt")
+    assert read_checkpoint(tmp_path / "file.pt", Given(tutorial=True)).labels == ("class 0", "class 1", "class 2")
+
+
+def test_a_head_in_place_of_the_librarys_is_no_changed_layer(tmp_path: Path) -> None:
+    """A linear layer where the library has a dropout is read by its tensors, like in a state dict."""
+    network: Any = build("torchvision/mobilenet_v2", 3)
+    network.classifier = nn.Sequential(nn.Linear(1280, 8), nn.ReLU(), nn.Linear(8, 3))
+    torch.save(network, tmp_path / "file.pt")
+    found = read_checkpoint(tmp_path / "file.pt", Given(tutorial=True, activation="relu"))
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(found.network(image), network.eval()(image), atol=1e-5)
+
+
+def test_a_sigmoid_at_the_end_of_a_whole_network_is_asked_about(tmp_path: Path) -> None:
+    """It makes each class a probability on its own, which a softmax would not."""
+    network = _changed("fc", nn.Sequential(nn.Linear(RESNET["fc.weight"].shape[1], 3), nn.Sigmoid()))
+    torch.save(network, tmp_path / "file.pt")
+    with pytest.raises(ModelError, match=r"fc\.1=torch\.nn\.modules\.activation\.Sigmoid suggests that an image may"):
+        read_checkpoint(tmp_path / "file.pt", Given(tutorial=True))

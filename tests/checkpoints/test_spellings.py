@@ -101,3 +101,24 @@ def test_a_needed_tensor_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
     torch.save({**tensors, "features.0.bias": Path}, tmp_path / "file.pt")
     with pytest.raises(ModelError, match=r"features\.0\.bias"):
         read_checkpoint(tmp_path / "file.pt", Given())
+
+
+def _as_old_swin(name: str) -> str:
+    name = re.sub(r"layers\.(\d+)\.downsample", lambda found: f"layers.{int(found[1]) - 1}.downsample", name)
+    return f"model.{name.replace('head.fc.', 'head.')}"
+
+
+def test_swin_of_microsoft_and_of_timm_before_0_9_is_timms() -> None:
+    """Patches were merged at the end of a stage, and what follows from the size of images was stored."""
+    network = build_empty("timm/swin_tiny_patch4_window7_224", 3).state_dict()
+    old = {_as_old_swin(name): tensor for name, tensor in network.items()}
+    of_the_size = {
+        "model.layers.0.blocks.1.attn_mask": torch.zeros(64, 49, 49),
+        "model.layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49, dtype=torch.long),
+    }
+    others = {"loss.weight": torch.ones(3), "head.weight": torch.ones(2, 2)}
+    found = respelled(WeightsFile(old | of_the_size | others, {})).tensors
+    assert found.keys() == {f"model.{name}" for name in network} | others.keys()
+    assert all(found[f"model.{name}"] is tensor for name, tensor in network.items())
+    again = respelled(WeightsFile(found, {})).tensors
+    assert again.keys() == found.keys()

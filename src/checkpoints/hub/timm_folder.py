@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import timm
 
-from src.checkpoints.architecture import fit_expected, full_name
+from src.checkpoints.architecture import fit_expected, full_name, untagged
 from src.checkpoints.hub.described import Described
 from src.checkpoints.inputs import timm_input
 from src.checkpoints.network import RGB
@@ -33,7 +33,7 @@ def read_timm(source: Source) -> Described:
         ModelError: timm has no such network, the tensors do not fit it, or the configuration is not supported.
     """
     config = source.config or {}
-    architecture = f"timm/{full_name('timm/' + config['architecture']).partition('/')[2]}"
+    architecture = f"timm/{full_name(untagged('timm/' + config['architecture'])).partition('/')[2]}"
     num_classes = _num_classes(config)
     network = _build(architecture, num_classes, config.get("model_args") or {})
     found = fit_expected(source.file.tensors, architecture, network.state_dict())

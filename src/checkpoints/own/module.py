@@ -4,11 +4,12 @@ import importlib
 import inspect
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,17 +20,31 @@ from src.errors import ModelError, Remedy
 __all__ = ["ARCHITECTURE_PREFIX", "Arguments", "instantiate", "parse_reference"]
 
 ARCHITECTURE_PREFIX: Final = "module/"
-# Usual names of a single argument that takes all hyper-parameters, if the file does not name it.
+# Usual names of a required argument that takes all hyper-parameters, if the file does not name it.
 _ALL_IN_ONE: Final = ("hparams", "hyperparams", "hyper_parameters", "args", "opt", "params", "cfg", "config", "conf")
 _REQUIRED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_PLAIN: Final = (str, int, float, bool, list, tuple, dict, type(None))
+_PLAIN: Final = (
+    str,
+    bytes,
+    int,
+    float,
+    list,
+    tuple,
+    set,
+    frozenset,
+    dict,
+    type(None),
+    PurePath,
+    np.ndarray,
+    torch.Tensor,
+)
 
 
 class Arguments:
     """The arguments for a class: the hyper-parameters of a file, and those that the user ``said``.
 
     Args:
-        hyper_parameters: Those of the file; only plain values are passed on.
+        hyper_parameters: Those of the file; only plain values, paths, arrays and tensors are passed on.
         said: Arguments by name, which override them.
         whole: Name of the argument that takes all hyper-parameters, as Lightning stores it (``hparams_name``).
     """
@@ -41,7 +56,11 @@ class Arguments:
         whole: str | None = None,
     ) -> None:
         self._said = dict(said or {})
-        kept = {name: value for name, value in hyper_parameters.items() if isinstance(value, _PLAIN)}
+        kept = {
+            name: Path(value) if isinstance(value, PurePath) else value
+            for name, value in hyper_parameters.items()
+            if isinstance(value, _PLAIN)
+        }
         self._known = {name: value for name, value in kept.items() if not name.startswith("_")} | self._said
         self._objects = hyper_parameters.keys() - self._known.keys()
         self._whole = whole
@@ -64,11 +83,13 @@ class Arguments:
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         named = {name for name, parameter in parameters.items() if parameter.kind in _REQUIRED}
         given = {name: value for name, value in self._known.items() if takes_all or name in named}
-        if whole := self._takes_whole(named - given.keys()):
+        free = named - given.keys()
+        missing = [name for name in parameters if name in free and _is_needed(parameters[name])]
+        if whole := self._takes_whole(free, missing):
             given = {name: value for name, value in given.items() if name in named} | {whole: _Whole(self._known)}
         elif surplus := self._said.keys() - given.keys():
             raise ModelError(f"The class {cls.__name__} takes no argument {min(surplus)!r}.")
-        missing = [name for name in parameters if name in named - given.keys() and _is_needed(parameters[name])]
+        missing = [name for name in missing if name not in given]
         if missing:
             raise ModelError(
                 f"The class {cls.__name__} needs {', '.join(missing)}, which the file does not have as plain values.",
@@ -76,8 +97,9 @@ class Arguments:
             )
         return given
 
-    def _takes_whole(self, free: set[str]) -> str | None:
-        return next((name for name in (self._whole, *_ALL_IN_ONE) if name is not None and name in free), None)
+    def _takes_whole(self, free: Collection[str], missing: Collection[str]) -> str | None:
+        """Return the argument that Lightning stored as the one for all, or else a required one with a usual name."""
+        return self._whole if self._whole in free else next((name for name in _ALL_IN_ONE if name in missing), None)
 
 
 def _is_needed(parameter: inspect.Parameter) -> bool:

@@ -11,8 +11,8 @@ from src.checkpoints.reading.stand_ins import fields, is_module, module_tensors
 __all__ = ["averaged_tensors", "is_averaged"]
 
 _AVERAGED: Final = re.compile(r"(?<![A-Za-z])(?:ema|swa)(?![a-z])|(?<![A-Z])(?:EMA|SWA|Ema|Swa)(?![a-z])|[Aa]verag")
-# Lightning's callback puts the average into the state dict itself, and this beside it.
-_IN_THE_STATE_DICT: Final = "averaging_state"
+# Lightning's callback and the hook of mmengine put the average into the state dict itself, and these beside it.
+_IN_THE_STATE_DICT: Final = ({"averaging_state"}, {"ema_state_dict", "message_hub"})
 _OF_NO_INTEREST: Final = ("state_dict", "hyper_parameters", "optimizer_states", "optimizer")
 _DEEPEST: Final = 4
 
@@ -27,7 +27,7 @@ def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Ma
 
     ``state`` is the state dict in ``content``: the average may replace it, or be part of it under a prefix.
     """
-    if _IN_THE_STATE_DICT in content:
+    if any(beside <= content.keys() for beside in _IN_THE_STATE_DICT):
         return state
     behind_a_prefix = {name: value for name, value in state.items() if is_averaged(str(name).rpartition(".")[0])}
     return next(_state_dicts(content, named=False, depth=0), behind_a_prefix)

@@ -37,7 +37,6 @@ def read_source(path: Path) -> Source:
     if not path.exists():
         raise ModelError(f"There is no file {path}.")
     if path.is_dir():
-        check_folder(path)
         path = _weights(path)
     whole = path.name.removesuffix(_INDEX)
     file = _joined(path) if path.name.endswith(_INDEX) else read_weights_file(path)
@@ -47,11 +46,13 @@ def read_source(path: Path) -> Source:
 
 
 def _weights(folder: Path) -> Path:
-    for name in _WEIGHTS:
-        for path in (folder / name, folder / f"{name}{_INDEX}"):
-            if path.is_file():
-                return path
-    files = sorted(file for file in folder.iterdir() if file.suffix in _KINDS and file.is_file())
+    usual = [folder / name for weights in _WEIGHTS for name in (weights, f"{weights}{_INDEX}")]
+    found = next((path for path in usual if path.is_file()), None)
+    check_folder(folder, has_weights=found is not None)
+    if found is not None:
+        files = [found, *sorted(folder.glob(f"{found.stem}_[0-9]*{found.suffix}"))]  # as Accelerate saves several
+    else:
+        files = sorted(file for file in folder.iterdir() if file.suffix in _KINDS and file.is_file())
     if len(files) == 1:
         return files[0]
     if not files:

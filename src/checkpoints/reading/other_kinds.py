@@ -23,6 +23,11 @@ _STARTS: Final[Mapping[bytes, str]] = {
     b"<html": "is a web page, not the file that it links to: download that, as curl -L -o FILE ADDRESS does.",
     b"<?xml": "is an XML document, such as a server's error response: download the file again.",
     b"\x89hdf\r\n\x1a\n": f"is an HDF5 file, as Keras writes them; {_ONLY_KERAS}",
+    b"bzh": "is bzip2-compressed: unpack it with bunzip2 or tar -xjf {path} and name the checkpoint in it.",
+    b"\xfd7zxz": "is xz-compressed: unpack it with unxz or tar -xJf {path} and name the checkpoint in it.",
+    b"(\xb5/\xfd": "is zstd-compressed: unpack it with unzstd or tar --zstd -xf {path} and name the checkpoint in it.",
+    b"7z\xbc\xaf'\x1c": "is a 7-Zip archive: unpack it and name the checkpoint in it.",
+    b"rar!": "is a RAR archive: unpack it and name the checkpoint in it.",
     b"\x1f\x8b": "is gzip-compressed: unpack it with gunzip or tar -xzf {path} and name the checkpoint in it.",
     b"tdf3": "is a TensorFlow Lite model: use a checkpoint of PyTorch.",
 }
@@ -120,14 +125,16 @@ def refuse_object(path: Path, content: object) -> None:
     raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict.")
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, has_weights: bool) -> None:
     """Refuse a folder of a known but unsupported kind.
+
+    A folder that ``has_weights`` of its own may hold those of other libraries, too, but not an adapter for them.
 
     Raises:
         ModelError: The folder is of such a kind; the message names it, and how to convert the folder.
     """
     for pattern, text in _HOLDS.items():
-        if next(folder.glob(pattern), None):
+        if (text is _ADAPTER or not has_weights) and next(folder.glob(pattern), None):
             _refuse(folder, text)
 
 

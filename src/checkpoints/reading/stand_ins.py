@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import torch
 
-__all__ = ["Kind", "StandIn", "attribute", "fields", "is_module", "module_tensors", "stand_in"]
+__all__ = ["Kind", "StandIn", "attribute", "fields", "is_module", "module_tensors", "modules", "stand_in"]
 
 
 class Kind(type):
@@ -92,3 +92,11 @@ def module_tensors(module: object, prefix: str = "") -> Iterator[tuple[str, obje
     for name, child in state["_modules"].items():
         if is_module(child):
             yield from module_tensors(child, f"{prefix}{name}.")
+
+
+def modules(module: object, prefix: str = "") -> Iterator[tuple[str, StandIn]]:
+    """Yield the names and stand-ins of a pickled torch.nn.Module and of all modules in it, as its named_modules."""
+    if isinstance(module, StandIn) and is_module(module):
+        yield prefix, module
+        for name, child in fields(module)["_modules"].items():
+            yield from modules(child, f"{prefix}.{name}" if prefix else str(name))

@@ -22,7 +22,7 @@ def chosen(file: WeightsFile, given: Given) -> tuple[WeightsFile, tuple[Note, ..
     if not file.averaged:
         return file, ()
     if _is_averaged(file):
-        return file, (Note("weights: averaged, as Lightning stored them"),)
+        return file, (Note("weights: averaged, as the file has them in its state dict"),)
     return file, (
         Note("weights: those of the state dict; the file also has averaged ones", (Remedy("weights", "ema"),)),
     )

@@ -14,7 +14,7 @@ from src.checkpoints.reading.averaged import averaged_tensors, is_averaged
 from src.checkpoints.reading.other_kinds import check_kind, refuse_object
 from src.checkpoints.reading.pickled import read_pickled
 from src.checkpoints.reading.plain import plain
-from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, module_tensors
+from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, module_tensors, modules
 from src.errors import ModelError
 
 __all__ = ["WeightsFile", "read_weights_file"]
@@ -23,6 +23,9 @@ _NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "
 _HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
 _AVERAGED_FROM: Final = "current_model_state"  # beside the average, where Lightning stores that
 _OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
+_STARTS_OF_TRAINING: Final = ("optim", "sched", *_OF_TRAINING)
+_OF_AN_OPTIMIZER: Final = "param_groups"
+_DEEPEST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class WeightsFile:
     """The content of a file: tensors by its names for them, and its hyper-parameters, if any.
 
     ``elsewhere`` holds other metadata, such as the hyper-parameters of a data module; ``averaged``, the tensors of a
-    moving average; ``unread``, the names of entries that are not plain tensors, and their kinds.
+    moving average; ``unread``, the names of entries that are not plain tensors, and their kinds; ``modules``, those of
+    a whole network, by name.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -38,6 +42,7 @@ class WeightsFile:
     elsewhere: Mapping[str, object] = field(default_factory=dict)
     averaged: Mapping[str, torch.Tensor] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, StandIn] = field(default_factory=dict)
 
 
 def read_weights_file(path: Path) -> WeightsFile:
@@ -68,12 +73,16 @@ def _from_content(path: Path, content: object) -> WeightsFile:
     key = next((key for key in _HYPER_PARAMETERS if key in said), None)
     state = _state_dict(content)
     averaged = averaged_tensors(said, state)
+    network = _whole_network(content)
+    attributes = {name: value for name, value in fields(network).items() if not str(name).startswith("_")}
+    beside = {} if is_module(content) else {name: value for name, value in said.items() if name != key}
     return WeightsFile(
         _checked(path, state),
         _by_name(said.get(key)),
-        {} if is_module(content) else _elsewhere({name: value for name, value in said.items() if name != key}),
+        _elsewhere({**attributes, **beside}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
+        dict(modules(network)),
     )
 
 
@@ -97,7 +106,8 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
         raise ModelError(f"{path} is not an intact safetensors file: {exc}.") from exc
 
 
-def _state_dict(content: object) -> Mapping[Any, Any]:
+def _state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
+    """Return the state dict in ``content``, or several joined, whose keys then become prefixes."""
     if is_module(content):
         return dict(module_tensors(content))
     said = fields(content)
@@ -106,20 +116,54 @@ def _state_dict(content: object) -> Mapping[Any, Any]:
         if is_module(nested):
             return dict(module_tensors(nested))
         if isinstance(nested, Mapping) and any(isinstance(value, torch.Tensor) for value in nested.values()):
-            return {**_beside(said, key), **nested}
-    return said
+            return {**_beside(said, key, nested), **nested}
+    if depth == _DEEPEST or _holds_tensors(said) or _OF_AN_OPTIMIZER in said:
+        return said
+    inside = (_state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
+    return _beside(said) or next(filter(_holds_tensors, inside), said)
 
 
-def _beside(said: Mapping[Any, Any], key: str) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of state dicts other than ``key``, such as a head's, with their keys as prefixes."""
+def _whole_network(content: object) -> object:
+    """Return the pickled network in ``content`` whose state dict is read, or None."""
+    said = fields(content)
+    candidates = [content] if is_module(content) else [said.get(key) for key in _NESTED]
+    return next((one for one in candidates if is_module(one)), None)
+
+
+def _holds_tensors(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) for value in content.values())
+
+
+def _is_of_training(name: object) -> bool:
+    return not isinstance(name, str) or name.lower().startswith(_STARTS_OF_TRAINING)
+
+
+def _beside(
+    said: Mapping[Any, Any], key: str | None = None, known: Mapping[Any, object] | None = None
+) -> Mapping[str, torch.Tensor]:
+    """Return the tensors of state dicts and networks other than ``key``, such as a head's, with keys as prefixes.
+
+    Those whose tensors are all ``known``, such as an equal copy or a network's own head, are left out.
+    """
+    found: dict[Any, Any] = {
+        name: dict(module_tensors(value)) if is_module(value) else value
+        for name, value in said.items()
+        if name not in {key, _AVERAGED_FROM} and not is_averaged(str(name)) and not _is_of_training(name)
+    }
     return {
         f"{name}.{of}": tensor
-        for name, value in said.items()
-        if name not in {key, _AVERAGED_FROM} and isinstance(value, Mapping) and not is_averaged(str(name))
-        if all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+        for name, value in found.items()
+        if isinstance(value, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
         if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
+        if not all(_is_among(tensor, known or {}) for tensor in value.values())
         for of, tensor in value.items()
     }
+
+
+def _is_among(tensor: torch.Tensor, known: Mapping[Any, object]) -> bool:
+    return any(
+        isinstance(one, torch.Tensor) and one.dtype == tensor.dtype and one.equal(tensor) for one in known.values()
+    )
 
 
 def _by_name(values: object) -> Mapping[str, object]:
@@ -131,7 +175,7 @@ def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
     kept = {
         name: value
         for name, value in said.items()
-        if name not in {*_OF_TRAINING, *_NESTED} and not isinstance(value, torch.Tensor)
+        if (name not in {*_OF_TRAINING, *_NESTED} or isinstance(value, str)) and not isinstance(value, torch.Tensor)
     }
     return _by_name(kept)
 

@@ -23,6 +23,7 @@ _MEASURES: Final = frozenset(
 _WEIGHTS: Final = frozenset({"weight", "weights"})
 _OF_CLASSES: Final = frozenset({"class", "classes", "cls", "loss", "pos"})
 _AUXILIARY: Final = {"inception_v3": ("AuxLogits",), "googlenet": ("aux1", "aux2")}
+_MOST: Final = 255
 _MEANS: Final = re.compile(r"(?:.*\.)?(?:(?:pixel|image|img|imagenet|input|data|channel|norm)_|_)?mean")
 
 
@@ -129,6 +130,8 @@ def normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[flo
             mean, std = _of_colors(tensor), _of_colors(rest[partner])
             if mean and std and _are_plausible(mean, std):
                 found[name, partner] = (mean, std)
+            elif mean and std and min(std) > 1 and _are_plausible(_of_levels(mean), _of_levels(std)):
+                found[name, partner] = (_of_levels(mean), _of_levels(std))
     values = set(found.values())
     if len(values) != 1:
         return {}, frozenset()
@@ -140,6 +143,11 @@ def _of_colors(tensor: torch.Tensor) -> tuple[float, ...]:
     if tensor.numel() != RGB or not tensor.is_floating_point() or RGB not in tensor.shape:
         return ()
     return tuple(round(value, 6) for value in tensor.double().flatten().tolist())
+
+
+def _of_levels(numbers: Iterable[float]) -> tuple[float, ...]:
+    """Return ``numbers`` for pixels from 0 to 255 as those for pixels from 0 to 1."""
+    return tuple(round(number / _MOST, 6) for number in numbers)
 
 
 def _are_plausible(mean: Iterable[float], std: Iterable[float]) -> bool:

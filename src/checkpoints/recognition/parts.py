@@ -6,9 +6,10 @@ from typing import Final
 
 import torch
 
-__all__ = ["Part", "parts"]
+__all__ = ["Part", "parts", "unwrapped"]
 
-_WRAPPERS: Final = ("_orig_mod", "module")  # of torch.compile, and of DataParallel and DDP
+# Of torch.compile, of DataParallel and DDP, of FSDP, and of activation checkpointing.
+_WRAPPERS: Final = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,17 @@ class Part:
     names: Mapping[str, str]
 
 
+def unwrapped(name: str) -> str:
+    """Return the name of a tensor or layer without the wrappers around it."""
+    return ".".join(step for step in name.split(".") if step not in _WRAPPERS)
+
+
 def parts(tensors: Mapping[str, torch.Tensor]) -> Sequence[Part]:
     """Return ``tensors`` grouped by each of their prefixes, the largest group first."""
     plain: dict[str, str] = {}
     for name in tensors:
-        unwrapped = ".".join(step for step in name.split(".") if step not in _WRAPPERS)
-        plain[name if unwrapped in plain else unwrapped] = name
+        short = unwrapped(name)
+        plain[name if short in plain else short] = name
     behind: dict[str, dict[str, str]] = {}
     for name, stored in plain.items():
         steps = name.split(".")

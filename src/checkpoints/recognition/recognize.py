@@ -16,6 +16,7 @@ from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
 from src.checkpoints.recognition.body_choice import choose_body
+from src.checkpoints.recognition.layers import check_modules
 from src.checkpoints.recognition.others import Others, is_of_training, sort_others
 from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
@@ -27,8 +28,9 @@ _MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
 _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
-_POOLING: Final = frozenset({"global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
+_POOLING: Final = frozenset({"gp", "global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
 _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fast", "fastavg", "none", "token", "cls"})
+_USUAL_STRIDE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Recognized:
     """A network with the weights of a file, in eval mode.
 
     ``left_out`` lists the tensors that are not part of it; ``normalization`` holds the mean and std from buffers, as
-    fields of the InputSpec.
+    fields of the InputSpec; ``last`` is the file's name for the last layer, unless that is the architecture's own.
     """
 
     architecture: str
@@ -46,6 +48,7 @@ class Recognized:
     left_out: tuple[str, ...]
     notes: tuple[Note, ...]
     normalization: Mapping[str, tuple[float, ...]]
+    last: str = ""
 
 
 def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -> Recognized | None:
@@ -59,7 +62,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     if not bodies:
         respelled = {name.replace(_SHORTCUT, _DOWNSAMPLE): tensor for name, tensor in tensors.items()}
         return recognize(respelled, asked) if respelled.keys() != tensors.keys() else None
-    _check_pooling(asked.hyper_parameters)
+    _check_settings(asked.hyper_parameters)
     body = choose_body(bodies, tensors, asked.network)
     others = sort_others(tensors, body)
     check_stem(body.stem, asked.stem, body.architectures[0])
@@ -74,17 +77,20 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     choice = choose(_able(body, others), asked.hyper_parameters, settled, made, body.channels)
     left_out = [*others.left_out, *(name for name in others.open if name not in behind.names)]
     num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
+    library = made(choice.architecture)
+    check_modules(asked.modules, body.prefix, library.get_submodule("network") if behind.head else library)
     if asked.network is None:
         of_losses = {name: tensors[name] for name in left_out if is_of_training(name, tensors[name], body)}
-        _check_last(of_losses, made(choice.architecture), num_classes, body.place)
+        _check_last(of_losses, library, num_classes, body.place)
     return Recognized(
         choice.architecture,
         num_classes,
         body.channels,
-        made(choice.architecture),
+        library,
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),
         others.normalization,
+        behind.head.layers[-1].name if behind.head else "",
     )
 
 
@@ -107,13 +113,19 @@ def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outpu
             )
 
 
-def _check_pooling(hyper_parameters: Mapping[str, object]) -> None:
-    """Refuse a pooling that a hyper-parameter names, since no tensor shows it."""
+def _check_settings(hyper_parameters: Mapping[str, object]) -> None:
+    """Refuse a pooling or a stride that a hyper-parameter names, since no tensor shows it."""
     for key, value in walk(hyper_parameters):
         if key in _POOLING and isinstance(value, str) and value.lower() not in _USUAL_POOLING:
             raise ModelError(
                 f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools: give your own"
                 " class.",
+                _MODULE,
+            )
+        if key == "output_stride" and type(value) is int and value != _USUAL_STRIDE:
+            raise ModelError(
+                f"The hyper-parameter output_stride says {value}, but the library's network has {_USUAL_STRIDE}: give"
+                " your own class.",
                 _MODULE,
             )
 

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import torch
-from timm.models import get_deprecated_models
 from torch import nn
+from torchvision import models
 
-from src.checkpoints.inputs import published_input, with_tag
+from src.checkpoints.inputs import current_name, published_input, with_tag
 from src.checkpoints.network import RGB
+from src.checkpoints.reading.nested import walk
+from src.checkpoints.reading.stand_ins import Kind, StandIn, fields
 from src.checkpoints.recognition.assembly import random_image
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
@@ -19,8 +20,13 @@ from src.stages.input_spec import InputSpec
 __all__ = ["Choice", "choose", "named_weights"]
 
 _NAMES: Final = ("architecture", "arch", "model_name", "model", "backbone", "network", "net", "encoder", "name")
+_NAMING: Final = re.compile(
+    r"(?<![a-z])(arch|architecture|model|backbone|encoder|net|network|timm|variant|name)(?![a-z])"
+)
+_TEACHER: Final = "teacher"
 _COLORS: Final = ("mean", "std", "crop")  # the fields whose differences matter most
 _VARIANTS: Final = re.compile(r"blur_?|_?aa(?=_|\d|$)|_pruned|_blur|_aa")
+_WEIGHTS: Final = re.compile(r"(?<![a-z])(weights?|pretrained)(?![a-z])")
 _TOLERANCE: Final = 1e-3  # of the largest logit
 
 
@@ -109,42 +115,56 @@ def _check_equal(architectures: Sequence[str], assemble: Callable[[str], nn.Modu
 
 
 def _named(architectures: Sequence[str], hyper_parameters: Mapping[str, object]) -> str | None:
-    """Return the first of ``architectures`` that a hyper-parameter names; some differ only in padding."""
+    """Return the first of ``architectures`` that a hyper-parameter names; some differ only in padding.
+
+    Hyper-parameters at depth, or with less usual names, count only if they all name the same one.
+    """
     for key in _NAMES:
         for candidate in architectures:
             if _is_called(candidate, hyper_parameters.get(key)):
                 return candidate
-    return None
+    values = _at_depth(hyper_parameters)
+    named = {next((one for one in architectures if _is_called(one, value)), None) for value in values} - {None}
+    return named.pop() if len(named) == 1 else None
+
+
+def _at_depth(hyper_parameters: Mapping[str, object]) -> list[object]:
+    """Return the values of all hyper-parameters that may name a network, except a teacher."""
+    own = {key: value for key, value in hyper_parameters.items() if _TEACHER not in key.lower()}
+    return [value for key, value in walk(own) if _NAMING.search(key.lower()) and _TEACHER not in key.lower()]
 
 
 def named_weights(architecture: str, hyper_parameters: Mapping[str, object]) -> str:
-    """Return ``architecture``, with the tag of timm's weights if a hyper-parameter names it, as in vit_base.dino."""
-    names = (hyper_parameters.get(key) for key in _NAMES)
-    tags = (
-        _current(name).partition(".")[2] for name in names if isinstance(name, str) and _is_called(architecture, name)
-    )
-    return with_tag(architecture, next(tags, ""))
+    """Return ``architecture``, with the tag of published weights if a hyper-parameter has it, as in vit_base.dino."""
+    names = [*(hyper_parameters.get(key) for key in _NAMES), *_at_depth(hyper_parameters)]
+    called = (current_name(name) for name in names if isinstance(name, str) and _is_called(architecture, name))
+    tags = [name.partition(".")[2] for name in called]
+    library, _, short = architecture.partition("/")
+    if library == "torchvision":
+        tags += [_tag_of_torchvision(short, name, value) for name, value in walk(hyper_parameters)]
+    return with_tag(architecture, next(filter(None, tags), ""))
+
+
+def _tag_of_torchvision(architecture: str, name: str, value: object) -> str:
+    """Return the name of the weights of ``architecture`` that a hyper-parameter has, as text or as a pickled enum."""
+    published = models.get_model_weights(architecture)
+    if isinstance(value, StandIn) and value.called.endswith(f".{published.__name__}"):
+        address = fields(value.args[0]).get("url") if value.args else None
+        return next((one.name for one in published if one.value.url == address), "")
+    called = value.called if isinstance(value, Kind) else value
+    if not isinstance(called, str):
+        return ""
+    owner, _, member = called.strip().rpartition(".")
+    found = published.__members__.get(member.upper())
+    is_its_own = owner.rpartition(".")[2] == published.__name__
+    is_meant = not owner and _WEIGHTS.search(name.lower()) is not None and _TEACHER not in name.lower()
+    return found.name if found and (is_its_own or is_meant) else ""
 
 
 def _is_called(architecture: str, name: object) -> bool:
     if not isinstance(name, str):
         return False
     library, _, short = architecture.partition("/")
-    plain = _current(name).partition(".")[0] if library == "timm" else _plain(name)
-    return plain in {architecture, short}
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().removeprefix("hf_hub:").removeprefix("hf-hub:")
-
-
-def _current(name: str) -> str:
-    """Return what timm calls a network today, and its weights: vit_base_patch16_224.dino once had a name of its own."""
-    library, slash, short = _plain(name).rpartition("/")
-    return f"{library}{slash}{_renamed().get(short) or short}"
-
-
-@cache
-def _renamed() -> Mapping[str, str | None]:
-    renamed: Mapping[str, str | None] = get_deprecated_models()
-    return renamed
+    plain, _, tag = current_name(name).partition(".")
+    is_its_own = library == "timm" or not tag or with_tag(architecture, tag) != architecture
+    return plain in {architecture, short} and is_its_own

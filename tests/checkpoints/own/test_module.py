@@ -3,7 +3,7 @@
 import logging
 import py_compile
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from py_compile import PycInvalidationMode
 
 import numpy as np
@@ -243,6 +243,13 @@ class Net(nn.Module):
         ("whatever", "whatever.net.classes", Arguments({"net": {"classes": 3}}, whole="whatever")),
         ("args", "vars(args)['classes']", Arguments({"classes": 3})),
         ("config, **more", "config['classes']", Arguments({"classes": 3})),
+        ("cfg=None", "cfg.classes", Arguments({"classes": 3}, whole="cfg")),
+        ("classes, opt='adam', args=()", "classes if (opt, args) == ('adam', ()) else 1", Arguments({"classes": 3})),
+        (
+            "names, weights, folder",
+            "len(names) if folder.is_absolute() and weights.sum() == 2 else 1",
+            Arguments({"names": {"a", "b", "c"}, "weights": torch.ones(2), "folder": PurePath("/data")}),
+        ),
         ("classes, folder", "classes", Arguments({"classes": 3}, {"folder": "."})),
         (
             "classes, *, lr=1",

@@ -30,6 +30,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "state_dict": RAW, "callbacks": {"StochasticWeightAveraging": {"n_averaged": 3, "average_model_state": MEAN}},
     },
     "Lightning's average": {"state_dict": MEAN, "current_model_state": RAW, "averaging_state": {"n_averaged": 3}},
+    "mmengine": {"state_dict": MEAN, "ema_state_dict": RAW, "message_hub": {}},
     "ema.module": {"state_dict": _behind("ema.module.")},
     "ema_model": {"state_dict": _behind("ema_model.")},
     "swa_model": {"state_dict": _behind("swa_model.module.") | {"swa_model.n_averaged": torch.tensor(3)}},

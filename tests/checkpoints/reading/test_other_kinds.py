@@ -1,7 +1,9 @@
 """Files of unsupported kinds, and the commands that convert them."""
 
+import bz2
 import gzip
 import json
+import lzma
 import shlex
 import subprocess
 import sys
@@ -68,6 +70,11 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "onnx": ("m.onnx", lambda path: path.write_bytes(b"\x08\x07\x12\x07pytorch"), "ONNX.*exported from"),
     "tensorflow lite": ("m.tflite", lambda path: path.write_bytes(b"\x1c\0\0\0TFL3"), "TensorFlow Lite"),
     "gzip": ("m.ckpt.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "gzip-compressed.*gunzip"),
+    "bzip2": ("m.ckpt.bz2", lambda path: path.write_bytes(bz2.compress(b"x")), "bzip2-compressed.*bunzip2"),
+    "xz": ("m.ckpt.xz", lambda path: path.write_bytes(lzma.compress(b"x")), "xz-compressed.*unxz"),
+    "zstd": ("m.ckpt.zst", lambda path: path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(9)), "zstd-compressed.*unzstd"),
+    "7-zip": ("m.7z", lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(9)), "7-Zip archive"),
+    "rar": ("m.rar", lambda path: path.write_bytes(b"Rar!\x1a\x07" + bytes(9)), "RAR archive"),
     "tar": ("m.tar", _tar, "tar archive.*tar -xf"),
     "zip": ("m.zip", _zipped("a/model.ckpt", "a/readme.txt"), "archive of other files: unpack it"),
     "fastai": ("export.pkl", _export_of_fastai, r"export of fastai.*load_learner"),
@@ -99,6 +106,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "tensorflow": (_touched("saved_model.pb", "variables/variables.index"), r"TensorFlow.*src\.train"),
     "adapter": (_touched("adapter_config.json", "adapter_model.safetensors"), r"adapter.*merge_and_unload"),
     "several": (_touched("a.ckpt", "b.ckpt"), r"contains 2 checkpoints \(a\.ckpt, b\.ckpt"),
+    "accelerate": (_touched("model.safetensors", "model_1.safetensors"), r"2 checkpoints \(model\.saf.*, model_1\.saf"),
     "none": (_touched("readme.txt"), "contains no checkpoint"),
 }
 
@@ -143,6 +151,14 @@ def test_a_folder_with_one_checkpoint_is_read(tmp_path: Path) -> None:
     """The output folder of DeepSpeed's command, or any folder with one file, is read like the file."""
     (tmp_path / "config.yaml").touch()
     torch.save(NETWORK.state_dict(), tmp_path / "pytorch_model.bin")
+    assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
+
+
+@pytest.mark.parametrize("other", ["tf_model.h5", "zero_to_fp32.py", "global_step9/mp_rank_00_model_states.pt"])
+def test_files_of_other_libraries_beside_the_weights_do_not_matter(other: str, tmp_path: Path) -> None:
+    """A clone from the hub has the same weights for TensorFlow, and a Trainer's folder those of DeepSpeed."""
+    _touched(other)(tmp_path)
+    save_file(NETWORK.state_dict(), tmp_path / "model.safetensors")
     assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
 
 

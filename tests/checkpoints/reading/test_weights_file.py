@@ -122,6 +122,36 @@ def test_every_form_of_file_is_read(form: Callable[[Path], Path], tmp_path: Path
     assert all(torch.equal(tensors[name], tensor) for name, tensor in WEIGHTS.items())
 
 
+_OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2, 3)}, "weight": {"exp_avg": torch.zeros(2, 3)}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "prefixes"),
+    [
+        ({"model_state": WEIGHTS, "optimizer_state": _OPTIMIZER}, ["model_state."]),
+        ({"params": WEIGHTS, "params_ema": {"weight": torch.zeros(2, 3)}}, ["params."]),
+        ({"student": WEIGHTS, "teacher": WEIGHTS, "epoch": 3}, ["student.", "teacher."]),
+        ({"state": {"optimizers": {"SGD": _OPTIMIZER}, "model": WEIGHTS}, "rng": []}, [""]),  # Composer's
+        ({"checkpoint": {"epoch": 3, "state_dict": {"model": WEIGHTS}}}, [""]),
+        ({"ema_state_dict": WEIGHTS}, [""]),
+        ({"state_dict": WEIGHTS, "head": nn.Linear(3, 2)}, ["", "head."]),
+        ({"state_dict": WEIGHTS, "best": {name: tensor.clone() for name, tensor in WEIGHTS.items()}}, [""]),
+    ],
+)
+def test_state_dicts_under_any_name_and_whole_networks_beside_them_are_read(
+    content: object, prefixes: list[str], tmp_path: Path
+) -> None:
+    """Several are read together, with their names as prefixes; an optimizer's tensors are not."""
+    file = read_weights_file(saved(content, tmp_path))
+    assert set(file.tensors) == {f"{prefix}{name}" for prefix in prefixes for name in WEIGHTS}
+
+
+def test_the_file_of_an_optimizer_is_not_a_checkpoint(tmp_path: Path) -> None:
+    """Its averages of gradients are not weights."""
+    with pytest.raises(ModelError, match="holds no tensors"):
+        read_weights_file(saved(_OPTIMIZER | {"param_groups": []}, tmp_path))
+
+
 def _bomb(file: Path) -> None:
     torch.save(WEIGHTS, file)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:

@@ -317,6 +317,8 @@ def test_normalizing_buffers_become_the_input() -> None:
     assert recognized.normalization == {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     assert recognized.left_out == ()
     refused(behind("net", RESNET) | {"norm.mean": mean * 255, "norm.std": std})
+    of_levels = found(behind("net", RESNET) | {"norm.mean": mean * 255, "norm.std": std * 255})
+    assert of_levels.normalization == recognized.normalization
 
 
 @pytest.mark.parametrize("classes", [2, 3])
