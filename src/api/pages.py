@@ -78,8 +78,11 @@ def _swagger_files() -> list[Path]:
 
 
 def _file(path: str, file: Path) -> Route:
-    async def show(_: Request) -> Response:
-        return FileResponse(file)
+    """Return the route of a file, which is always sent whole: FileResponse would refuse ranges in another format."""
+
+    async def show(request: Request) -> Response:
+        request.scope["headers"] = [header for header in request.headers.raw if header[0] != b"range"]
+        return FileResponse(file, headers={"Accept-Ranges": "none"})
 
     return Route(path, show)
 

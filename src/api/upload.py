@@ -29,6 +29,7 @@ _ADVICE: Final = "send one file, called img, and short option fields"
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _NOT_SENT: Final = ("", "None", "null", "undefined")  # values that clients send for options that are not set
 _CLASSES: Final = ("target", "versus")  # options that name a class, whose label may be one of those values
+_TEXT_ENCODINGS: Final = (b"base64", b"quoted-printable")  # of mail; forms may not have them (RFC 7578, 4.7)
 _MAX_FIELDS: Final = 32
 _MAX_FIELD_BYTES: Final = 4_096
 _SHOWN: Final = 60
@@ -153,6 +154,8 @@ class _Form:
             _, parameters = parse_options_header(self._value)
             self.parts[-1].name = _text(parameters.get(b"name", b""))
             self.parts[-1].is_file = b"filename" in parameters
+        elif self._header.lower() == b"content-transfer-encoding" and self._value.strip().lower() in _TEXT_ENCODINGS:
+            raise InvalidRequest("The form has a part with a Content-Transfer-Encoding: send its bytes as they are.")
         self._header = self._value = b""
 
     def _add(self, data: bytes, start: int, end: int) -> None:

@@ -3,17 +3,16 @@
 import importlib.util
 import logging
 from pathlib import Path
-from typing import Final, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, Literal
 
 from src.cores import usable_cores
 from src.errors import ModelError, Remedy
-from src.runtimes.base import Graphs, Precision, Runtime
-from src.runtimes.batches import Batching, batched
-from src.runtimes.closed_form import ClosedForm
 from src.store.files import CLOSED_FORM
 from src.store.manifest import Manifest, RuntimeName
+
+if TYPE_CHECKING:  # the process that supervises the workers only chooses
+    from src.runtimes.base import Graphs, Precision, Runtime
+    from src.runtimes.batches import Batching
 
 __all__ = ["Device", "PrecisionChoice", "RuntimeChoice", "choose", "start", "torch_is_installed"]
 
@@ -23,7 +22,6 @@ Device = Literal["auto", "cpu", "cuda"]
 RuntimeChoice = Literal["auto", "openvino", "torch"]
 PrecisionChoice = Literal["fp32", "bf16", "auto"]
 
-_ONE_BY_ONE: Final = Batching()
 _NVIDIA: Final = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux under Windows
 
 
@@ -35,10 +33,10 @@ def start(  # noqa: PLR0913 - the settings that it depends on
     device: Device = "auto",
     runtime: RuntimeChoice = "auto",
     precision: PrecisionChoice = "fp32",
-    batching: Batching = _ONE_BY_ONE,
+    batching: "Batching | None" = None,
     at_once: int = 1,
     cores: int | None = None,
-) -> Runtime:
+) -> "Runtime":
     """Load the network in ``folder`` for concurrent use by ``threads`` threads.
 
     The threads share all cores of this process, or only ``cores`` if other processes run the same network.
@@ -51,6 +49,11 @@ def start(  # noqa: PLR0913 - the settings that it depends on
     Raises:
         ModelError: The settings or the network require a GPU, OpenVINO or torch that is not available.
     """
+    from src.runtimes.base import Runtime  # noqa: PLC0415 - not needed to choose
+    from src.runtimes.batches import Batching, batched  # noqa: PLC0415
+    from src.runtimes.closed_form import ClosedForm  # noqa: PLC0415
+
+    batching = batching or Batching()
     name, target = choose(manifest, device, runtime)
     numbers = _numbers(precision, manifest, name)
     if name == "torch":
@@ -71,7 +74,7 @@ def start(  # noqa: PLR0913 - the settings that it depends on
     return running
 
 
-def _numbers(precision: PrecisionChoice, manifest: Manifest, runtime: RuntimeName) -> Precision:
+def _numbers(precision: PrecisionChoice, manifest: Manifest, runtime: RuntimeName) -> "Precision":
     """Return the precision to request; ``auto`` is bf16 if a check found it harmless in the same runtime.
 
     On CPUs without native bf16, OpenVINO uses fp32.
@@ -105,12 +108,14 @@ def torch_is_installed() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def _warm_up(running: Runtime, manifest: Manifest) -> None:
+def _warm_up(running: "Runtime", manifest: Manifest) -> None:
     """Run a black image: the first run is slow, and must not overlap with another.
 
     OpenVINO's bindings fill a table on first use, and release the interpreter's lock meanwhile. A second thread that
     needs the table then waits for it without releasing the lock, and the process deadlocks.
     """
+    import numpy as np  # noqa: PLC0415 - not needed to choose
+
     channels, height, width = manifest.input.shape
     running.evaluate(np.zeros((height, width, channels), np.uint8)).weights(0)
 

@@ -1,11 +1,13 @@
 """The preprocessing of a network, which is stored with the model because it belongs to its training."""
 
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:  # the process that supervises the workers reads manifests, but no pixels
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Resampling
 
 __all__ = ["SPARE", "InputSpec", "Interpolation", "Margin"]
 
@@ -49,9 +51,11 @@ class InputSpec(BaseModel):
         return (self.channels, *self.crop)
 
     @property
-    def resampling(self) -> Image.Resampling:
+    def resampling(self) -> "Resampling":
         """Pillow's resampling filter for the resize."""
-        return Image.Resampling[self.interpolation.upper()]
+        from PIL.Image import Resampling  # noqa: PLC0415 - not needed to read a manifest
+
+        return Resampling[self.interpolation.upper()]
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Return (height, width) of a ``width`` x ``height`` image after the resize, the longer side rounded down."""
@@ -65,11 +69,13 @@ class InputSpec(BaseModel):
         """Return the pixels before the center crop of ``crop`` pixels, on a side of ``resized`` pixels."""
         return (resized - crop) // 2 if self.margin == "down" else round((resized - crop) / 2)
 
-    def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def normalize(self, pixels: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         """Return ``pixels`` (H, W, C) normalized for the network, (C, H, W), contiguous.
 
         Equal, bit for bit, to torchvision's ``ToTensor -> Normalize``.
         """
+        import numpy as np  # noqa: PLC0415 - not needed to read a manifest
+
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         normalized = (pixels.astype(np.float32) / np.float32(255) - mean) / std
         return np.ascontiguousarray(normalized.transpose(2, 0, 1))

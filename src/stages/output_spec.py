@@ -1,10 +1,12 @@
 """The meaning of a network's outputs, which is stored with the model because it belongs to its training."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:  # the process that supervises the workers reads manifests, but no outputs
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["OutputKind", "OutputSpec"]
 
@@ -38,11 +40,13 @@ class OutputSpec(BaseModel):
         """Whether an image has exactly one class, so that the probabilities sum to 1."""
         return self.kind != "multilabel"
 
-    def percents(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    def percents(self, logits: "NDArray[np.float32]") -> "NDArray[np.float64]":
         """Return the percentage of each class, (..., C): the softmax of ``logits``, or the sigmoid if multi-label.
 
         The logits are first divided by the temperature: Guo et al., https://arxiv.org/abs/1706.04599.
         """
+        import numpy as np  # noqa: PLC0415 - not needed to read a manifest
+
         scores = logits.astype(np.float64) / self.temperature
         if not self.exclusive:
             sigmoid: NDArray[np.float64] = 100 * np.exp(-np.logaddexp(0, -scores))
@@ -51,8 +55,10 @@ class OutputSpec(BaseModel):
         softmax: NDArray[np.float64] = 100 * likelihoods / likelihoods.sum(axis=-1, keepdims=True)
         return softmax
 
-    def seen(self, percents: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def seen(self, percents: "NDArray[np.float64]") -> "NDArray[np.bool_]":
         """Return for each class of a multi-label network, (..., C), whether its percentage is above its threshold."""
+        import numpy as np  # noqa: PLC0415 - not needed to read a manifest
+
         above: NDArray[np.bool_] = percents > 100 * (np.array(_HALF if self.thresholds is None else self.thresholds))
         return above
 

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from src.api.pages import page_routes
+from src.api.telemetry.metrics import Metrics
+from tests.places import ROOT
 
 CHROMIUM = shutil.which("chromium")
 
@@ -35,6 +41,15 @@ def test_every_script_of_a_page_is_allowed(client: httpx.Client, path: str) -> N
     for script in scripts:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-9", "bytes=99999999-", "bytes=9-0", "pages=1", "bytes="])
+def test_a_file_is_sent_whole_whatever_range_is_asked_for(asked: str) -> None:
+    """No range is refused, for which the contract has no error."""
+    (route,) = (route for route in page_routes(Metrics(), keyed=False) if route.path == "/samples/cat.jpg")
+    answer = TestClient(Starlette(routes=[route])).get("/samples/cat.jpg", headers={"Range": asked})
+    assert (answer.status_code, answer.headers["accept-ranges"]) == (200, "none")
+    assert answer.content == (ROOT / "src/api/page/samples/cat.jpg").read_bytes()
 
 
 @pytest.mark.parametrize("path", ["/image_recognition", "/nothing", "/model", "/metrics"])

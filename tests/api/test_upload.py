@@ -135,6 +135,17 @@ def test_nothing_of_a_malformed_form_is_logged(body: bytes, caplog: pytest.LogCa
     assert not caplog.records
 
 
+@pytest.mark.parametrize(("encoding", "is_text"), [("base64", True), ("Quoted-Printable", True), ("binary", False)])
+def test_a_part_that_is_encoded_as_text_is_refused_as_such(encoding: str, is_text: bool) -> None:  # noqa: FBT001
+    """It would otherwise be called an image of an unknown format, or be taken for another option."""
+    body = parts(b'form-data; name="img"\r\nContent-Transfer-Encoding: %b' % encoding.encode())
+    if is_text:
+        with pytest.raises(InvalidRequest, match="Content-Transfer-Encoding: send its bytes as they are"):
+            read_upload(asked(), body, ())
+    else:
+        assert read_upload(asked(), body, ()).data == b"1"
+
+
 @pytest.mark.parametrize("length", range(40, 200, 10))
 def test_a_truncated_form_is_refused(length: int) -> None:
     """A truncated form is never accepted as an image, wherever it ends."""

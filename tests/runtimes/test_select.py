@@ -1,5 +1,6 @@
 """The choice of a runtime without torch, as in the default Docker image."""
 
+import subprocess
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ from src.runtimes.select import choose
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
 from src.store.manifest import SCHEMA_VERSION, Manifest
+from tests.places import ROOT
 
 SPEC = InputSpec(resize=64, crop=(64, 64), interpolation="bilinear", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
 
@@ -70,3 +72,11 @@ def test_a_missing_gpu_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"no CUDA GPU that torch can use\.") as refused:
         choose(manifest(), "cuda", "auto")
     assert refused.value.remedies == (Remedy("device", "auto"), Remedy("device", "cpu"))
+
+
+def test_the_supervising_process_loads_nothing_that_computes() -> None:
+    """It checks the files of the model and chooses, which needs neither NumPy nor Pillow; the worker loads the rest."""
+    code = "import sys; from src.store.files import checked_manifest; from src.runtimes.select import choose"
+    code += "; from src.api.schemas import answers; print({'numpy', 'PIL', 'safetensors'} & sys.modules.keys())"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "set()"
