@@ -1,6 +1,7 @@
 """List the sources of INPUT: files with one image, tar files, and row groups of Parquet files."""
 
 import os
+import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import suppress
@@ -122,8 +123,9 @@ def _addresses(archive: str) -> Iterator[str]:
         yield from (_address(files, one) for one in sorted(_found(files, path)) if not _is_hidden(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
         matches = files.glob(path, detail=True)  # isdir() would look through all of a folder in a store for each match
-        kept = (one for one, info in matches.items() if info["type"] != "directory" and not is_sidecar(one))
-        yield from (_address(files, one) for one in sorted(kept))
+        matched = [one for one, info in matches.items() if info["type"] != "directory"]
+        begin = re.split(r"[*?[]", path, maxsplit=1)[0]
+        yield from (_address(files, one) for one in sorted(matched) if not _is_hidden(one, begin))
     elif PurePosixPath(path).suffix.lower() in _LISTS:
         yield from _listed(files.cat_file(path))
     elif files.exists(path):

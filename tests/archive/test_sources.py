@@ -64,6 +64,8 @@ def test_a_link_to_a_folder_is_not_left_out(folder: Path) -> None:
 def test_a_pattern_and_a_list_yield_each_file_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """``**`` matches folders at any depth, and a list may name a file twice."""
     assert addresses(folder / "**" / "*.PNG") == [str(folder / "a" / "c.PNG")]
+    assert addresses(folder / "**" / "*.jpg") == [str(folder / "b.jpg")]
+    assert addresses(folder / ".hidden" / "*.jpg") == [str(folder / ".hidden" / "d.jpg")]
     listed = tmp_path_factory.mktemp("lists") / "list.txt"
     listed.write_text(f"{folder}/b.jpg\n\ns3://bucket/x.jpg\n{folder}/b.jpg\n")
     assert addresses(listed) == [f"{folder}/b.jpg", "s3://bucket/x.jpg"]
