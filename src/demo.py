@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import httpx
 
+from src.errors import described
+
 _BAR: Final = 30
 _EXIT_FAILED: Final = 2
 
@@ -25,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_bytes(base64.b64decode(answer["gradcam"]))
     except OSError as exc:
-        return _failed(str(exc))
+        return _failed(described(exc))
     except _NoAnswerError as exc:
         return _failed(f"{options.url} {exc}")
     for score in answer["detail"]:
