@@ -9,7 +9,7 @@ import timm
 import torch
 
 from src.checkpoints.fingerprints import build_empty, every_architecture, similar_architectures
-from src.checkpoints.inputs import current_name, with_tag
+from src.checkpoints.inputs.published import current_name, with_tag
 from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.parts import Part, parts

@@ -1,12 +1,10 @@
 """A file with trained weights, and the user's options -> a network with its weights, labels and input."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pydantic import ValidationError
 from torch import nn
 
 from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest, untagged
@@ -15,20 +13,18 @@ from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.read import read_described
-from src.checkpoints.inputs import TUTORIAL, USUAL, USUAL_OF_GRAY, for_channels, per_channel, published_input
+from src.checkpoints.inputs.read import all_said, read_input, settled_fields
+from src.checkpoints.inputs.said import script_network
 from src.checkpoints.labels import read_labels, stored_labels
 from src.checkpoints.network import RGB
 from src.checkpoints.outputs import TwoClasses, check_that_it_classifies, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX, Arguments, instantiate, parse_reference
 from src.checkpoints.own.scores import count_classes
-from src.checkpoints.reading.composes import stored_transform, transform_passed_over
 from src.checkpoints.reading.folder import read_source
-from src.checkpoints.reading.said_input import said_normalization, said_size, script_input, script_network
 from src.checkpoints.reading.weights_choice import chosen
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.others import normalization
 from src.checkpoints.recognition.recognize import Recognized, recognize
-from src.checkpoints.recognition.twins import named_weights
 from src.checkpoints.spellings import explained, respelled
 from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
@@ -37,10 +33,7 @@ from src.stages.output_spec import OutputSpec
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
-_OF_THE_TUTORIAL: Final = "torchvision/alexnet"
-_FIELDS: Final = frozenset(InputSpec.model_fields)
 _SOFTMAX: Final = OutputSpec()
-_PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,7 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     notes = (*found.notes, *weights_notes)
     output, classes = read_output(file, given, found.num_classes)
     labels, label_note = _labels(file, given.labels, classes)
-    spec, input_note = _input(file, given, found.architecture, found.channels, found.normalization)
+    spec, input_note = read_input(file, given, found.architecture, found.channels, found.normalization)
     if found.left_out:
         notes += (Note(f"left out: {_summary(found.left_out)}"),)
     network, layer = _explained(found.network, given.layer, output)
@@ -98,7 +91,7 @@ def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tup
             )
     output, classes = read_output(file, given, described.num_classes)
     labels, label_note = _labels(file, given.labels, classes)
-    spec, input_note = _input(file, given, described.architecture, given.channels)
+    spec, input_note = read_input(file, given, described.architecture, given.channels)
     notes = (Note(f"architecture: {described.architecture}, as config.json says"), *notes)
     if described.left_out:
         notes += (Note(f"left out: {_summary(described.left_out)}"),)
@@ -157,7 +150,7 @@ def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: st
     refusals = []
     for channels in (given.channels,) if given.channels else (RGB, 1):
         try:
-            spec, note = _input(file, given, architecture, channels)
+            spec, note = read_input(file, given, architecture, channels)
             return spec, note, count_classes(network, spec)
         except ModelError as exc:
             refusals.append(exc)
@@ -166,21 +159,14 @@ def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: st
 
 def _network(file: WeightsFile, given: Given) -> Recognized:
     name = given.architecture or _stated(file)
-    said = (
-        _is_input(file.hyper_parameters.get("input"))
-        or stored_transform(file.hyper_parameters, file.elsewhere)
-        or script_input(file.hyper_parameters)
-    )
-    normalization = said_normalization(file.hyper_parameters, file.elsewhere)
-    settled = _FIELDS if given.tutorial or said else {*(given.input or {}), *normalization}
     asked = Asked(
         architecture=name and full_name(untagged(name)),
         network=given.network,
         activation=given.activation,
         stem=given.stem,
-        hyper_parameters=_said(file),
+        hyper_parameters=all_said(file),
         said_by="you said" if given.architecture else "the file says",
-        settled=settled,
+        settled=settled_fields(file, given),
         modules=file.modules,
     )
     found = recognize(file.tensors, asked)
@@ -197,11 +183,6 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
         Remedy("architecture"),
         Remedy("module"),
     )
-
-
-def _said(file: WeightsFile) -> Mapping[str, object]:
-    """Return the hyper-parameters, and texts beside them, such as the name of the network."""
-    return {**{name: text for name, text in file.elsewhere.items() if isinstance(text, str)}, **file.hyper_parameters}
 
 
 def _stated(file: WeightsFile) -> str | None:
@@ -222,87 +203,6 @@ def _labels(file: WeightsFile, given: str | None, num_classes: int) -> tuple[tup
     if shared is not None:
         source += f"; {shared!r} names several classes: explain them by index"
     return labels, Note(f"labels: {source}", (Remedy("labels"),) if source.startswith("made up") else ())
-
-
-def _is_input(stored: object) -> bool:
-    return isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys()  # others may use the name differently
-
-
-def _input(
-    file: WeightsFile,
-    given: Given,
-    architecture: str,
-    channels: int | None,
-    normalization: Mapping[str, Any] | None = None,
-) -> tuple[InputSpec, Note]:
-    spec, source, remedies = _first_input(file, given, architecture)
-    is_open = not (given.tutorial or source.startswith("from "))
-    normalized = "buffers"
-    if is_open and not normalization and not architecture.startswith(ARCHITECTURE_PREFIX):
-        normalization, normalized = said_normalization(file.hyper_parameters, file.elsewhere), "hyper-parameters"
-    channels = channels or spec.channels
-    if normalization and not (channels == 1 and len(set(normalization["mean"])) > 1):
-        spec = _checked_input(spec.model_dump() | per_channel(normalization, spec.channels))
-        source += f", with mean and std from {normalized} in the file"
-        is_known = True
-    else:
-        is_known = source.startswith("from ")
-    spec, guessed = for_channels(spec, channels, published=not is_known)
-    if guessed and not {"mean", "std"} <= (given.input or {}).keys():
-        source += f"; mean and std for gray images are not known, so assumed as {USUAL_OF_GRAY:g}"
-        remedies += (Remedy("mean"), Remedy("std"))
-    if is_open and (other := _other_size(file, given, spec)):
-        source += f"; but {other[0]} in the file is {other[1]}, so override it if images had that size"
-        remedies = (Remedy("resize", f"{other[1]}x{other[1]}"), Remedy("crop", f"{other[1]}"))
-    if given.input:
-        said = per_channel(given.input, channels)
-        spec, source = _checked_input(spec.model_dump() | said), f"{source}, except what you set"
-    return spec, Note(f"input: {source}", remedies)
-
-
-def _first_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
-    """Return the input of the best source there is, a description of the source, and what corrects it."""
-    stored = file.hyper_parameters.get("input")
-    if given.tutorial:
-        return TUTORIAL, "the tutorial's", ()
-    if isinstance(stored, Mapping) and _is_input(stored):
-        return _checked_input(dict(stored)), "from the file", ()
-    if found := stored_transform(file.hyper_parameters, file.elsewhere):
-        return found[1], f"from {found[0]} in the file", ()
-    if script := script_input(file.hyper_parameters):
-        return script, "from the arguments of the library's training script in the file", ()
-    return _usual_input(file, given, architecture)
-
-
-def _usual_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
-    """Return what is usual for ``architecture``, since the file does not say how its images were prepared."""
-    if architecture.startswith(ARCHITECTURE_PREFIX):
-        return USUAL, "the usual one: shorter side 256, center 224", _PREPARED
-    if architecture == _OF_THE_TUTORIAL:
-        said = "the tutorial's; torchvision's own weights were trained differently"
-        return TUTORIAL, said, (Remedy("resize", "256"),)
-    asked = {"architecture": given.architecture} if given.architecture else {}
-    weights = named_weights(architecture, {**_said(file), **asked})
-    source = f"as published for {weights}"
-    if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
-        source += f", since {name} in the file has steps that are not supported"
-    return published_input(weights), source, ()
-
-
-def _other_size(file: WeightsFile, given: Given, spec: InputSpec) -> tuple[str, int] | None:
-    """Return the name and value of a hyper-parameter that is another size of images than in ``spec``, or None."""
-    found = said_size(file.hyper_parameters, file.elsewhere)
-    sizes = {*spec.crop, *(spec.resize if isinstance(spec.resize, tuple) else (spec.resize,))}
-    is_set = {"resize", "crop"} & (given.input or {}).keys()
-    return None if found is None or is_set or found[1] in sizes else found
-
-
-def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
-    try:
-        return InputSpec.model_validate(dict(fields))
-    except ValidationError as exc:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in exc.errors())
-        raise ModelError(f"Images cannot be prepared like this: {faults}.") from exc
 
 
 def _summary(names: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 from src.checkpoints.architecture import full_name
 from src.checkpoints.default import ARCHITECTURE, default_checkpoint
-from src.checkpoints.inputs import NORMALIZING, published_input
+from src.checkpoints.inputs.published import NORMALIZING, published_input
 from src.checkpoints.network import RGB
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec

@@ -12,7 +12,7 @@ from torchvision.models import ResNet50_Weights
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given, Note
-from src.checkpoints.inputs import TUTORIAL, published_input
+from src.checkpoints.inputs.published import TUTORIAL, published_input
 from src.checkpoints.network import build
 from src.checkpoints.reading.weights_file import read_weights_file
 from src.checkpoints.recognition.twins import named_weights

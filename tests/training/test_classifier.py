@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs.published import published_input
 from src.checkpoints.network import build
 from src.errors import ModelError
 from src.training.classifier import Classifier

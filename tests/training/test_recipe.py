@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision import models
 
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs.published import published_input
 from src.checkpoints.network import build
 from src.errors import ModelError
 from src.training.classifier import head_names

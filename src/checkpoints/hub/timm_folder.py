@@ -7,7 +7,7 @@ import timm
 
 from src.checkpoints.architecture import fit_expected, full_name, untagged
 from src.checkpoints.hub.described import Described
-from src.checkpoints.inputs import timm_input
+from src.checkpoints.inputs.published import timm_input
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
 from src.checkpoints.tensors import load_weights

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from src.checkpoints.inputs import published_input
+from src.checkpoints.inputs.published import published_input
 from src.checkpoints.network import build_to_load
 from src.checkpoints.recognition.bodies import Body
 from src.checkpoints.recognition.heads import Head

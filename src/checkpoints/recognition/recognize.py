@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from src.checkpoints.given import Asked, Note
-from src.checkpoints.inputs import NORMALIZING
+from src.checkpoints.inputs.published import NORMALIZING
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble

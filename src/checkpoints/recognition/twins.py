@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from src.checkpoints.inputs import current_name, published_input, with_tag
+from src.checkpoints.inputs.published import current_name, published_input, with_tag
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.stand_ins import Kind, StandIn, fields

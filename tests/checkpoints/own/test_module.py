@@ -12,7 +12,7 @@ import torch
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given
-from src.checkpoints.inputs import USUAL
+from src.checkpoints.inputs.published import USUAL
 from src.checkpoints.own.module import Arguments, instantiate, parse_reference
 from src.checkpoints.own.scores import count_classes
 from src.conversion.capture import capture

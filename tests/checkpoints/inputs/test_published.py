@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from src.checkpoints.inputs import TUTORIAL, published_input
+from src.checkpoints.inputs.published import TUTORIAL, published_input
 from src.stages.decoded_image import DecodedImage
 from src.stages.transform import transform
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import models, transforms
 from torchvision.transforms import v2
 
-from src.checkpoints.reading.composes import stored_transform
+from src.checkpoints.inputs.composes import stored_transform
 from src.checkpoints.reading.weights_file import read_weights_file
 from src.stages.decoded_image import DecodedImage
 from src.stages.input_spec import InputSpec

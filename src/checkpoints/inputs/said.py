@@ -9,7 +9,7 @@ from typing import Any, Final
 import timm
 import timm.data
 
-from src.checkpoints.inputs import USUAL, current_name, timm_input
+from src.checkpoints.inputs.published import USUAL, current_name, timm_input
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.stand_ins import fields
 from src.errors import ModelError

@@ -1,0 +1,1 @@
+"""How images are prepared for a network, as far as that is known."""

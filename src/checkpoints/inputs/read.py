@@ -1,0 +1,128 @@
+"""How images are prepared for a network: as the user, the file or the network's library says."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from src.checkpoints.given import Given, Note
+from src.checkpoints.inputs.composes import stored_transform, transform_passed_over
+from src.checkpoints.inputs.published import TUTORIAL, USUAL, USUAL_OF_GRAY, for_channels, per_channel, published_input
+from src.checkpoints.inputs.said import said_normalization, said_size, script_input
+from src.checkpoints.own.module import ARCHITECTURE_PREFIX
+from src.checkpoints.reading.weights_file import WeightsFile
+from src.checkpoints.recognition.twins import named_weights
+from src.errors import ModelError, Remedy
+from src.stages.input_spec import InputSpec
+
+__all__ = ["all_said", "read_input", "settled_fields"]
+
+_OF_THE_TUTORIAL: Final = "torchvision/alexnet"
+_FIELDS: Final = frozenset(InputSpec.model_fields)
+_PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
+
+
+def read_input(
+    file: WeightsFile,
+    given: Given,
+    architecture: str,
+    channels: int | None,
+    normalization: Mapping[str, Any] | None = None,
+) -> tuple[InputSpec, Note]:
+    """Return how images are prepared for ``architecture``, and a note of where that is from.
+
+    What the user set comes first, then what the file says, what buffers named ``normalization`` hold, and what the
+    library published. ``channels`` are those of the first convolution, if they are known.
+
+    Raises:
+        ModelError: The values contradict each other.
+    """
+    spec, source, remedies = _first_input(file, given, architecture)
+    is_open = not (given.tutorial or source.startswith("from "))
+    normalized = "buffers"
+    if is_open and not normalization and not architecture.startswith(ARCHITECTURE_PREFIX):
+        normalization, normalized = said_normalization(file.hyper_parameters, file.elsewhere), "hyper-parameters"
+    channels = channels or spec.channels
+    if normalization and not (channels == 1 and len(set(normalization["mean"])) > 1):
+        spec = _checked_input(spec.model_dump() | per_channel(normalization, spec.channels))
+        source += f", with mean and std from {normalized} in the file"
+        is_known = True
+    else:
+        is_known = source.startswith("from ")
+    spec, guessed = for_channels(spec, channels, published=not is_known)
+    if guessed and not {"mean", "std"} <= (given.input or {}).keys():
+        source += f"; mean and std for gray images are not known, so assumed as {USUAL_OF_GRAY:g}"
+        remedies += (Remedy("mean"), Remedy("std"))
+    if is_open and (other := _other_size(file, given, spec)):
+        source += f"; but {other[0]} in the file is {other[1]}, so override it if images had that size"
+        remedies = (Remedy("resize", f"{other[1]}x{other[1]}"), Remedy("crop", f"{other[1]}"))
+    if given.input:
+        said = per_channel(given.input, channels)
+        spec, source = _checked_input(spec.model_dump() | said), f"{source}, except what you set"
+    return spec, Note(f"input: {source}", remedies)
+
+
+def _first_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
+    """Return the input of the best source there is, a description of the source, and what corrects it."""
+    stored = file.hyper_parameters.get("input")
+    if given.tutorial:
+        return TUTORIAL, "the tutorial's", ()
+    if isinstance(stored, Mapping) and _is_input(stored):
+        return _checked_input(dict(stored)), "from the file", ()
+    if found := stored_transform(file.hyper_parameters, file.elsewhere):
+        return found[1], f"from {found[0]} in the file", ()
+    if script := script_input(file.hyper_parameters):
+        return script, "from the arguments of the library's training script in the file", ()
+    return _usual_input(file, given, architecture)
+
+
+def _usual_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
+    """Return what is usual for ``architecture``, since the file does not say how its images were prepared."""
+    if architecture.startswith(ARCHITECTURE_PREFIX):
+        return USUAL, "the usual one: shorter side 256, center 224", _PREPARED
+    if architecture == _OF_THE_TUTORIAL:
+        said = "the tutorial's; torchvision's own weights were trained differently"
+        return TUTORIAL, said, (Remedy("resize", "256"),)
+    asked = {"architecture": given.architecture} if given.architecture else {}
+    weights = named_weights(architecture, {**all_said(file), **asked})
+    source = f"as published for {weights}"
+    if name := transform_passed_over(file.hyper_parameters, file.elsewhere):
+        source += f", since {name} in the file has steps that are not supported"
+    return published_input(weights), source, ()
+
+
+def _other_size(file: WeightsFile, given: Given, spec: InputSpec) -> tuple[str, int] | None:
+    """Return the name and value of a hyper-parameter that is another size of images than in ``spec``, or None."""
+    found = said_size(file.hyper_parameters, file.elsewhere)
+    sizes = {*spec.crop, *(spec.resize if isinstance(spec.resize, tuple) else (spec.resize,))}
+    is_set = {"resize", "crop"} & (given.input or {}).keys()
+    return None if found is None or is_set or found[1] in sizes else found
+
+
+def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
+    try:
+        return InputSpec.model_validate(dict(fields))
+    except ValidationError as exc:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in exc.errors())
+        raise ModelError(f"Images cannot be prepared like this: {faults}.") from exc
+
+
+def settled_fields(file: WeightsFile, given: Given) -> set[str]:
+    """Return the fields of the input that do not depend on which network it is: the user or the file gives them."""
+    whole = (
+        given.tutorial
+        or _is_input(file.hyper_parameters.get("input"))
+        or stored_transform(file.hyper_parameters, file.elsewhere)
+        or script_input(file.hyper_parameters)
+    )
+    normalization = said_normalization(file.hyper_parameters, file.elsewhere)
+    return {*_FIELDS} if whole else {*(given.input or {}), *normalization}
+
+
+def all_said(file: WeightsFile) -> Mapping[str, object]:
+    """Return the hyper-parameters, and texts beside them, such as the name of the network."""
+    return {**{name: text for name, text in file.elsewhere.items() if isinstance(text, str)}, **file.hyper_parameters}
+
+
+def _is_input(stored: object) -> bool:
+    return isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys()  # others may use the name differently
