@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 _PREFIX: Final = "IMAGE_RECOGNITION_"
 _TAG: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[a-z0-9]([a-z0-9._-]*[a-z0-9])?)?$"
 
-_REASONS: Final = {"string_pattern_mismatch": "it is not a tag like name:version", "too_short": "it is too short"}
+_REASONS: Final = {
+    "string_pattern_mismatch": "it is not a tag like name:version, in lowercase",
+    "too_short": "it is too short",
+}
 _IN_FIELD: Final = re.compile(r'field "(\w+)"')
 _RENAMED: Final = {"MAX_SIDE": "MAX_INPUT_SIDE", "MAX_RETURNED_SIDE": "MAX_OUTPUT_SIDE"}
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+")

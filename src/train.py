@@ -68,7 +68,6 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8, nor is every terminal
     on_interrupt = signal.getsignal(signal.SIGINT)
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning's advice about worker processes and non-empty folders
@@ -89,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> int:
     print(f"Reading {options.folder} ...", flush=True)
     import pytorch_lightning as pl
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets INFO
 
     from src.checkpoints.carried import Carried
     from src.stages.output_spec import OutputSpec
