@@ -23,6 +23,7 @@ __all__ = ["Agreement", "Answer", "Verification", "answers", "compare", "is_comp
 _MAX_OUTPUT: Final = 1e-2  # of the largest output, or of 1 if that is smaller: some code lets torch compute in bf16
 _MAX_PROBABILITY: Final = 1e-4
 _MAX_HEAT: Final = 1e-3
+_MIN_SUM: Final = 1e-5  # of the gradient over all positions, of the sum of its absolute values: less is rounding
 _MAX_REMAINDER: Final = 1e-4  # of the largest logit without its bias
 
 
@@ -100,7 +101,7 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
             " norm without running statistics: write a class whose answer for an image depends only on that image.",
             Remedy("module", "FILE.py:CLASS"),
         )
-    _check_gradient(cut.head, features)
+    _check_weights(cut, _check_gradient(cut.head, features))
     captured, behind = (float((finish(one) - outputs).abs().max()) for one in (logits, behind))
     return Verification(captured, behind)
 
@@ -187,7 +188,7 @@ def _first_damaged(network: nn.Module) -> str:
     return "its weights are too large for its data type"
 
 
-def _check_gradient(head: Callable[[Tensor], Tensor], features: Tensor) -> None:
+def _check_gradient(head: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
     leaf = features.clone().requires_grad_()
     try:
         (gradient,) = torch.autograd.grad(head(leaf).max(dim=1).values.sum(), leaf)
@@ -201,3 +202,14 @@ def _check_gradient(head: Callable[[Tensor], Tensor], features: Tensor) -> None:
         raise ModelError("The gradient of the network's logits is not finite, so Grad-CAM cannot explain them.")
     if not gradient.any():
         raise ModelError("The logits of the network do not depend on its features, so Grad-CAM cannot explain them.")
+    return gradient
+
+
+def _check_weights(cut: Cut, gradient: Tensor) -> None:
+    maps = cut.layout.fold(gradient)
+    if maps.sum(dim=(2, 3)).abs().max() <= _MIN_SUM * maps.abs().sum(dim=(2, 3)).max():
+        raise ModelError(
+            f"The logits do not change with the mean of any map of {cut.layer}, as behind an instance norm or if only"
+            " its deviation is read, so Grad-CAM's weights are all zero: choose another layer.",
+            Remedy("layer"),
+        )

@@ -61,6 +61,22 @@ def test_a_captured_network_with_other_answers_than_the_original_is_refused() ->
         verify(other, parts, SPEC, nn.Identity())
 
 
+class _Deviating(Net):
+    """A network that reads only how much each map varies."""
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores that stay the same if a map rises everywhere."""
+        scores: torch.Tensor = self.head(100 * self.maps(images).flatten(2).std(2))
+        return scores
+
+
+def test_maps_whose_mean_does_not_count_are_refused() -> None:
+    """Their Grad-CAM weights are zero up to rounding, whose map would be drawn as evidence."""
+    network = _Deviating(nn.Identity())
+    with pytest.raises(ModelError, match=r"mean of any map of maps, .* Grad-CAM's weights are all zero"):
+        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+
+
 class _Dropping(Net):
     """A network with a dropout that eval() does not end."""
 
