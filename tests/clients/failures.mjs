@@ -55,7 +55,7 @@ await run({
   async "an answer of which only a part comes can be asked for again"() {
     const page = await opened(failing);
     await between(page, { status: 200, body: '{"success": true, "result": "c' });
-    expect((await failed(page)).startsWith("There is no answer"), await text(page, "alert"));
+    expect((await failed(page)).startsWith("The page cannot read the answer"), await text(page, "alert"));
     expect(await page.locator("#again").isVisible(), "it cannot be asked again");
   },
   async "a table that is downloaded early says which images have no answer yet"() {
