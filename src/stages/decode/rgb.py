@@ -63,8 +63,11 @@ def gray_to_8_bits(image: Image.Image) -> Image.Image:
     white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
     inverted = tags.get(_PHOTOMETRIC_TAG) == 0
     for top, strip in strips(image):
-        values = np.clip(_values(strip, unsigned) / white, 0.0, 1.0) * 255.0
-        shade = np.rint(255.0 - values if inverted else values).astype(np.uint8)
+        values = _values(strip, unsigned)
+        values /= white
+        np.clip(values, 0.0, 1.0, out=values)
+        values *= 255.0
+        shade = np.rint(255.0 - values if inverted else values, out=values).astype(np.uint8)
         gray.paste(Image.fromarray(shade), (0, top))
     return gray
 
@@ -73,7 +76,9 @@ def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # n
     """Return the values of a gray image, 0 for those that are not finite."""
     stored = np.asarray(strip)
     values = (stored.view(np.uint32) if unsigned else stored).astype(np.float64)  # Pillow reads them as signed
-    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    if strip.mode == "F":
+        values[~np.isfinite(values)] = 0.0
+    return values
 
 
 def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[np.uint8]:
