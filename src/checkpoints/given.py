@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from src.checkpoints.reading.stand_ins import StandIn
 from src.errors import Remedy
 from src.stages.output_spec import OutputKind
+
+if TYPE_CHECKING:  # --help does not wait for torch
+    from src.checkpoints.reading.stand_ins import StandIn
 
 __all__ = ["Activation", "Asked", "Given", "Note"]
 
@@ -63,4 +65,4 @@ class Asked:
     hyper_parameters: Mapping[str, object] = field(default_factory=dict)
     said_by: str = "you said"
     settled: Collection[str] = ()
-    modules: Mapping[str, StandIn] = field(default_factory=dict)
+    modules: "Mapping[str, StandIn]" = field(default_factory=dict)
