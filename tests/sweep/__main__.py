@@ -1,6 +1,7 @@
 """Check every architecture, or the named ones, and write a table of the results."""
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -12,8 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
-
-import torch
 
 os.environ.setdefault("BENTOML_HOME", tempfile.mkdtemp())
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -62,12 +61,22 @@ def _together(names: Iterable[str], stored: list[str] | None) -> Iterator[dict[s
 
 
 def _alone(names: list[str], stored: list[str] | None, jobs: int) -> Iterator[dict[str, Any]]:
-    """Check each in processes of its own: the largest one by one with ``jobs`` threads, then ``jobs`` at a time."""
-    for at_once, group in ((1, LARGEST.intersection(names)), (jobs, [name for name in names if name not in LARGEST])):
-        torch.set_num_threads(jobs // at_once)
-        with ProcessPoolExecutor(at_once, multiprocessing.get_context("fork")) as pool:
-            rows = [pool.submit(_checked, name, alone=True, stored=stored is None or name in stored) for name in group]
-            yield from (row.result() for row in rows)
+    """Check each in processes of its own, ``jobs`` networks at a time."""
+    gc.freeze()  # or collections in every process would look through all that was imported
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+        rows = [
+            pool.submit(_checked, name, alone=True, stored=stored is None or name in stored) for name in _spread(names)
+        ]
+        yield from (row.result() for row in rows)
+
+
+def _spread(names: list[str]) -> list[str]:
+    """Return ``names`` with the largest far from each other, among the small ones of the second half."""
+    spread = [name for name in names if name not in LARGEST]
+    first, step = len(spread) // 2, len(spread) // (2 * len(LARGEST))
+    for place, name in enumerate(sorted(LARGEST.intersection(names))):
+        spread.insert(first + place * step, name)
+    return spread
 
 
 def _checked(name: str, *, alone: bool, stored: bool) -> dict[str, Any]:

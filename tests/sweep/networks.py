@@ -29,7 +29,7 @@ REFUSED: Final = {
 # Captured, cut and explained, but not stored: converting the first takes 10 GB (its many experts are copied), the
 # second more than ten minutes.
 TOO_LARGE: Final = {"timm/deepseek_vit_412m", "timm/gemma4_vit_167m"}
-# Beside another network, they would take more than 8 GB.
+# Two of them at a time would take more than 8 GB.
 LARGEST: Final = frozenset(
     {
         "timm/deepseek_vit_412m",
