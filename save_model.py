@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -159,6 +160,7 @@ def _save(options: argparse.Namespace) -> None:
     from src.store import bundle
 
     gc.freeze()  # what is imported stays: a tenth of the time would go into looking through it again and again
+    atexit.register(gc.unfreeze)  # or triton, which torch imports, complains of leaks at the end
     bundle.check_free(options.name, options.version)
     check = (options.check, options.coverage) if options.check else None
     tag = _stored([_checkpoint(options)], options.name, options.version, check, tell=print)

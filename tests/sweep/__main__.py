@@ -1,6 +1,7 @@
 """Check every architecture, or the named ones, and write a table of the results."""
 
 import argparse
+import atexit
 import gc
 import json
 import multiprocessing
@@ -63,6 +64,7 @@ def _together(names: Iterable[str], stored: list[str] | None) -> Iterator[dict[s
 def _alone(names: list[str], stored: list[str] | None, jobs: int) -> Iterator[dict[str, Any]]:
     """Check each in processes of its own, ``jobs`` networks at a time."""
     gc.freeze()  # or collections in every process would look through all that was imported
+    atexit.register(gc.unfreeze)  # or triton complains of leaks
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
         rows = [
             pool.submit(_checked, name, alone=True, stored=stored is None or name in stored) for name in _spread(names)
