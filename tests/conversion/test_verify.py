@@ -34,6 +34,12 @@ def test_a_gradient_that_is_not_finite_is_named_as_such() -> None:
         _check_gradient(lambda features: 0 * features, torch.ones(1, 2))
 
 
+def _check_refused(network: nn.Module, message: str) -> None:
+    """Check that the captured and cut ``network`` is refused with ``message``."""
+    with pytest.raises(ModelError, match=message):
+        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+
+
 class _Relative(Net):
     """A network that subtracts the mean map of the batch."""
 
@@ -46,9 +52,7 @@ class _Relative(Net):
 
 def test_answers_that_depend_on_the_other_images_of_a_batch_are_refused() -> None:
     """The service batches images of different clients, so an answer must not change with them."""
-    network = _Relative(nn.Identity())
-    with pytest.raises(ModelError, match="for an image alone than for the same image in a batch"):
-        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+    _check_refused(_Relative(nn.Identity()), "for an image alone than for the same image in a batch")
 
 
 def test_a_captured_network_with_other_answers_than_the_original_is_refused() -> None:
@@ -72,9 +76,7 @@ class _Deviating(Net):
 
 def test_maps_whose_mean_does_not_count_are_refused() -> None:
     """Their Grad-CAM weights are zero up to rounding, whose map would be drawn as evidence."""
-    network = _Deviating(nn.Identity())
-    with pytest.raises(ModelError, match=r"mean of any map of maps, .* Grad-CAM's weights are all zero"):
-        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+    _check_refused(_Deviating(nn.Identity()), r"mean of any map of maps, .* Grad-CAM's weights are all zero")
 
 
 class _Dropping(Net):
@@ -88,13 +90,9 @@ class _Dropping(Net):
 
 def test_a_dropout_that_is_always_on_is_named_as_random() -> None:
     """functional.dropout drops in eval mode, too, unless it is told the mode: it is not taken for a batch norm."""
-    network = _Dropping(nn.Identity())
-    with pytest.raises(ModelError, match="If its forward draws random numbers"):
-        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+    _check_refused(_Dropping(nn.Identity()), "If its forward draws random numbers")
 
 
 def test_logits_without_a_derivative_are_refused() -> None:
     """A forward that detaches its scores is one sentence, not a traceback of torch."""
-    network = Net(torch.Tensor.detach)
-    with pytest.raises(ModelError, match="have no derivative by its features"):
-        verify(network, cut(capture(network, SPEC), SPEC), SPEC, nn.Identity())
+    _check_refused(Net(torch.Tensor.detach), "have no derivative by its features")

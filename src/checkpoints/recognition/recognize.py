@@ -11,12 +11,12 @@ from torch import nn
 from src.checkpoints.given import Asked, Note
 from src.checkpoints.inputs.published import NORMALIZING
 from src.checkpoints.network import RGB
+from src.checkpoints.pickled_network import check_modules
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble
 from src.checkpoints.recognition.behind import find_behind
 from src.checkpoints.recognition.bodies import Body, find_bodies
 from src.checkpoints.recognition.body_choice import choose_body
-from src.checkpoints.recognition.layers import check_modules
 from src.checkpoints.recognition.others import Others, is_of_training, sort_others
 from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
