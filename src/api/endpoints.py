@@ -21,7 +21,7 @@ from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionRes
 from src.api.schemas.model import ModelResponse
 from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.api.telemetry.metrics import Metrics
-from src.api.telemetry.observation import Observation, Observer, current_observation, while_connected
+from src.api.telemetry.observation import Observation, current_observation, while_connected
 from src.api.telemetry.tracing import start_tracing
 from src.api.upload import read_upload
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
@@ -70,7 +70,7 @@ class Endpoints:
             settings.threads, settings.max_queue, settings.max_waiting_bytes, self.metrics.queue_seconds.observe
         )
         self._settings = settings
-        self._observer = Observer(self.metrics)
+        self._observe = partial(Observation, metrics=self.metrics)
         self._serving: Serving | None = None
 
     def batching(self, proposed: int) -> Batching:
@@ -84,7 +84,7 @@ class Endpoints:
 
     def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
         """Answer with ``pipeline`` from now on, and describe it as ``model``."""
-        self._observer = Observer(self.metrics, start_tracing())
+        self._observe = partial(Observation, metrics=self.metrics, tracer=start_tracing())
         self._serving = Serving(pipeline, model.model, frozenset(model.labels), model.model_dump_json())
         self.metrics.show_concurrency(self.concurrency)
         self.metrics.show_model(model)
@@ -112,7 +112,7 @@ class Endpoints:
         return self._serving
 
     async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
-        observation = self._observer.observe(request)
+        observation = self._observe(request)
         current_observation.set(observation)
         limit = min(limit, self._settings.max_waiting_bytes)  # beyond it, there would be no room at any time
         late = "The request did not arrive within {:g} seconds: send a smaller image, or use a faster connection."
