@@ -99,7 +99,7 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         raise ModelError(
             f"The only output of the network comes from a {made}, so it is not the score of two classes: write a class"
             " whose forward returns the score before it.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
     if made is None or source is None:
         _refuse_probabilities(last, given)
@@ -179,7 +179,7 @@ def _refuse_probabilities(last: fx.Node, outputs: list[Tensor]) -> None:
             f"The outputs of this network {what} for every image, so they are probabilities and not scores, and its"
             f" last operation, {last.name}, cannot be cut off. Write a class whose forward returns the scores"
             " before softmax or sigmoid.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
 
 
