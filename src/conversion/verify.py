@@ -142,7 +142,7 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) 
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
     if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # negated, so that NaN is refused too
         raise ModelError(
-            f"In {runtime.name} the network answers differently than in torch:"
+            f"In {runtime.graphs.name} the network answers differently than in torch:"
             f" probabilities differ by up to {probability:.1g}, heatmap values by up to {heat:.1g}."
         )
     return Agreement(probability, heat, all(one.complete for one in agreements))
