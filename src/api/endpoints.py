@@ -23,7 +23,7 @@ from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.api.telemetry.metrics import Metrics
 from src.api.telemetry.observation import Observation, current_observation, while_connected
 from src.api.telemetry.tracing import start_tracing
-from src.api.upload import read_upload
+from src.api.upload import Upload, read_upload
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
@@ -44,6 +44,7 @@ _TOO_MUCH: Final = InvalidRequest(
     " fewer images at a time, or ask for a smaller max_side, for JPEG, or for heatmaps of fewer classes (top_k)."
 )
 Asked = TypeVar("Asked", bound=BaseModel)
+Reading = Callable[[Request, bytes], Upload]
 Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
 
 
@@ -91,11 +92,12 @@ class Endpoints:
 
     async def json(self, request: Request) -> Response:
         """Answer a JSON request with one image."""
-        return await self._answer(request, self._json, (JSON,), self._settings.max_body_bytes)
+        return await self._answer(request, partial(self._one, _read_json), (JSON,), self._settings.max_body_bytes)
 
     async def file(self, request: Request) -> Response:
         """Answer a multipart form with one image file, or an image file that is the body itself."""
-        return await self._answer(request, self._file, (FORM, *IMAGE_ITSELF), self._settings.max_body_bytes)
+        answer = partial(self._one, self._read_file)
+        return await self._answer(request, answer, (FORM, *IMAGE_ITSELF), self._settings.max_body_bytes)
 
     async def batch(self, request: Request) -> Response:
         """Answer a JSON request with several images."""
@@ -135,28 +137,18 @@ class Endpoints:
         with self.concurrency.places.lease(1):
             return await self.concurrency.run(lambda: decompressed(body, limit))
 
-    async def _json(self, request: Request, body: bytes, observation: Observation) -> bytes:
+    def _read_file(self, request: Request, body: bytes) -> Upload:
+        return read_upload(request, body, self._ready.labels)
+
+    async def _one(self, read: Reading, request: Request, body: bytes, observation: Observation) -> bytes:
         def work() -> bytes:
-            asked = _parsed(RecognitionRequest, body, 1)
-            return _written(self._recognize(decode_base64(asked.img), asked, observation))
-
-        return await self._one(request, work, observation)
-
-    async def _file(self, request: Request, body: bytes, observation: Observation) -> bytes:
-        def work() -> bytes:
-            upload = read_upload(request, body, self._ready.labels)
-            return _written(self._recognize(upload.data, upload.options, observation))
-
-        return await self._one(request, work, observation)
-
-    async def _one(self, request: Request, work: Callable[[], bytes], observation: Observation) -> bytes:
-        def checked() -> bytes:
             observation.check()
-            return work()
+            sent = read(request, body)
+            return _written(self._recognize(sent.data, sent.options, observation))
 
         with self.concurrency.places.lease(1):
             async with while_connected(request):
-                return await self.concurrency.run(checked)
+                return await self.concurrency.run(work)
 
     async def _batch(self, request: Request, body: bytes, observation: Observation) -> bytes:
         with self.concurrency.places.lease(1) as places:
@@ -246,6 +238,11 @@ def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
         raise invalid_request(exc) from exc
     check_unique(body, len(asked.model_fields_set))
     return asked
+
+
+def _read_json(_: Request, body: bytes) -> Upload:
+    asked = _parsed(RecognitionRequest, body, 1)
+    return Upload(decode_base64(asked.img), asked)
 
 
 def _returned_bytes(result: RecognitionResponse | ErrorResponse) -> int:
