@@ -81,10 +81,10 @@ function meaning(name, evidence, against) {
   return evidence ? `Heatmap: the pixels that support ${name}${than}.` : `No heatmap: nothing in the image supports ${name}${than}.`;
 }
 
-function showHeat(figure, bitmap, box, map, style, words) {
+function showHeat(figure, words, bitmap, ...heat) {
   figure.hidden = false;
   const canvas = figure.querySelector("canvas");
-  draw(canvas, bitmap, box, map, style);
+  draw(canvas, bitmap, ...heat);
   canvas.setAttribute("aria-label", `The image. ${words}`);
   figure.querySelector("figcaption").textContent = words;
 }

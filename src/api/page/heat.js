@@ -38,6 +38,8 @@ function colored(map, width, height, palette) {
   return image;
 }
 
+const hasHeat = (map) => map.some((row) => row.some((value) => value > 0));
+
 // Draw `bitmap` on `canvas`; on the `box` that the network saw, lightly outlined, the heat of `map` if there is any.
 function draw(canvas, bitmap, box, map, { alpha, colormap } = {}) {
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
@@ -50,7 +52,7 @@ function draw(canvas, bitmap, box, map, { alpha, colormap } = {}) {
   if (!box || !map) return;
   const [x0, y0, x1, y1] = box.map((value) => value * scale);
   const [width, height] = [Math.max(1, Math.round(x1 - x0)), Math.max(1, Math.round(y1 - y0))];
-  if (map.some((row) => row.some((value) => value > 0))) {
+  if (hasHeat(map)) {
     const heat = document.createElement("canvas");
     [heat.width, heat.height] = [width, height];
     heat.getContext("2d").putImageData(colored(map, width, height, palettes[colormap]), 0, 0);
