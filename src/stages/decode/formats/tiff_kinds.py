@@ -18,28 +18,19 @@ _CIELAB: Final = 8
 _MOST_SAMPLES: Final = 64  # more than Pillow decodes
 _DECODED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 34_925, 50_000})
 _COMPRESSIONS: Final = {
-    9: "JBIG",
-    10: "JBIG",
+    **dict.fromkeys((9, 10, 34_661), "JBIG"),
     32_767: "Sony's raw compression",
     32_809: "ThunderScan",
-    33_003: "JPEG 2000",
-    33_004: "JPEG 2000",
-    33_005: "JPEG 2000",
-    33_007: "JPEG 2000",
-    34_661: "JBIG",
-    34_676: "SGI LogLuv",
-    34_677: "SGI LogLuv",
-    34_712: "JPEG 2000",
+    **dict.fromkeys((33_003, 33_004, 33_005, 33_007, 34_712), "JPEG 2000"),
+    **dict.fromkeys((34_676, 34_677), "SGI LogLuv"),
     34_713: "Nikon's raw compression",
     34_887: "LERC",
     34_892: "lossy JPEG of a raw image",
     34_926: "Zstandard",
-    34_927: "WebP",
+    **dict.fromkeys((34_927, 50_001), "WebP"),
     34_933: "PNG",
     34_934: "JPEG XR",
-    50_001: "WebP",
-    50_002: "JPEG XL",
-    52_546: "JPEG XL",
+    **dict.fromkeys((50_002, 52_546), "JPEG XL"),
 }
 _COLORS: Final = {
     0: "gray",
