@@ -27,7 +27,7 @@ from src.api.upload import Upload, read_upload
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
-from src.progress import Abandoned
+from src.progress import Abandoned, Unobserved
 from src.runtimes.batches import Batching
 from src.settings import Settings
 from src.stages.decode import decode_base64
@@ -80,8 +80,13 @@ class Endpoints:
         if most == 1:
             return Batching()
         self.concurrency.let_ahead(_AHEAD * most)
-        wait = self._settings.network_batch_wait_ms / 1000
-        return Batching(most, wait, lambda: self.concurrency.busy, self.concurrency.aside, _check)
+        return Batching(
+            most,
+            seconds=self._settings.network_batch_wait_ms / 1000,
+            busy=lambda: self.concurrency.busy,
+            aside=self.concurrency.aside,
+            check=lambda: current_observation.get(Unobserved()).check,
+        )
 
     def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
         """Answer with ``pipeline`` from now on, and describe it as ``model``."""
@@ -125,17 +130,14 @@ class Endpoints:
                     body = await read_body(counted, accepted, limit)
                     late = "The answer was not ready within {:g} seconds: try again."
                     if is_compressed(request):
-                        body = await self._decompressed(body, limit)
+                        with self.concurrency.places.lease(1):
+                            body = await self.concurrency.run(partial(decompressed, body, limit))
                         memory.take(len(body))
                     return Response(await answer(counted, body, observation), media_type=JSON)
         except TimeoutError:
             raise DeadlineExceeded(late.format(self._settings.timeout)) from None
         finally:
             observation.abandon()
-
-    async def _decompressed(self, body: bytes, limit: int) -> bytes:
-        with self.concurrency.places.lease(1):
-            return await self.concurrency.run(lambda: decompressed(body, limit))
 
     def _read_file(self, request: Request, body: bytes) -> Upload:
         return read_upload(request, body, self._ready.labels)
@@ -210,12 +212,6 @@ class Endpoints:
         recognition = serving.pipeline.recognize(data, options.model_copy(update={"max_side": side}), observation)
         observation.recognized(recognition.width, recognition.height)
         return RecognitionResponse.of(recognition, serving.tag)
-
-
-def _check() -> Callable[[], None]:
-    """Return what raises once nobody waits for the request that this thread works for."""
-    observation = current_observation.get()
-    return (lambda: None) if observation is None else observation.check
 
 
 def _counted(request: Request, take: Callable[[int], None]) -> Request:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Observation", "current_observation", "while_connected"]
 
-# Of the request being answered, in its task and in every thread that works for it; None outside a request.
-current_observation: ContextVar["Observation | None"] = ContextVar("current_observation", default=None)
+# Of the request being answered, in its task and in every thread that works for it.
+current_observation: ContextVar["Observation"] = ContextVar("current_observation")
 
 
 class Observation:
