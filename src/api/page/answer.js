@@ -23,10 +23,10 @@ function border(index, { kind, thresholds } = {}) {
   return kind === "multilabel" ? Number((100 * (thresholds?.[index] ?? 0.5)).toFixed(3)) : undefined;
 }
 
-// Of a multi-label model all classes above their thresholds are shown, and the likeliest ones in any case.
+// For a multi-label model, all classes above their thresholds are shown, and the likeliest ones in any case.
 const shownOf = ({ detail, results }) => detail.filter(({ class: name }, place) => place < LISTED || results?.includes(name));
 
-// The row of the explained class is pressed; of a multi-label model the classes above their thresholds have a mark.
+// The row of the explained class is pressed; in a multi-label model, classes above their thresholds have a mark.
 function showRows(answer, chosen, choose, output) {
   const { other, results } = answer;
   const shown = shownOf(answer);

@@ -10,7 +10,7 @@ const made = (tag, properties) => Object.assign(document.createElement(tag), pro
 
 let asked = null;
 
-// Return GET /model, or what is wrong as of refusal(); once it is known it is asked for again only if another has answered.
+// Return GET /model, or a refusal(); a known model is asked for again only if another one has answered.
 async function knownModel(tag) {
   if (tag && (await asked)?.model !== tag) asked = null;
   asked ??= call("model").then(({ response, answer, late }) => (answer?.success ? answer : refusal(response, answer, late)));

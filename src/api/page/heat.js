@@ -11,7 +11,7 @@ function byId(id) {
   return document.getElementById(id);
 }
 
-// Where a pixel of `size` that are spread over `cells` lies between two of them: bilinear, with centers at one half.
+// Between which two of `cells` a pixel lies, and how far, if `size` pixels are spread over them; centers are at one half.
 function between(pixel, size, cells) {
   const place = Math.min(Math.max(((pixel + 0.5) * cells) / size - 0.5, 0), cells - 1);
   const cell = Math.min(Math.floor(place), Math.max(cells - 2, 0));

@@ -137,7 +137,7 @@ function take(files) {
   open(files[0]);
 }
 
-// Of a folder there would be a file that cannot be read, as if there were no connection.
+// A folder would be taken for a file that cannot be read, as if there were no connection.
 function drop({ items, files }) {
   if (![...items].some((one) => one.webkitGetAsEntry()?.isDirectory)) return take(files);
   stage.classList.remove("dragged");
