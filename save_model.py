@@ -239,7 +239,7 @@ def _check_folder(draft: Draft, folder: Path) -> tuple[Draft, Evaluation]:
     exact, fast = _pipeline(draft), _pipeline(draft, precision="bf16")
     evaluation = evaluate(exact, folder)
     print(evaluation.table())
-    if fast.runtime.precision == "bf16":  # not every CPU has it
+    if fast.runtime.graphs.precision == "bf16":  # not every CPU has it
         change = measure_change(exact, fast, folder)
         print(f"bf16          {change}{': IMAGE_RECOGNITION_PRECISION=auto uses it' if change.harmless else ''}")
         draft = draft.with_bf16(harmless=change.harmless)

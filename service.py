@@ -58,10 +58,8 @@ class StoredNetwork(BentoModel):
             if self.stored is None:
                 raise ModelMissing(str(self.tag))
             manifest = checked_manifest(Path(self.stored.path))
-            if (SETTINGS.device, SETTINGS.runtime) != (
-                "auto",
-                "auto",
-            ) or not torch_is_installed():  # otherwise there is always a runtime
+            always_runs = SETTINGS.device == SETTINGS.runtime == "auto" and torch_is_installed()
+            if not always_runs:
                 choose(manifest, SETTINGS.device, SETTINGS.runtime)
         except ModelError as exc:
             raise NotFound(_with_variables(exc)) from exc

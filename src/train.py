@@ -72,11 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning's advice about worker processes and non-empty folders
             return _train(options)
-    except ModelError as exc:
-        print(f"train: {exc}", file=sys.stderr)
-        return _EXIT_REFUSED
-    except OSError as exc:  # no permission, a full disk
-        print(f"train: {described(exc)}", file=sys.stderr)
+    except (ModelError, OSError) as exc:  # the latter: no permission, a full disk
+        print(f"train: {described(exc) if isinstance(exc, OSError) else exc}", file=sys.stderr)
         return _EXIT_REFUSED
     except KeyboardInterrupt:
         print("\nStopped; what is written so far is kept.", file=sys.stderr)

@@ -96,7 +96,7 @@ class Concurrency:
         threads: int,
         max_queue: int,
         max_bytes: int = 512_000_000,
-        waited: Callable[[float], object] | None = None,
+        waited: Callable[[float], object] = lambda _: None,
     ) -> None:
         self.threads = threads
         self.max_queue = max_queue
@@ -146,8 +146,7 @@ class Concurrency:
 
     def _observed(self, work: Callable[[], T], came: float) -> T:
         with self._turns, self._counted(1):
-            if self._waited is not None:
-                self._waited(time.perf_counter() - came)
+            self._waited(time.perf_counter() - came)
             return work()
 
     @contextmanager

@@ -21,13 +21,13 @@ from src.api.schemas.answers import BatchResponse, ErrorResponse, RecognitionRes
 from src.api.schemas.model import ModelResponse
 from src.api.schemas.requests import BatchRequest, RecognitionRequest
 from src.api.telemetry.metrics import Metrics
-from src.api.telemetry.observation import Observation, Observer, current_observation, while_connected
+from src.api.telemetry.observation import Observation, current_observation, while_connected
 from src.api.telemetry.tracing import start_tracing
-from src.api.upload import read_upload
+from src.api.upload import Upload, read_upload
 from src.errors import DeadlineExceeded, InvalidRequest, RequestError
 from src.options import Options
 from src.pipeline import Pipeline
-from src.progress import Abandoned
+from src.progress import Abandoned, Unobserved
 from src.runtimes.batches import Batching
 from src.settings import Settings
 from src.stages.decode import decode_base64
@@ -44,6 +44,7 @@ _TOO_MUCH: Final = InvalidRequest(
     " fewer images at a time, or ask for a smaller max_side, for JPEG, or for heatmaps of fewer classes (top_k)."
 )
 Asked = TypeVar("Asked", bound=BaseModel)
+Reading = Callable[[Request, bytes], Upload]
 Answer = Callable[[Request, bytes, Observation], Awaitable[bytes]]
 
 
@@ -70,7 +71,7 @@ class Endpoints:
             settings.threads, settings.max_queue, settings.max_waiting_bytes, self.metrics.queue_seconds.observe
         )
         self._settings = settings
-        self._observer = Observer(self.metrics)
+        self._observe = partial(Observation, metrics=self.metrics)
         self._serving: Serving | None = None
 
     def batching(self, proposed: int) -> Batching:
@@ -79,23 +80,29 @@ class Endpoints:
         if most == 1:
             return Batching()
         self.concurrency.let_ahead(_AHEAD * most)
-        wait = self._settings.network_batch_wait_ms / 1000
-        return Batching(most, wait, lambda: self.concurrency.busy, self.concurrency.aside, _check)
+        return Batching(
+            most,
+            seconds=self._settings.network_batch_wait_ms / 1000,
+            busy=lambda: self.concurrency.busy,
+            aside=self.concurrency.aside,
+            check=lambda: current_observation.get(Unobserved()).check,
+        )
 
     def serve(self, pipeline: Pipeline, model: ModelResponse) -> None:
         """Answer with ``pipeline`` from now on, and describe it as ``model``."""
-        self._observer = Observer(self.metrics, start_tracing())
+        self._observe = partial(Observation, metrics=self.metrics, tracer=start_tracing())
         self._serving = Serving(pipeline, model.model, frozenset(model.labels), model.model_dump_json())
         self.metrics.show_concurrency(self.concurrency)
         self.metrics.show_model(model)
 
     async def json(self, request: Request) -> Response:
         """Answer a JSON request with one image."""
-        return await self._answer(request, self._json, (JSON,), self._settings.max_body_bytes)
+        return await self._answer(request, partial(self._one, _read_json), (JSON,), self._settings.max_body_bytes)
 
     async def file(self, request: Request) -> Response:
         """Answer a multipart form with one image file, or an image file that is the body itself."""
-        return await self._answer(request, self._file, (FORM, *IMAGE_ITSELF), self._settings.max_body_bytes)
+        answer = partial(self._one, self._read_file)
+        return await self._answer(request, answer, (FORM, *IMAGE_ITSELF), self._settings.max_body_bytes)
 
     async def batch(self, request: Request) -> Response:
         """Answer a JSON request with several images."""
@@ -112,7 +119,7 @@ class Endpoints:
         return self._serving
 
     async def _answer(self, request: Request, answer: Answer, accepted: tuple[str, ...], limit: int) -> Response:
-        observation = self._observer.observe(request)
+        observation = self._observe(request)
         current_observation.set(observation)
         limit = min(limit, self._settings.max_waiting_bytes)  # beyond it, there would be no room at any time
         late = "The request did not arrive within {:g} seconds: send a smaller image, or use a faster connection."
@@ -123,7 +130,8 @@ class Endpoints:
                     body = await read_body(counted, accepted, limit)
                     late = "The answer was not ready within {:g} seconds: try again."
                     if is_compressed(request):
-                        body = await self._decompressed(body, limit)
+                        with self.concurrency.places.lease(1):
+                            body = await self.concurrency.run(partial(decompressed, body, limit))
                         memory.take(len(body))
                     return Response(await answer(counted, body, observation), media_type=JSON)
         except TimeoutError:
@@ -131,32 +139,18 @@ class Endpoints:
         finally:
             observation.abandon()
 
-    async def _decompressed(self, body: bytes, limit: int) -> bytes:
-        with self.concurrency.places.lease(1):
-            return await self.concurrency.run(lambda: decompressed(body, limit))
+    def _read_file(self, request: Request, body: bytes) -> Upload:
+        return read_upload(request, body, self._ready.labels)
 
-    async def _json(self, request: Request, body: bytes, observation: Observation) -> bytes:
+    async def _one(self, read: Reading, request: Request, body: bytes, observation: Observation) -> bytes:
         def work() -> bytes:
-            asked = _parsed(RecognitionRequest, body, 1)
-            return _written(self._recognize(decode_base64(asked.img), asked, observation))
-
-        return await self._one(request, work, observation)
-
-    async def _file(self, request: Request, body: bytes, observation: Observation) -> bytes:
-        def work() -> bytes:
-            upload = read_upload(request, body, self._ready.labels)
-            return _written(self._recognize(upload.data, upload.options, observation))
-
-        return await self._one(request, work, observation)
-
-    async def _one(self, request: Request, work: Callable[[], bytes], observation: Observation) -> bytes:
-        def checked() -> bytes:
             observation.check()
-            return work()
+            sent = read(request, body)
+            return _written(self._recognize(sent.data, sent.options, observation))
 
         with self.concurrency.places.lease(1):
             async with while_connected(request):
-                return await self.concurrency.run(checked)
+                return await self.concurrency.run(work)
 
     async def _batch(self, request: Request, body: bytes, observation: Observation) -> bytes:
         with self.concurrency.places.lease(1) as places:
@@ -220,12 +214,6 @@ class Endpoints:
         return RecognitionResponse.of(recognition, serving.tag)
 
 
-def _check() -> Callable[[], None]:
-    """Return what raises once nobody waits for the request that this thread works for."""
-    observation = current_observation.get()
-    return (lambda: None) if observation is None else observation.check
-
-
 def _counted(request: Request, take: Callable[[int], None]) -> Request:
     """Return ``request`` such that ``take`` is called with the size of each part of its body as it arrives."""
 
@@ -246,6 +234,11 @@ def _parsed(model: type[Asked], body: bytes, images: int) -> Asked:
         raise invalid_request(exc) from exc
     check_unique(body, len(asked.model_fields_set))
     return asked
+
+
+def _read_json(_: Request, body: bytes) -> Upload:
+    asked = _parsed(RecognitionRequest, body, 1)
+    return Upload(decode_base64(asked.img), asked)
 
 
 def _returned_bytes(result: RecognitionResponse | ErrorResponse) -> int:

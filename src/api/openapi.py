@@ -131,12 +131,9 @@ def _field(field: dict[str, Any], *, nullable: bool) -> dict[str, Any]:
 
 def _operation(tag: str, summary: str, content: dict[str, Any], refusals: Iterable[HTTPStatus]) -> dict[str, Any]:
     answer = {"200": {"description": "The answer.", "content": content}}
-    return {"tags": [tag], "summary": summary, "responses": answer | _refused(refusals)}
-
-
-def _refused(statuses: Iterable[HTTPStatus]) -> dict[str, Any]:
-    content = {JSON: {"schema": _reference(ErrorResponse)}}
-    return {str(status.value): {"description": _codes(status), "content": content} for status in statuses}
+    error = {JSON: {"schema": _reference(ErrorResponse)}}
+    refused = {str(status.value): {"description": _codes(status), "content": error} for status in refusals}
+    return {"tags": [tag], "summary": summary, "responses": answer | refused}
 
 
 def _codes(status: HTTPStatus) -> str:

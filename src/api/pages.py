@@ -32,26 +32,17 @@ _HEADERS: Final = {
 
 def page_routes(metrics: Metrics, *, keyed: bool) -> list[Route]:
     """Return the routes of the pages and the metrics; ``keyed``: the service requires a key."""
-    document = openapi_document(keyed=keyed)
-    index = _page("index.html", {"img-src": "blob: data:"})
-    docs = _page("docs.html", {"img-src": "data:", "style-src": "'self'", "script-src": "'self'"})
-
-    async def show_index(_: Request) -> Response:
-        return HTMLResponse(*index)
-
-    async def show_docs(_: Request) -> Response:
-        return HTMLResponse(*docs)
-
-    async def show_document(_: Request) -> Response:
-        return JSONResponse(document)
+    same_for_all = {
+        "/": _page("index.html", {"img-src": "blob: data:"}),
+        "/docs": _page("docs.html", {"img-src": "data:", "style-src": "'self'", "script-src": "'self'"}),
+        "/docs.json": JSONResponse(openapi_document(keyed=keyed)),
+    }
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
     return [
-        Route("/", show_index),
-        Route("/docs", show_docs),
-        Route("/docs.json", show_document),
+        *(Route(path, answer, methods=["GET"]) for path, answer in same_for_all.items()),
         *(_file(f"/docs/{file.name}", file) for file in _swagger_files()),
         *(_file(f"/samples/{file.name}", file) for file in sorted((_FOLDER / "samples").glob("*.jpg"))),
         Route("/metrics", show_metrics),
@@ -87,8 +78,8 @@ def _file(path: str, file: Path) -> Route:
     return Route(path, show)
 
 
-def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]:
-    """Return a page with its status and headers; ``allowed`` holds directives of its content security policy.
+def _page(name: str, allowed: dict[str, str]) -> Response:
+    """Return a page with its headers; ``allowed`` holds directives of its content security policy.
 
     The policy allows the scripts and styles in the file by their hashes, so injected ones cannot run.
     """
@@ -100,4 +91,4 @@ def _page(name: str, allowed: dict[str, str]) -> tuple[str, int, dict[str, str]]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         policy[f"{kind}-src"] = f"{policy.get(f'{kind}-src', '')} 'sha256-{digest}'".strip()
     rules = "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
-    return html, 200, _HEADERS | {"Content-Security-Policy": rules}
+    return HTMLResponse(html, headers=_HEADERS | {"Content-Security-Policy": rules})

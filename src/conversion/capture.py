@@ -47,7 +47,7 @@ def capture(network: nn.Module, spec: InputSpec) -> fx.GraphModule:
         raise ModelError(
             f"This network cannot be captured by torch.export: {_first_line(exc)}. If its forward branches on the"
             " values of an image, write a class around it whose forward does not, and name that class.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         ) from exc
     captured = part(module, outputs=[_logits(module)])
     _fold_constants(captured)
@@ -227,7 +227,7 @@ def _logits(module: fx.GraphModule) -> fx.Node:
         raise ModelError(
             f"This network returns {what} instead of logits (N, C), so Grad-CAM cannot explain it: give a class of your"
             " own that returns the logits.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
     return outputs[0]
 

@@ -112,6 +112,4 @@ def _lifted(program: ExportedProgram) -> ExportedProgram:
 
 
 def _last_line(exc: Exception) -> str:
-    return (
-        str(exc).strip().splitlines()[-1][:_MAX_MESSAGE].removesuffix(".") if str(exc).strip() else type(exc).__name__
-    )
+    return str(exc).strip().rpartition("\n")[2][:_MAX_MESSAGE].removesuffix(".") or type(exc).__name__

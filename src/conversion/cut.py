@@ -108,7 +108,7 @@ def _at(graph: "_Operations", node: fx.Node, layer: str) -> Cut:
 def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
     """Refuse tokens among which one without a place in the image, the same for two images, is not one of the first."""
     layout = graph.maps[node]
-    if layout.axes != "NTK" or not layout.placeless:
+    if not layout.placeless:
         return
     count, _ = graph.shapes[node]
     joins = graph.whole.graph.find_nodes(op="call_function", target=aten.cat.default)
@@ -122,7 +122,7 @@ def _check_tokens(graph: "_Operations", node: fx.Node) -> None:
         raise ModelError(
             f"Token {last} of {count} has no place in the image, but only the first tokens may have none: write a class"
             " that puts those, such as the class token, first.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
 
 
@@ -130,10 +130,7 @@ def _is_read(graph: "_Operations", node: fx.Node) -> bool:
     """Return whether the positions of ``node`` reach the logits, tested with NaN, which no weight cancels."""
     head, layout = part(graph.whole, [node]), graph.maps[node]
     features = torch.ones(2, *graph.shapes[node])
-    if layout.axes == "NTK":
-        features[:, layout.placeless :] = torch.nan
-    else:
-        features[:] = torch.nan
+    features[:, layout.placeless :] = torch.nan
     with torch.no_grad():
         return bool(head(features).isnan().any())
 

@@ -44,16 +44,14 @@ def derive(cut: Cut, features: torch.Tensor) -> Derived | None:
         cut: A network with its head.
         features: The features (N, ...) of some images.
     """
-    for derived in _candidates(cut, features):
-        if derived is not None and _agrees(cut, derived, features):
-            return derived
-    return None
+    return next((derived for derived in _candidates(cut, features) if _agrees(cut, derived, features)), None)
 
 
-def _candidates(cut: Cut, features: torch.Tensor) -> Iterator[Derived | None]:
+def _candidates(cut: Cut, features: torch.Tensor) -> Iterator[Derived]:
     if _may_be_linear(cut.head, features):
         yield Derived(ClosedForm((_linear_matrix(cut),)))
-    yield _with_hidden_layers(cut)
+    if derived := _with_hidden_layers(cut):
+        yield derived
 
 
 @torch.no_grad()

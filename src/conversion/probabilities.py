@@ -99,7 +99,7 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         raise ModelError(
             f"The only output of the network comes from a {made}, so it is not the score of two classes: write a class"
             " whose forward returns the score before it.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
     if made is None or source is None:
         _refuse_probabilities(last, given)
@@ -108,7 +108,7 @@ def find_scores(whole: fx.GraphModule, spec: InputSpec) -> Scores:
         raise ModelError(f"The network ends in {made}, but its outputs are not probabilities.", Remedy("module"))
     if top is outputs:
         return Scores(part(whole, outputs=[source]), made)
-    _pass_by(outputs, top, source)
+    top.replace_all_uses_with(source)
     return Scores(part(whole), "sigmoid of one" if spread else made)
 
 
@@ -117,14 +117,6 @@ def _makes_two_classes(last: fx.Node) -> bool:
         return False
     weight = tensor_of(last.args[1])
     return weight.shape == _TWO_CLASSES.shape and torch.equal(weight, _TWO_CLASSES)
-
-
-def _pass_by(outputs: fx.Node, top: fx.Node, source: fx.Node) -> None:
-    """Make ``outputs`` depend on ``source`` instead of ``top``."""
-    user = outputs
-    while (node := user.all_input_nodes[0]) is not top:
-        user = node
-    user.replace_input_with(top, source)
 
 
 def _on_noise(graph: fx.GraphModule, spec: InputSpec) -> list[Tensor]:
@@ -179,7 +171,7 @@ def _refuse_probabilities(last: fx.Node, outputs: list[Tensor]) -> None:
             f"The outputs of this network {what} for every image, so they are probabilities and not scores, and its"
             f" last operation, {last.name}, cannot be cut off. Write a class whose forward returns the scores"
             " before softmax or sigmoid.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
 
 

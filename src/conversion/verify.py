@@ -93,13 +93,13 @@ def verify(network: nn.Module, cut: Cut, spec: InputSpec, finish: Callable[[Tens
         raise ModelError(
             "The captured network answers differently than the original. If its forward draws random numbers, or"
             " changes what the next call returns, write a class around it whose forward does neither.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
     if _differ(alone, together):
         raise ModelError(
             "The network answers differently for an image alone than for the same image in a batch, as with a batch"
             " norm without running statistics: write a class whose answer for an image depends only on that image.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         )
     _check_weights(cut, _check_gradient(cut.head, features))
     captured, behind = (float((finish(one) - outputs).abs().max()) for one in (logits, behind))
@@ -142,7 +142,7 @@ def compare(runtime: Runtime, expected: tuple[Answer, ...], manifest: Manifest) 
     probability, heat = max(one.probability for one in agreements), max(one.heat for one in agreements)
     if not (probability <= _MAX_PROBABILITY and heat <= _MAX_HEAT):  # negated, so that NaN is refused too
         raise ModelError(
-            f"In {runtime.name} the network answers differently than in torch:"
+            f"In {runtime.graphs.name} the network answers differently than in torch:"
             f" probabilities differ by up to {probability:.1g}, heatmap values by up to {heat:.1g}."
         )
     return Agreement(probability, heat, all(one.complete for one in agreements))
@@ -196,7 +196,7 @@ def _check_gradient(head: Callable[[Tensor], Tensor], features: Tensor) -> Tenso
         raise ModelError(
             "The logits of the network have no derivative by its features, so Grad-CAM cannot explain them: write a"
             " class whose forward neither detaches them nor turns them into decisions.",
-            Remedy("module", "FILE.py:CLASS"),
+            Remedy("module"),
         ) from exc
     if not torch.isfinite(gradient).all():
         raise ModelError("The gradient of the network's logits is not finite, so Grad-CAM cannot explain them.")

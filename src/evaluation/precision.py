@@ -54,7 +54,7 @@ class Change:
 def measure_change(exact: Pipeline, fast: Pipeline, folder: Path) -> Change:
     """Compare both pipelines on every image in ``folder``/<class>/; images that cannot be decoded are left out."""
     logits, targets, correlations = [], [], []
-    for label, file in tqdm(list(images(folder)), unit="image", desc=f"checking {fast.runtime.precision}"):
+    for label, file in tqdm(list(images(folder)), unit="image", desc=f"checking {fast.runtime.graphs.precision}"):
         try:
             pair = [pipeline.evaluate(file.read_bytes()) for pipeline in (exact, fast)]
         except (RequestError, OSError):

@@ -101,21 +101,6 @@ class Runtime:
     layout: FeatureLayout
     closed_form: Callable[..., Array] | None = None
 
-    @property
-    def name(self) -> RuntimeName:
-        """Name of the runtime, openvino or torch."""
-        return self.graphs.name
-
-    @property
-    def precision(self) -> str:
-        """Precision of the network, fp32 or bf16."""
-        return self.graphs.precision
-
-    @property
-    def device(self) -> str:
-        """Device of the graphs, cpu or cuda."""
-        return self.graphs.device
-
     def evaluate(self, pixels: NDArray[np.uint8]) -> Evaluation:
         """Run the network on ``pixels`` (H, W, C) of its input size."""
         return self.evaluate_batch(pixels[None])[0]

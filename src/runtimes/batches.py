@@ -19,10 +19,6 @@ __all__ = ["Batching", "batched"]
 _LOOK_SECONDS: Final = 0.001  # between two looks at whether a core is idle, which nothing announces
 
 
-def _wanted() -> None:
-    """Raise nothing, because the result is always wanted."""
-
-
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How images are batched.
@@ -36,7 +32,7 @@ class Batching:
     seconds: float = 0.0
     busy: Callable[[], bool] = lambda: False
     aside: Callable[[], AbstractContextManager[None]] = nullcontext
-    check: Callable[[], Callable[[], None]] = lambda: _wanted
+    check: Callable[[], Callable[[], None]] = lambda: lambda: None
 
 
 def batched(runtime: Runtime, batching: Batching, streams: int) -> Runtime:

@@ -69,8 +69,8 @@ def start(  # noqa: PLR0913 - the settings that it depends on
     if batching.most > 1:
         running = batched(running, batching, streams=1 if target == "cuda" else min(threads, usable_cores()))
     _warm_up(running, manifest)
-    reason = f" ({manifest.note})" if running.name == "torch" and manifest.note else ""
-    logger.info("The network runs in %s on %s, %s%s.", running.name, running.device, running.precision, reason)
+    reason = f" ({manifest.note})" if name == "torch" and manifest.note else ""
+    logger.info("The network runs in %s on %s, %s%s.", name, graphs.device, graphs.precision, reason)
     return running
 
 

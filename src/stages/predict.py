@@ -58,7 +58,9 @@ def predict(
     percents = output.percents(logits)
     order = np.argsort(-logits, kind="stable")
     if not output.exclusive:
-        return _multilabel(percents, order, labels, top_k, output)
+        above = output.seen(percents)
+        seen = tuple(labels[index] for index in order.tolist() if above[index])
+        return Prediction(scores_of(order[:top_k].tolist(), percents, labels), None, seen)
     indices = order[:top_k].tolist()
     listed = percents[indices].tolist()
     others = [max(0.0, 100 - sum(listed))] if top_k < len(labels) else []
@@ -72,18 +74,6 @@ def predict(
 def scores_of(indices: Iterable[int], percents: NDArray[np.float64], labels: tuple[str, ...]) -> tuple[ClassScore, ...]:
     """Return each class of ``indices`` with its percentage from ``percents`` (C,), rounded independently."""
     return tuple(ClassScore(labels[index], index, round(float(percents[index]), _PLACES)) for index in indices)
-
-
-def _multilabel(
-    percents: NDArray[np.float64],
-    order: NDArray[np.int64],
-    labels: tuple[str, ...],
-    top_k: int,
-    output: OutputSpec,
-) -> Prediction:
-    top = scores_of(order[:top_k].tolist(), percents, labels)
-    seen = output.seen(percents)
-    return Prediction(top, None, tuple(labels[index] for index in order.tolist() if seen[index]))
 
 
 def listed_classes(top_k: int | None, labels: tuple[str, ...]) -> int:
@@ -107,8 +97,12 @@ def find_class(target: str | int | None, labels: tuple[str, ...]) -> int | None:
     Raises:
         UnknownClass: There is no such class, or more than one with that label.
     """
+    if isinstance(target, int) and not 0 <= target < len(labels):
+        raise UnknownClass(
+            f"There is no class {str(target)[:_MAX_LABEL]}: the classes are numbered 0 to {len(labels) - 1}."
+        )
     if not isinstance(target, str):
-        return _checked_index(target, labels)
+        return target
     indices = [index for index, label in enumerate(labels) if label == target]
     if len(indices) == 1:
         return indices[0]
@@ -117,11 +111,3 @@ def find_class(target: str | int | None, labels: tuple[str, ...]) -> int | None:
     similar = difflib.get_close_matches(target[:_MAX_LABEL], labels, n=3)
     hint = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "GET /model lists the classes."
     raise UnknownClass(f"There is no class {target[:_MAX_LABEL]!r}: {hint}")
-
-
-def _checked_index(index: int | None, labels: tuple[str, ...]) -> int | None:
-    if index is not None and not 0 <= index < len(labels):
-        raise UnknownClass(
-            f"There is no class {str(index)[:_MAX_LABEL]}: the classes are numbered 0 to {len(labels) - 1}."
-        )
-    return index

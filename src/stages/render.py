@@ -18,20 +18,11 @@ __all__ = ["COLORS", "Canvas", "canvas", "encode", "overlay"]
 
 cv2.setNumThreads(1)  # one thread per image: the other cores process other images
 
-_COLORMAPS: Final = {
-    Colormap.JET: cv2.COLORMAP_JET,
-    Colormap.TURBO: cv2.COLORMAP_TURBO,
-    Colormap.VIRIDIS: cv2.COLORMAP_VIRIDIS,
-    Colormap.INFERNO: cv2.COLORMAP_INFERNO,
-    Colormap.MAGMA: cv2.COLORMAP_MAGMA,
-    Colormap.PLASMA: cv2.COLORMAP_PLASMA,
-    Colormap.CIVIDIS: cv2.COLORMAP_CIVIDIS,
-    Colormap.HOT: cv2.COLORMAP_HOT,
-}
 _LEVELS: Final = np.arange(256, dtype=np.uint8)[:, None]
-# The color of each level, (256, 1, 3), in the order red, green, blue.
+# The color of each level, (256, 1, 3), in the order red, green, blue: OpenCV has color maps of the same names.
 COLORS: Final = {
-    name: np.ascontiguousarray(cv2.applyColorMap(_LEVELS, colors)[:, :, ::-1]) for name, colors in _COLORMAPS.items()
+    colormap: np.ascontiguousarray(cv2.applyColorMap(_LEVELS, getattr(cv2, f"COLORMAP_{colormap.name}"))[:, :, ::-1])
+    for colormap in Colormap
 }
 _JPEG_OPTIONS: Final = (cv2.IMWRITE_JPEG_QUALITY, 90)
 _SAVE_OPTIONS: Final[dict[ImageFormat, dict[str, int]]] = {

@@ -50,15 +50,11 @@ def checked_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError) as exc:
         raise ModelError(f"The model in {folder} has no readable manifest: store it again with save_model.py.") from exc
     with ThreadPoolExecutor() as threads:
-        intact = threads.map(lambda name: _is_intact(folder / name, manifest.sha256[name]), manifest.sha256)
-        for name, is_intact in zip(manifest.sha256, intact, strict=True):
-            if not is_intact:
+        digests = threads.map(lambda name: sha256(folder / name) if (folder / name).is_file() else "", manifest.sha256)
+        for (name, expected), digest in zip(manifest.sha256.items(), digests, strict=True):
+            if digest != expected:
                 raise ModelError(f"{name} in {folder} is missing or changed: store the model again with save_model.py.")
     return manifest
-
-
-def _is_intact(file: Path, expected: str) -> bool:
-    return file.is_file() and sha256(file) == expected
 
 
 def sha256(file: Path) -> str:

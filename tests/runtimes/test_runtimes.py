@@ -259,7 +259,7 @@ def test_bf16_is_close_and_reported(drafted: Draft, started: Started, runtime: s
     exact = started("openvino").evaluate(pixels)
     running = _start(drafted, runtime=runtime, precision="bf16")
     native = runtime == "torch" or "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    assert running.precision == ("bf16" if native else "fp32")
+    assert running.graphs.precision == ("bf16" if native else "fp32")
     scale = np.abs(exact.logits).max()
     np.testing.assert_allclose(running.evaluate(pixels).logits, exact.logits, atol=0.1 * scale)
 
@@ -349,7 +349,7 @@ def test_a_gpu_is_used_if_there_is_one(drafted: Draft) -> None:
     """With device auto, the network runs on the GPU and matches the CPU."""
     pixels = _pixels(drafted.manifest.input)
     running = _start(drafted, device="auto")
-    assert (running.name, running.device) == ("torch", "cuda")
+    assert (running.graphs.name, running.graphs.device) == ("torch", "cuda")
     expected = _start(drafted).evaluate(pixels)
     found = running.evaluate(pixels)
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-2)

@@ -171,10 +171,10 @@ def _check_served(architecture: str) -> None:
     found = {score.index: score.percent for score in recognition.prediction.top}
     expected = np.load(_expected(architecture))
     np.testing.assert_allclose([found[index] for index in range(CLASSES)], expected, atol=0.011)  # a hundredth point
-    assert running.name == stored.manifest.runtime == "openvino", stored.manifest.note
+    assert running.graphs.name == stored.manifest.runtime == "openvino", stored.manifest.note
     assert all(np.isfinite(heatmap).all() and min(heatmap.shape) > 1 for heatmap in recognition.heatmaps)
     assert recognition.explanation is not None
-    _note(architecture, served=running.name, note=stored.manifest.note)
+    _note(architecture, served=running.graphs.name, note=stored.manifest.note)
 
 
 def _spec(architecture: str, network: nn.Module) -> InputSpec:

@@ -23,10 +23,10 @@ function border(index, { kind, thresholds } = {}) {
   return kind === "multilabel" ? Number((100 * (thresholds?.[index] ?? 0.5)).toFixed(3)) : undefined;
 }
 
-// Of a multi-label model all classes above their thresholds are shown, and the likeliest ones in any case.
+// For a multi-label model, all classes above their thresholds are shown, and the likeliest ones in any case.
 const shownOf = ({ detail, results }) => detail.filter(({ class: name }, place) => place < LISTED || results?.includes(name));
 
-// The row of the explained class is pressed; of a multi-label model the classes above their thresholds have a mark.
+// The row of the explained class is pressed; in a multi-label model, classes above their thresholds have a mark.
 function showRows(answer, chosen, choose, output) {
   const { other, results } = answer;
   const shown = shownOf(answer);
@@ -81,10 +81,10 @@ function meaning(name, evidence, against) {
   return evidence ? `Heatmap: the pixels that support ${name}${than}.` : `No heatmap: nothing in the image supports ${name}${than}.`;
 }
 
-function showHeat(figure, bitmap, box, map, style, words) {
+function showHeat(figure, words, bitmap, ...heat) {
   figure.hidden = false;
   const canvas = figure.querySelector("canvas");
-  draw(canvas, bitmap, box, map, style);
+  draw(canvas, bitmap, ...heat);
   canvas.setAttribute("aria-label", `The image. ${words}`);
   figure.querySelector("figcaption").textContent = words;
 }

@@ -25,11 +25,11 @@ const TROUBLE = {
 };
 
 const fields = (options) => Object.entries(options).filter(([, value]) => value !== null && value !== undefined);
-// No key has characters other than printable ASCII, and fetch would fail as if there were no connection.
+// Keys are printable ASCII: with other characters, fetch would fail as if there were no connection.
 const authorization = () => (byId("key").value ? { Authorization: `Bearer ${byId("key").value.replace(/[^ -~]/g, "?")}` } : {});
 const pause = (seconds) => new Promise((resume) => setTimeout(resume, 1000 * seconds));
 
-// Return the answer for `file`, what is wrong as of `refusal`, or null where nobody waits for it any more.
+// Return the answer for `file`, a refusal(), or null if nobody waits for it any more.
 async function ask(file, options, signal) {
   const body = new FormData();
   body.set("img", file);

@@ -6,9 +6,11 @@ const MEANING = {
   multilabel: "any number of classes for each image",
 };
 
+const made = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
 let asked = null;
 
-// Return GET /model, or what is wrong as of refusal(); once it is known it is asked for again only if another has answered.
+// Return GET /model, or a refusal(); a known model is asked for again only if another one has answered.
 async function knownModel(tag) {
   if (tag && (await asked)?.model !== tag) asked = null;
   asked ??= call("model").then(({ response, answer, late }) => (answer?.success ? answer : refusal(response, answer, late)));
@@ -47,9 +49,8 @@ function showCard(model) {
   byId("known").hidden = !model.success;
   if (!model.success) return;
   const entries = Object.entries(facts(model)).map(([name, value]) => {
-    const group = document.createElement("div");
-    group.append(Object.assign(document.createElement("dt"), { textContent: name }));
-    group.append(Object.assign(document.createElement("dd"), { textContent: value }));
+    const group = made("div");
+    group.append(made("dt", { textContent: name }), made("dd", { textContent: value }));
     return group;
   });
   byId("facts").replaceChildren(...entries);
@@ -63,20 +64,20 @@ function showCard(model) {
 
 function showLabels(labels, searched) {
   const found = labels.map((label, index) => [label, index]).filter(([label]) => label.toLowerCase().includes(searched.trim().toLowerCase()));
-  byId("labels").replaceChildren(...found.map(([label, index]) => Object.assign(document.createElement("li"), { textContent: `${index} ${label}` })));
+  byId("labels").replaceChildren(...found.map(([label, index]) => made("li", { textContent: `${index} ${label}` })));
 }
 
 // Rows are true classes, columns predicted ones; the stronger the color, the larger the share of the row.
 function confusion({ classes, counts }) {
-  const table = document.createElement("table");
+  const table = made("table");
   table.createCaption().textContent = "Confusion matrix: true class (rows), predicted class (columns)";
   const head = table.createTHead().insertRow();
   head.insertCell();
-  for (const name of [...classes, "other"]) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: name }));
+  for (const name of [...classes, "other"]) head.append(made("th", { scope: "col", textContent: name }));
   const body = table.createTBody();
   counts.forEach((row, index) => {
     const line = body.insertRow();
-    line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: classes[index] }));
+    line.append(made("th", { scope: "row", textContent: classes[index] }));
     const total = Math.max(1, row.reduce((sum, count) => sum + count, 0));
     for (const count of row) {
       const cell = line.insertCell();
@@ -89,8 +90,8 @@ function confusion({ classes, counts }) {
 
 // For each range of percentages: what they promised, and how often they were right; on the diagonal they are the same.
 function reliability(bins) {
-  const figure = document.createElement("figure");
-  const canvas = Object.assign(document.createElement("canvas"), { width: 240, height: 240 });
+  const figure = made("figure");
+  const canvas = made("canvas", { width: 240, height: 240 });
   const words = bins.map(({ said, right }) => `${percent(said)} said, ${percent(right)} right`).join("; ");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `Reliability: ${words}`);
@@ -109,6 +110,6 @@ function reliability(bins) {
     context.arc(240 * said, 240 * (1 - right), 2 + 8 * Math.sqrt(images / most), 0, 2 * Math.PI);
     context.fill();
   }
-  figure.append(canvas, Object.assign(document.createElement("figcaption"), { textContent: "Reliability: predicted probability (across), accuracy (up); on the line they agree" }));
+  figure.append(canvas, made("figcaption", { textContent: "Reliability: predicted probability (across), accuracy (up); on the line they agree" }));
   return figure;
 }

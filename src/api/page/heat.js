@@ -11,7 +11,7 @@ function byId(id) {
   return document.getElementById(id);
 }
 
-// Where a pixel of `size` that are spread over `cells` lies between two of them: bilinear, with centers at one half.
+// Between which two of `cells` a pixel lies, and how far, if `size` pixels are spread over them; centers are at one half.
 function between(pixel, size, cells) {
   const place = Math.min(Math.max(((pixel + 0.5) * cells) / size - 0.5, 0), cells - 1);
   const cell = Math.min(Math.floor(place), Math.max(cells - 2, 0));
@@ -38,6 +38,8 @@ function colored(map, width, height, palette) {
   return image;
 }
 
+const hasHeat = (map) => map.some((row) => row.some((value) => value > 0));
+
 // Draw `bitmap` on `canvas`; on the `box` that the network saw, lightly outlined, the heat of `map` if there is any.
 function draw(canvas, bitmap, box, map, { alpha, colormap } = {}) {
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
@@ -50,7 +52,7 @@ function draw(canvas, bitmap, box, map, { alpha, colormap } = {}) {
   if (!box || !map) return;
   const [x0, y0, x1, y1] = box.map((value) => value * scale);
   const [width, height] = [Math.max(1, Math.round(x1 - x0)), Math.max(1, Math.round(y1 - y0))];
-  if (map.some((row) => row.some((value) => value > 0))) {
+  if (hasHeat(map)) {
     const heat = document.createElement("canvas");
     [heat.width, heat.height] = [width, height];
     heat.getContext("2d").putImageData(colored(map, width, height, palettes[colormap]), 0, 0);

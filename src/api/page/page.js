@@ -77,17 +77,16 @@ function show() {
   byId("legend").hidden = false;
   byId("plain").hidden = bitmap === null; // the browser has only what the service has drawn
   drawScale(byId("scale"), style().colormap);
-  byId("second").hidden = compared === null;
   byId("versus").disabled = compared === null;
   let words = "";
   if (drawn) {
     const { class: name, versus, evidence } = answer.explained;
     words = meaning(name, evidence, versus);
-    showHeat(byId("first"), drawn, null, null, style(), words);
+    showHeat(byId("first"), words, drawn);
   } else {
     words = heatOf(byId("first"), chosen);
   }
-  if (compared !== null && bitmap && listed(compared)?.heatmap) heatOf(byId("second"), compared);
+  if (bitmap && listed(compared)?.heatmap) heatOf(byId("second"), compared);
   else byId("second").hidden = true;
   byId("shown").textContent = words;
   byId("snippet").textContent = snippet(byId("language").value, state.file.name, state.options);
@@ -95,8 +94,8 @@ function show() {
 
 function heatOf(figure, index) {
   const { class: name, heatmap } = listed(index);
-  const words = meaning(name, heatmap.some((row) => row.some((value) => value > 0)), null);
-  showHeat(figure, state.bitmap, state.answer.image.box, heatmap, style(), words);
+  const words = meaning(name, hasHeat(heatmap), null);
+  showHeat(figure, words, state.bitmap, state.answer.image.box, heatmap, style());
   return words;
 }
 
@@ -119,17 +118,14 @@ async function open(file) {
   Object.assign(state, { file, answer: null, drawn: null, chosen: null, compared: null, top: null });
   byId("versus").checked = false;
   byId("answer").inert = true;
-  byId("alert").hidden = true;
-  byId("invitation").hidden = true;
-  byId("second").hidden = true;
+  for (const id of ["alert", "invitation", "second"]) byId(id).hidden = true;
   byId("result").textContent = "Looking…";
-  byId("shown").textContent = "";
-  byId("sure").textContent = "";
+  for (const id of ["shown", "sure"]) byId(id).textContent = "";
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (state.file !== file) return;
   state.bitmap = bitmap;
   byId("first").hidden = bitmap === null;
-  if (bitmap) showHeat(byId("first"), bitmap, null, null, style(), "");
+  if (bitmap) showHeat(byId("first"), "", bitmap);
   question();
 }
 
@@ -141,7 +137,7 @@ function take(files) {
   open(files[0]);
 }
 
-// Of a folder there would be a file that cannot be read, as if there were no connection.
+// A folder would be taken for a file that cannot be read, as if there were no connection.
 function drop({ items, files }) {
   if (![...items].some((one) => one.webkitGetAsEntry()?.isDirectory)) return take(files);
   stage.classList.remove("dragged");
@@ -157,8 +153,12 @@ async function sample(name) {
   take([new File([image], `${name}.jpg`, { type: "image/jpeg" })]);
 }
 
-async function retry() {
+async function fillCard() {
   if (byId("card").open) showCard(await knownModel());
+}
+
+async function retry() {
+  await fillCard();
   if (!state.file) return;
   retrySeveral();
   question();
@@ -194,14 +194,11 @@ byId("compared").onchange = ({ target }) => {
   if (asked || againstAnother()) question();
   else show();
 };
-byId("versus").onchange = () => question();
+byId("versus").onchange = question;
 byId("language").onchange = show;
 byId("copy").onclick = copy;
 byId("csv").onclick = () => download("images.csv", asCsv());
-byId("card").ontoggle = async () => {
-  if (!byId("card").open) return;
-  showCard(await knownModel());
-};
+byId("card").ontoggle = fillCard;
 for (const button of document.querySelectorAll("[data-sample]")) button.onclick = () => sample(button.dataset.sample);
 byId("file").onclick = ({ target }) => { target.value = ""; }; // else the file chosen last cannot be chosen again
 byId("file").onchange = ({ target }) => take(target.files);

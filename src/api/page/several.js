@@ -1,6 +1,6 @@
 // Several images: a result for each, one of them on the stage, all of them as CSV.
 const AT_ONCE = 2;
-let images = []; // {file, preview, item, found: null, {seen, familiar}, or as of refusal()}
+let images = []; // {file, preview, item, found: null, {seen, familiar}, or a refusal()}
 
 function showSeveral(files, open) {
   for (const { preview } of images) URL.revokeObjectURL(preview);
@@ -72,7 +72,7 @@ function asCsv() {
   return [["file", "result", "percent", "familiar", "error", "message"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
 }
 
-// Spreadsheets take a file without the mark at its start for one of their own encoding, and garble names.
+// Without the byte order mark, spreadsheets assume another encoding and garble names.
 function download(name, text) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" }));

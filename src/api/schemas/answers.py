@@ -63,7 +63,7 @@ class ConfidenceResponse(Response):
     familiar: bool | None = Field(
         description="false: the image does not resemble the images that the model has learned; null: unknown."
     )
-    set: list[str] | None = Field(
+    set: tuple[str, ...] | None = Field(
         description="The classes, most likely first, that include the right one in coverage percent of all cases; null"
         " in a multi-label model, and if there were too few images to calibrate it."
     )
@@ -79,7 +79,7 @@ class RecognitionResponse(Response):
     other: float | None = Field(
         description="Percent of all classes that are not listed; 0 if all are listed; null in a multi-label model."
     )
-    results: list[str] | None = Field(
+    results: tuple[str, ...] | None = Field(
         default=None,
         exclude_if=lambda results: results is None,
         description="Multi-label models only: the classes above their thresholds, most likely first.",
@@ -106,22 +106,10 @@ class RecognitionResponse(Response):
                 for score, heatmap in zip(top, heatmaps, strict=True)
             ],
             other=recognition.prediction.other,
-            results=None if (seen := recognition.prediction.seen) is None else list(seen),
-            confidence=sure
-            and ConfidenceResponse(
-                familiar=sure.familiar,
-                set=None if sure.labels is None else list(sure.labels),
-                coverage=sure.coverage,
-            ),
+            results=recognition.prediction.seen,
+            confidence=sure and ConfidenceResponse(familiar=sure.familiar, set=sure.labels, coverage=sure.coverage),
             gradcam=explanation and pybase64.b64encode_as_string(explanation.image),
-            explained=explanation
-            and ExplainedResponse(
-                label=explanation.label,
-                versus=explanation.versus,
-                method=explanation.method,
-                evidence=explanation.evidence,
-                format=explanation.format,
-            ),
+            explained=explanation and ExplainedResponse.model_validate(explanation, from_attributes=True),
             image=ImageResponse(
                 width=recognition.width, height=recognition.height, box=(box.x0, box.y0, box.x1, box.y1)
             ),

@@ -1,5 +1,6 @@
 """The metrics of the service, for Prometheus."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -40,47 +41,36 @@ class Metrics:
     """The metrics of one service; each of its routes is counted separately, all other paths together."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
         self._routes = frozenset(ROUTES)
-        self._requests = Counter(
-            "image_recognition_requests", "Requests that were answered.", ("route", "status"), registry=registry
+        self._requests = counter("image_recognition_requests", "Requests that were answered.", ("route", "status"))
+        self._rejected = counter(
+            "image_recognition_rejected", "Refused requests and images of batches, by error code.", ("reason",)
         )
-        self._rejected = Counter(
-            "image_recognition_rejected",
-            "Refused requests and images of batches, by error code.",
-            ("reason",),
-            registry=registry,
-        )
-        self._request_seconds = Histogram(
+        self._request_seconds = histogram(
             "image_recognition_request_seconds",
             "Time from the head of a request to the end of its response.",
             ("route",),
             buckets=_SECONDS,
-            registry=registry,
         )
-        self.queue_seconds = Histogram(
-            "image_recognition_queue_seconds",
-            "Time that work waited for a thread.",
-            buckets=_SECONDS,
-            registry=registry,
+        self.queue_seconds = histogram(
+            "image_recognition_queue_seconds", "Time that work waited for a thread.", buckets=_SECONDS
         )
-        stages = Histogram(
+        stages = histogram(
             "image_recognition_stage_seconds",
             "Time of each stage of a recognition.",
             ("stage",),
             buckets=_STAGE_SECONDS,
-            registry=registry,
         )
         self.stage_seconds = {stage: stages.labels(stage.value) for stage in Stage}
-        self.megapixels = Histogram(
-            "image_recognition_decoded_megapixels",
-            "Size of the recognized images.",
-            buckets=_MEGAPIXELS,
-            registry=registry,
+        self.megapixels = histogram(
+            "image_recognition_decoded_megapixels", "Size of the recognized images.", buckets=_MEGAPIXELS
         )
         self.in_flight = Gauge(
-            "image_recognition_requests_in_flight", "Requests that have not been answered yet.", registry=registry
+            "image_recognition_requests_in_flight", "Requests that have not been answered yet.", registry=self._registry
         )
         self._busy = self._rejected.labels(Busy.code)
         self._turned_away = {

@@ -13,7 +13,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from src.errors import BrokenImage, RequestError
 from src.stages.decode.cicp import profile_of
 from src.stages.decode.formats import png, scan, tiff
-from src.stages.decode.formats.scan import Canvas, Scan, unsupported
+from src.stages.decode.formats.scan import Canvas, unsupported
 from src.stages.decode.icc import to_srgb
 from src.stages.decode.jpeg_pixels import check_jpeg, decode_jpeg
 from src.stages.decode.kinds import recognize
@@ -21,7 +21,7 @@ from src.stages.decode.limits import LARGE, DecodeLimits, Enough, check_memory, 
 from src.stages.decode.orientation import forget_xmp, turn_of
 from src.stages.decode.rgb import as_rgb, gray_to_8_bits, mend_color_key, mend_opacity
 from src.stages.decode.strips import ON_ITS_SIDE, by_bands
-from src.stages.decoded_image import Conversion, DecodedImage
+from src.stages.decoded_image import DecodedImage
 
 __all__ = ["decode_image"]
 
@@ -76,7 +76,8 @@ def _decoded(name: str, data: bytes, limits: DecodeLimits, enough: Enough | None
         check_memory(image, announced, found.held, limits)
         pixels = _pixels(image, found.data)
         turn = turn_of(image)  # None for a TIFF, which was turned on loading
-        conversion = _conversion(image, found) if pixels.mode in _COLORED else None
+        profile = profile_of(*found.colors) if found.colors else image.info.get("icc_profile")
+        conversion = to_srgb(profile) if pixels.mode in _COLORED else None
         decoded = _upright(pixels, turn, announced if reduced else pixels.size, found.canvas)
     return replace(decoded, conversion=conversion)
 
@@ -97,12 +98,6 @@ def _pixels(image: Image.Image, data: bytes) -> Image.Image:
     return image
 
 
-def _conversion(image: Image.Image, found: Scan) -> Conversion | None:
-    """Return the conversion of ``image`` to sRGB; None if it is sRGB or its colors are unknown."""
-    profile = profile_of(*found.colors) if found.colors else image.info.get("icc_profile")
-    return to_srgb(profile)
-
-
 def _check_pixels(image: Image.Image, data: bytes) -> None:
     """Refuse a PNG whose pixels end too early: Pillow silently leaves the rest black, which is cheap to detect."""
     last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
@@ -118,21 +113,17 @@ def _upright(
         gray = gray_to_8_bits(image)
         image.close()
         image = gray
-    if canvas:
-        image, size = _on_canvas(as_rgb(image), canvas), (canvas.width, canvas.height)
+    if canvas:  # the first frame of an animation
+        size = (canvas.width, canvas.height)
+        white = Image.new("RGB", size, "white")
+        white.paste(as_rgb(image), (canvas.left, canvas.top))
+        image = white
     width, height = reversed(size) if turn in ON_ITS_SIDE else size
     as_it_is = image.mode == "RGB" and turn is None and not image.has_transparency_data
     if prod(image.size) > LARGE and not as_it_is:
         return DecodedImage(by_bands(image, as_rgb, turn), width, height)
     rgb = as_rgb(image)
     return DecodedImage(rgb if turn is None else rgb.transpose(turn), width, height)
-
-
-def _on_canvas(image: Image.Image, canvas: Canvas) -> Image.Image:
-    """Return the first frame of an animation at its position on a white canvas."""
-    white = Image.new("RGB", (canvas.width, canvas.height), "white")
-    white.paste(image, (canvas.left, canvas.top))
-    return white
 
 
 def _reason(exc: BaseException) -> str:

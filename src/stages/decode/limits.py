@@ -5,14 +5,13 @@ from math import prod
 from typing import Final
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from src.errors import ImageTooLarge
 
 __all__ = ["LARGE", "DecodeLimits", "Enough", "check_memory", "check_size", "reduce", "with_tiles"]
 
 LARGE: Final = 16_000_000  # pixels; converting more at once would hold too much memory
-_TILE_WIDTH_TAG: Final = 0x0142
-_TILE_HEIGHT_TAG: Final = 0x0143
 _BYTES_OF_RGB: Final = 4  # Pillow pads them
 _BYTES_PER_PIXEL: Final = 7  # of a decoded image, and of the three bands that it becomes
 
@@ -55,7 +54,7 @@ def check_memory(image: Image.Image, announced: tuple[int, int], held: float, li
 def with_tiles(image: Image.Image) -> tuple[int, int]:
     """Return the larger of the size of ``image`` and of its tiles: TIFF tiles are always decoded whole."""
     tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
-    return max(image.width, tags.get(_TILE_WIDTH_TAG, 0)), max(image.height, tags.get(_TILE_HEIGHT_TAG, 0))
+    return max(image.width, tags.get(Tag.TileWidth, 0)), max(image.height, tags.get(Tag.TileLength, 0))
 
 
 def reduce(image: Image.Image, enough: Enough) -> bool:

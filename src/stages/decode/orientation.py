@@ -3,10 +3,10 @@
 from typing import Final
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 __all__ = ["forget_xmp", "turn_of"]
 
-_ORIENTATION_TAG: Final = 0x0112
 _EXIF_BYTES: Final = 1_000_000  # a valid EXIF block is smaller
 _XMP: Final = ("xmp", "XML:com.adobe.xmp")  # where Pillow looks for an orientation if EXIF has none
 _UPRIGHT: Final = {
@@ -32,7 +32,7 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
     if len(image.info.get("exif") or b"") > _EXIF_BYTES:
         return None
     try:
-        value = image.getexif().get(_ORIENTATION_TAG)
+        value = image.getexif().get(Tag.Orientation)
     except Exception:  # noqa: BLE001 - damaged metadata must not cost the image, whatever its parser raises
         return None
     return _UPRIGHT.get(value) if isinstance(value, int) else None

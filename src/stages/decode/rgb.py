@@ -6,14 +6,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from src.stages.decode.strips import strips
 
 __all__ = ["as_rgb", "gray_to_8_bits", "mend_color_key", "mend_opacity"]
 
-_BITS_TAG: Final = 0x0102
-_PHOTOMETRIC_TAG: Final = 0x0106
-_SAMPLE_FORMAT_TAG: Final = 0x0153
 _PNG_BIT_DEPTH: Final = 24  # its offset in the file
 # The white level of an image in integers or floats is not stored anywhere: the first common one that no value exceeds
 # is assumed.
@@ -58,10 +56,10 @@ def gray_to_8_bits(image: Image.Image) -> Image.Image:
         for top, strip in strips(image):
             gray.paste(Image.fromarray(np.take(shades, np.asarray(strip), mode="clip")), (0, top))
         return gray
-    unsigned = image.mode == "I" and image.format == "TIFF" and tags.get(_SAMPLE_FORMAT_TAG, (1,))[0] == 1
+    unsigned = image.mode == "I" and image.format == "TIFF" and tags.get(Tag.SampleFormat, (1,))[0] == 1
     peak = max((float(_values(strip, unsigned).max(initial=0.0)) for _, strip in strips(image)), default=0.0)
     white = next((level for level in _WHITE_LEVELS if peak <= level), peak)
-    inverted = tags.get(_PHOTOMETRIC_TAG) == 0
+    inverted = tags.get(Tag.PhotometricInterpretation) == 0
     for top, strip in strips(image):
         values = _values(strip, unsigned)
         values /= white
@@ -83,9 +81,9 @@ def _values(strip: Image.Image, unsigned: bool) -> npt.NDArray[np.float64]:  # n
 
 def _shades_of_16_bits(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[np.uint8]:
     """Return the 8-bit shade of each 16-bit value of ``image``."""
-    bits = tags.get(_BITS_TAG, (16,))[0]
+    bits = tags.get(Tag.BitsPerSample, (16,))[0]
     shades: npt.NDArray[np.uint8] = np.rint(np.minimum(np.arange(2**16) / (2**bits - 1), 1.0) * 255.0).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC_TAG) == 0:
+    if tags.get(Tag.PhotometricInterpretation) == 0:
         shades = 255 - shades
     if "transparency" in image.info:
         shades[image.info["transparency"]] = 255

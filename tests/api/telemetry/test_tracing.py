@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from starlette.requests import Request
 
 from src.api.telemetry.metrics import Metrics
-from src.api.telemetry.observation import Observer
+from src.api.telemetry.observation import Observation
 from src.api.telemetry.tracing import start_tracing
 from src.options import Options
 from src.progress import Stage
@@ -27,7 +27,7 @@ def test_a_request_has_a_span_with_a_child_per_stage() -> None:
     provider.add_span_processor(SimpleSpanProcessor(spans))
     headers = [(b"traceparent", f"00-{CALLER}-00f067aa0ba902b7-01".encode())]
     scope = {"type": "http", "method": "POST", "path": "/image_recognition", "headers": headers, "query_string": b""}
-    observation = Observer(Metrics(), provider.get_tracer("test")).observe(Request(scope))
+    observation = Observation(Request(scope), Metrics(), provider.get_tracer("test"))
     red_pipeline().recognize(PACKAGED_PHOTOS[0].read_bytes(), Options(), observation)
     observation.abandon()
     *stages, whole = spans.get_finished_spans()

@@ -6,27 +6,23 @@ from math import ceil
 from typing import Final
 
 from PIL import TiffImagePlugin
+from PIL.ExifTags import Base as Tag
 
 from src.stages.decode.formats import tiff_kinds
 from src.stages.decode.formats.scan import Scan, unsupported
-from src.stages.decode.formats.tiff_directory import Directory, File
+from src.stages.decode.formats.tiff_directory import COUNTS, OFFSETS, Directory, File
 
 __all__ = ["in_native_order", "jpeg_pieces", "scan"]
 
 # Pillow's own decoder mistakes 16-bit samples in separate planes for 8-bit ones.
 TiffImagePlugin.READ_LIBTIFF = True
 
-_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _ORIENTATION = 254, 255, 256, 257, 259, 274
-_ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _SUBDIRECTORIES = 278, 284, 322, 323, 330
 _REDUCED_OR_MASK: Final = 1 | 4
 _OLD_REDUCED: Final = 2
-_OFFSETS: Final = (273, 324)
-_COUNTS: Final = (279, 325)
-_METADATA: Final = (34_665, 34_853, 40_965)  # EXIF, GPS, Interoperability
+_METADATA: Final = (Tag.ExifOffset, Tag.GPSInfo, Tag.ExifInteroperabilityOffset)
 _UNCOMPRESSED: Final = 1
 _JPEG: Final = (6, 7)
 _NEW_JPEG: Final = 7
-_TABLES: Final = 347
 _MOST_TABLES: Final = 16_384  # bytes; all tables that JPEG has take 3 kB, and each strip is read with a copy of them
 _MOST_METADATA: Final = 16  # directories
 _MOST_IMAGES: Final = 64  # directories searched for the full image of a thumbnail
@@ -49,7 +45,7 @@ def scan(data: bytes) -> Scan:
     if file.big and file.order == ">":  # Pillow mistakes it for another format
         raise unsupported("a big-endian BigTIFF file", "a TIFF file of less than 4 GB, or a little-endian one")
     first = file.first()
-    if not (first.value(_WIDTH, 0) and first.value(_HEIGHT, 0)):
+    if not (first.value(Tag.ImageWidth, 0) and first.value(Tag.ImageLength, 0)):
         raise ValueError("it has no image")
     for _ in chain.from_iterable(first.others(tag, _MOST_METADATA) for tag in _METADATA):
         pass  # reading a directory checks it
@@ -79,16 +75,16 @@ def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
         ValueError: Their common tables are larger than any encoder writes.
     """
     first = File(data).first()
-    if first.value(_COMPRESSION, _UNCOMPRESSED) != _NEW_JPEG:
+    if first.value(Tag.Compression, _UNCOMPRESSED) != _NEW_JPEG:
         return
-    tables = first.bytes_of(_TABLES)
+    tables = first.bytes_of(Tag.JPEGTables)
     if len(tables) > _MOST_TABLES:
         raise ValueError("its JPEG tables are too large")
     across, down = _size_of_piece(first)
-    planes = 1 if first.value(_PLANAR, 1) == 1 else len(tiff_kinds.bits_of(first))
-    needed = ceil(first.value(_WIDTH, 0) / across) * ceil(first.value(_HEIGHT, 0) / down) * planes
+    planes = 1 if first.value(Tag.PlanarConfiguration, 1) == 1 else len(tiff_kinds.bits_of(first))
+    needed = ceil(first.value(Tag.ImageWidth, 0) / across) * ceil(first.value(Tag.ImageLength, 0) / down) * planes
     most = across * down
-    for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
+    for offsets, counts in zip(OFFSETS, COUNTS, strict=True):
         for offset, count in islice(zip(first.values(offsets), first.values(counts), strict=False), needed):
             piece = data[offset : offset + count]
             yield (tables[:-2] + piece[2:] if tables else piece), most
@@ -97,7 +93,7 @@ def jpeg_pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
 def _full_image(first: Directory) -> Directory | None:
     """Return the largest of the first image and its subimages; if the first is a thumbnail, the largest full image."""
     if _is_full(first):
-        larger = [other for other in first.others(_SUBDIRECTORIES, _MOST_IMAGES) if _is_full(other)]
+        larger = [other for other in first.others(Tag.SubIFDs, _MOST_IMAGES) if _is_full(other)]
         return max((first, *larger), key=_pixels)
     searched = islice(_images(first), _MOST_IMAGES)  # each may have thousands of entries
     return max((other for other in searched if _is_full(other)), key=_pixels, default=None)
@@ -109,35 +105,35 @@ def _images(first: Directory) -> Iterator[Directory]:
     while page.offset not in seen and len(seen) < _MOST_IMAGES:
         seen.add(page.offset)
         yield page
-        yield from page.others(_SUBDIRECTORIES, _MOST_IMAGES)
+        yield from page.others(Tag.SubIFDs, _MOST_IMAGES)
         if not page.following:
             return
         page = page.file.directory(page.following)
 
 
 def _is_full(directory: Directory) -> bool:
-    reduced = directory.value(_SUBFILE, 0) & _REDUCED_OR_MASK or directory.value(_OLD_SUBFILE, 0) == _OLD_REDUCED
-    return not reduced and _pixels(directory) > 0
+    reduced = directory.value(Tag.NewSubfileType, 0) & _REDUCED_OR_MASK
+    return not reduced and directory.value(Tag.SubfileType, 0) != _OLD_REDUCED and _pixels(directory) > 0
 
 
 def _pixels(directory: Directory) -> int:
-    return directory.value(_WIDTH, 0) * directory.value(_HEIGHT, 0)
+    return directory.value(Tag.ImageWidth, 0) * directory.value(Tag.ImageLength, 0)
 
 
 def _size_of_piece(directory: Directory) -> tuple[int, int]:
     """Return the width and the height of a tile, or else of a strip, in pixels."""
-    tile = directory.value(_TILE_WIDTH, 0), directory.value(_TILE_HEIGHT, 0)
+    tile = directory.value(Tag.TileWidth, 0), directory.value(Tag.TileLength, 0)
     if all(tile):
         return tile
-    height = directory.value(_HEIGHT, 1)
-    return directory.value(_WIDTH, 1), max(1, min(directory.value(_ROWS, height), height))
+    height = directory.value(Tag.ImageLength, 1)
+    return directory.value(Tag.ImageWidth, 1), max(1, min(directory.value(Tag.RowsPerStrip, height), height))
 
 
 def _largest_piece(directory: Directory) -> float:
     """Return how many bytes per pixel the decoder holds."""
-    turned = _RGBA if directory.value(_ORIENTATION, 1) != 1 else 0
-    compression = directory.value(_COMPRESSION, _UNCOMPRESSED)
-    counts = [directory.values(tag) for tag in _COUNTS]
+    turned = _RGBA if directory.value(Tag.Orientation, 1) != 1 else 0
+    compression = directory.value(Tag.Compression, _UNCOMPRESSED)
+    counts = [directory.values(tag) for tag in COUNTS]
     if compression == _UNCOMPRESSED and max(map(len, counts)) <= 1:
         return turned  # libtiff reads it in small strips
     if max(map(sum, counts)) > 2 * len(directory.file.data):
@@ -147,6 +143,6 @@ def _largest_piece(directory: Directory) -> float:
     if compression in _JPEG and directory.file.data.count(b"\xff\xda") * piece > _MOST_SCANNED:
         raise ValueError("its pixels are split into too many scans")
     bits = tiff_kinds.bits_of(directory)
-    samples = 1 if directory.value(_PLANAR, 1) != 1 else len(bits)
+    samples = 1 if directory.value(Tag.PlanarConfiguration, 1) != 1 else len(bits)
     held = max(_RGBA if samples > 1 else 0, samples * max(bits) / 8)
     return max(turned, piece * held / _pixels(directory))

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-__all__ = ["Directory", "File"]
+from PIL.ExifTags import Base as Tag
+
+__all__ = ["COUNTS", "OFFSETS", "Directory", "File"]
 
 _BIG: Final = 43
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_PIECES: Final = (273, 279, 324, 325)
+OFFSETS: Final = (Tag.StripOffsets, Tag.TileOffsets)
+COUNTS: Final = (Tag.StripByteCounts, Tag.TileByteCounts)
+_PIECES: Final = OFFSETS + COUNTS
 _MOST_ENTRIES: Final = 4_096
 _MOST_VALUES: Final = 200_000  # of an entry that is not text or bytes: three curves of 65,536 fit
 _MOST_PIECES: Final = 65_536  # strips or tiles; Pillow takes 10 microseconds per piece

@@ -2,15 +2,14 @@
 
 from typing import Final
 
+from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import OPEN_INFO
 
 from src.stages.decode.formats.scan import unsupported
-from src.stages.decode.formats.tiff_directory import Directory
+from src.stages.decode.formats.tiff_directory import OFFSETS, Directory
 
 __all__ = ["bits_of", "check"]
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANAR = 258, 259, 262, 266, 277, 284
-_EXTRA, _FORMAT, _OFFSETS, _DNG = 338, 339, (273, 324), 50_706
 _SEPARATE: Final = 2
 _OLD_JPEG: Final = 6
 _JPEG_BITS: Final = {6: {8}, 7: {8, 12}}
@@ -19,28 +18,19 @@ _CIELAB: Final = 8
 _MOST_SAMPLES: Final = 64  # more than Pillow decodes
 _DECODED: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 34_925, 50_000})
 _COMPRESSIONS: Final = {
-    9: "JBIG",
-    10: "JBIG",
+    **dict.fromkeys((9, 10, 34_661), "JBIG"),
     32_767: "Sony's raw compression",
     32_809: "ThunderScan",
-    33_003: "JPEG 2000",
-    33_004: "JPEG 2000",
-    33_005: "JPEG 2000",
-    33_007: "JPEG 2000",
-    34_661: "JBIG",
-    34_676: "SGI LogLuv",
-    34_677: "SGI LogLuv",
-    34_712: "JPEG 2000",
+    **dict.fromkeys((33_003, 33_004, 33_005, 33_007, 34_712), "JPEG 2000"),
+    **dict.fromkeys((34_676, 34_677), "SGI LogLuv"),
     34_713: "Nikon's raw compression",
     34_887: "LERC",
     34_892: "lossy JPEG of a raw image",
     34_926: "Zstandard",
-    34_927: "WebP",
+    **dict.fromkeys((34_927, 50_001), "WebP"),
     34_933: "PNG",
     34_934: "JPEG XR",
-    50_001: "WebP",
-    50_002: "JPEG XL",
-    52_546: "JPEG XL",
+    **dict.fromkeys((50_002, 52_546), "JPEG XL"),
 }
 _COLORS: Final = {
     0: "gray",
@@ -69,10 +59,10 @@ def check(directory: Directory) -> None:
         ValueError: The entries that say how the image is stored are missing or damaged.
         UnsupportedImage: They are intact, but the kind is not decoded.
     """
-    if not any(directory.values(tag) for tag in _OFFSETS):
+    if not any(directory.values(tag) for tag in OFFSETS):
         raise ValueError("it has no strips or tiles")
-    photometric, compression = directory.value(_PHOTOMETRIC, 0), directory.value(_COMPRESSION, 1)
-    if photometric in _RAW or directory.values(_DNG) or directory.entries.get(_DNG):
+    photometric, compression = directory.value(Tag.PhotometricInterpretation, 0), directory.value(Tag.Compression, 1)
+    if photometric in _RAW or Tag.DNGVersion in directory.entries:
         raise unsupported("a camera raw file (DNG, NEF, ARW, ...)", "a JPEG or TIFF file developed from it")
     if compression not in _DECODED:
         name = _COMPRESSIONS.get(compression, f"the method {compression}")
@@ -83,15 +73,16 @@ def check(directory: Directory) -> None:
 
 def bits_of(directory: Directory) -> tuple[int, ...]:
     """Return the bits of each sample of a pixel."""
-    bits = directory.values(_BITS) or (1,)
-    color = directory.value(_COMPRESSION, 1) == _OLD_JPEG and directory.value(_PHOTOMETRIC, 0) in {2, _YCBCR}
-    samples = min(directory.value(_SAMPLES, 3 if color else len(bits)), _MOST_SAMPLES)
+    bits = directory.values(Tag.BitsPerSample) or (1,)
+    color = directory.value(Tag.PhotometricInterpretation, 0) in {2, _YCBCR}
+    usual = 3 if color and directory.value(Tag.Compression, 1) == _OLD_JPEG else len(bits)
+    samples = min(directory.value(Tag.SamplesPerPixel, usual), _MOST_SAMPLES)
     return bits * samples if len(bits) == 1 else bits[: max(samples, 1)]
 
 
 def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
-    bits, extra = bits_of(directory), directory.values(_EXTRA)
-    separate = directory.value(_PLANAR, 1) == _SEPARATE
+    bits, extra = bits_of(directory), directory.values(Tag.ExtraSamples)
+    separate = directory.value(Tag.PlanarConfiguration, 1) == _SEPARATE
     if separate and extra and not max(extra):  # planes of unknown meaning are skipped
         bits, extra = bits[: -len(extra)], ()
     with_opacity = _COLOR_SAMPLES.get(photometric, 1) == 1 and len(bits) > 1
@@ -99,12 +90,12 @@ def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
         return False
     if compression in _JPEG_BITS and (photometric == _CIELAB or not set(bits) <= _JPEG_BITS[compression]):
         return False
-    formats = directory.values(_FORMAT) or (1,)
+    formats = directory.values(Tag.SampleFormat) or (1,)
     key = (
         b"MM" if directory.file.order == ">" else b"II",
         _YCBCR if compression == _OLD_JPEG else photometric,
         formats[:1] if len(set(formats)) == 1 else formats,
-        directory.value(_FILL_ORDER, 1),
+        directory.value(Tag.FillOrder, 1),
         bits,
         extra,
     )
@@ -112,10 +103,10 @@ def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
 
 
 def _described(directory: Directory, photometric: int) -> str:
-    bits, extra = bits_of(directory), directory.values(_EXTRA)
+    bits, extra = bits_of(directory), directory.values(Tag.ExtraSamples)
     color = _COLORS.get(photometric, f"photometric {photometric}")
     depth = "/".join(str(bit) for bit in sorted(set(bits)))
-    form = _FORMATS.get(directory.value(_FORMAT, 1), "unknown")
+    form = _FORMATS.get(directory.value(Tag.SampleFormat, 1), "unknown")
     more = " with extra channels" if extra or len(bits) > _COLOR_SAMPLES.get(photometric, 1) else ""
-    planes = " in separate planes" if directory.value(_PLANAR, 1) == _SEPARATE and len(bits) > 1 else ""
+    planes = " in separate planes" if directory.value(Tag.PlanarConfiguration, 1) == _SEPARATE and len(bits) > 1 else ""
     return f"{depth}-bit {form} {color} samples{more}{planes}"
