@@ -4,12 +4,14 @@ import struct
 from typing import Final
 
 from src.errors import ImageTooLarge
+from src.stages.decode.damage import AS_TEXT, was_text
 from src.stages.decode.formats.scan import Scan, unsupported
 
 __all__ = ["scan"]
 
 _CORE_HEADER_BYTES: Final = 12
 _FIELDS: Final = struct.Struct("<IiiHHI")  # size of the header, width, height, planes, bits, compression
+_FILE_BYTES: Final = slice(2, 6)  # the size of the file
 _HEADER: Final = 14  # its offset in the file
 _COLORS: Final = 46  # offset of the number of colors in the file
 _HEADER_BYTES: Final = (40, 52, 56, 108, 124)
@@ -28,7 +30,7 @@ def scan(data: bytes) -> Scan:
 
     Raises:
         ImageTooLarge: The image is run-length coded and has more than two megapixels.
-        ValueError: Its header is damaged, or it is run-length coded and has more codes than two megapixels need.
+        ValueError: It is damaged, or it is run-length coded and has more codes than two megapixels need.
         UnsupportedImage: It contains a file of another format, or has samples of 2 or 64 bits.
     """
     if len(data) < _HEADER + _FIELDS.size:
@@ -36,6 +38,8 @@ def scan(data: bytes) -> Scan:
     size, width, height, _, bits, compression = _FIELDS.unpack_from(data, _HEADER)
     if size not in _HEADER_SIZES:
         raise ValueError(f"its header has {size} bytes")
+    if 0 < int.from_bytes(data[_FILE_BYTES], "little") < len(data) and was_text(data):
+        raise ValueError(AS_TEXT)
     if size in _HEADER_BYTES and (bits in _OTHER_BITS or compression in _OTHER_COMPRESSIONS):
         kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits per pixel")
         raise unsupported(f"a BMP file {kind}", "one of 24 bits per pixel")

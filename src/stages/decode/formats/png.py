@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from src.stages.decode.damage import AS_TEXT
 from src.stages.decode.formats.scan import Canvas, Scan, unsupported
 
 __all__ = ["has_all_pixels", "scan"]
@@ -15,7 +16,8 @@ _HEAD: Final = struct.Struct(">I4s")
 _CHUNK_BYTES: Final = 12  # in addition to its data
 _LONGEST: Final = 2**31 - 1
 _COLORS_BYTES: Final = 4  # of cICP: primaries, transfer, matrix, range
-_SIGNATURE_BYTES: Final = 8
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE_BYTES: Final = len(_SIGNATURE)
 # Width and height; then the bit depths of each color type, and the only methods that exist.
 _HEADER: Final = re.compile(
     rb"(?!\x00{4}).{4}(?!\x00{4}).{4}"
@@ -66,6 +68,8 @@ def scan(data: bytes) -> Scan:
         ValueError: A chunk is damaged or out of order, or there are more chunks or metadata than any encoder writes.
         UnsupportedImage: The file is optimized for iPhones, with another order and compression of pixels.
     """
+    if not data.startswith(_SIGNATURE):
+        raise ValueError(AS_TEXT)
     if data[_FIRST_KIND] == b"CgBI":
         raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made from")
     view, position, metadata, compressed, seen, colors = memoryview(data), _SIGNATURE_BYTES, 0, 0, b"", None
