@@ -31,6 +31,24 @@ _KINDS: Final = tuple(
         (rb"qoif", "a QOI file"),
         (rb"SIMPLE  =", "a FITS file"),
         (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive"),
+        (rb"icns", "an icon"),
+        (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile"),
+        (rb"RIFF.{4}WAVE|ID3|fLaC|OggS", "a sound"),
+        (rb"\x93NUMPY", "a NumPy array"),
+        (rb"\x89HDF", "an HDF5 file"),
+        (rb"\0\x05\x16[\0\x07]", "metadata that a Mac stores beside a file (AppleDouble)"),
+        (rb"version https://git-lfs", "a Git LFS pointer"),
+        (rb"(?:\xef\xbb\xbf|\s){1,100}(?:\xff\xd8\xff|\x89PNG|GIF8|RIFF)", "an image file with text before it"),
+        (
+            rb"(?:\xef\xbf\xbd){2}|\xef\xbf\xbdPNG|\xc3\xbf\xc3\x98|\xc2\x89PNG",
+            "a file that was read as text and so damaged",
+        ),
+        (rb"/9j/|iVBORw0KGgo|R0lGOD|UklGR|data:image/", "base64 text instead of the bytes of a file"),
+        (rb"--[\w'()+,./:=?-]{1,70}\r?\nContent-", "a form whose Content-Type does not say so"),
+        (rb"(?:https?|ftp|file|s3|gs|blob):/?/?\S", "a URL instead of the bytes of a file"),
+        (rb"\s*(?:\{\s*\"|\[\s*[\[{\"\d])", "JSON text"),
+        (rb"\s*<\?xml", "an XML document"),
+        (rb"\0{64}", "a file of zeros"),
     )
 )
 
