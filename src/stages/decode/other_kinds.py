@@ -15,8 +15,8 @@ _KINDS: Final = tuple(
         (rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a", "a JPEG XL file"),
         (rb"II\xbc[\x00\x01]", "a JPEG XR file"),
         (rb"[\x8a\x8b][MJ]NG", "an MNG file"),
-        (rb"\s*<(?:\?xml.{0,2000}<svg|!DOCTYPE svg|!--.{0,2000}<svg|svg)", "an SVG drawing"),
-        (rb"\s*<(?:!DOCTYPE html|html)", "a web page"),
+        (rb"\s{0,100}<(?:\?xml.{0,2000}<svg|!DOCTYPE svg|!--.{0,2000}<svg|svg)", "an SVG drawing"),
+        (rb"\s{0,100}<(?:!DOCTYPE html|html)", "a web page"),
         (rb"%PDF", "a PDF document"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "an EPS drawing"),
         (rb"8BPS", "a Photoshop file"),
@@ -46,8 +46,8 @@ _KINDS: Final = tuple(
         (rb"/9j/|iVBORw0KGgo|R0lGOD|UklGR|data:image/", "base64 text instead of the bytes of a file"),
         (rb"--[\w'()+,./:=?-]{1,70}\r?\nContent-", "a form whose Content-Type does not say so"),
         (rb"(?:https?|ftp|file|s3|gs|blob):/?/?\S", "a URL instead of the bytes of a file"),
-        (rb"\s*(?:\{\s*\"|\[\s*[\[{\"\d])", "JSON text"),
-        (rb"\s*<\?xml", "an XML document"),
+        (rb"\s{0,100}(?:\{\s{0,100}\"|\[\s{0,100}[\[{\"\d])", "JSON text"),
+        (rb"\s{0,100}<\?xml", "an XML document"),
         (rb"\0{64}", "a file of zeros"),
     )
 )
