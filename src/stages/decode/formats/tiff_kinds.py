@@ -12,6 +12,7 @@ __all__ = ["bits_of", "check"]
 _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _PLANAR = 258, 259, 262, 266, 277, 284
 _EXTRA, _FORMAT, _OFFSETS, _DNG = 338, 339, (273, 324), 50_706
 _SEPARATE: Final = 2
+_SIGNED: Final = 2
 _OLD_JPEG: Final = 6
 _JPEG_BITS: Final = {6: {8}, 7: {8, 12}}
 _YCBCR: Final = 6
@@ -100,6 +101,8 @@ def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
     if compression in _JPEG_BITS and (photometric == _CIELAB or not set(bits) <= _JPEG_BITS[compression]):
         return False
     formats = directory.values(_FORMAT) or (1,)
+    if _SIGNED in formats and 8 in bits:  # noqa: PLR2004 - Pillow takes negative values for the brightest
+        return False
     key = (
         b"MM" if directory.file.order == ">" else b"II",
         _YCBCR if compression == _OLD_JPEG else photometric,
