@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["AS_TEXT", "check_coded", "was_text"]
+__all__ = ["AS_TEXT", "check_coded", "check_continued", "was_text"]
 
 AS_TEXT: Final = "its line ends were converted, as if it were text"
 # Of interrupted downloads and failing disks, whose pieces have at least 512 bytes. Encoders write at most 44 zeros.
 _HOLES: Final = (bytes(500), b"\xff" * 500)
+_HEAD_BYTES: Final = 32
 # Those in text, such as XMP's, may well all follow a carriage return.
 _LINE_END_IN_PIXELS: Final = re.compile(rb"[^\t\n\r -~](\r?)\n")
 _ENOUGH: Final = 8  # one of 256 line ends follows a carriage return by chance
@@ -41,3 +42,14 @@ def check_coded(data: bytes, pieces: Iterable[tuple[int, int]]) -> None:
             raise ValueError("its parts overlap")
         if any(data.find(hole, start, end) >= 0 for hole in _HOLES):
             raise ValueError("a stretch of its pixels is missing")
+        check_continued(data, start, end)
+
+
+def check_continued(data: bytes, start: int, end: int) -> None:
+    """Refuse pixels, ``data[start:end]``, among which the file begins again.
+
+    Raises:
+        ValueError: A download was continued with the whole file, as ``wget -c`` does if a server sends all of it.
+    """
+    if data.find(data[:_HEAD_BYTES], max(start, 1), end) >= 0:
+        raise ValueError("it begins again in the middle of its pixels")

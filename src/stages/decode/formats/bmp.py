@@ -4,7 +4,7 @@ import struct
 from typing import Final
 
 from src.errors import ImageTooLarge
-from src.stages.decode.damage import AS_TEXT, was_text
+from src.stages.decode.damage import AS_TEXT, check_continued, was_text
 from src.stages.decode.formats.scan import Scan, unsupported
 
 __all__ = ["scan"]
@@ -38,8 +38,9 @@ def scan(data: bytes) -> Scan:
     size, width, height, _, bits, compression = _FIELDS.unpack_from(data, _HEADER)
     if size not in _HEADER_SIZES:
         raise ValueError(f"its header has {size} bytes")
-    if 0 < int.from_bytes(data[_FILE_BYTES], "little") < len(data) and was_text(data):
-        raise ValueError(AS_TEXT)
+    announced = int.from_bytes(data[_FILE_BYTES], "little")
+    if 0 < announced < len(data):
+        _check_excess(data, announced)
     if size in _HEADER_BYTES and (bits in _OTHER_BITS or compression in _OTHER_COMPRESSIONS):
         kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits per pixel")
         raise unsupported(f"a BMP file {kind}", "one of 24 bits per pixel")
@@ -55,3 +56,10 @@ def scan(data: bytes) -> Scan:
         # Pillow takes the pixels for bits if the two are black and white. A third does no harm: no pixel has it.
         data = data[:_COLORS] + b"\3" + data[_COLORS + 1 :]
     return Scan(data)
+
+
+def _check_excess(data: bytes, announced: int) -> None:
+    """Refuse a file whose pixels were moved by what was inserted; it has more than the ``announced`` bytes."""
+    if was_text(data):
+        raise ValueError(AS_TEXT)
+    check_continued(data, _HEADER, announced)
