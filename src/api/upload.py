@@ -63,12 +63,17 @@ def read_upload(request: Request, body: bytes, labels: Collection[str]) -> Uploa
         InvalidRequest: The form is malformed or does not have exactly one file, called ``img``; or an option is wrong.
     """
     if media_type(request) != FORM:
-        data, options = body, request.query_params.multi_items()
+        data, options = body, [_mended(*item) for item in request.query_params.multi_items()]
     else:
         data, options = _image_and_options(_parts(request, body))
     if not data:
         raise InvalidRequest("The file img is empty: send the bytes of an image file.")
     return Upload(data, _options(options, labels))
+
+
+def _mended(name: str, text: str) -> tuple[str, str]:
+    """Return a field of the query with the ``+`` of gradcam++, which means a space there unless it is escaped."""
+    return name, text.replace(" ", "+") if name == "method" else text
 
 
 def _image_and_options(parts: Iterable[_Part]) -> tuple[bytes, list[tuple[str, str]]]:

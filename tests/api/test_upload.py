@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from src.api.upload import Upload, read_upload
 from src.errors import InvalidRequest
-from src.options import Colormap, Options
+from src.options import Colormap, Method, Options
 from tests.api.test_body import request
 from tests.cost import cost_of
 
@@ -102,6 +102,12 @@ def test_an_image_as_the_body_has_its_options_in_the_query() -> None:
     """The body is the image, byte for byte; the query has typed, percent-encoded options."""
     upload = read_upload(asked("image/jpeg", "top_k=3&gradcam=false&alpha=0.5&target=tiger%20cat"), b"\xff\xd8", ())
     assert upload == Upload(b"\xff\xd8", Options(top_k=3, gradcam=False, alpha=0.5, target="tiger cat"))
+
+
+@pytest.mark.parametrize("method", ["gradcam++", "gradcam%2B%2B"])
+def test_a_method_with_plus_signs_need_not_be_escaped(method: str) -> None:
+    """In a query a plus sign means a space, but no method has one."""
+    assert read_upload(asked("image/jpeg", f"method={method}"), b"x", ()).options.method is Method.GRADCAM_PLUS_PLUS
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,12 @@ def to_srgb(profile: bytes | None) -> Conversion | None:
     None if there is no profile, or it is not for RGB, is sRGB's, is damaged or is built to be slow: such an image is
     treated as sRGB, like one without a profile.
     """
-    if profile is None or len(profile) > _MOST_BYTES or profile[_SPACE] != b"RGB " or _PROGRAM in profile:
+    if (
+        not isinstance(profile, bytes)
+        or len(profile) > _MOST_BYTES
+        or profile[_SPACE] != b"RGB "
+        or _PROGRAM in profile
+    ):
         return None
     return _conversion(profile)
 

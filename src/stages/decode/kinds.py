@@ -17,7 +17,7 @@ __all__ = ["accepted_formats", "recognize"]
 
 _SIGNATURES: Final = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "PNG": re.compile(rb"\x89PNG(?:\r\r?\n|\n)\x1a\r?\n"),  # or damaged: it has line ends in order to show that
     "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),

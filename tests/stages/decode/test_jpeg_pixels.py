@@ -187,6 +187,26 @@ def test_strange_values_in_segments_are_harmless() -> None:
             pixels(harmed[: len(harmed) // 2] + END)
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        segment(0xE0, b"JFIF"),
+        segment(0xE0, b"JFIF\0\1\1"),
+        segment(0xE2, b"ICC_PROFILE\0"),
+        segment(0xE2, b"ICC_PROFILE\0\1"),
+        segment(0xED, b"Photoshop 3.0\x008BIM"),
+        segment(0xED, b"Photoshop 3.0\x008BIM\x03\xed\0\0\xff\xff"),
+        segment(0xEE, b"Adobe"),
+    ],
+    ids=range(7),
+)
+def test_segments_that_are_too_short_are_harmless(spoiled: bytes) -> None:
+    """Browsers ignore metadata that ends too early; Pillow refused the whole file."""
+    data = photo()
+    for at in (2, data.index(b"\xff\xda")):
+        assert np.array_equal(pixels(_insert(data, at, spoiled)), pixels(data))
+
+
 @pytest.mark.parametrize("numbers", [b"\1\1\1\1", b"\0\1", b"\1\2", b"\1\0", b"\2\1"])
 def test_profiles_in_wrong_segments_are_harmless(numbers: bytes) -> None:
     """Two profiles, or segments with wrong numbers, leave the pixels as they are, without a profile."""

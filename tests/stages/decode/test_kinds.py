@@ -1,13 +1,15 @@
 """Recognition of formats, and names of those that are not accepted."""
 
+import base64
 import struct
 from typing import Final
 
 import pytest
+from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, accepted_formats, decode_image, kinds
-from tests.hostile import bmp
+from tests.hostile import bmp, saved
 
 LIMITS: Final = DecodeLimits()
 
@@ -90,6 +92,17 @@ def test_heic_is_unsupported_without_its_library(monkeypatch: pytest.MonkeyPatch
         (b"\0\0\1\0\1\0\x10\x10", "an icon"),
         (b"\0\0\2" + bytes(9) + b"\x40\0\x40\0\x18\0", "a TGA file"),
         (b"PK\3\4\x14\0", "an archive"),
+        (b"RIFF\x10\0\0\0WAVEfmt ", "a sound"),
+        (b"\x93NUMPY\1\0v\0{'descr': '|u1'", "a NumPy array"),
+        (b"\0\x05\x16\x07\0\2\0\0Mac OS X", "metadata that a Mac stores"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document"),
+        (b'{"img": "/9j/4AAQ"}', "JSON text"),
+        (b"[[[255, 0, 0]]]", "JSON text"),
+        (bytes(4096), "a file of zeros"),
+        (b"https://example.org/cat.jpg", "a URL"),
+        (b"blob:https://example.org/1", "a URL"),
+        (b'------WebKitFormBoundaryX\r\nContent-Disposition: form-data; name="img"', "a form"),
     ],
 )
 def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
@@ -97,6 +110,23 @@ def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
     with pytest.raises(UnsupportedImage, match=f"The image is {name}.*: send") as caught:
         decode_image(data, LIMITS)
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_a_file_that_was_turned_into_text_is_named(name: str) -> None:
+    """Base64 once too often, bytes read as text, and a blank line before a file are common mistakes."""
+    data = saved(Image.linear_gradient("L"), name)
+    encoded = base64.b64encode(data)
+    for text in (encoded, f"data:image/{name.lower()};base64,".encode() + encoded):
+        with pytest.raises(UnsupportedImage, match="base64 text instead of"):
+            decode_image(text, LIMITS)
+    for before in (b"\n", b"\r\n\r\n", b"\xef\xbb\xbf"):
+        with pytest.raises(UnsupportedImage, match="with text before it"):
+            decode_image(before + data, LIMITS)
+    if name in {"JPEG", "PNG"}:  # the others begin with letters
+        for text in (data.decode(errors="replace"), data.decode("latin-1")):
+            with pytest.raises(UnsupportedImage, match="read as text"):
+                decode_image(text.encode(), LIMITS)
 
 
 @pytest.mark.parametrize(

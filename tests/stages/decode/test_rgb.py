@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from src.errors import UnsupportedImage
 from src.stages.decode import accepted_formats
 from tests.stages.decode.making import (
     GRAYS,
@@ -64,6 +65,18 @@ def test_unsigned_gray_tiff_of_every_depth(bits: int, white: int) -> None:
     """An unsigned gray TIFF shows 0 as black, the maximum as white and 2/3 of it as light gray."""
     values = np.array([0, white // 3 * 2, white], f"<u{bits // 8}")
     assert gray_row(tiff({256: 3, 257: 1, 258: bits, 262: 1, 277: 1}, values.tobytes())) == [0, 170, 255]
+
+
+@pytest.mark.parametrize(("bits", "white"), [(8, None), (16, 2**16 - 1), (32, 2**32 - 1)])
+def test_negative_values_are_never_bright(bits: int, white: int | None) -> None:
+    """Signed samples below 0 are black; those of 8 bits, which the decoder takes for unsigned ones, are refused."""
+    values = np.array([-(2 ** (bits - 1)), -1, 0, 2 ** (bits - 1) - 1], f"<i{bits // 8}")
+    data = tiff({256: 4, 257: 1, 258: bits, 262: 1, 277: 1, 339: 2}, values.tobytes())
+    if white:
+        assert gray_row(data) == [0, 0, 0, round(255 * int(values[-1]) / white)]
+    else:
+        with pytest.raises(UnsupportedImage, match="8-bit signed integer gray"):
+            gray_row(data)
 
 
 def test_12_bit_tiff() -> None:

@@ -9,6 +9,7 @@ of the operating system, would cost more than the decoding itself, and could not
 from collections.abc import Callable
 from typing import Final
 
+from src.stages.decode.damage import AS_TEXT, was_text
 from src.stages.decode.formats import avif, bmp, gif, heif, jpeg, png, tiff, webp
 from src.stages.decode.formats.scan import Scan
 
@@ -24,6 +25,8 @@ _SCANS: Final[dict[str, Callable[[bytes], Scan]]] = {
     "WEBP": webp.scan,
     "HEIF": heif.scan,
 }
+# Their pixels are compressed: bytes like those of text that was converted do not occur.
+_COMPRESSED: Final = frozenset({"JPEG", "WEBP", "GIF", "AVIF", "HEIF"})
 
 
 def scan(name: str, data: bytes) -> Scan:
@@ -33,4 +36,6 @@ def scan(name: str, data: bytes) -> Scan:
         ValueError: ``data`` is damaged, or built so that decoding it would take unbounded time or memory.
         UnsupportedImage: ``data`` is intact, but of a kind that is not decoded.
     """
+    if name in _COMPRESSED and was_text(data):
+        raise ValueError(AS_TEXT)
     return _SCANS[name](data)

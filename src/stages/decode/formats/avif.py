@@ -5,11 +5,13 @@ decodes any number of tiles.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
+from src.stages.decode.damage import check_coded
 from src.stages.decode.formats.scan import Scan
 
-__all__ = ["boxes", "colors", "scan"]
+__all__ = ["boxes", "colors", "pieces", "scan"]
 
 _PARENTS: Final = frozenset({b"meta", b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp", b"ipco"})
 _HEAD_BYTES: Final = 8  # size and kind
@@ -34,17 +36,18 @@ def scan(data: bytes) -> Scan:
     Raises:
         ValueError: The file is damaged, has more parts than any encoder writes, or more pixels than it announces.
     """
-    announced, coded, items = 0, 0, 0
+    announced, coded = 0, 0
     for kind, box in boxes(memoryview(data)):
         if kind == b"ispe":
             announced = max(announced, _number(box, 4, 4) * _number(box, 8, 4))
         if kind == b"tkhd":
             announced = max(announced, _number(box, len(box) - 8, 2) * _number(box, len(box) - 4, 2))
-        for start in _pieces(kind, box):
-            items += 1
-            if items > _MOST_ITEMS:
-                raise ValueError(f"it has more than {_MOST_ITEMS} items")
-            coded += _coded_pixels(data[start : start + _FIRST_BYTES])
+    images = []
+    for start, end in pieces(data):
+        if pixels := _coded_pixels(data[start : start + _FIRST_BYTES]):
+            images.append((start, end))
+            coded += pixels
+    check_coded(data, images)
     if coded > _MOST_CODED * announced + _SPARE_PIXELS:
         raise ValueError("its coded images are larger than it announces")
     return Scan(data, _HELD, colors=colors(data))
@@ -82,15 +85,30 @@ def boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     raise ValueError(f"it has more than {_MOST_BOXES} boxes")
 
 
-def _pieces(kind: bytes, box: memoryview) -> Iterator[int]:
-    """Yield the offsets in the file of the items of an item location box, or of the first sample of a track."""
+def pieces(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end in ``data`` of the first part of each item, and of the first sample of each track.
+
+    The end is the start where the file does not say it.
+
+    Raises:
+        ValueError: There are more items or boxes than any encoder writes.
+    """
+    found = chain.from_iterable(_pieces(kind, box) for kind, box in boxes(memoryview(data)))
+    for number, (start, length) in enumerate(found):
+        if number == _MOST_ITEMS:
+            raise ValueError(f"it has more than {_MOST_ITEMS} items")
+        yield start, start + length
+
+
+def _pieces(kind: bytes, box: memoryview) -> Iterator[tuple[int, int]]:
+    """Yield the offset in the file and the length of each piece that the box locates, 0 for an unknown length."""
     if kind == b"iloc":
         yield from _items(box)
     elif kind in {b"stco", b"co64"} and _number(box, 4, 4):
-        yield _number(box, 8, 4 if kind == b"stco" else 8)
+        yield _number(box, 8, 4 if kind == b"stco" else 8), 0
 
 
-def _items(box: memoryview) -> Iterator[int]:
+def _items(box: memoryview) -> Iterator[tuple[int, int]]:
     version, sizes = _number(box, 0, 1), _number(box, 4, 2)
     of_offset, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     of_index = of_index if version else 0
@@ -101,7 +119,8 @@ def _items(box: memoryview) -> Iterator[int]:
         base = _number(box, position, of_base)
         extents = _number(box, position + of_base, 2)
         position += of_base + 2
-        yield base + _number(box, position + of_index, of_offset)
+        at = position + of_index
+        yield base + _number(box, at, of_offset), _number(box, at + of_offset, of_length)
         position += extents * (of_index + of_offset + of_length)
 
 

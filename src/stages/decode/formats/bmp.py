@@ -4,12 +4,14 @@ import struct
 from typing import Final
 
 from src.errors import ImageTooLarge
+from src.stages.decode.damage import AS_TEXT, check_continued, was_text
 from src.stages.decode.formats.scan import Scan, unsupported
 
 __all__ = ["scan"]
 
 _CORE_HEADER_BYTES: Final = 12
 _FIELDS: Final = struct.Struct("<IiiHHI")  # size of the header, width, height, planes, bits, compression
+_FILE_BYTES: Final = slice(2, 6)  # the size of the file
 _HEADER: Final = 14  # its offset in the file
 _COLORS: Final = 46  # offset of the number of colors in the file
 _HEADER_BYTES: Final = (40, 52, 56, 108, 124)
@@ -28,7 +30,7 @@ def scan(data: bytes) -> Scan:
 
     Raises:
         ImageTooLarge: The image is run-length coded and has more than two megapixels.
-        ValueError: Its header is damaged, or it is run-length coded and has more codes than two megapixels need.
+        ValueError: It is damaged, or it is run-length coded and has more codes than two megapixels need.
         UnsupportedImage: It contains a file of another format, or has samples of 2 or 64 bits.
     """
     if len(data) < _HEADER + _FIELDS.size:
@@ -36,6 +38,9 @@ def scan(data: bytes) -> Scan:
     size, width, height, _, bits, compression = _FIELDS.unpack_from(data, _HEADER)
     if size not in _HEADER_SIZES:
         raise ValueError(f"its header has {size} bytes")
+    announced = int.from_bytes(data[_FILE_BYTES], "little")
+    if 0 < announced < len(data):
+        _check_excess(data, announced)
     if size in _HEADER_BYTES and (bits in _OTHER_BITS or compression in _OTHER_COMPRESSIONS):
         kind = _OTHER_COMPRESSIONS.get(compression, f"of {bits} bits per pixel")
         raise unsupported(f"a BMP file {kind}", "one of 24 bits per pixel")
@@ -51,3 +56,10 @@ def scan(data: bytes) -> Scan:
         # Pillow takes the pixels for bits if the two are black and white. A third does no harm: no pixel has it.
         data = data[:_COLORS] + b"\3" + data[_COLORS + 1 :]
     return Scan(data)
+
+
+def _check_excess(data: bytes, announced: int) -> None:
+    """Refuse a file whose pixels were moved by what was inserted; it has more than the ``announced`` bytes."""
+    if was_text(data):
+        raise ValueError(AS_TEXT)
+    check_continued(data, _HEADER, announced)

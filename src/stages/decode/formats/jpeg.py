@@ -16,6 +16,8 @@ _SEGMENT: Final = struct.Struct(">BBH")  # 0xff, marker, length from here on
 SCAN: Final = 0xDA
 _QUANTIZATION: Final = 0xDB
 _EXIF: Final = 0xE1
+_PHOTOSHOP: Final = 0xED
+_FIELDS: Final = {0xE0: (b"JFIF", 14), 0xE2: (b"ICC_PROFILE\0", 14), 0xEE: (b"Adobe", 12)}  # and bytes in total
 _FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC3, 0xC9, 0xCB})
 _WITHOUT_LENGTH: Final = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xF7), *range(0xF8, 0xFE)})
@@ -45,16 +47,18 @@ _BYTES_PER_COEFFICIENT: Final = 2
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data`` without junk between its segments; the decoder holds the coefficients of several scans.
+    """Return ``data`` without junk between its segments, and without metadata on which Pillow fails.
+
+    The decoder holds the coefficients of several scans.
 
     Raises:
         ValueError: The file has more segments, tables, pieces of EXIF, junk or scans than any encoder writes.
         UnsupportedImage: Its pixels are coded in a way that is not decoded.
     """
-    frame, tables, exif, position, begins = 0, 0, 0, 2, 0
+    frame, tables, exif, expected, position, begins = 0, 0, 0, 2, 2, 0
     kept: list[bytes] = []
     for _ in range(_MOST_SEGMENTS):
-        expected, position = position, _next_marker(data, position)
+        position = _next_marker(data, position)
         if data[expected:position].strip(b"\xff"):  # only fill bytes are allowed there
             kept, begins = [*kept, data[begins:expected]], position
         _, marker, length = _SEGMENT.unpack_from(data, position)
@@ -65,7 +69,7 @@ def scan(data: bytes) -> Scan:
         if marker in _OTHER_CODINGS or (marker in _FRAMES and data[position + 4] != _BITS):
             raise _not_decoded(data, marker, position)
         if marker in _WITHOUT_LENGTH:
-            position += 2
+            expected = position = position + 2
             continue
         if marker in _FRAMES:
             frame = position
@@ -76,7 +80,9 @@ def scan(data: bytes) -> Scan:
             exif += 1
         if tables > _MOST_TABLES or exif > _MOST_EXIF:
             raise ValueError("it repeats its tables or its EXIF block too often")
-        position += max(length, 2) + 2
+        end = position + max(length, 2) + 2
+        expected = position if _is_spoiled(data, marker, position + 4, end) else end  # what is spoiled is junk
+        position = end
     raise ValueError(f"it has more than {_MOST_SEGMENTS} segments before its pixels")
 
 
@@ -115,6 +121,15 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         _, marker, length = _SEGMENT.unpack_from(data, match.start())
         yield match.start(), marker, length
         at = match.end() + length
+
+
+def _is_spoiled(data: bytes, marker: int, start: int, end: int) -> bool:
+    """Return whether the segment with the contents ``data[start:end]`` is metadata too short for its fields.
+
+    Photoshop's always counts as such: Pillow reads its resources, which nothing here needs, without a check.
+    """
+    name, least = _FIELDS.get(marker, (b"", 0))
+    return marker == _PHOTOSHOP or (end - start < least and data.startswith(name, start))
 
 
 def _check_frame(data: bytes, frame: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from src.stages.decode.damage import AS_TEXT
 from src.stages.decode.formats.scan import Canvas, Scan, unsupported
 
 __all__ = ["has_all_pixels", "scan"]
@@ -15,7 +16,8 @@ _HEAD: Final = struct.Struct(">I4s")
 _CHUNK_BYTES: Final = 12  # in addition to its data
 _LONGEST: Final = 2**31 - 1
 _COLORS_BYTES: Final = 4  # of cICP: primaries, transfer, matrix, range
-_SIGNATURE_BYTES: Final = 8
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE_BYTES: Final = len(_SIGNATURE)
 # Width and height; then the bit depths of each color type, and the only methods that exist.
 _HEADER: Final = re.compile(
     rb"(?!\x00{4}).{4}(?!\x00{4}).{4}"
@@ -55,9 +57,16 @@ _MOST_METADATA: Final = 8_000_000  # bytes in total: profiles, texts, private da
 _COMPRESSED: Final = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 _MOST_COMPRESSED: Final = 64  # Pillow decompresses each, up to 8 MB, however often they are repeated
 
+_ANCILLARY: Final = 0x20  # in the first letter of a kind
+_OF_PIXELS: Final = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT"})  # though decoders may ignore them
+_LENGTHS: Final = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
+_FORMS: Final = {kind: re.compile(rb".{%d}" % length, re.DOTALL) for kind, length in _LENGTHS.items()} | dict.fromkeys(
+    (b"iCCP", b"zTXt"), re.compile(rb"[^\0]{1,79}\0\0")
+)
+
 
 def scan(data: bytes) -> Scan:
-    """Return ``data``, with its end if only that was missing, or the first frame of an animation.
+    """Return ``data`` without damaged metadata, with its end if only that was missing; or an animation's first frame.
 
     The decoder holds no more than the image, but is slow with 8 bytes per pixel. It ignores the checksums of the
     pixels, and a palette that comes too late.
@@ -66,8 +75,11 @@ def scan(data: bytes) -> Scan:
         ValueError: A chunk is damaged or out of order, or there are more chunks or metadata than any encoder writes.
         UnsupportedImage: The file is optimized for iPhones, with another order and compression of pixels.
     """
+    if not data.startswith(_SIGNATURE):
+        raise ValueError(AS_TEXT)
     if data[_FIRST_KIND] == b"CgBI":
         raise unsupported("a PNG file optimized for iPhones (CgBI)", "the PNG file that it was made from")
+    data = _without_spoiled(data)
     view, position, metadata, compressed, seen, colors = memoryview(data), _SIGNATURE_BYTES, 0, 0, b"", None
     for _ in range(_MOST_CHUNKS):
         if _is_cut(view, position):
@@ -111,6 +123,28 @@ def has_all_pixels(data: bytes) -> bool:
             rest = b"" if inflater.eof else inflater.unconsumed_tail
             missing -= came
     return missing <= 0
+
+
+def _without_spoiled(data: bytes) -> bytes:
+    """Return ``data`` without chunks of metadata that are damaged: browsers ignore them, Pillow refuses the file."""
+    view, position, begins, kept = memoryview(data), _SIGNATURE_BYTES, 0, list[memoryview]()
+    for _ in range(_MOST_CHUNKS):
+        if _is_cut(view, position):
+            break
+        length, kind = _HEAD.unpack_from(view, position)
+        end = position + _CHUNK_BYTES + length
+        if kind[0] & _ANCILLARY and kind not in _OF_PIXELS and _is_spoiled(kind, view[position + 4 : end]):
+            kept.append(view[begins:position])
+            begins = end
+        position = end
+    return b"".join((*kept, view[begins:])) if kept else data
+
+
+def _is_spoiled(kind: bytes, chunk: memoryview) -> bool:
+    """Return whether the checksum of a ``chunk``, from its kind on, is wrong, or it is not as Pillow expects it."""
+    form = _FORMS.get(kind)
+    wrong = zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big")
+    return wrong or (form is not None and not form.match(chunk[4:-4]))
 
 
 def _is_cut(view: memoryview, position: int) -> bool:

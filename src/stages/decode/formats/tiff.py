@@ -1,7 +1,8 @@
 """TIFF: which image of a file is decoded, how it is stored, and the cost of its strips or tiles."""
 
+from collections import deque
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from math import ceil
 from typing import Final
 
@@ -35,7 +36,9 @@ _NATIVE: Final = {
 
 
 def scan(data: bytes) -> Scan:
-    """Return ``data`` with its full image first; the decoder holds a strip or tile, or the image to turn.
+    """Return ``data`` with its full image first, and with readable metadata.
+
+    The decoder holds a strip or tile, or the image to turn.
 
     Raises:
         ValueError: There are more entries, values, strips or tiles than any writer makes, or they overlap.
@@ -47,13 +50,23 @@ def scan(data: bytes) -> Scan:
     first = file.first()
     if not (first.value(Tag.ImageWidth, 0) and first.value(Tag.ImageLength, 0)):
         raise ValueError("it has no image")
-    for _ in chain.from_iterable(first.others(tag, _MOST_METADATA) for tag in _METADATA):
-        pass  # reading a directory checks it
     full = _full_image(first)
     if full is None:
         raise unsupported("a TIFF file with only a thumbnail", "the full image")
     tiff_kinds.check(full)
-    return Scan(data if full.offset == first.offset else file.beginning_with(full), _largest_piece(full))
+    file = _with_readable_metadata(full)
+    return Scan(file.data if full.offset == first.offset else file.beginning_with(full), _largest_piece(full))
+
+
+def _with_readable_metadata(image: Directory) -> File:
+    """Return the file of ``image`` with an empty directory in place of each of EXIF, ... that is damaged."""
+    file = image.file
+    for tag in _METADATA:
+        try:
+            deque(image.others(tag, _MOST_METADATA), 0)  # reading a directory checks it
+        except ValueError:
+            file = file.with_empty_directory(image.entries[tag])
+    return file
 
 
 def in_native_order(image: TiffImagePlugin.TiffImageFile) -> None:

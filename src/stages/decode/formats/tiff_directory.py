@@ -16,6 +16,7 @@ _WHOLE: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 OFFSETS: Final = (Tag.StripOffsets, Tag.TileOffsets)
 COUNTS: Final = (Tag.StripByteCounts, Tag.TileByteCounts)
 _PIECES: Final = OFFSETS + COUNTS
+_SHORTEST_OFFSET: Final = 4  # bytes
 _MOST_ENTRIES: Final = 4_096
 _MOST_VALUES: Final = 200_000  # of an entry that is not text or bytes: three curves of 65,536 fit
 _MOST_PIECES: Final = 65_536  # strips or tiles; Pillow takes 10 microseconds per piece
@@ -60,8 +61,21 @@ class File:
 
     def beginning_with(self, directory: "Directory") -> bytes:
         """Return the file with ``directory`` as its first."""
-        offset = directory.offset.to_bytes(self._bytes_of_offset, "big" if self.order == ">" else "little")
-        return self.data[: self._first_at] + offset + self.data[self._first_at + len(offset) :]
+        return self._with_offset(self._first_at, directory.offset)
+
+    def with_empty_directory(self, entry: _Entry) -> "File":
+        """Return the file with the offset of an empty directory as the value of ``entry``.
+
+        Raises:
+            ValueError: It has no room for one offset.
+        """
+        if entry.count != 1 or _BYTES[entry.kind] < _SHORTEST_OFFSET:
+            raise ValueError("an offset of its metadata is damaged")
+        return File(self._with_offset(entry.at, len(self.data)) + bytes(2 * self._bytes_of_offset))
+
+    def _with_offset(self, at: int, offset: int) -> bytes:
+        written = offset.to_bytes(self._bytes_of_offset, "big" if self.order == ">" else "little")
+        return self.data[:at] + written + self.data[at + len(written) :]
 
     def number(self, at: int, size: int) -> int:
         """Return the unsigned number of ``size`` bytes; 0 beyond the end of the file."""

@@ -11,6 +11,7 @@ from src.stages.decode.formats.tiff_directory import OFFSETS, Directory
 __all__ = ["bits_of", "check"]
 
 _SEPARATE: Final = 2
+_SIGNED: Final = 2
 _OLD_JPEG: Final = 6
 _JPEG_BITS: Final = {6: {8}, 7: {8, 12}}
 _YCBCR: Final = 6
@@ -91,6 +92,8 @@ def _is_known(directory: Directory, photometric: int, compression: int) -> bool:
     if compression in _JPEG_BITS and (photometric == _CIELAB or not set(bits) <= _JPEG_BITS[compression]):
         return False
     formats = directory.values(Tag.SampleFormat) or (1,)
+    if _SIGNED in formats and 8 in bits:  # noqa: PLR2004 - Pillow takes negative values for the brightest
+        return False
     key = (
         b"MM" if directory.file.order == ">" else b"II",
         _YCBCR if compression == _OLD_JPEG else photometric,

@@ -1,7 +1,9 @@
 """WebP: animations, whose first frame need not cover the canvas, and files cut behind their pixels."""
 
+from collections.abc import Iterator
 from typing import Final
 
+from src.stages.decode.damage import check_coded
 from src.stages.decode.formats.scan import Scan
 
 __all__ = ["scan"]
@@ -13,6 +15,7 @@ _OPACITY: Final = 0x10
 _FIRST_CHUNK: Final = 12
 _HEAD_BYTES: Final = 8  # of the file and of a chunk: kind and size
 _PIXELS: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
+_ARITHMETIC: Final = b"VP8 "  # the lossless kind may be zeros for long
 _MOST_CHUNKS: Final = 100
 _MOST_MISSING: Final = 65_536  # bytes
 _HELD: Final = 12.0  # two canvases and the frame, 4 bytes each; libwebp bounds the rest by the canvas
@@ -22,10 +25,14 @@ def scan(data: bytes) -> Scan:
     """Return ``data``; mark an animation as having alpha, because libwebp would paint its empty canvas black.
 
     Zeros replace what is missing at the end, unless it is pixels: browsers show such an image, too.
+
+    Raises:
+        ValueError: A stretch of the pixels is missing.
     """
     missing = _HEAD_BYTES + _size(data, 0) - len(data)
     if 0 < missing <= _MOST_MISSING and not _lacks_pixels(data):
         data += bytes(missing)
+    check_coded(data, ((start, end) for kind, start, end in _chunks(data) if kind == _ARITHMETIC))
     flags = data[_FLAGS] if data[_EXTENDED] == b"VP8X" and len(data) > _FLAGS else 0
     if flags & _ANIMATED and not flags & _OPACITY:
         data = data[:_FLAGS] + bytes([flags | _OPACITY]) + data[_FLAGS + 1 :]
@@ -33,13 +40,17 @@ def scan(data: bytes) -> Scan:
 
 
 def _lacks_pixels(data: bytes) -> bool:
+    return next((kind in _PIXELS for kind, _, end in _chunks(data) if end > len(data)), True)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each chunk, and where its contents begin and end."""
     position = _FIRST_CHUNK
     for _ in range(_MOST_CHUNKS):
-        size = _size(data, position)
-        if position + _HEAD_BYTES + size > len(data):
-            return data[position : position + 4] in _PIXELS
-        position += _HEAD_BYTES + size + size % 2
-    return True
+        start = position + _HEAD_BYTES
+        end = start + _size(data, position)
+        yield data[position : position + 4], start, end
+        position = end + end % 2
 
 
 def _size(data: bytes, at: int) -> int:

@@ -209,6 +209,37 @@ def test_an_invalid_png_is_broken(data: bytes) -> None:
         decode_image(data, LIMITS)
 
 
+def spoiled(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk with a wrong checksum."""
+    return chunk(kind, data)[:-1] + b"?"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *(spoiled(kind, b"k\0value") for kind in (b"tEXt", b"eXIf", b"iCCP", b"pHYs", b"prIv")),
+        *(chunk(kind, b"") for kind in (b"iCCP", b"zTXt", b"pHYs", b"gAMA", b"cHRM", b"sRGB")),
+        *(chunk(kind, b"name\0\1data") for kind in (b"iCCP", b"zTXt")),
+        chunk(b"iCCP", b"name\0"),
+        chunk(b"pHYs", bytes(8)),
+        chunk(b"cHRM", bytes(31)),
+        spoiled(b"tIME", b"") * 5_000,
+    ],
+    ids=range(17),
+)
+def test_damaged_metadata_is_ignored(metadata: bytes) -> None:
+    """Browsers show a file whose chunks of metadata are damaged, before or after its pixels; so do we."""
+    expected = np.asarray(decode_image(VALID, LIMITS).raster)
+    for data in (VALID[:33] + metadata + REST, VALID[:-12] + metadata + IEND):
+        assert np.array_equal(np.asarray(decode_image(data, LIMITS).raster), expected)
+
+
+def test_damaged_opacity_is_not_ignored() -> None:
+    """What a file says about its pixels must be intact, even if it may be missing."""
+    with pytest.raises(BrokenImage, match="checksum"):
+        decode_image(VALID[:33] + spoiled(b"tRNS", bytes(6)) + REST, LIMITS)
+
+
 @pytest.mark.parametrize("missing", range(1, 17))
 def test_a_png_that_lacks_only_its_end_is_decoded(missing: int) -> None:
     """Bytes missing after the last pixel, including the last checksum, are tolerated, as in browsers."""

@@ -253,6 +253,29 @@ def test_damaged_jpeg_in_tiff_is_broken(tiled: bool) -> None:  # noqa: FBT001
             decode_image(damaged, LIMITS)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "metadata",
+    [{34665: (4, [8])}, {34853: (4, [20])}, {34665: (4, [8]), 34853: (4, [8]), 40965: (4, [9])}, {34675: (3, [7])}],
+    ids=["EXIF", "GPS", "all", "profile"],
+)
+def test_damaged_metadata_is_ignored(metadata: Tags, order: Literal["<", ">"]) -> None:
+    """Programs that do not know EXIF copy its offset from one file to another, where anything may be."""
+    row = bytes(range(100, 250))
+    image: Tags = {256: (3, [50]), 257: (3, [1]), 258: (3, [8] * 3), 262: (3, [2]), 277: (3, [3])}
+    data = tiff(image | {273: (4, [8]), 279: (4, [150])} | metadata, row, order=order)
+    assert np.asarray(decode_image(data, LIMITS).raster).tobytes() == row
+
+
+@pytest.mark.parametrize("offset", [(3, [8]), (4, [8, 8])])
+def test_metadata_at_no_offset_is_damage(offset: tuple[int, list[int]]) -> None:
+    """An offset that cannot be replaced by another is not followed."""
+    image: Tags = {256: (3, [50]), 257: (3, [1]), 258: (3, [8] * 3), 262: (3, [2]), 277: (3, [3])}
+    data = tiff(image | {273: (4, [8]), 279: (4, [150]), 34665: offset}, bytes(range(100, 250)))
+    with pytest.raises(BrokenImage, match="metadata is damaged"):
+        decode_image(data, LIMITS)
+
+
 # Which image counts
 
 
