@@ -1,16 +1,16 @@
-"""The user's options for a checkpoint, and the notes that reading it returns to the user."""
+"""The user's options for a checkpoint, and what reading it returns to the user: notes, and a request for a class."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from src.errors import Remedy
+from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputKind
 
 if TYPE_CHECKING:  # --help does not wait for torch
     from src.checkpoints.reading.stand_ins import StandIn
 
-__all__ = ["Activation", "Asked", "Given", "Note"]
+__all__ = ["Activation", "Asked", "Given", "Note", "needs_own_class"]
 
 Activation = Literal[
     "none", "relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "mish", "hardswish"
@@ -66,3 +66,8 @@ class Asked:
     said_by: str = "you said"
     settled: Collection[str] = ()
     modules: "Mapping[str, StandIn]" = field(default_factory=dict)
+
+
+def needs_own_class(fault: str) -> ModelError:
+    """Return the error of a network that cannot be built from the file alone, because of ``fault``."""
+    return ModelError(f"{fault}: give your own class.", Remedy("module"))

@@ -8,12 +8,13 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from src.checkpoints.given import needs_own_class
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.library import transformers
 from src.checkpoints.hub.processor import read_preparation
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
-from src.errors import ModelError, Remedy
+from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
 __all__ = ["is_of_transformers", "read_transformers"]
@@ -93,9 +94,7 @@ def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
     known, classifiers = library.CONFIG_MAPPING, library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     kind = written["model_type"]
     if kind not in known or known[kind] not in classifiers:
-        raise ModelError(
-            f"transformers has no image classifier of the kind {kind!r}: give your own class.", Remedy("module")
-        )
+        raise needs_own_class(f"transformers has no image classifier of the kind {kind!r}")
     try:
         config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
     except Exception as exc:  # transformers raises anything on invalid values

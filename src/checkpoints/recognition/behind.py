@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from src.checkpoints.given import Asked, Note
+from src.checkpoints.given import Asked, Note, needs_own_class
 from src.checkpoints.recognition.assembly import Features, measure
 from src.checkpoints.recognition.bodies import Body
 from src.checkpoints.recognition.heads import Head, read_head
@@ -16,7 +16,6 @@ from src.errors import ModelError, Remedy
 
 __all__ = ["Behind", "find_behind"]
 
-_MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
 
 
@@ -54,15 +53,13 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
         raise ModelError(f"No activation can follow {_said(body)}: omit the option.")
     inside = {name: tensor for name, tensor in others.open.items() if body.surrounds(name)}
     if inside:
-        raise ModelError(
-            f"{_some(inside)} lies inside {_said(body)} but is not part of it: give your own class.", _MODULE
-        )
+        raise needs_own_class(f"{_some(inside)} lies inside {_said(body)} but is not part of it")
     if others.open and asked.network is None:
         raise ModelError(
             f"{_some(others.open)} could be part of the way from image to answer beside {_said(body)}. Say that"
             " this network alone answers, or give your own class.",
             Remedy("network", body.place),
-            _MODULE,
+            Remedy("module"),
         )
     return Behind()
 
@@ -70,22 +67,17 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
 def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
     rest = _of_the_head(bodies, others, asked)
     if not rest:
-        raise ModelError(
-            f"The file has {_said(body)}, but no classification layer: give the class that has it.", _MODULE
-        )
+        raise needs_own_class(f"The file has {_said(body)}, but no classification layer")
     layers = layers_of(rest)
     if layers is None:
-        raise ModelError(
-            f"Behind {_said(body)} the file has {_some(rest)}, but does not show how they are connected: give your"
-            " own class.",
-            _MODULE,
+        raise needs_own_class(
+            f"Behind {_said(body)} the file has {_some(rest)}, but does not show how they are connected"
         )
     features = measure(body)
     is_flat = features.flat != features.width and any(layer.inputs == features.flat for layer in layers)
     if not is_flat and not features.pools:
-        raise ModelError(
-            f"The file has {_said(body)} up to its last map, but does not show how your class continues: give it.",
-            _MODULE,
+        raise needs_own_class(
+            f"The file has {_said(body)} up to its last map, but does not show how your class continues"
         )
     width = features.flat if is_flat else features.width
     head = read_head(layers, width, f"the features of {_said(body)}", asked.activation, of_logits=False)
@@ -94,7 +86,7 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
         f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward pools differently from the"
         " library, or has a norm or an activation in between, give your own class"
     )
-    return Behind(head, features, (Note(sentence, (_MODULE,)),))
+    return Behind(head, features, (Note(sentence, (Remedy("module"),)),))
 
 
 def _of_the_head(bodies: Sequence[Body], others: Others, asked: Asked) -> Mapping[str, torch.Tensor]:

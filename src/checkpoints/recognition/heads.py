@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from src.checkpoints.given import Activation
+from src.checkpoints.given import Activation, needs_own_class
 from src.checkpoints.recognition.layers import Layer
 from src.errors import ModelError, Remedy
 
@@ -107,19 +107,14 @@ def _in_order(layers: Sequence[Layer], width: int, taken: str) -> list[Layer]:
         return orders[0]
     named = ", ".join(layer.described for layer in layers[:_MOST])
     if any(layer.inputs == 2 * width for layer in layers):
-        raise ModelError(
-            f"{named} takes twice the {width} values of {taken}, as after two poolings: give your own class.",
-            _MODULE,
-        )
+        raise needs_own_class(f"{named} takes twice the {width} values of {taken}, as after two poolings")
     if sum(layer.inputs == width for layer in layers) > 1:
         raise ModelError(
             f"Several layers fit the {width} values of {taken}, and the file does not show which one answers: {named}."
             " Give your own class.",
             _MODULE,
         )
-    raise ModelError(
-        f"{named} cannot be put in order behind the {width} values of {taken}: give your own class.", _MODULE
-    )
+    raise needs_own_class(f"{named} cannot be put in order behind the {width} values of {taken}")
 
 
 def _are_in_one_sequential(layers: Sequence[Layer]) -> bool:
@@ -134,7 +129,7 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
     """
     norms = [layer for layer in chain if layer.kind == "norm"]
     if norms and (not _are_in_one_sequential(chain) or chain[-1].kind == "norm"):
-        raise ModelError(f"A file does not show what surrounds {norms[0].name}: give your own class.", _MODULE)
+        raise needs_own_class(f"A file does not show what surrounds {norms[0].name}")
     asked: list[int] = []
     since_linear: list[int] = []
     for place in range(1, len(chain)):
@@ -143,7 +138,7 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
         if chain[place].kind == "linear":
             starts_with_norm = all(layer.kind == "norm" for layer in chain[:place])
             if len(since_linear) > 1 or (since_linear and starts_with_norm):
-                raise ModelError(f"A file does not show what surrounds {norms[0].name}: give your own class.", _MODULE)
+                raise needs_own_class(f"A file does not show what surrounds {norms[0].name}")
             asked += since_linear
             since_linear = []
     return asked

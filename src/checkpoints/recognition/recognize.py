@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from src.checkpoints.given import Asked, Note
+from src.checkpoints.given import Asked, Note, needs_own_class
 from src.checkpoints.inputs.published import NORMALIZING
 from src.checkpoints.network import RGB
 from src.checkpoints.pickled_network import check_modules
@@ -22,9 +22,8 @@ from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
 from src.errors import ModelError, Remedy
 
-__all__ = ["Asked", "Recognized", "recognize"]
+__all__ = ["Recognized", "recognize"]
 
-_MODULE: Final = Remedy("module")
 _SHOWN: Final = 6
 _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
@@ -109,7 +108,7 @@ def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outpu
                 f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding,"
                 " not class scores. Say that the network alone answers, or give your own class.",
                 Remedy("network", place),
-                _MODULE,
+                Remedy("module"),
             )
 
 
@@ -117,16 +116,12 @@ def _check_settings(hyper_parameters: Mapping[str, object]) -> None:
     """Refuse a pooling or a stride that a hyper-parameter names, since no tensor shows it."""
     for key, value in walk(hyper_parameters):
         if key in _POOLING and isinstance(value, str) and value.lower() not in _USUAL_POOLING:
-            raise ModelError(
-                f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools: give your own"
-                " class.",
-                _MODULE,
+            raise needs_own_class(
+                f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools"
             )
         if key == "output_stride" and type(value) is int and value != _USUAL_STRIDE:
-            raise ModelError(
-                f"The hyper-parameter output_stride says {value}, but the library's network has {_USUAL_STRIDE}: give"
-                " your own class.",
-                _MODULE,
+            raise needs_own_class(
+                f"The hyper-parameter output_stride says {value}, but the library's network has {_USUAL_STRIDE}"
             )
 
 
