@@ -77,7 +77,7 @@ def read_head(
             _question(chain, asked, bare, taken), Remedy("activation", "none" if bare else "relu"), _MODULE
         )
     if activation is not None and not asked and not (bare and activation == "none"):
-        raise ModelError(f"No activation can follow {taken}: omit it, or give your own class.")
+        raise ModelError(f"No activation can follow {taken}: omit it, or give your own class.", _MODULE)
     chosen: Activation = activation or "none"
     return Head(tuple(chain), tuple(chosen if place in asked else "none" for place in range(len(chain))))
 

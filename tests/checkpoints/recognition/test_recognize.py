@@ -296,7 +296,9 @@ def test_children_followed_by_more_of_the_library_are_refused() -> None:
 def test_an_unneeded_activation_is_refused() -> None:
     """An activation for a complete network, or for a single layer, would be ignored."""
     assert "No activation can follow" in str(refused(RESNET, activation="relu"))
-    assert "No activation can follow" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
+    of_a_head = refused(BODY | linear("head", 512, 3), activation="relu")
+    assert "No activation can follow" in str(of_a_head)
+    assert of_a_head.remedies == (Remedy("module"),)
 
 
 @pytest.mark.parametrize("shortcut", ["downsample", "shortcut"])
