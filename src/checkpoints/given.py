@@ -1,6 +1,6 @@
-"""The user's options for a checkpoint, and what reading it returns to the user: notes, and a request for a class."""
+"""The user's options for a checkpoint, and the words for what reading it returns to the user."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +10,7 @@ from src.stages.output_spec import OutputKind
 if TYPE_CHECKING:  # --help does not wait for torch
     from src.checkpoints.reading.stand_ins import StandIn
 
-__all__ = ["Activation", "Asked", "Given", "Note", "needs_own_class"]
+__all__ = ["Activation", "Asked", "Given", "Note", "needs_own_class", "some_of"]
 
 Activation = Literal[
     "none", "relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "elu", "selu", "mish", "hardswish"
@@ -71,3 +71,9 @@ class Asked:
 def needs_own_class(fault: str) -> ModelError:
     """Return the error of a network that cannot be built from the file alone, because of ``fault``."""
     return ModelError(f"{fault}: give your own class.", Remedy("module"))
+
+
+def some_of(names: Sequence[str], most: int = 6, by: str = ", ") -> str:
+    """Join the first ``most`` of ``names``, and count the others: 'a, b and 3 more'."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return by.join(names[:most]) + more

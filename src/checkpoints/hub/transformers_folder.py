@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from src.checkpoints.given import needs_own_class
+from src.checkpoints.given import needs_own_class, some_of
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.library import transformers
 from src.checkpoints.hub.processor import read_preparation
@@ -128,8 +128,7 @@ def _with_weights(
         except Exception as exc:  # transformers raises anything on a file that does not fit
             raise ModelError(f"transformers cannot load the tensors into {cls.__name__}: {exc}.") from exc
     if faults := _faults(report):
-        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ModelError(f"The tensors do not fit {cls.__name__}: {'; '.join(faults[:_SHOWN])}{more}.")
+        raise ModelError(f"The tensors do not fit {cls.__name__}: {some_of(faults, _SHOWN, by='; ')}.")
     return network, tuple(sorted(report["unexpected_keys"]))
 
 

@@ -64,6 +64,11 @@ class Body:
         """Its prefix as the user writes it."""
         return self.prefix or "."
 
+    @property
+    def described(self) -> str:
+        """Its place and its architecture."""
+        return f"{self.place} ({self.architectures[0]}{'' if self.is_complete else ' without its last layer'})"
+
     def surrounds(self, name: str) -> bool:
         """Return whether the file's tensor ``name`` lies inside the network."""
         if self.prefix:

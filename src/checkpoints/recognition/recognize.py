@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from src.checkpoints.given import Asked, Note, needs_own_class
+from src.checkpoints.given import Asked, Note, needs_own_class, some_of
 from src.checkpoints.inputs.published import NORMALIZING
 from src.checkpoints.network import RGB
 from src.checkpoints.pickled_network import check_modules
@@ -24,7 +24,6 @@ from src.errors import ModelError, Remedy
 
 __all__ = ["Recognized", "recognize"]
 
-_SHOWN: Final = 6
 _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"gp", "global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
@@ -148,5 +147,4 @@ def _note(choice: Choice, asked: Asked) -> Note:
     sentence = f"architecture: {choice.architecture}, {choice.why}"
     if not choice.others:
         return Note(sentence)
-    more = f" and {len(choice.others) - _SHOWN} more" if len(choice.others) > _SHOWN else ""
-    return Note(f"{sentence}; {', '.join(choice.others[:_SHOWN])}{more} would fit as well", (Remedy("architecture"),))
+    return Note(f"{sentence}; {some_of(choice.others)} would fit as well", (Remedy("architecture"),))
