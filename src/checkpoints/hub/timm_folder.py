@@ -41,7 +41,7 @@ def read_timm(source: Source) -> Described:
     said: dict[str, object] = {"input": _input(config, architecture).model_dump()}
     if names := config.get("label_names", _published(config).get("label_names")):
         said["label_names"] = names
-    return Described(architecture, network, num_classes, said, found.left_out)
+    return Described(architecture, network, num_classes, found.left_out, said=said)
 
 
 def _input(config: Mapping[str, Any], architecture: str) -> InputSpec:

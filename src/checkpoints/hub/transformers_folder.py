@@ -67,7 +67,8 @@ def read_transformers(source: Source) -> Described:
         said["output"] = {"kind": "multilabel"}
     logits = _Logits(network, swapped=preparation.swapped).eval().requires_grad_(requires_grad=False)
     num_classes = _count_classes(logits, preparation.spec)
-    return Described(f"transformers/{cls.__name__}", logits, num_classes, said, unexpected, preparation.assumed)
+    name, assumed = f"transformers/{cls.__name__}", preparation.assumed
+    return Described(name, logits, num_classes, unexpected, said=said, assumed=assumed)
 
 
 def _count_classes(network: nn.Module, spec: InputSpec) -> int:

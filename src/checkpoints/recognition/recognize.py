@@ -10,7 +10,7 @@ from torch import nn
 
 from src.checkpoints.given import Asked, Note, needs_own_class, some_of
 from src.checkpoints.inputs.published import NORMALIZING
-from src.checkpoints.network import RGB
+from src.checkpoints.network import RGB, Loaded
 from src.checkpoints.pickled_network import check_modules
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble
@@ -31,22 +31,12 @@ _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fa
 _USUAL_STRIDE: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Recognized:
-    """A network with the weights of a file, in eval mode.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognized(Loaded):
+    """A network of a library; ``normalization`` holds the mean and std from buffers, as fields of the InputSpec."""
 
-    ``left_out`` lists the tensors that are not part of it; ``normalization`` holds the mean and std from buffers, as
-    fields of the InputSpec; ``last`` is the file's name for the last layer, unless that is the architecture's own.
-    """
-
-    architecture: str
-    num_classes: int
     channels: int
-    network: nn.Module
-    left_out: tuple[str, ...]
-    notes: tuple[Note, ...]
     normalization: Mapping[str, tuple[float, ...]]
-    last: str = ""
 
 
 def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -> Recognized | None:
@@ -82,13 +72,13 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
         _check_last(of_losses, library, num_classes, body.place)
     return Recognized(
         choice.architecture,
-        num_classes,
-        body.channels,
         library,
+        num_classes,
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),
-        others.normalization,
         behind.head.layers[-1].name if behind.head else "",
+        channels=body.channels,
+        normalization=others.normalization,
     )
 
 
