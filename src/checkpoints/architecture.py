@@ -14,12 +14,11 @@ from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES
-from src.checkpoints.tensors import describe_faults
+from src.checkpoints.tensors import COUNTER, describe_faults
 from src.errors import ModelError, Remedy
 
 __all__ = ["Fit", "explain_misfit", "fit_expected", "full_name", "nearest", "untagged"]
 
-_COUNTER: Final = "num_batches_tracked"
 _MAX_PREFIXES: Final = 4
 _MAX_SIMILAR: Final = 12
 
@@ -81,8 +80,7 @@ def explain_misfit(tensors: Mapping[str, torch.Tensor], architecture: str) -> Mo
     probe = build_empty(architecture, PROBE_CLASSES).state_dict()
     num_classes = _num_classes_of(_likeliest(tensors, probe), architecture)
     expected = build_empty(architecture, num_classes).state_dict()
-    faults = describe_faults(expected, _own(_likeliest(tensors, expected), expected))
-    return ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors, architecture)}")
+    return _misfit(tensors, architecture, describe_faults(expected, _own(_likeliest(tensors, expected), expected)))
 
 
 def fit_expected(
@@ -102,9 +100,8 @@ def fit_expected(
     """
     part = _chosen(tensors, expected, network)
     own = _own(part, expected)
-    faults = describe_faults(expected, own)
-    if faults:
-        raise ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors, architecture)}")
+    if faults := describe_faults(expected, own):
+        raise _misfit(tensors, architecture, faults)
     used = {part.names[name] for name in own if name in part.names}
     return Fit(own, tuple(name for name in tensors if name not in used))
 
@@ -133,7 +130,7 @@ def _has_all(part: Part, expected: Mapping[str, torch.Tensor]) -> bool:
 
 def _own(part: Part, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     children = {name.partition(".")[0] for name in expected}
-    counters = {name: torch.tensor(0) for name in expected if name.endswith(_COUNTER)}
+    counters = {name: torch.tensor(0) for name in expected if name.endswith(COUNTER)}
     return counters | {name: tensor for name, tensor in part.tensors.items() if name.partition(".")[0] in children}
 
 
@@ -141,10 +138,11 @@ def _likeliest(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch
     return max(parts(tensors), key=lambda part: len(expected.keys() & part.tensors.keys()))
 
 
-def _better(tensors: Mapping[str, torch.Tensor], architecture: str) -> str:
+def _misfit(tensors: Mapping[str, torch.Tensor], architecture: str, faults: str) -> ModelError:
     fitting = [body.architectures[0] for body in find_bodies(tensors) if body.is_complete and body.stem is None]
     others = [name for name in fitting if name != architecture]
-    return f" They are those of {others[0]}." if others else nearest(tensors)
+    better = f" They are those of {others[0]}." if others else nearest(tensors)
+    return ModelError(f"The tensors do not fit {architecture}: {faults}.{better}")
 
 
 def nearest(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -11,8 +11,9 @@ from torch import nn
 from src.checkpoints.given import some_of
 from src.errors import ModelError
 
-__all__ = ["describe_faults", "load_weights"]
+__all__ = ["COUNTER", "describe_faults", "load_weights"]
 
+COUNTER: Final = "num_batches_tracked"  # of a batch norm; missing in checkpoints of old torch versions
 _FAULTS_SHOWN: Final = 5
 _ALIGNMENT: Final = 64  # bytes; where torch puts its own tensors
 

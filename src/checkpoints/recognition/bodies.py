@@ -11,10 +11,10 @@ from src.checkpoints.fingerprints import Entry, build_empty, index, keys
 from src.checkpoints.network import RGB
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES, Trunk, build_trunk, of_classes
+from src.checkpoints.tensors import COUNTER
 
 __all__ = ["Body", "Stem", "find_bodies"]
 
-_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old torch versions
 _FEWEST: Final = 8  # tensors that count as a network
 _OF_A_CONVOLUTION: Final = 4  # dimensions
 
@@ -119,7 +119,7 @@ def _fitted(part: Part, entry: Entry, architecture: str | None) -> Body | None:
     weights: dict[str, torch.Tensor] = {}
     for name, shape in expected.items():
         stored = part.tensors.get(name)
-        if stored is None and name.endswith(_COUNTER):
+        if stored is None and name.endswith(COUNTER):
             weights[name] = torch.tensor(0)
             continue
         if stored is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, zip_longest
 from typing import Final
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from src.checkpoints.given import Activation, needs_own_class
 from src.checkpoints.recognition.layers import Layer
+from src.checkpoints.tensors import COUNTER
 from src.errors import ModelError, Remedy
 
 __all__ = ["ACTIVATIONS", "Head", "read_head"]
@@ -54,7 +55,7 @@ class Head:
         """Return its weights by the names that :meth:`network` gives them."""
         found: dict[str, torch.Tensor] = {}
         for place, layer in enumerate(self.layers):
-            counter = {"num_batches_tracked": torch.tensor(0)} if layer.kind == "norm" else {}
+            counter = {COUNTER: torch.tensor(0)} if layer.kind == "norm" else {}
             found |= {f"{2 * place + 1}.{name}": tensor for name, tensor in {**layer.tensors, **counter}.items()}
         return found
 
@@ -71,7 +72,7 @@ def read_head(
     """
     chain = _in_order(layers, width, taken)
     asked = [0] * of_logits + _asked_places(chain)
-    bare = [layer for layer, after in _with_next(chain) if _is_bare(layer, after)]
+    bare = [layer for layer, after in zip_longest(chain, chain[1:]) if _is_bare(layer, after)]
     if (asked or bare) and activation is None:
         raise ModelError(
             _question(chain, asked, bare, taken), Remedy("activation", "none" if bare else "relu"), _MODULE
@@ -142,10 +143,6 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
             asked += since_linear
             since_linear = []
     return asked
-
-
-def _with_next(chain: Sequence[Layer]) -> list[tuple[Layer, Layer | None]]:
-    return list(zip(chain, [*chain[1:], None], strict=True))
 
 
 def _is_bare(layer: Layer, after: Layer | None) -> bool:
