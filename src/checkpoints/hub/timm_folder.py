@@ -14,25 +14,19 @@ from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["is_of_timm", "read_timm"]
+__all__ = ["read_timm"]
 
 # Arguments that timm would use to load a file or a URL, or to change the network's interface.
 _LOADS: Final = ("pretrained", "checkpoint", "cache", "features_only", "scriptable", "exportable")
 _PLAIN: Final = (str, int, float, bool, list, type(None))
 
 
-def is_of_timm(config: Mapping[str, Any] | None) -> bool:
-    """Return whether ``config``, the content of a config.json, is one of timm's."""
-    return config is not None and isinstance(config.get("architecture"), str)
-
-
-def read_timm(source: Source) -> Described:
-    """Return the network that the config.json of ``source`` describes.
+def read_timm(source: Source, config: Mapping[str, Any]) -> Described:
+    """Return the network that ``config``, the config.json of ``source``, describes.
 
     Raises:
         ModelError: timm has no such network, the tensors do not fit it, or the configuration is not supported.
     """
-    config = source.config or {}
     architecture = f"timm/{full_name(untagged('timm/' + config['architecture'])).partition('/')[2]}"
     num_classes = _num_classes(config)
     network = _build(architecture, num_classes, config.get("model_args") or {})

@@ -17,7 +17,7 @@ from src.checkpoints.reading.folder import Source
 from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
-__all__ = ["is_of_transformers", "read_transformers"]
+__all__ = ["read_transformers"]
 
 _UNNAMED: Final = re.compile(r"LABEL_\d+")  # transformers' names for unnamed classes
 _MULTILABEL, _REGRESSION = "multi_label_classification", "regression"
@@ -40,13 +40,8 @@ class _Logits(nn.Module):
         return logits
 
 
-def is_of_transformers(config: Mapping[str, Any] | None) -> bool:
-    """Return whether ``config``, the content of a config.json, is one of transformers'."""
-    return config is not None and isinstance(config.get("model_type"), str)
-
-
-def read_transformers(source: Source) -> Described:
-    """Return the image classifier that the config.json of ``source`` describes, built by transformers itself.
+def read_transformers(source: Source, written: Mapping[str, Any]) -> Described:
+    """Return the image classifier that ``written``, the config.json of ``source``, describes, built by transformers.
 
     Code in the folder is never run.
 
@@ -54,7 +49,6 @@ def read_transformers(source: Source) -> Described:
         ModelError: transformers is not installed or has no such classifier, the tensors do not fit it, or its
             preprocessing is not supported.
     """
-    written = source.config or {}
     _check_output(written)
     cls, config = _classifier(written)
     network, unexpected = _with_weights(cls, config, source.file.tensors)
