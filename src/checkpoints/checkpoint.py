@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest, untagged
+from src.checkpoints.architecture import explain_misfit, full_name, load_exactly, nearest, untagged
 from src.checkpoints.carried import Carried, read_carried
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
@@ -26,7 +26,6 @@ from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.others import normalization
 from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.checkpoints.spellings import explained, respelled
-from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 from src.stages.output_spec import OutputSpec
@@ -114,10 +113,9 @@ def _of_module(file: WeightsFile, given: Given, reference: str) -> _Read:
     network = instantiate(module, name, arguments)
     architecture = f"{ARCHITECTURE_PREFIX}{name}"
     spec, note, outputs = _taken(network, file, given, architecture)
-    fit = fit_expected(file.tensors, architecture, network.state_dict(), given.network)
-    load_weights(network, fit.weights)
+    left_out = load_exactly(network, file.tensors, architecture, given.network)
     notes = (Note(f"architecture: the class {name}, created by running {module}"), *arguments.notes(type(network)))
-    found = Loaded(architecture, network, outputs, fit.left_out, notes)
+    found = Loaded(architecture, network, outputs, left_out, notes)
     return file, found, spec, (note, *_normalized_twice(network, spec, given))
 
 

@@ -5,12 +5,11 @@ from typing import Any, Final
 
 import timm
 
-from src.checkpoints.architecture import fit_expected, full_name, untagged
+from src.checkpoints.architecture import full_name, load_exactly, untagged
 from src.checkpoints.hub.described import Described
 from src.checkpoints.inputs.published import timm_input
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
-from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
@@ -30,12 +29,11 @@ def read_timm(source: Source, config: Mapping[str, Any]) -> Described:
     architecture = f"timm/{full_name(untagged('timm/' + config['architecture'])).partition('/')[2]}"
     num_classes = _num_classes(config)
     network = _build(architecture, num_classes, config.get("model_args") or {})
-    found = fit_expected(source.file.tensors, architecture, network.state_dict())
-    load_weights(network, found.weights)
+    left_out = load_exactly(network, source.file.tensors, architecture)
     said: dict[str, object] = {"input": _input(config, architecture).model_dump()}
     if names := config.get("label_names", _published(config).get("label_names")):
         said["label_names"] = names
-    return Described(architecture, network, num_classes, found.left_out, said=said)
+    return Described(architecture, network, num_classes, left_out, said=said)
 
 
 def _input(config: Mapping[str, Any], architecture: str) -> InputSpec:
