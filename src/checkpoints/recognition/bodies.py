@@ -91,17 +91,16 @@ def find_bodies(tensors: Mapping[str, torch.Tensor], architecture: str | None = 
 
 def _body_in(part: Part, architecture: str | None) -> Body | None:
     """Return the largest network in ``part``, preferably with a matching first convolution, then a complete one."""
-    fitting: list[tuple[Entry, Body]] = []
+    fitting: list[Body] = []
+    largest = 0
     for entry in _sketched(part, architecture):
-        if fitting and entry.count < fitting[0][0].count:
+        if entry.count < largest:
             break
         body = _fitted(part, entry, architecture)
         if body is not None:
-            fitting.append((entry, body))
-    if not fitting:
-        return None
-    bodies = [body for _, body in fitting]
-    return min(bodies, key=lambda body: (body.stem is not None, not body.is_complete))
+            fitting.append(body)
+            largest = entry.count
+    return min(fitting, key=lambda body: (body.stem is not None, not body.is_complete), default=None)
 
 
 def _sketched(part: Part, architecture: str | None) -> Iterator[Entry]:
@@ -119,12 +118,11 @@ def _fitted(part: Part, entry: Entry, architecture: str | None) -> Body | None:
     weights: dict[str, torch.Tensor] = {}
     for name, shape in expected.items():
         stored = part.tensors.get(name)
-        if stored is None and name.endswith(COUNTER):
-            weights[name] = torch.tensor(0)
-            continue
         if stored is None:
-            return None
-        if tuple(stored.shape) != shape:
+            if not name.endswith(COUNTER):
+                return None
+            stored = torch.tensor(0)
+        elif tuple(stored.shape) != shape:
             if stem is not None or not _is_stem(shape, stored.shape):
                 return None
             stem = Stem(name, tuple(stored.shape), shape)
@@ -148,10 +146,10 @@ def _last_layer(part: Part, architecture: str) -> tuple[dict[str, torch.Tensor],
         stored = part.tensors.get(name)
         if stored is None or stored.ndim != len(shape):
             return {}, None
-        differing = [(size, wanted) for size, wanted in zip(stored.shape, shape, strict=True) if size != wanted]
-        if any(wanted != PROBE_CLASSES for _, wanted in differing):
+        sides = list(zip(stored.shape, shape, strict=True))
+        if any(size != wanted for size, wanted in sides if wanted != PROBE_CLASSES):
             return {}, None
-        sizes |= {size for size, wanted in zip(stored.shape, shape, strict=True) if wanted == PROBE_CLASSES}
+        sizes |= {size for size, wanted in sides if wanted == PROBE_CLASSES}
         found[name] = stored
     return (found, sizes.pop()) if len(sizes) == 1 else ({}, None)
 
