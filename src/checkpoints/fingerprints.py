@@ -105,13 +105,13 @@ def every_architecture() -> list[str]:
     return torchvision + [f"timm/{name}" for name in timm.list_models()]
 
 
-def build_empty(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
+def build_empty(architecture: str, num_classes: int) -> nn.Module:
     """Return the network with tensors on the meta device, which have no values, where its library supports it."""
     try:
         with torch.device("meta"):
-            return build(architecture, num_classes, channels)
+            return build(architecture, num_classes)
     except NotImplementedError:  # torchvision's regnets initialize by copying
-        return build(architecture, num_classes, channels)
+        return build(architecture, num_classes)
 
 
 def entries_of(architecture: str) -> dict[str, str]:

@@ -75,19 +75,16 @@ def check_that_it_classifies(file: WeightsFile, num_classes: int, last: str = ""
     embedding = {key for key, value in numbers.items() if value == num_classes and _EMBEDDING.search(key.lower())}
     if said or embedding:
         key = next(iter(said or embedding))
-        raise ModelError(
-            f"The network returns {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they class"
-            " scores, or an embedding? Name all classes, or give your own class, which returns class scores:",
-            Remedy("labels"),
-            Remedy("module"),
-        )
-    if _EMBEDS.search(last.lower()) and not _names(file, num_classes):
-        raise ModelError(
-            f"The last layer is called {last}: are its {num_classes} values class scores, or an embedding? Name all"
-            " classes, or give your own class, which returns class scores:",
-            Remedy("labels"),
-            Remedy("module"),
-        )
+        doubt = f"The network returns {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they"
+    elif _EMBEDS.search(last.lower()) and not _names(file, num_classes):
+        doubt = f"The last layer is called {last}: are its {num_classes} values"
+    else:
+        return
+    raise ModelError(
+        f"{doubt} class scores, or an embedding? Name all classes, or give your own class, which returns class scores:",
+        Remedy("labels"),
+        Remedy("module"),
+    )
 
 
 def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:
