@@ -149,10 +149,7 @@ def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: st
 def _recognized(file: WeightsFile, given: Given) -> Recognized:
     name = given.architecture or _stated(file)
     asked = Asked(
-        architecture=name and full_name(untagged(name)),
-        network=given.network,
-        activation=given.activation,
-        stem=given.stem,
+        given=replace(given, architecture=name and full_name(untagged(name))),
         hyper_parameters=all_said(file),
         said_by="you said" if given.architecture else "the file says",
         settled=settled_fields(file, given),
@@ -161,8 +158,8 @@ def _recognized(file: WeightsFile, given: Given) -> Recognized:
     found = recognize(file.tensors, asked)
     if found is not None:
         return found
-    if asked.architecture is not None:
-        raise explain_misfit(file.tensors, asked.architecture)
+    if asked.given.architecture is not None:
+        raise explain_misfit(file.tensors, asked.given.architecture)
     some = ", ".join(list(file.tensors)[:3])
     raise ModelError(
         f"No network of torchvision or timm has exactly these tensors ({some}, ...): name the network to see what"

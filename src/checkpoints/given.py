@@ -52,16 +52,13 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user or the file says about the network: see :class:`Given`.
+    """What the user and the file say about the network; the architecture in ``given`` may be from either.
 
     ``said_by`` says who named the architecture; ``settled`` are the fields of the input that are known without it;
     ``modules`` are those of a network that the file holds as a whole, by name.
     """
 
-    architecture: str | None = None
-    network: str | None = None
-    activation: Activation | None = None
-    stem: str | None = None
+    given: Given = field(default_factory=Given)
     hyper_parameters: Mapping[str, object] = field(default_factory=dict)
     said_by: str = "you said"
     settled: Collection[str] = ()

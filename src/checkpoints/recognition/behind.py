@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from src.checkpoints.given import Asked, Note, needs_own_class, some_of
+from src.checkpoints.given import Given, Note, needs_own_class, some_of
 from src.checkpoints.recognition.assembly import Features, measure
 from src.checkpoints.recognition.bodies import Body
 from src.checkpoints.recognition.heads import Head, read_head
@@ -31,27 +31,27 @@ class Behind:
         return {f"{layer.name}.{kind}" if layer.name else kind for layer in layers for kind in layer.tensors}
 
 
-def find_behind(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
+def find_behind(body: Body, bodies: Sequence[Body], others: Others, given: Given) -> Behind:
     """Return what lies behind ``body``, one of ``bodies``, among the ``others`` tensors of the file.
 
     Raises:
         ModelError: The file does not show it; the message says which option answers.
     """
-    return _behind_complete(body, others, asked) if body.is_complete else _behind_trunk(body, bodies, others, asked)
+    return _behind_complete(body, others, given) if body.is_complete else _behind_trunk(body, bodies, others, given)
 
 
-def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
+def _behind_complete(body: Body, others: Others, given: Given) -> Behind:
     layers = layers_of(others.open)
     if layers and any(layer.inputs == body.num_classes for layer in layers):
         taken = f"the {body.num_classes} values of {body.described}"
-        head = read_head(layers, body.num_classes or 0, taken, asked.activation, of_logits=True)
+        head = read_head(layers, body.num_classes or 0, taken, given.activation, of_logits=True)
         return Behind(head, None, (Note(f"read as: {body.described}, then {_listed(head)}"),))
-    if asked.activation is not None:
+    if given.activation is not None:
         raise ModelError(f"No activation can follow {body.described}: omit the option.")
     inside = {name: tensor for name, tensor in others.open.items() if body.surrounds(name)}
     if inside:
         raise needs_own_class(f"{_some(inside)} lies inside {body.described} but is not part of it")
-    if others.open and asked.network is None:
+    if others.open and given.network is None:
         raise ModelError(
             f"{_some(others.open)} could be part of the way from image to answer beside {body.described}. Say that"
             " this network alone answers, or give your own class.",
@@ -61,8 +61,8 @@ def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
     return Behind()
 
 
-def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
-    rest = _of_the_head(bodies, others, asked)
+def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, given: Given) -> Behind:
+    rest = _of_the_head(bodies, others, given)
     if not rest:
         raise needs_own_class(f"The file has {body.described}, but no classification layer")
     layers = layers_of(rest)
@@ -77,7 +77,7 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
             f"The file has {body.described} up to its last map, but does not show how your class continues"
         )
     width = features.flat if is_flat else features.width
-    head = read_head(layers, width, f"the features of {body.described}", asked.activation, of_logits=False)
+    head = read_head(layers, width, f"the features of {body.described}", given.activation, of_logits=False)
     pooled = "flattened" if is_flat else "pooled"
     sentence = (
         f"read as: {pooled} features of {body.described}, then {_listed(head)}; if your forward pools differently"
@@ -86,11 +86,11 @@ def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Ask
     return Behind(head, features, (Note(sentence, (Remedy("module"),)),))
 
 
-def _of_the_head(bodies: Sequence[Body], others: Others, asked: Asked) -> Mapping[str, torch.Tensor]:
+def _of_the_head(bodies: Sequence[Body], others: Others, given: Given) -> Mapping[str, torch.Tensor]:
     """Return the tensors that may be the head: inside the network that the user chose, or else outside all networks."""
-    if asked.network is None:
+    if given.network is None:
         return others.open
-    beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{asked.network}.")}
+    beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{given.network}.")}
     in_networks = {name for each in bodies for name in each.names.values()}
     return beneath or {name: tensor for name, tensor in others.open.items() if name not in in_networks}
 

@@ -39,22 +39,22 @@ class Recognized(Loaded):
     normalization: Mapping[str, tuple[float, ...]]
 
 
-def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -> Recognized | None:
+def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked) -> Recognized | None:
     """Return the network of torchvision or timm that ``tensors`` make up; None if they make up none.
 
     Raises:
         ModelError: They make up one, but its forward pass is ambiguous; the message says which option decides.
     """
-    asked = asked or Asked()
-    bodies = find_bodies(tensors, asked.architecture)
+    given = asked.given
+    bodies = find_bodies(tensors, given.architecture)
     if not bodies:
         respelled = {name.replace(_SHORTCUT, _DOWNSAMPLE): tensor for name, tensor in tensors.items()}
         return recognize(respelled, asked) if respelled.keys() != tensors.keys() else None
     _check_settings(asked.hyper_parameters)
-    body = choose_body(bodies, tensors, asked.network)
+    body = choose_body(bodies, tensors, given.network)
     others = sort_others(tensors, body)
-    check_stem(body.stem, asked.stem, body.architectures[0])
-    behind = find_behind(body, bodies, others, asked)
+    check_stem(body.stem, given.stem, body.architectures[0])
+    behind = find_behind(body, bodies, others, given)
 
     @cache
     def made(architecture: str) -> nn.Module:
@@ -67,7 +67,7 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
     library = made(choice.architecture)
     check_modules(asked.modules, body.prefix, library.get_submodule("network") if behind.head else library)
-    if asked.network is None:
+    if given.network is None:
         of_losses = {name: tensors[name] for name in left_out if is_of_training(name, tensors[name], body)}
         _check_last(of_losses, library, num_classes, body.place)
     return Recognized(
@@ -132,7 +132,7 @@ def _of_pretrained(architecture: str, settled: Collection[str]) -> tuple[Note, .
 
 
 def _note(choice: Choice, asked: Asked) -> Note:
-    if asked.architecture:
+    if asked.given.architecture:
         return Note(f"architecture: {choice.architecture}, as {asked.said_by}")
     sentence = f"architecture: {choice.architecture}, {choice.why}"
     if not choice.others:
