@@ -2,11 +2,11 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import timm
 import torch
+from torch import nn
 
 from src.checkpoints.fingerprints import build_empty, every_architecture, similar_architectures
 from src.checkpoints.inputs.published import current_name, with_tag
@@ -14,25 +14,13 @@ from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES
-from src.checkpoints.tensors import describe_faults
+from src.checkpoints.tensors import COUNTER, describe_faults, load_weights
 from src.errors import ModelError, Remedy
 
-__all__ = ["Fit", "explain_misfit", "fit_expected", "full_name", "nearest", "untagged"]
+__all__ = ["explain_misfit", "full_name", "load_exactly", "nearest", "untagged"]
 
-_COUNTER: Final = "num_batches_tracked"
 _MAX_PREFIXES: Final = 4
 _MAX_SIMILAR: Final = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """The tensors of a file that make up a given network, as ``weights`` by the network's own names.
-
-    ``left_out`` are the names, as the file has them, of tensors that are not part of the network.
-    """
-
-    weights: Mapping[str, torch.Tensor]
-    left_out: tuple[str, ...]
 
 
 def full_name(name: str) -> str:
@@ -81,40 +69,37 @@ def explain_misfit(tensors: Mapping[str, torch.Tensor], architecture: str) -> Mo
     probe = build_empty(architecture, PROBE_CLASSES).state_dict()
     num_classes = _num_classes_of(_likeliest(tensors, probe), architecture)
     expected = build_empty(architecture, num_classes).state_dict()
-    faults = describe_faults(expected, _own(_likeliest(tensors, expected), expected))
-    return ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors, architecture)}")
+    return _misfit(tensors, architecture, describe_faults(expected, _own(_likeliest(tensors, expected), expected)))
 
 
-def fit_expected(
-    tensors: Mapping[str, torch.Tensor],
-    architecture: str,
-    expected: Mapping[str, torch.Tensor],
-    network: str | None = None,
-) -> Fit:
-    """Find exactly the ``expected`` tensors of a network among ``tensors``.
+def load_exactly(
+    network: nn.Module, tensors: Mapping[str, torch.Tensor], architecture: str, prefix: str | None = None
+) -> tuple[str, ...]:
+    """Load ``tensors`` into ``network``, which is of ``architecture``, and return the names of those left out.
 
-    Tensors outside the network's children, such as those of losses, are left out; tensors inside must be expected.
-    ``network`` is the prefix to use where several have them.
+    Tensors outside the network's children, such as those of losses, are left out; tensors inside must all be its own.
+    ``prefix`` is the one to use where several have all of them.
 
     Raises:
         ModelError: Tensors are missing, surplus or of another shape (the message names them, and what would fit), or
             several prefixes have all of them.
     """
-    part = _chosen(tensors, expected, network)
+    expected = network.state_dict()
+    part = _chosen(tensors, expected, prefix)
     own = _own(part, expected)
-    faults = describe_faults(expected, own)
-    if faults:
-        raise ModelError(f"The tensors do not fit {architecture}: {faults}.{_better(tensors, architecture)}")
+    if faults := describe_faults(expected, own):
+        raise _misfit(tensors, architecture, faults)
     used = {part.names[name] for name in own if name in part.names}
-    return Fit(own, tuple(name for name in tensors if name not in used))
+    load_weights(network, own)
+    return tuple(name for name in tensors if name not in used)
 
 
-def _chosen(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], network: str | None) -> Part:
+def _chosen(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], prefix: str | None) -> Part:
     behind = parts(tensors)
-    if network is not None:
-        named = next((part for part in behind if part.prefix == network.strip(".")), None)
+    if prefix is not None:
+        named = next((part for part in behind if part.prefix == prefix.strip(".")), None)
         if named is None:
-            raise ModelError(f"No tensor of the file begins with {network!r}.", Remedy("network"))
+            raise ModelError(f"No tensor of the file begins with {prefix!r}.", Remedy("network"))
         return named
     whole = [part for part in behind if _has_all(part, expected) and not is_averaged(part.prefix)]
     first, *others = whole or [_likeliest(tensors, expected)]
@@ -133,7 +118,7 @@ def _has_all(part: Part, expected: Mapping[str, torch.Tensor]) -> bool:
 
 def _own(part: Part, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     children = {name.partition(".")[0] for name in expected}
-    counters = {name: torch.tensor(0) for name in expected if name.endswith(_COUNTER)}
+    counters = {name: torch.tensor(0) for name in expected if name.endswith(COUNTER)}
     return counters | {name: tensor for name, tensor in part.tensors.items() if name.partition(".")[0] in children}
 
 
@@ -141,10 +126,11 @@ def _likeliest(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch
     return max(parts(tensors), key=lambda part: len(expected.keys() & part.tensors.keys()))
 
 
-def _better(tensors: Mapping[str, torch.Tensor], architecture: str) -> str:
+def _misfit(tensors: Mapping[str, torch.Tensor], architecture: str, faults: str) -> ModelError:
     fitting = [body.architectures[0] for body in find_bodies(tensors) if body.is_complete and body.stem is None]
     others = [name for name in fitting if name != architecture]
-    return f" They are those of {others[0]}." if others else nearest(tensors)
+    better = f" They are those of {others[0]}." if others else nearest(tensors)
+    return ModelError(f"The tensors do not fit {architecture}: {faults}.{better}")
 
 
 def nearest(tensors: Mapping[str, torch.Tensor]) -> str:

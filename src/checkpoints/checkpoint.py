@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from src.checkpoints.architecture import explain_misfit, fit_expected, full_name, nearest, untagged
+from src.checkpoints.architecture import explain_misfit, full_name, load_exactly, nearest, untagged
 from src.checkpoints.carried import Carried, read_carried
 from src.checkpoints.fingerprints import every_architecture
 from src.checkpoints.given import Asked, Given, Note
@@ -16,17 +16,16 @@ from src.checkpoints.hub.read import read_described
 from src.checkpoints.inputs.read import all_said, read_input, settled_fields
 from src.checkpoints.inputs.said import script_network
 from src.checkpoints.labels import read_labels, stored_labels
-from src.checkpoints.network import RGB
-from src.checkpoints.outputs import TwoClasses, check_that_it_classifies, read_output
+from src.checkpoints.network import RGB, Loaded
+from src.checkpoints.outputs import check_that_it_classifies, one_score_per_class, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX, Arguments, instantiate, parse_reference
 from src.checkpoints.own.scores import count_classes
-from src.checkpoints.reading.folder import read_source
+from src.checkpoints.reading.folder import Source, read_source
 from src.checkpoints.reading.weights_choice import chosen
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.checkpoints.recognition.others import normalization
 from src.checkpoints.recognition.recognize import Recognized, recognize
 from src.checkpoints.spellings import explained, respelled
-from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 from src.stages.output_spec import OutputSpec
@@ -34,6 +33,7 @@ from src.stages.output_spec import OutputSpec
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _SOFTMAX: Final = OutputSpec()
+_Read = tuple[WeightsFile, Loaded, InputSpec, tuple[Note, ...]]  # the last: how the input is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,64 +62,61 @@ def read_checkpoint(path: Path, given: Given) -> Checkpoint:
     """
     source = read_source(path)
     file, weights_notes = chosen(source.file, given)
+    file, found, spec, input_notes = _found(replace(source, file=file), given)
+    if given.labels is None:
+        check_that_it_classifies(file, found.num_classes, found.last)
+    output, classes = read_output(file, given, found.num_classes)
+    labels, label_note = _labels(file, given.labels, classes)
+    network, layer = one_score_per_class(found.network, given.layer, output)
+    left_out = (Note(f"left out: {_summary(found.left_out)}"),) if found.left_out else ()
+    notes = (*found.notes, *weights_notes, *left_out, label_note, *input_notes)
+    carried = read_carried(file.elsewhere) if given.module is None else None
+    return Checkpoint(found.architecture, labels, spec, network, layer, notes, output, carried)
+
+
+def _found(source: Source, given: Given) -> _Read:
     if given.module is not None:
-        return _of_module(file, given, given.module)
-    if given.architecture is None and (described := read_described(replace(source, file=file))):
-        return _of_folder(described, replace(file, hyper_parameters=described.said, elsewhere={}), given, weights_notes)
+        return _of_module(source.file, given, given.module)
+    if given.architecture is None and (described := read_described(source)):
+        return _of_folder(described, source.file, given)
+    return _of_library(source.file, given)
+
+
+def _of_library(file: WeightsFile, given: Given) -> _Read:
     try:
-        found = _network(respelled(file), given)
+        found = _recognized(respelled(file), given)
     except ModelError as exc:
         raise explained(exc, file) from None
     if given.channels not in {None, found.channels}:
         raise ModelError(f"The first convolution takes {found.channels} channels, not {given.channels}.")
-    notes = (*found.notes, *weights_notes)
-    output, classes = read_output(file, given, found.num_classes)
-    labels, label_note = _labels(file, given.labels, classes)
-    spec, input_note = read_input(file, given, found.architecture, found.channels, found.normalization)
-    if found.left_out:
-        notes += (Note(f"left out: {_summary(found.left_out)}"),)
-    network, layer = _explained(found.network, given.layer, output)
-    notes, carried = (*notes, label_note, input_note), read_carried(file.elsewhere)
-    return Checkpoint(found.architecture, labels, spec, network, layer, notes, output, carried)
+    spec, note = read_input(file, given, found.architecture, found.channels, found.normalization)
+    return file, found, spec, (note,)
 
 
-def _of_folder(described: Described, file: WeightsFile, given: Given, notes: tuple[Note, ...]) -> Checkpoint:
+def _of_folder(found: Described, file: WeightsFile, given: Given) -> _Read:
     for option in ("network", "activation", "stem"):
         if getattr(given, option) is not None:
             raise ModelError(
                 "config.json beside the weights describes the whole network: omit the option.", Remedy(option)
             )
-    output, classes = read_output(file, given, described.num_classes)
-    labels, label_note = _labels(file, given.labels, classes)
-    spec, input_note = read_input(file, given, described.architecture, given.channels)
-    notes = (Note(f"architecture: {described.architecture}, as config.json says"), *notes)
-    if described.left_out:
-        notes += (Note(f"left out: {_summary(described.left_out)}"),)
-    notes += (label_note, described.assumed or input_note)
-    network, layer = _explained(described.network, given.layer, output)
-    return Checkpoint(described.architecture, labels, spec, network, layer, notes, output)
+    file = replace(file, hyper_parameters=found.said, elsewhere={})
+    spec, note = read_input(file, given, found.architecture, given.channels)
+    notes = (Note(f"architecture: {found.architecture}, as config.json says"),)
+    return file, replace(found, notes=notes), spec, (found.assumed or note,)
 
 
-def _of_module(file: WeightsFile, given: Given, reference: str) -> Checkpoint:
+def _of_module(file: WeightsFile, given: Given, reference: str) -> _Read:
     """Instantiate the class that ``reference`` names, which runs its code, with the tensors of ``file``."""
     module, name = parse_reference(reference)
     whole = file.elsewhere.get("hparams_name")
     arguments = Arguments(file.hyper_parameters, given.arguments, whole if isinstance(whole, str) else None)
     network = instantiate(module, name, arguments)
     architecture = f"{ARCHITECTURE_PREFIX}{name}"
-    spec, input_note, outputs = _taken(network, file, given, architecture)
-    found = fit_expected(file.tensors, architecture, network.state_dict(), given.network)
-    load_weights(network, found.weights)
-    if given.labels is None:
-        check_that_it_classifies(file, outputs)
-    output, classes = read_output(file, given, outputs)
-    labels, label_note = _labels(file, given.labels, classes)
-    network, layer = _explained(network, given.layer, output)
+    spec, note, outputs = _taken(network, file, given, architecture)
+    left_out = load_exactly(network, file.tensors, architecture, given.network)
     notes = (Note(f"architecture: the class {name}, created by running {module}"), *arguments.notes(type(network)))
-    if found.left_out:
-        notes += (Note(f"left out: {_summary(found.left_out)}"),)
-    notes += (label_note, input_note, *_normalized_twice(network, spec, given))
-    return Checkpoint(architecture, labels, spec, network, layer, notes, output)
+    found = Loaded(architecture, network, outputs, left_out, notes)
+    return file, found, spec, (note, *_normalized_twice(network, spec, given))
 
 
 def _normalized_twice(network: nn.Module, spec: InputSpec, given: Given) -> tuple[Note, ...]:
@@ -137,14 +134,6 @@ def _normalized_twice(network: nn.Module, spec: InputSpec, given: Given) -> tupl
     return (Note(sentence, (Remedy("mean", "0"), Remedy("std", "1"))),)
 
 
-def _explained(network: nn.Module, layer: str | None, output: OutputSpec) -> tuple[nn.Module, str | None]:
-    """Return ``network`` with one output per class, and the name that ``layer`` then has."""
-    if output.kind != "binary":
-        return network, layer
-    two = TwoClasses(network)
-    return two, layer and two.layer(layer)
-
-
 def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, Note, int]:
     """Return the input that ``network`` takes, with three channels or else with one, and its number of outputs."""
     refusals = []
@@ -157,13 +146,10 @@ def _taken(network: nn.Module, file: WeightsFile, given: Given, architecture: st
     raise refusals[0]
 
 
-def _network(file: WeightsFile, given: Given) -> Recognized:
+def _recognized(file: WeightsFile, given: Given) -> Recognized:
     name = given.architecture or _stated(file)
     asked = Asked(
-        architecture=name and full_name(untagged(name)),
-        network=given.network,
-        activation=given.activation,
-        stem=given.stem,
+        given=replace(given, architecture=name and full_name(untagged(name))),
         hyper_parameters=all_said(file),
         said_by="you said" if given.architecture else "the file says",
         settled=settled_fields(file, given),
@@ -171,11 +157,9 @@ def _network(file: WeightsFile, given: Given) -> Recognized:
     )
     found = recognize(file.tensors, asked)
     if found is not None:
-        if given.labels is None:
-            check_that_it_classifies(file, found.num_classes, found.last)
         return found
-    if asked.architecture is not None:
-        raise explain_misfit(file.tensors, asked.architecture)
+    if asked.given.architecture is not None:
+        raise explain_misfit(file.tensors, asked.given.architecture)
     some = ", ".join(list(file.tensors)[:3])
     raise ModelError(
         f"No network of torchvision or timm has exactly these tensors ({some}, ...): name the network to see what"

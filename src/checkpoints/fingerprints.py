@@ -20,15 +20,14 @@ from tqdm import tqdm
 
 from src.checkpoints.network import RGB, build
 from src.checkpoints.recognition.trunks import TRUNKS, Trunk, trunk_tensors
+from src.checkpoints.tensors import COUNTER
 
 __all__ = ["Entry", "build_empty", "entries_of", "every_architecture", "index", "keys", "similar_architectures"]
 
 _INDEX: Final = Path(__file__).with_suffix(".txt")
-_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old torch versions
 _SKETCH: Final = 16
 _SHORT_SKETCH: Final = 6  # of the rarer trunks
 _ALIKE: Final = 0.4  # of all names; below that it is another kind of network
-_COLORS: Final = 3
 _OF_A_CONVOLUTION: Final = 4  # dimensions
 
 
@@ -79,10 +78,10 @@ def similar_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[str, ...
 
 
 def _sketch(tensors: Mapping[str, torch.Tensor], length: int) -> tuple[str, ...]:
-    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
     hashes = (
-        (_stem if _is_convolution(tensor) and tensor.shape[1] == _COLORS else _hash)(name, tensor.shape)
-        for name, tensor in kept.items()
+        (_stem if _is_convolution(tensor) and tensor.shape[1] == RGB else _hash)(name, tensor.shape)
+        for name, tensor in tensors.items()
+        if not name.endswith(COUNTER)
     )
     return tuple(sorted(hashes)[:length])
 
@@ -106,20 +105,20 @@ def every_architecture() -> list[str]:
     return torchvision + [f"timm/{name}" for name in timm.list_models()]
 
 
-def build_empty(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:
+def build_empty(architecture: str, num_classes: int) -> nn.Module:
     """Return the network with tensors on the meta device, which have no values, where its library supports it."""
     try:
         with torch.device("meta"):
-            return build(architecture, num_classes, channels)
+            return build(architecture, num_classes)
     except NotImplementedError:  # torchvision's regnets initialize by copying
-        return build(architecture, num_classes, channels)
+        return build(architecture, num_classes)
 
 
 def entries_of(architecture: str) -> dict[str, str]:
     """Return the index lines of one architecture, without its name, by a digest that only equal tensors share."""
     lines = {}
     for trunk, tensors in trunk_tensors(architecture, build_empty).items():
-        kept = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
+        kept = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.endswith(COUNTER)}
         sketch = _sketch(tensors, _SKETCH if trunk == "layer" else _SHORT_SKETCH)
         digest = hashlib.sha256(repr((trunk, sorted(kept.items()))).encode()).hexdigest()
         lines[digest] = f"{TRUNKS.index(trunk)} {len(kept)} {','.join(sketch)}"

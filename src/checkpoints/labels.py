@@ -92,14 +92,13 @@ def stored_labels(num_classes: int, *said: Mapping[str, object]) -> tuple[tuple[
         raise ModelError(f"{names} in the file name the classes differently: give the right labels.", Remedy("labels"))
     for name, labels in fitting:
         return labels, f"from {name} in the file"
-    on_top = [(name, labels) for name, labels in usable if any(name in content for content in said)]
-    if on_top:
-        name, labels = on_top[0]
-        raise ModelError(
-            f"The network has {num_classes} classes but there are {len(labels)} labels in the file's {name}:"
-            " give the right ones.",
-            Remedy("labels"),
-        )
+    for name, labels in usable:
+        if any(name in content for content in said):  # a nested one may belong to something else
+            raise ModelError(
+                f"The network has {num_classes} classes but there are {len(labels)} labels in the file's {name}:"
+                " give the right ones.",
+                Remedy("labels"),
+            )
     names = " and ".join(dict(written))
     unusable = (
         f": {names} in the file is not a list or map of names for 0, 1, 2, ..., {num_classes - 1}" if written else ""

@@ -1,6 +1,7 @@
-"""Build a network by its architecture name."""
+"""A network with its weights, and how to build one by its architecture name."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import timm
@@ -8,9 +9,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision import models
 
+from src.checkpoints.given import Note
 from src.errors import ModelError
 
-__all__ = ["RGB", "build", "build_to_load"]
+__all__ = ["RGB", "Loaded", "build", "build_to_load"]
 
 RGB: Final = 3  # channels
 _OF_A_CONVOLUTION: Final = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
@@ -19,6 +21,22 @@ _OF_A_CONVOLUTION: Final = ("kernel_size", "stride", "padding", "dilation", "pad
 _WITH_AUXILIARY_HEADS: Final = ("googlenet", "inception_v3")
 
 _RANDOM: Final = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network with the weights of a file, in eval mode.
+
+    ``left_out`` are the names, as the file has them, of tensors that are not part of it; ``last`` is the file's name
+    for its last layer, unless that is the architecture's own.
+    """
+
+    architecture: str
+    network: nn.Module
+    num_classes: int
+    left_out: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
+    last: str = ""
 
 
 def build(architecture: str, num_classes: int, channels: int = RGB) -> nn.Module:

@@ -16,7 +16,7 @@ from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputSpec
 
-__all__ = ["TwoClasses", "check_that_it_classifies", "read_output"]
+__all__ = ["TwoClasses", "check_that_it_classifies", "one_score_per_class", "read_output"]
 
 _CLASSES: Final = re.compile(r"(num|n|nb|number_of|no_of)_?(target_)?(class|classes|labels)")
 _EMBEDDING: Final = re.compile(r"(emb|feat|latent|proj)")
@@ -75,19 +75,16 @@ def check_that_it_classifies(file: WeightsFile, num_classes: int, last: str = ""
     embedding = {key for key, value in numbers.items() if value == num_classes and _EMBEDDING.search(key.lower())}
     if said or embedding:
         key = next(iter(said or embedding))
-        raise ModelError(
-            f"The network returns {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they class"
-            " scores, or an embedding? Name all classes, or give your own class, which returns class scores:",
-            Remedy("labels"),
-            Remedy("module"),
-        )
-    if _EMBEDS.search(last.lower()) and not _names(file, num_classes):
-        raise ModelError(
-            f"The last layer is called {last}: are its {num_classes} values class scores, or an embedding? Name all"
-            " classes, or give your own class, which returns class scores:",
-            Remedy("labels"),
-            Remedy("module"),
-        )
+        doubt = f"The network returns {num_classes} values, but the hyper-parameter {key} is {numbers[key]}: are they"
+    elif _EMBEDS.search(last.lower()) and not _names(file, num_classes):
+        doubt = f"The last layer is called {last}: are its {num_classes} values"
+    else:
+        return
+    raise ModelError(
+        f"{doubt} class scores, or an embedding? Name all classes, or give your own class, which returns class scores:",
+        Remedy("labels"),
+        Remedy("module"),
+    )
 
 
 def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:
@@ -146,6 +143,9 @@ class TwoClasses(nn.Module):
         logits: torch.Tensor = self.spread(self.network(images).reshape(-1, 1))
         return logits
 
-    def layer(self, name: str) -> str:
-        """Return the name that the network's layer ``name`` has in this module."""
-        return f"network.{name}" if name in dict(self.network.named_modules()) else name
+
+def one_score_per_class(network: nn.Module, layer: str | None, output: OutputSpec) -> tuple[nn.Module, str | None]:
+    """Return ``network`` with an output for each class, and the name that its ``layer`` then has."""
+    if output.kind != "binary":
+        return network, layer
+    return TwoClasses(network), f"network.{layer}" if layer in dict(network.named_modules()) else layer

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from torch import nn
 
+from src.checkpoints.given import needs_own_class
 from src.checkpoints.reading.stand_ins import StandIn, fields
 from src.checkpoints.recognition.parts import unwrapped
-from src.errors import ModelError, Remedy
 
 __all__ = ["check_modules"]
 
@@ -36,9 +36,7 @@ def check_modules(modules: Mapping[str, StandIn], prefix: str, network: nn.Modul
         place = ".".join(filter(None, (prefix, name)))
         stored = plain.get(place)
         if stored is not None and (difference := _difference(stored, own)):
-            raise ModelError(
-                f"The file holds a whole network, whose {place} is {difference}: give your own class.", Remedy("module")
-            )
+            raise needs_own_class(f"The file holds a whole network, whose {place} is {difference}")
 
 
 def _difference(stored: StandIn, own: nn.Module) -> str | None:

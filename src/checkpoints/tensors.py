@@ -8,10 +8,12 @@ from typing import Final
 import torch
 from torch import nn
 
+from src.checkpoints.given import some_of
 from src.errors import ModelError
 
-__all__ = ["describe_faults", "load_weights"]
+__all__ = ["COUNTER", "describe_faults", "load_weights"]
 
+COUNTER: Final = "num_batches_tracked"  # of a batch norm; missing in checkpoints of old torch versions
 _FAULTS_SHOWN: Final = 5
 _ALIGNMENT: Final = 64  # bytes; where torch puts its own tensors
 
@@ -51,5 +53,4 @@ def describe_faults(expected: Mapping[str, torch.Tensor], weights: Mapping[str, 
         for name, tensor in expected.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
-    more = f" and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-    return "; ".join(faults[:_FAULTS_SHOWN]) + more
+    return some_of(faults, _FAULTS_SHOWN, by="; ")

@@ -47,7 +47,7 @@ def _model(bundle: Bundle) -> str:
         "Classes": f"{len(manifest.labels)}: {shown}",
         "Grad-CAM layer": f"`{manifest.layer}`{exact}",
         "Runtime on a CPU": manifest.runtime,
-        "Weights": f"SHA-256 `{bundle.manifest.sha256[WEIGHTS]}`",
+        "Weights": f"SHA-256 `{manifest.sha256[WEIGHTS]}`",
     }
     return _section("Model", facts)
 

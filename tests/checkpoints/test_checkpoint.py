@@ -13,6 +13,7 @@ from torchvision.models import ResNet50_Weights
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given, Note
 from src.checkpoints.inputs.published import TUTORIAL, published_input
+from src.checkpoints.inputs.said import said_normalization
 from src.checkpoints.network import build
 from src.checkpoints.reading.weights_file import read_weights_file
 from src.checkpoints.recognition.twins import named_weights
@@ -360,6 +361,11 @@ def test_mean_and_std_in_the_hyper_parameters_are_those_of_images(
     checkpoint = read_checkpoint(lightning(tmp_path, **said), Given())
     assert checkpoint.input.mean == pytest.approx(mean or published_input(ARCHITECTURE).mean)
     assert any("mean and std from hyper-parameters" in note.sentence for note in checkpoint.notes) == bool(mean)
+
+
+def test_a_std_of_255_without_a_mean_is_in_levels() -> None:
+    """Hyper-parameters that only divide values from 0 to 255 by 255 do not divide those from 0 to 1 once more."""
+    assert said_normalization({"mean": [0, 0, 0], "std": [255, 255, 255]}) == {"mean": (0, 0, 0), "std": (1, 1, 1)}
 
 
 @pytest.mark.parametrize("said", [{"img_size": 128}, {"data": {"image_size": (128, 128)}}])

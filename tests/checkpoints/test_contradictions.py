@@ -90,6 +90,13 @@ def test_defaults_in_place_of_objects_are_reported(own: Path, tmp_path: Path) ->
     assert any("the class's defaults for act" in note.sentence for note in notes)
 
 
+def test_averaged_weights_beside_those_of_a_class_are_reported(own: Path, tmp_path: Path) -> None:
+    """A note says that the file of a custom network also has averaged weights."""
+    content = {"state_dict": _tensors("", 0), "ema_state_dict": _tensors("", 1)}
+    notes = _read(tmp_path, content, module=f"{own}:Net").notes
+    assert any(note.remedies == (Remedy("weights", "ema"),) for note in notes)
+
+
 def test_class_indices_are_not_scores(own: Path, tmp_path: Path) -> None:
     """A class that returns the class index is refused."""
     with pytest.raises(ModelError, match="returns integers"):

@@ -5,43 +5,35 @@ from typing import Any, Final
 
 import timm
 
-from src.checkpoints.architecture import fit_expected, full_name, untagged
+from src.checkpoints.architecture import full_name, load_exactly, untagged
 from src.checkpoints.hub.described import Described
 from src.checkpoints.inputs.published import timm_input
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
-from src.checkpoints.tensors import load_weights
 from src.errors import ModelError, Remedy
 from src.stages.input_spec import InputSpec
 
-__all__ = ["is_of_timm", "read_timm"]
+__all__ = ["read_timm"]
 
 # Arguments that timm would use to load a file or a URL, or to change the network's interface.
 _LOADS: Final = ("pretrained", "checkpoint", "cache", "features_only", "scriptable", "exportable")
 _PLAIN: Final = (str, int, float, bool, list, type(None))
 
 
-def is_of_timm(config: Mapping[str, Any] | None) -> bool:
-    """Return whether ``config``, the content of a config.json, is one of timm's."""
-    return config is not None and isinstance(config.get("architecture"), str)
-
-
-def read_timm(source: Source) -> Described:
-    """Return the network that the config.json of ``source`` describes.
+def read_timm(source: Source, config: Mapping[str, Any]) -> Described:
+    """Return the network that ``config``, the config.json of ``source``, describes.
 
     Raises:
         ModelError: timm has no such network, the tensors do not fit it, or the configuration is not supported.
     """
-    config = source.config or {}
     architecture = f"timm/{full_name(untagged('timm/' + config['architecture'])).partition('/')[2]}"
     num_classes = _num_classes(config)
     network = _build(architecture, num_classes, config.get("model_args") or {})
-    found = fit_expected(source.file.tensors, architecture, network.state_dict())
-    load_weights(network, found.weights)
+    left_out = load_exactly(network, source.file.tensors, architecture)
     said: dict[str, object] = {"input": _input(config, architecture).model_dump()}
     if names := config.get("label_names", _published(config).get("label_names")):
         said["label_names"] = names
-    return Described(architecture, network, num_classes, said, found.left_out)
+    return Described(architecture, network, num_classes, left_out, said=said)
 
 
 def _input(config: Mapping[str, Any], architecture: str) -> InputSpec:

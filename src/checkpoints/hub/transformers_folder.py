@@ -8,15 +8,16 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from src.checkpoints.given import needs_own_class, some_of
 from src.checkpoints.hub.described import Described
 from src.checkpoints.hub.library import transformers
 from src.checkpoints.hub.processor import read_preparation
 from src.checkpoints.network import RGB
 from src.checkpoints.reading.folder import Source
-from src.errors import ModelError, Remedy
+from src.errors import ModelError
 from src.stages.input_spec import InputSpec
 
-__all__ = ["is_of_transformers", "read_transformers"]
+__all__ = ["read_transformers"]
 
 _UNNAMED: Final = re.compile(r"LABEL_\d+")  # transformers' names for unnamed classes
 _MULTILABEL, _REGRESSION = "multi_label_classification", "regression"
@@ -39,13 +40,8 @@ class _Logits(nn.Module):
         return logits
 
 
-def is_of_transformers(config: Mapping[str, Any] | None) -> bool:
-    """Return whether ``config``, the content of a config.json, is one of transformers'."""
-    return config is not None and isinstance(config.get("model_type"), str)
-
-
-def read_transformers(source: Source) -> Described:
-    """Return the image classifier that the config.json of ``source`` describes, built by transformers itself.
+def read_transformers(source: Source, written: Mapping[str, Any]) -> Described:
+    """Return the image classifier that ``written``, the config.json of ``source``, describes, built by transformers.
 
     Code in the folder is never run.
 
@@ -53,7 +49,6 @@ def read_transformers(source: Source) -> Described:
         ModelError: transformers is not installed or has no such classifier, the tensors do not fit it, or its
             preprocessing is not supported.
     """
-    written = source.config or {}
     _check_output(written)
     cls, config = _classifier(written)
     network, unexpected = _with_weights(cls, config, source.file.tensors)
@@ -66,7 +61,8 @@ def read_transformers(source: Source) -> Described:
         said["output"] = {"kind": "multilabel"}
     logits = _Logits(network, swapped=preparation.swapped).eval().requires_grad_(requires_grad=False)
     num_classes = _count_classes(logits, preparation.spec)
-    return Described(f"transformers/{cls.__name__}", logits, num_classes, said, unexpected, preparation.assumed)
+    name, assumed = f"transformers/{cls.__name__}", preparation.assumed
+    return Described(name, logits, num_classes, unexpected, said=said, assumed=assumed)
 
 
 def _count_classes(network: nn.Module, spec: InputSpec) -> int:
@@ -93,9 +89,7 @@ def _classifier(written: Mapping[str, Any]) -> tuple[Any, Any]:
     known, classifiers = library.CONFIG_MAPPING, library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     kind = written["model_type"]
     if kind not in known or known[kind] not in classifiers:
-        raise ModelError(
-            f"transformers has no image classifier of the kind {kind!r}: give your own class.", Remedy("module")
-        )
+        raise needs_own_class(f"transformers has no image classifier of the kind {kind!r}")
     try:
         config = known[kind].from_dict({name: value for name, value in written.items() if name != "auto_map"})
     except Exception as exc:  # transformers raises anything on invalid values
@@ -129,8 +123,7 @@ def _with_weights(
         except Exception as exc:  # transformers raises anything on a file that does not fit
             raise ModelError(f"transformers cannot load the tensors into {cls.__name__}: {exc}.") from exc
     if faults := _faults(report):
-        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ModelError(f"The tensors do not fit {cls.__name__}: {'; '.join(faults[:_SHOWN])}{more}.")
+        raise ModelError(f"The tensors do not fit {cls.__name__}: {some_of(faults, _SHOWN, by='; ')}.")
     return network, tuple(sorted(report["unexpected_keys"]))
 
 

@@ -18,7 +18,6 @@ from src.stages.input_spec import InputSpec
 __all__ = ["all_said", "read_input", "settled_fields"]
 
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
-_FIELDS: Final = frozenset(InputSpec.model_fields)
 _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
 
@@ -37,23 +36,22 @@ def read_input(
     Raises:
         ModelError: The values contradict each other.
     """
-    spec, source, remedies = _first_input(file, given, architecture)
-    is_open = not (given.tutorial or source.startswith("from "))
+    whole = _whole_input(file, given)
+    spec, source, remedies = (*whole, ()) if whole else _usual_input(file, given, architecture)
+    is_known = whole is not None and not given.tutorial
     normalized = "buffers"
-    if is_open and not normalization and not architecture.startswith(ARCHITECTURE_PREFIX):
+    if not whole and not normalization and not architecture.startswith(ARCHITECTURE_PREFIX):
         normalization, normalized = said_normalization(file.hyper_parameters, file.elsewhere), "hyper-parameters"
     channels = channels or spec.channels
     if normalization and not (channels == 1 and len(set(normalization["mean"])) > 1):
         spec = _checked_input(spec.model_dump() | per_channel(normalization, spec.channels))
         source += f", with mean and std from {normalized} in the file"
         is_known = True
-    else:
-        is_known = source.startswith("from ")
     spec, guessed = for_channels(spec, channels, published=not is_known)
     if guessed and not {"mean", "std"} <= (given.input or {}).keys():
         source += f"; mean and std for gray images are not known, so assumed as {USUAL_OF_GRAY:g}"
         remedies += (Remedy("mean"), Remedy("std"))
-    if is_open and (other := _other_size(file, given, spec)):
+    if not whole and (other := _other_size(file, given, spec)):
         source += f"; but {other[0]} in the file is {other[1]}, so override it if images had that size"
         remedies = (Remedy("resize", f"{other[1]}x{other[1]}"), Remedy("crop", f"{other[1]}"))
     if given.input:
@@ -62,22 +60,22 @@ def read_input(
     return spec, Note(f"input: {source}", remedies)
 
 
-def _first_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
-    """Return the input of the best source there is, a description of the source, and what corrects it."""
+def _whole_input(file: WeightsFile, given: Given) -> tuple[InputSpec, str] | None:
+    """Return the input that the user or the file names as a whole, and a description of the source; None if neither."""
     stored = file.hyper_parameters.get("input")
     if given.tutorial:
-        return TUTORIAL, "the tutorial's", ()
-    if isinstance(stored, Mapping) and _is_input(stored):
-        return _checked_input(dict(stored)), "from the file", ()
+        return TUTORIAL, "the tutorial's"
+    if isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys():  # others may use the name differently
+        return _checked_input(stored), "from the file"
     if found := stored_transform(file.hyper_parameters, file.elsewhere):
-        return found[1], f"from {found[0]} in the file", ()
+        return found[1], f"from {found[0]} in the file"
     if script := script_input(file.hyper_parameters):
-        return script, "from the arguments of the library's training script in the file", ()
-    return _usual_input(file, given, architecture)
+        return script, "from the arguments of the library's training script in the file"
+    return None
 
 
 def _usual_input(file: WeightsFile, given: Given, architecture: str) -> tuple[InputSpec, str, tuple[Remedy, ...]]:
-    """Return what is usual for ``architecture``, since the file does not say how its images were prepared."""
+    """Return what is usual for ``architecture``, a description of the source, and what corrects it."""
     if architecture.startswith(ARCHITECTURE_PREFIX):
         return USUAL, "the usual one: shorter side 256, center 224", _PREPARED
     if architecture == _OF_THE_TUTORIAL:
@@ -109,20 +107,11 @@ def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
 
 def settled_fields(file: WeightsFile, given: Given) -> set[str]:
     """Return the fields of the input that do not depend on which network it is: the user or the file gives them."""
-    whole = (
-        given.tutorial
-        or _is_input(file.hyper_parameters.get("input"))
-        or stored_transform(file.hyper_parameters, file.elsewhere)
-        or script_input(file.hyper_parameters)
-    )
-    normalization = said_normalization(file.hyper_parameters, file.elsewhere)
-    return {*_FIELDS} if whole else {*(given.input or {}), *normalization}
+    if _whole_input(file, given):
+        return {*InputSpec.model_fields}
+    return {*(given.input or {}), *said_normalization(file.hyper_parameters, file.elsewhere)}
 
 
 def all_said(file: WeightsFile) -> Mapping[str, object]:
     """Return the hyper-parameters, and texts beside them, such as the name of the network."""
     return {**{name: text for name, text in file.elsewhere.items() if isinstance(text, str)}, **file.hyper_parameters}
-
-
-def _is_input(stored: object) -> bool:
-    return isinstance(stored, Mapping) and {"resize", "crop"} <= stored.keys()  # others may use the name differently

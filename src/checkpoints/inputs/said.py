@@ -74,7 +74,8 @@ def _pairs(held: Mapping[Any, Any]) -> Iterator[tuple[tuple[float, ...], tuple[f
     for name, value in named.items():
         if match := _MEAN.fullmatch(name):
             mean, std = _numbers(value), _numbers(named.get(f"{match[1]}std{match[2]}"))
-            most, least = (_LEVELS, 1) if max(mean, default=0) > 1 else (1, sys.float_info.min)
+            of_levels = max(mean, default=0) > 1 or (not any(mean) and min(std, default=0) > 1)
+            most, least = (_LEVELS, 1) if of_levels else (1, sys.float_info.min)
             if mean and len(mean) == len(std) and 0 <= min(mean) <= max(mean) <= most and min(std) >= least:
                 yield tuple(each / most for each in mean), tuple(each / most for each in std)
 

@@ -9,7 +9,7 @@ from torch import nn
 from src.checkpoints.checkpoint import Checkpoint
 from src.checkpoints.given import Given
 from src.checkpoints.labels import labels_of, read_labels
-from src.checkpoints.outputs import TwoClasses, read_output
+from src.checkpoints.outputs import one_score_per_class, read_output
 from src.checkpoints.own.module import ARCHITECTURE_PREFIX
 from src.checkpoints.own.scores import count_classes
 from src.checkpoints.own.transforms import input_of
@@ -44,9 +44,7 @@ def from_memory(
     if len(names) != classes:
         raise ModelError(f"The module has {classes} classes, but there are {len(names)} labels.", Remedy("labels"))
     architecture = f"{ARCHITECTURE_PREFIX}{type(network).__name__}"
-    if said.kind == "binary":
-        network = TwoClasses(network)
-        layer = layer and network.layer(layer)
+    network, layer = one_score_per_class(network, layer, said)
     return Checkpoint(architecture, names, spec, network, layer, output=said)
 
 

@@ -1,6 +1,6 @@
 """Find the class scores in the output of the user's own network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -46,7 +46,8 @@ def count_classes(network: nn.Module, spec: InputSpec) -> int:
             Remedy("module", "FILE.py:CLASS"),
         )
     if not isinstance(given, torch.Tensor):
-        network.forward = _first(network.forward)
+        forward = network.forward
+        network.forward = lambda images: _scores(forward(images))
     return scores.shape[1]
 
 
@@ -58,13 +59,6 @@ def _scores(given: Any) -> torch.Tensor | None:  # noqa: ANN401 - whatever a net
     elif not isinstance(given, torch.Tensor):
         given = getattr(given, "logits", None)
     return given if isinstance(given, torch.Tensor) else None
-
-
-def _first(forward: Callable[[torch.Tensor], object]) -> Callable[[torch.Tensor], torch.Tensor | None]:
-    def scores_of(images: torch.Tensor) -> torch.Tensor | None:
-        return _scores(forward(images))
-
-    return scores_of
 
 
 def _described(given: object) -> str:

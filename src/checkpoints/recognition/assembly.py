@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import nn
 
+from src.checkpoints.given import needs_own_class
 from src.checkpoints.inputs.published import published_input
 from src.checkpoints.network import build_to_load
 from src.checkpoints.recognition.bodies import Body
@@ -15,12 +16,10 @@ from src.checkpoints.recognition.heads import Head
 from src.checkpoints.recognition.stems import put_stem
 from src.checkpoints.recognition.trunks import build_trunk
 from src.checkpoints.tensors import load_weights
-from src.errors import ModelError, Remedy
 
 __all__ = ["Features", "assemble", "make_body", "measure", "random_image"]
 
 _SEED: Final = 0
-_MODULE: Final = Remedy("module")
 _MAP: Final = 4  # dimensions
 
 
@@ -65,7 +64,7 @@ def measure(body: Body) -> Features:
     network, image = make_body(body, architecture), random_image(architecture, body.channels)
     found = _run(network, image)
     if found.ndim not in {2, _MAP}:
-        raise ModelError(f"{architecture} without its last layer returns no features: give your own class.", _MODULE)
+        raise needs_own_class(f"{architecture} without its last layer returns no features")
     is_map = found.ndim == _MAP and found.shape[2:] != (1, 1)
     pools = not is_map or _is_pooled_by_the_library(body, architecture, image, found)
     return Features(found.shape[1], found.flatten(1).shape[1], is_map, pools)
@@ -76,11 +75,9 @@ def _run(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             found = network(image)
     except Exception as exc:
-        raise ModelError(
-            "Without its last layer, the network needs other inputs: give your own class.", _MODULE
-        ) from exc
+        raise needs_own_class("Without its last layer, the network needs other inputs") from exc
     if not isinstance(found, torch.Tensor):
-        raise ModelError("Without its last layer, the network returns several values: give your own class.", _MODULE)
+        raise needs_own_class("Without its last layer, the network returns several values")
     return found
 
 

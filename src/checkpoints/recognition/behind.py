@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 
-from src.checkpoints.given import Asked, Note
+from src.checkpoints.given import Given, Note, needs_own_class, some_of
 from src.checkpoints.recognition.assembly import Features, measure
 from src.checkpoints.recognition.bodies import Body
 from src.checkpoints.recognition.heads import Head, read_head
@@ -15,9 +14,6 @@ from src.checkpoints.recognition.others import Others
 from src.errors import ModelError, Remedy
 
 __all__ = ["Behind", "find_behind"]
-
-_MODULE: Final = Remedy("module")
-_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,73 +31,66 @@ class Behind:
         return {f"{layer.name}.{kind}" if layer.name else kind for layer in layers for kind in layer.tensors}
 
 
-def find_behind(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
+def find_behind(body: Body, bodies: Sequence[Body], others: Others, given: Given) -> Behind:
     """Return what lies behind ``body``, one of ``bodies``, among the ``others`` tensors of the file.
 
     Raises:
         ModelError: The file does not show it; the message says which option answers.
     """
-    return _behind_complete(body, others, asked) if body.is_complete else _behind_trunk(body, bodies, others, asked)
+    return _behind_complete(body, others, given) if body.is_complete else _behind_trunk(body, bodies, others, given)
 
 
-def _behind_complete(body: Body, others: Others, asked: Asked) -> Behind:
+def _behind_complete(body: Body, others: Others, given: Given) -> Behind:
     layers = layers_of(others.open)
     if layers and any(layer.inputs == body.num_classes for layer in layers):
-        taken = f"the {body.num_classes} values of {body.place} ({body.architectures[0]})"
-        head = read_head(layers, body.num_classes or 0, taken, asked.activation, of_logits=True)
-        return Behind(head, None, (Note(f"read as: {_said(body)}, then {_listed(head)}"),))
-    if asked.activation is not None:
-        raise ModelError(f"No activation can follow {_said(body)}: omit the option.")
+        taken = f"the {body.num_classes} values of {body.described}"
+        head = read_head(layers, body.num_classes or 0, taken, given.activation, of_logits=True)
+        return Behind(head, None, (Note(f"read as: {body.described}, then {_listed(head)}"),))
+    if given.activation is not None:
+        raise ModelError(f"No activation can follow {body.described}: omit the option.")
     inside = {name: tensor for name, tensor in others.open.items() if body.surrounds(name)}
     if inside:
+        raise needs_own_class(f"{_some(inside)} lies inside {body.described} but is not part of it")
+    if others.open and given.network is None:
         raise ModelError(
-            f"{_some(inside)} lies inside {_said(body)} but is not part of it: give your own class.", _MODULE
-        )
-    if others.open and asked.network is None:
-        raise ModelError(
-            f"{_some(others.open)} could be part of the way from image to answer beside {_said(body)}. Say that"
+            f"{_some(others.open)} could be part of the way from image to answer beside {body.described}. Say that"
             " this network alone answers, or give your own class.",
             Remedy("network", body.place),
-            _MODULE,
+            Remedy("module"),
         )
     return Behind()
 
 
-def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, asked: Asked) -> Behind:
-    rest = _of_the_head(bodies, others, asked)
+def _behind_trunk(body: Body, bodies: Sequence[Body], others: Others, given: Given) -> Behind:
+    rest = _of_the_head(bodies, others, given)
     if not rest:
-        raise ModelError(
-            f"The file has {_said(body)}, but no classification layer: give the class that has it.", _MODULE
-        )
+        raise needs_own_class(f"The file has {body.described}, but no classification layer")
     layers = layers_of(rest)
     if layers is None:
-        raise ModelError(
-            f"Behind {_said(body)} the file has {_some(rest)}, but does not show how they are connected: give your"
-            " own class.",
-            _MODULE,
+        raise needs_own_class(
+            f"Behind {body.described} the file has {_some(rest)}, but does not show how they are connected"
         )
     features = measure(body)
     is_flat = features.flat != features.width and any(layer.inputs == features.flat for layer in layers)
     if not is_flat and not features.pools:
-        raise ModelError(
-            f"The file has {_said(body)} up to its last map, but does not show how your class continues: give it.",
-            _MODULE,
+        raise needs_own_class(
+            f"The file has {body.described} up to its last map, but does not show how your class continues"
         )
     width = features.flat if is_flat else features.width
-    head = read_head(layers, width, f"the features of {_said(body)}", asked.activation, of_logits=False)
+    head = read_head(layers, width, f"the features of {body.described}", given.activation, of_logits=False)
     pooled = "flattened" if is_flat else "pooled"
     sentence = (
-        f"read as: {pooled} features of {_said(body)}, then {_listed(head)}; if your forward pools differently from the"
-        " library, or has a norm or an activation in between, give your own class"
+        f"read as: {pooled} features of {body.described}, then {_listed(head)}; if your forward pools differently"
+        " from the library, or has a norm or an activation in between, give your own class"
     )
-    return Behind(head, features, (Note(sentence, (_MODULE,)),))
+    return Behind(head, features, (Note(sentence, (Remedy("module"),)),))
 
 
-def _of_the_head(bodies: Sequence[Body], others: Others, asked: Asked) -> Mapping[str, torch.Tensor]:
+def _of_the_head(bodies: Sequence[Body], others: Others, given: Given) -> Mapping[str, torch.Tensor]:
     """Return the tensors that may be the head: inside the network that the user chose, or else outside all networks."""
-    if asked.network is None:
+    if given.network is None:
         return others.open
-    beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{asked.network}.")}
+    beneath = {name: tensor for name, tensor in others.open.items() if name.startswith(f"{given.network}.")}
     in_networks = {name for each in bodies for name in each.names.values()}
     return beneath or {name: tensor for name, tensor in others.open.items() if name not in in_networks}
 
@@ -113,11 +102,5 @@ def _listed(head: Head) -> str:
     return ", ".join(steps)
 
 
-def _said(body: Body) -> str:
-    return f"{body.place} ({body.architectures[0]}{'' if body.is_complete else ' without its last layer'})"
-
-
 def _some(tensors: Mapping[str, torch.Tensor]) -> str:
-    shown = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:_SHOWN])
-    more = f" and {len(tensors) - _SHOWN} more" if len(tensors) > _SHOWN else ""
-    return f"{shown}{more}"
+    return some_of([f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()])

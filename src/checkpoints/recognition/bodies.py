@@ -11,10 +11,10 @@ from src.checkpoints.fingerprints import Entry, build_empty, index, keys
 from src.checkpoints.network import RGB
 from src.checkpoints.recognition.parts import Part, parts
 from src.checkpoints.recognition.trunks import PROBE_CLASSES, Trunk, build_trunk, of_classes
+from src.checkpoints.tensors import COUNTER
 
 __all__ = ["Body", "Stem", "find_bodies"]
 
-_COUNTER: Final = "num_batches_tracked"  # missing in checkpoints of old torch versions
 _FEWEST: Final = 8  # tensors that count as a network
 _OF_A_CONVOLUTION: Final = 4  # dimensions
 
@@ -64,6 +64,11 @@ class Body:
         """Its prefix as the user writes it."""
         return self.prefix or "."
 
+    @property
+    def described(self) -> str:
+        """Its place and its architecture."""
+        return f"{self.place} ({self.architectures[0]}{'' if self.is_complete else ' without its last layer'})"
+
     def surrounds(self, name: str) -> bool:
         """Return whether the file's tensor ``name`` lies inside the network."""
         if self.prefix:
@@ -86,17 +91,16 @@ def find_bodies(tensors: Mapping[str, torch.Tensor], architecture: str | None = 
 
 def _body_in(part: Part, architecture: str | None) -> Body | None:
     """Return the largest network in ``part``, preferably with a matching first convolution, then a complete one."""
-    fitting: list[tuple[Entry, Body]] = []
+    fitting: list[Body] = []
+    largest = 0
     for entry in _sketched(part, architecture):
-        if fitting and entry.count < fitting[0][0].count:
+        if entry.count < largest:
             break
         body = _fitted(part, entry, architecture)
         if body is not None:
-            fitting.append((entry, body))
-    if not fitting:
-        return None
-    bodies = [body for _, body in fitting]
-    return min(bodies, key=lambda body: (body.stem is not None, not body.is_complete))
+            fitting.append(body)
+            largest = entry.count
+    return min(fitting, key=lambda body: (body.stem is not None, not body.is_complete), default=None)
 
 
 def _sketched(part: Part, architecture: str | None) -> Iterator[Entry]:
@@ -114,12 +118,11 @@ def _fitted(part: Part, entry: Entry, architecture: str | None) -> Body | None:
     weights: dict[str, torch.Tensor] = {}
     for name, shape in expected.items():
         stored = part.tensors.get(name)
-        if stored is None and name.endswith(_COUNTER):
-            weights[name] = torch.tensor(0)
-            continue
         if stored is None:
-            return None
-        if tuple(stored.shape) != shape:
+            if not name.endswith(COUNTER):
+                return None
+            stored = torch.tensor(0)
+        elif tuple(stored.shape) != shape:
             if stem is not None or not _is_stem(shape, stored.shape):
                 return None
             stem = Stem(name, tuple(stored.shape), shape)
@@ -143,10 +146,10 @@ def _last_layer(part: Part, architecture: str) -> tuple[dict[str, torch.Tensor],
         stored = part.tensors.get(name)
         if stored is None or stored.ndim != len(shape):
             return {}, None
-        differing = [(size, wanted) for size, wanted in zip(stored.shape, shape, strict=True) if size != wanted]
-        if any(wanted != PROBE_CLASSES for _, wanted in differing):
+        sides = list(zip(stored.shape, shape, strict=True))
+        if any(size != wanted for size, wanted in sides if wanted != PROBE_CLASSES):
             return {}, None
-        sizes |= {size for size, wanted in zip(stored.shape, shape, strict=True) if wanted == PROBE_CLASSES}
+        sizes |= {size for size, wanted in sides if wanted == PROBE_CLASSES}
         found[name] = stored
     return (found, sizes.pop()) if len(sizes) == 1 else ({}, None)
 

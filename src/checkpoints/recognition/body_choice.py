@@ -30,7 +30,7 @@ def choose_body(bodies: Sequence[Body], tensors: Mapping[str, torch.Tensor], pla
     left = of_others or left
     if len(left) > 1:
         raise ModelError(
-            f"The file holds {len(left)} networks: {', '.join(_described(body) for body in left)}."
+            f"The file holds {len(left)} networks: {', '.join(body.described for body in left)}."
             " Choose the one that answers, or give your own class if they answer together:",
             *(Remedy("network", body.place) for body in left),
             Remedy("module"),
@@ -45,13 +45,9 @@ def _at(bodies: Sequence[Body], place: str) -> Body:
     ]
     if len(here) == 1:
         return here[0]
-    found = ", ".join(_described(body) for body in here or bodies)
+    found = ", ".join(body.described for body in here or bodies)
     count = f"are {len(here)} networks" if here else "is no network"
     raise ModelError(f"At {place} there {count}: the file has {found}.", *(Remedy("network", b.place) for b in bodies))
-
-
-def _described(body: Body) -> str:
-    return f"{body.place} ({body.architectures[0]}{'' if body.is_complete else ' without its last layer'})"
 
 
 def _is_same(body: Body, other: Body) -> bool:

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, zip_longest
 from typing import Final
 
 import torch
 from torch import nn
 
-from src.checkpoints.given import Activation
+from src.checkpoints.given import Activation, needs_own_class
 from src.checkpoints.recognition.layers import Layer
+from src.checkpoints.tensors import COUNTER
 from src.errors import ModelError, Remedy
 
 __all__ = ["ACTIVATIONS", "Head", "read_head"]
@@ -54,7 +55,7 @@ class Head:
         """Return its weights by the names that :meth:`network` gives them."""
         found: dict[str, torch.Tensor] = {}
         for place, layer in enumerate(self.layers):
-            counter = {"num_batches_tracked": torch.tensor(0)} if layer.kind == "norm" else {}
+            counter = {COUNTER: torch.tensor(0)} if layer.kind == "norm" else {}
             found |= {f"{2 * place + 1}.{name}": tensor for name, tensor in {**layer.tensors, **counter}.items()}
         return found
 
@@ -71,13 +72,13 @@ def read_head(
     """
     chain = _in_order(layers, width, taken)
     asked = [0] * of_logits + _asked_places(chain)
-    bare = [layer for layer, after in _with_next(chain) if _is_bare(layer, after)]
+    bare = [layer for layer, after in zip_longest(chain, chain[1:]) if _is_bare(layer, after)]
     if (asked or bare) and activation is None:
         raise ModelError(
             _question(chain, asked, bare, taken), Remedy("activation", "none" if bare else "relu"), _MODULE
         )
     if activation is not None and not asked and not (bare and activation == "none"):
-        raise ModelError(f"No activation can follow {taken}: omit it, or give your own class.")
+        raise ModelError(f"No activation can follow {taken}: omit it, or give your own class.", _MODULE)
     chosen: Activation = activation or "none"
     return Head(tuple(chain), tuple(chosen if place in asked else "none" for place in range(len(chain))))
 
@@ -107,19 +108,14 @@ def _in_order(layers: Sequence[Layer], width: int, taken: str) -> list[Layer]:
         return orders[0]
     named = ", ".join(layer.described for layer in layers[:_MOST])
     if any(layer.inputs == 2 * width for layer in layers):
-        raise ModelError(
-            f"{named} takes twice the {width} values of {taken}, as after two poolings: give your own class.",
-            _MODULE,
-        )
+        raise needs_own_class(f"{named} takes twice the {width} values of {taken}, as after two poolings")
     if sum(layer.inputs == width for layer in layers) > 1:
         raise ModelError(
             f"Several layers fit the {width} values of {taken}, and the file does not show which one answers: {named}."
             " Give your own class.",
             _MODULE,
         )
-    raise ModelError(
-        f"{named} cannot be put in order behind the {width} values of {taken}: give your own class.", _MODULE
-    )
+    raise needs_own_class(f"{named} cannot be put in order behind the {width} values of {taken}")
 
 
 def _are_in_one_sequential(layers: Sequence[Layer]) -> bool:
@@ -134,7 +130,7 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
     """
     norms = [layer for layer in chain if layer.kind == "norm"]
     if norms and (not _are_in_one_sequential(chain) or chain[-1].kind == "norm"):
-        raise ModelError(f"A file does not show what surrounds {norms[0].name}: give your own class.", _MODULE)
+        raise needs_own_class(f"A file does not show what surrounds {norms[0].name}")
     asked: list[int] = []
     since_linear: list[int] = []
     for place in range(1, len(chain)):
@@ -143,14 +139,10 @@ def _asked_places(chain: Sequence[Layer]) -> list[int]:
         if chain[place].kind == "linear":
             starts_with_norm = all(layer.kind == "norm" for layer in chain[:place])
             if len(since_linear) > 1 or (since_linear and starts_with_norm):
-                raise ModelError(f"A file does not show what surrounds {norms[0].name}: give your own class.", _MODULE)
+                raise needs_own_class(f"A file does not show what surrounds {norms[0].name}")
             asked += since_linear
             since_linear = []
     return asked
-
-
-def _with_next(chain: Sequence[Layer]) -> list[tuple[Layer, Layer | None]]:
-    return list(zip(chain, [*chain[1:], None], strict=True))
 
 
 def _is_bare(layer: Layer, after: Layer | None) -> bool:

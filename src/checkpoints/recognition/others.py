@@ -97,11 +97,7 @@ def _is_called(
 
 def _ends_with(name: str, end: str) -> bool:
     steps = name.split(".")
-    joined = "".join(steps)
-    if not joined.endswith(end):
-        return False
-    lengths = {sum(len(step) for step in steps[place:]) for place in range(len(steps))}
-    return len(end) in lengths
+    return name.replace(".", "").endswith(end) and end in {"".join(steps[place:]) for place in range(len(steps))}
 
 
 def _is_auxiliary(name: str, body: Body) -> bool:
@@ -128,10 +124,10 @@ def normalization(rest: Mapping[str, torch.Tensor]) -> tuple[dict[str, tuple[flo
         partner = f"{name.removesuffix('mean')}std"
         if _MEANS.fullmatch(name) and partner in rest and not _words(name) & (_LOSSES | _MEASURES):
             mean, std = _of_colors(tensor), _of_colors(rest[partner])
+            if std and min(std) > 1:
+                mean, std = _of_levels(mean), _of_levels(std)
             if mean and std and _are_plausible(mean, std):
                 found[name, partner] = (mean, std)
-            elif mean and std and min(std) > 1 and _are_plausible(_of_levels(mean), _of_levels(std)):
-                found[name, partner] = (_of_levels(mean), _of_levels(std))
     values = set(found.values())
     if len(values) != 1:
         return {}, frozenset()

@@ -8,9 +8,9 @@ from typing import Final
 import torch
 from torch import nn
 
-from src.checkpoints.given import Asked, Note
+from src.checkpoints.given import Asked, Note, needs_own_class, some_of
 from src.checkpoints.inputs.published import NORMALIZING
-from src.checkpoints.network import RGB
+from src.checkpoints.network import RGB, Loaded
 from src.checkpoints.pickled_network import check_modules
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.recognition.assembly import assemble
@@ -22,10 +22,8 @@ from src.checkpoints.recognition.stems import check_stem
 from src.checkpoints.recognition.twins import Choice, choose
 from src.errors import ModelError, Remedy
 
-__all__ = ["Asked", "Recognized", "recognize"]
+__all__ = ["Recognized", "recognize"]
 
-_MODULE: Final = Remedy("module")
-_SHOWN: Final = 6
 _SHORTCUT: Final = ".shortcut."  # the name in many ResNets for CIFAR
 _DOWNSAMPLE: Final = ".downsample."
 _POOLING: Final = frozenset({"gp", "global_pool", "pool", "pooling", "pool_type", "global_pooling", "pooling_type"})
@@ -33,40 +31,30 @@ _USUAL_POOLING: Final = frozenset({"", "avg", "average", "mean", "adaptive", "fa
 _USUAL_STRIDE: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Recognized:
-    """A network with the weights of a file, in eval mode.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognized(Loaded):
+    """A network of a library; ``normalization`` holds the mean and std from buffers, as fields of the InputSpec."""
 
-    ``left_out`` lists the tensors that are not part of it; ``normalization`` holds the mean and std from buffers, as
-    fields of the InputSpec; ``last`` is the file's name for the last layer, unless that is the architecture's own.
-    """
-
-    architecture: str
-    num_classes: int
     channels: int
-    network: nn.Module
-    left_out: tuple[str, ...]
-    notes: tuple[Note, ...]
     normalization: Mapping[str, tuple[float, ...]]
-    last: str = ""
 
 
-def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -> Recognized | None:
+def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked) -> Recognized | None:
     """Return the network of torchvision or timm that ``tensors`` make up; None if they make up none.
 
     Raises:
         ModelError: They make up one, but its forward pass is ambiguous; the message says which option decides.
     """
-    asked = asked or Asked()
-    bodies = find_bodies(tensors, asked.architecture)
+    given = asked.given
+    bodies = find_bodies(tensors, given.architecture)
     if not bodies:
         respelled = {name.replace(_SHORTCUT, _DOWNSAMPLE): tensor for name, tensor in tensors.items()}
         return recognize(respelled, asked) if respelled.keys() != tensors.keys() else None
     _check_settings(asked.hyper_parameters)
-    body = choose_body(bodies, tensors, asked.network)
+    body = choose_body(bodies, tensors, given.network)
     others = sort_others(tensors, body)
-    check_stem(body.stem, asked.stem, body.architectures[0])
-    behind = find_behind(body, bodies, others, asked)
+    check_stem(body.stem, given.stem, body.architectures[0])
+    behind = find_behind(body, bodies, others, given)
 
     @cache
     def made(architecture: str) -> nn.Module:
@@ -79,18 +67,18 @@ def recognize(tensors: Mapping[str, torch.Tensor], asked: Asked | None = None) -
     num_classes = behind.head.num_classes if behind.head else body.num_classes or 0
     library = made(choice.architecture)
     check_modules(asked.modules, body.prefix, library.get_submodule("network") if behind.head else library)
-    if asked.network is None:
+    if given.network is None:
         of_losses = {name: tensors[name] for name in left_out if is_of_training(name, tensors[name], body)}
         _check_last(of_losses, library, num_classes, body.place)
     return Recognized(
         choice.architecture,
-        num_classes,
-        body.channels,
         library,
+        num_classes,
         tuple(name for name in tensors if name in left_out),
         (_note(choice, asked), *_of_pretrained(choice.architecture, settled), *behind.notes),
-        others.normalization,
         behind.head.layers[-1].name if behind.head else "",
+        channels=body.channels,
+        normalization=others.normalization,
     )
 
 
@@ -109,7 +97,7 @@ def _check_last(of_losses: Mapping[str, torch.Tensor], network: nn.Module, outpu
                 f"{name} {shape} could take the {outputs} outputs of the network, which would then be an embedding,"
                 " not class scores. Say that the network alone answers, or give your own class.",
                 Remedy("network", place),
-                _MODULE,
+                Remedy("module"),
             )
 
 
@@ -117,16 +105,12 @@ def _check_settings(hyper_parameters: Mapping[str, object]) -> None:
     """Refuse a pooling or a stride that a hyper-parameter names, since no tensor shows it."""
     for key, value in walk(hyper_parameters):
         if key in _POOLING and isinstance(value, str) and value.lower() not in _USUAL_POOLING:
-            raise ModelError(
-                f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools: give your own"
-                " class.",
-                _MODULE,
+            raise needs_own_class(
+                f"The hyper-parameter {key} says {value!r}, which is not how the library's network pools"
             )
         if key == "output_stride" and type(value) is int and value != _USUAL_STRIDE:
-            raise ModelError(
-                f"The hyper-parameter output_stride says {value}, but the library's network has {_USUAL_STRIDE}: give"
-                " your own class.",
-                _MODULE,
+            raise needs_own_class(
+                f"The hyper-parameter output_stride says {value}, but the library's network has {_USUAL_STRIDE}"
             )
 
 
@@ -148,10 +132,9 @@ def _of_pretrained(architecture: str, settled: Collection[str]) -> tuple[Note, .
 
 
 def _note(choice: Choice, asked: Asked) -> Note:
-    if asked.architecture:
+    if asked.given.architecture:
         return Note(f"architecture: {choice.architecture}, as {asked.said_by}")
     sentence = f"architecture: {choice.architecture}, {choice.why}"
     if not choice.others:
         return Note(sentence)
-    more = f" and {len(choice.others) - _SHOWN} more" if len(choice.others) > _SHOWN else ""
-    return Note(f"{sentence}; {', '.join(choice.others[:_SHOWN])}{more} would fit as well", (Remedy("architecture"),))
+    return Note(f"{sentence}; {some_of(choice.others)} would fit as well", (Remedy("architecture"),))

@@ -4,6 +4,7 @@ from typing import Final
 
 from torch import nn
 
+from src.checkpoints.given import needs_own_class
 from src.checkpoints.network import RGB
 from src.checkpoints.recognition.bodies import Stem
 from src.errors import ModelError, Remedy
@@ -43,7 +44,7 @@ def check_stem(stem: Stem | None, given: str | None, architecture: str) -> None:
             Remedy("stem", "cifar"),
             Remedy("module"),
         )
-    raise ModelError(f"{what}: give your own class.", Remedy("module"))
+    raise needs_own_class(what)
 
 
 def put_stem(network: nn.Module, stem: Stem | None) -> None:

@@ -1,7 +1,7 @@
 """An architecture without its last layer, in each usual way of removing it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 import torch
 from torch import nn
@@ -92,7 +92,7 @@ def _inner(network: nn.Module, last: str) -> nn.Module:
     (inner,) = _only({name.partition(".")[0] for name in others})
     if inner in others:
         raise LookupError(inner)
-    return cast("nn.Module", getattr(network, inner))
+    return network.get_submodule(inner)
 
 
 def _has_own_tensors(network: nn.Module) -> bool:

@@ -80,9 +80,8 @@ def _is_variant(architecture: str, architectures: Sequence[str]) -> bool:
 def _check_alike(architectures: Sequence[str], settled: Collection[str]) -> None:
     specs = {architecture: published_input(architecture) for architecture in architectures}
     open_fields = [field for field in _COLORS if field not in settled]
-    kinds = {tuple(getattr(spec, field) for field in open_fields) for spec in specs.values()}
-    if len(kinds) > 1:
-        differing = [field for field in open_fields if len({getattr(spec, field) for spec in specs.values()}) > 1]
+    differing = [field for field in open_fields if len({getattr(spec, field) for spec in specs.values()}) > 1]
+    if differing:
         shown = "; ".join(f"{name}: {_described(spec)}" for name, spec in specs.items())
         raise ModelError(
             f"The tensors fit several networks that prepare images differently: {shown}. Choose one, or say how your"

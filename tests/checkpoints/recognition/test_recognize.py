@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from src.checkpoints.given import Activation, Asked
+from src.checkpoints.given import Activation, Asked, Given
 from src.checkpoints.network import build
 from src.checkpoints.recognition.bodies import find_bodies
 from src.checkpoints.recognition.heads import ACTIVATIONS
@@ -32,7 +32,7 @@ IMAGES = torch.randn(2, 3, 64, 64)
 
 def found(tensors: dict[str, torch.Tensor], **asked: str) -> Recognized:
     """Return the recognized network."""
-    recognized = recognize(tensors, Asked(**asked))  # type: ignore[arg-type] # only names are given
+    recognized = recognize(tensors, Asked(Given(**asked)))  # type: ignore[arg-type] # only names are given
     assert recognized is not None
     return recognized
 
@@ -296,7 +296,9 @@ def test_children_followed_by_more_of_the_library_are_refused() -> None:
 def test_an_unneeded_activation_is_refused() -> None:
     """An activation for a complete network, or for a single layer, would be ignored."""
     assert "No activation can follow" in str(refused(RESNET, activation="relu"))
-    assert "No activation can follow" in str(refused(BODY | linear("head", 512, 3), activation="relu"))
+    of_a_head = refused(BODY | linear("head", 512, 3), activation="relu")
+    assert "No activation can follow" in str(of_a_head)
+    assert of_a_head.remedies == (Remedy("module"),)
 
 
 @pytest.mark.parametrize("shortcut", ["downsample", "shortcut"])
@@ -362,7 +364,7 @@ def test_counters_of_batches_may_be_missing() -> None:
 
 def test_unknown_tensors_fit_no_network() -> None:
     """Tensors of an unknown network fit none."""
-    assert recognize({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}) is None
+    assert recognize({"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}, Asked()) is None
 
 
 def test_every_activation_of_the_command_is_supported() -> None:
