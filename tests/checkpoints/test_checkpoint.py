@@ -222,6 +222,8 @@ def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
     for beside in (data, {"class_to_idx": {"bus": 0, "car": 1}}, {"config": {"data": {"classes": ["bus", "car"]}}}):
         torch.save({"state_dict": weights, "hyper_parameters": {"lr": 0.1}, **beside}, tmp_path / "file.ckpt")
         assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
+    torch.save({"model": {"state_dict": weights, "class_names": ["bus", "car"]}, "epoch": 3}, tmp_path / "file.ckpt")
+    assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
 
 
 def test_attributes_of_a_whole_network_are_read(tmp_path: Path) -> None:

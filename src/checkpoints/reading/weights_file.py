@@ -10,22 +10,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from src.checkpoints.reading.averaged import averaged_tensors, is_averaged
+from src.checkpoints.reading.averaged import averaged_tensors
 from src.checkpoints.reading.other_kinds import check_kind, refuse_object
 from src.checkpoints.reading.pickled import read_pickled
 from src.checkpoints.reading.plain import plain
-from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, module_tensors, modules
+from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, modules
+from src.checkpoints.reading.state_dicts import NESTED, OF_TRAINING, holds_tensors, networks, state_dict
 from src.errors import ModelError
 
 __all__ = ["WeightsFile", "read_weights_file"]
 
-_NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
 _HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
-_AVERAGED_FROM: Final = "current_model_state"  # beside the average, where Lightning stores that
-_OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
-_STARTS_OF_TRAINING: Final = ("optim", "sched", *_OF_TRAINING)
-_OF_AN_OPTIMIZER: Final = "param_groups"
-_DEEPEST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +66,10 @@ def _from_content(path: Path, content: object) -> WeightsFile:
         refuse_object(path, content)
     said = fields(content)
     key = next((key for key in _HYPER_PARAMETERS if key in said), None)
-    state = _state_dict(content)
+    state = state_dict(content)
     averaged = averaged_tensors(said, state)
-    network = _whole_network(content)
-    attributes = {name: value for name, value in fields(network).items() if not str(name).startswith("_")}
+    whole = networks(content)
+    attributes = {name: value for one in whole.values() for name, value in fields(one).items() if _is_public(name)}
     beside = {} if is_module(content) else {name: value for name, value in said.items() if name != key}
     return WeightsFile(
         _checked(path, state),
@@ -82,8 +77,12 @@ def _from_content(path: Path, content: object) -> WeightsFile:
         _elsewhere({**attributes, **beside}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
-        dict(modules(network)),
+        {name: module for prefix, network in whole.items() for name, module in modules(network, prefix)},
     )
+
+
+def _is_public(name: object) -> bool:
+    return not str(name).startswith("_")
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -106,66 +105,6 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
         raise ModelError(f"{path} is not an intact safetensors file: {exc}.") from exc
 
 
-def _state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
-    """Return the state dict in ``content``, or several joined, whose keys then become prefixes."""
-    if is_module(content):
-        return dict(module_tensors(content))
-    said = fields(content)
-    for key in _NESTED:
-        nested = said.get(key)
-        if is_module(nested):
-            return dict(module_tensors(nested))
-        if isinstance(nested, Mapping) and any(isinstance(value, torch.Tensor) for value in nested.values()):
-            return {**_beside(said, key, nested), **nested}
-    if depth == _DEEPEST or _holds_tensors(said) or _OF_AN_OPTIMIZER in said:
-        return said
-    inside = (_state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
-    return _beside(said) or next(filter(_holds_tensors, inside), said)
-
-
-def _whole_network(content: object) -> object:
-    """Return the pickled network in ``content`` whose state dict is read, or None."""
-    said = fields(content)
-    candidates = [content] if is_module(content) else [said.get(key) for key in _NESTED]
-    return next((one for one in candidates if is_module(one)), None)
-
-
-def _holds_tensors(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, torch.Tensor) for value in content.values())
-
-
-def _is_of_training(name: object) -> bool:
-    return not isinstance(name, str) or name.lower().startswith(_STARTS_OF_TRAINING)
-
-
-def _beside(
-    said: Mapping[Any, Any], key: str | None = None, known: Mapping[Any, object] | None = None
-) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of state dicts and networks other than ``key``, such as a head's, with keys as prefixes.
-
-    Those whose tensors are all ``known``, such as an equal copy or a network's own head, are left out.
-    """
-    found: dict[Any, Any] = {
-        name: dict(module_tensors(value)) if is_module(value) else value
-        for name, value in said.items()
-        if name not in {key, _AVERAGED_FROM} and not is_averaged(str(name)) and not _is_of_training(name)
-    }
-    return {
-        f"{name}.{of}": tensor
-        for name, value in found.items()
-        if isinstance(value, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
-        if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
-        if not all(_is_among(tensor, known or {}) for tensor in value.values())
-        for of, tensor in value.items()
-    }
-
-
-def _is_among(tensor: torch.Tensor, known: Mapping[Any, object]) -> bool:
-    return any(
-        isinstance(one, torch.Tensor) and one.dtype == tensor.dtype and one.equal(tensor) for one in known.values()
-    )
-
-
 def _by_name(values: object) -> Mapping[str, object]:
     return {str(name): value for name, value in fields(plain(values)).items()}
 
@@ -175,9 +114,13 @@ def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
     kept = {
         name: value
         for name, value in said.items()
-        if (name not in {*_OF_TRAINING, *_NESTED} or isinstance(value, str)) and not isinstance(value, torch.Tensor)
+        if name not in OF_TRAINING and not isinstance(value, torch.Tensor) and not _is_network(name, value)
     }
     return _by_name(kept)
+
+
+def _is_network(name: object, value: object) -> bool:
+    return name in NESTED and (is_module(value) or holds_tensors(fields(value)))
 
 
 def _checked(path: Path, state: Mapping[Any, Any]) -> Mapping[str, torch.Tensor]:

@@ -5,7 +5,7 @@ import io
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,10 @@ _OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2, 3)}, "weight": {"exp_avg":
         ({"checkpoint": {"epoch": 3, "state_dict": {"model": WEIGHTS}}}, [""]),
         ({"ema_state_dict": WEIGHTS}, [""]),
         ({"state_dict": WEIGHTS, "head": nn.Linear(3, 2)}, ["", "head."]),
+        ({"model": nn.Linear(3, 2), "head": WEIGHTS}, ["", "head."]),
+        ({"net_state": WEIGHTS, "best_acc": torch.tensor(0.9)}, ["net_state."]),
+        ({"params": WEIGHTS, "weights": torch.ones(2)}, ["params."]),  # of the classes
+        ({"params": defaultdict(list, WEIGHTS), "best": torch.tensor(0.9)}, [""]),
         ({"state_dict": WEIGHTS, "best": {name: tensor.clone() for name, tensor in WEIGHTS.items()}}, [""]),
     ],
 )
