@@ -8,13 +8,12 @@ import torch
 from src.checkpoints.reading.averaged import is_averaged
 from src.checkpoints.reading.stand_ins import fields, is_module, module_tensors
 
-__all__ = ["NESTED", "OF_TRAINING", "holds_tensors", "networks", "state_dict"]
+__all__ = ["NESTED", "OF_TRAINING", "holds_tensors", "is_of_optimizer", "is_state_dict", "networks", "state_dict"]
 
 NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
 _AVERAGED_FROM: Final = "current_model_state"  # beside the average, where Lightning stores that
 OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
 _STARTS_OF_TRAINING: Final = ("optim", "sched", *OF_TRAINING)
-_OF_AN_OPTIMIZER: Final = "param_groups"
 _DEEPEST: Final = 4
 
 
@@ -26,7 +25,7 @@ def state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
     if (key := _main(said)) is not None:
         tensors = dict(module_tensors(said[key])) if is_module(said[key]) else fields(said[key])
         return {**_beside(said, key, tensors), **tensors}
-    if depth == _DEEPEST or _is_state_dict(said) or _OF_AN_OPTIMIZER in said:
+    if depth == _DEEPEST or is_state_dict(said) or is_of_optimizer(said):
         return said
     inside = (state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
     return _beside(said) or next(filter(holds_tensors, inside), said)
@@ -52,9 +51,14 @@ def _main(said: Mapping[Any, Any]) -> str | None:
     return next((key for key in NESTED if is_module(said.get(key)) or holds_tensors(fields(said.get(key)))), None)
 
 
-def _is_state_dict(said: Mapping[Any, Any]) -> bool:
+def is_state_dict(said: Mapping[Any, Any]) -> bool:
     """Return whether ``said`` has tensors of layers: others, such as the best accuracy, may lie beside a state dict."""
     return any(isinstance(value, torch.Tensor) and "." in str(name) for name, value in said.items())
+
+
+def is_of_optimizer(said: Mapping[Any, Any]) -> bool:
+    """Return whether ``said`` is the state of an optimizer of torch, or of fastai's."""
+    return "param_groups" in said or said.keys() >= {"state", "hypers"}
 
 
 def holds_tensors(content: Mapping[Any, Any]) -> bool:

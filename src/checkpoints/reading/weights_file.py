@@ -1,5 +1,7 @@
 """A file with trained weights -> its tensors and metadata; nothing in it is ever run."""
 
+import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from src.checkpoints.reading.averaged import averaged_tensors
@@ -15,12 +17,24 @@ from src.checkpoints.reading.other_kinds import check_kind, refuse_object
 from src.checkpoints.reading.pickled import read_pickled
 from src.checkpoints.reading.plain import plain
 from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, modules
-from src.checkpoints.reading.state_dicts import NESTED, OF_TRAINING, holds_tensors, networks, state_dict
+from src.checkpoints.reading.state_dicts import (
+    NESTED,
+    OF_TRAINING,
+    holds_tensors,
+    is_of_optimizer,
+    is_state_dict,
+    networks,
+    state_dict,
+)
 from src.errors import ModelError
 
 __all__ = ["WeightsFile", "read_weights_file"]
 
-_HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
+_HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")  # the usual keys
+_LIKE_THESE: Final = re.compile(
+    r"((model|net|network|train|training|init|exp|experiment)_?)?"
+    r"(hyper_?param(eter)?s|hparams|params|args|arguments|opts?|options|settings|kwargs|config|cfg|conf)(_dict)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     if not path.is_file():
         raise ModelError(f"There is no file {path}.")
     if _is_safetensors(path):
-        return WeightsFile(_checked(path, _read_safetensors(path)), {})
+        return _read_safetensors(path)
     check_kind(path)
     content = read_pickled(path)
     try:
@@ -65,20 +79,28 @@ def _from_content(path: Path, content: object) -> WeightsFile:
     if not isinstance(content, Mapping) and not is_module(content):
         refuse_object(path, content)
     said = fields(content)
-    key = next((key for key in _HYPER_PARAMETERS if key in said), None)
+    hyper_parameters = _hyper_parameters(said)
     state = state_dict(content)
     averaged = averaged_tensors(said, state)
     whole = networks(content)
     attributes = {name: value for one in whole.values() for name, value in fields(one).items() if _is_public(name)}
-    beside = {} if is_module(content) else {name: value for name, value in said.items() if name != key}
+    beside = {} if is_module(content) else {name: value for name, value in said.items() if name not in hyper_parameters}
     return WeightsFile(
         _checked(path, state),
-        _by_name(said.get(key)),
+        {name: value for held in [*hyper_parameters.values()][::-1] for name, value in held.items()},
         _elsewhere({**attributes, **beside}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
         {name: module for prefix, network in whole.items() for name, module in modules(network, prefix)},
     )
+
+
+def _hyper_parameters(said: Mapping[Any, Any]) -> Mapping[str, Mapping[str, object]]:
+    """Return the containers of hyper-parameters in ``said`` by name, those with the usual names first."""
+    usual = [name for name in _HYPER_PARAMETERS if name in said]
+    others = [name for name in said if isinstance(name, str) and _LIKE_THESE.fullmatch(name.lower())]
+    found = {name: _by_name(said[name]) for name in (*usual, *others)}
+    return {name: held for name, held in found.items() if not (is_state_dict(held) or is_of_optimizer(held))}
 
 
 def _is_public(name: object) -> bool:
@@ -96,13 +118,23 @@ def _has_header(path: Path) -> bool:
     return int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:] == b"{"
 
 
-def _read_safetensors(path: Path) -> Mapping[str, object]:
+def _read_safetensors(path: Path) -> WeightsFile:
     if not _has_header(path):
         check_kind(path)
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            said = file.metadata() or {}
+        return WeightsFile(_checked(path, load_file(path)), {name: _value(text) for name, text in said.items()})
     except (SafetensorError, OSError) as exc:
         raise ModelError(f"{path} is not an intact safetensors file: {exc}.") from exc
+
+
+def _value(text: str) -> object:
+    """Return what ``text``, the only type of metadata in such files, says in JSON, or ``text`` itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _by_name(values: object) -> Mapping[str, object]:

@@ -154,6 +154,14 @@ def test_a_folder_with_one_checkpoint_is_read(tmp_path: Path) -> None:
     assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
 
 
+def test_a_config_of_no_library_holds_hyper_parameters(tmp_path: Path) -> None:
+    """PyTorchModelHubMixin stores the arguments of the class there; of a library's, its reader takes what it needs."""
+    save_file(NETWORK.state_dict(), tmp_path / "model.safetensors")
+    for config, expected in (({"classes": ["a", "b"]}, ["a", "b"]), ({"model_type": "vit", "classes": 2}, None)):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert read_source(tmp_path).file.hyper_parameters.get("classes") == expected
+
+
 @pytest.mark.parametrize("other", ["tf_model.h5", "zero_to_fp32.py", "global_step9/mp_rank_00_model_states.pt"])
 def test_files_of_other_libraries_beside_the_weights_do_not_matter(other: str, tmp_path: Path) -> None:
     """A clone from the hub has the same weights for TensorFlow, and a Trainer's folder those of DeepSpeed."""

@@ -138,7 +138,7 @@ _OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2, 3)}, "weight": {"exp_avg":
         ({"model": nn.Linear(3, 2), "head": WEIGHTS}, ["", "head."]),
         ({"net_state": WEIGHTS, "best_acc": torch.tensor(0.9)}, ["net_state."]),
         ({"params": WEIGHTS, "weights": torch.ones(2)}, ["params."]),  # of the classes
-        ({"params": defaultdict(list, WEIGHTS), "best": torch.tensor(0.9)}, [""]),
+        ({"params": defaultdict(None, WEIGHTS), "best": torch.tensor(0.9)}, [""]),
         ({"state_dict": WEIGHTS, "best": {name: tensor.clone() for name, tensor in WEIGHTS.items()}}, [""]),
     ],
 )
@@ -216,6 +216,22 @@ def test_texts_of_numpy_are_plain_hyper_parameters(tmp_path: Path) -> None:
     content = {"state_dict": {"a": torch.ones(2)}, "hyper_parameters": {"classes": [np.str_("bus"), np.str_("car")]}}
     torch.save(content, tmp_path / "file.ckpt")
     assert read_weights_file(tmp_path / "file.ckpt").hyper_parameters["classes"] == ["bus", "car"]
+
+
+@pytest.mark.parametrize("key", ["model_args", "model_config", "hyperparams", "options", "opt", "train_args"])
+def test_hyper_parameters_are_found_under_every_usual_name(key: str, tmp_path: Path) -> None:
+    """They are those of a network under any name that says so; those of usual names come first."""
+    content = {"model": WEIGHTS, key: argparse.Namespace(pool="max", lr=1), "hparams": {"lr": 2}}
+    assert read_weights_file(saved(content, tmp_path)).hyper_parameters == {"pool": "max", "lr": 2}
+    optimizer = {"model": WEIGHTS, "opt": {"state": [], "hypers": []}, "params": {"0.weight": torch.ones(2)}}
+    assert read_weights_file(saved(optimizer, tmp_path)).hyper_parameters == {}
+
+
+def test_the_metadata_of_safetensors_are_hyper_parameters(tmp_path: Path) -> None:
+    """They are texts, some of them in JSON."""
+    save_file(dict(WEIGHTS), tmp_path / "x.safetensors", {"classes": '["bus", "car"]', "arch": "resnet18"})
+    found = read_weights_file(tmp_path / "x.safetensors").hyper_parameters
+    assert found == {"classes": ["bus", "car"], "arch": "resnet18"}
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.999])
