@@ -138,6 +138,15 @@ def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
         {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}},
         {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss}},
         {"state_dict": RESNET, "hyper_parameters": {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}},
+        {"state_dict": RESNET, "hyper_parameters": {"pos_weight": torch.ones(3)}},
+        {"state_dict": RESNET, "hyper_parameters": {"criterion": {"pos_weights": [1.0, 2.0, 3.0]}}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": "sigmoid_focal_loss"}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": "AsymmetricLoss"}},
+        {"state_dict": RESNET, "hyper_parameters": {"final_activation": "sigmoid"}},
+        {
+            "state_dict": RESNET,
+            "meta": {"cfg": "lr = 1\n" * 99 + "head = 'MultiLabelLinearClsHead'\n" + "x = 1\n" * 99},
+        },
     ],
 )
 def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:
@@ -145,7 +154,22 @@ def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Pat
     with pytest.raises(ModelError, match="may have several classes") as refused:
         _read(tmp_path, more)
     assert refused.value.remedies == (Remedy("output", "multilabel"), Remedy("output", "softmax"))
+    assert len(str(refused.value)) < 250
     assert _read(tmp_path, more, output="multilabel").output.kind == "multilabel"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"pos_weight": 2.0},
+        {"activation": "sigmoid"},
+        {"cfg": "a = 1\nmulti_label = False"},
+        {"pos_weight": torch.tensor(2.0)},
+    ],
+)
+def test_no_sign_of_multilabel_is_no_question(said: dict[str, Any], tmp_path: Path) -> None:
+    """A weight that is not per class, an activation between layers, and what is switched off say nothing."""
+    assert _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said}).output.kind == "softmax"
 
 
 def test_contradicting_label_lists_are_asked_about(tmp_path: Path) -> None:
