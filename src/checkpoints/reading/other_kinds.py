@@ -50,10 +50,11 @@ _FASTAI: Final = (
     'is an export of fastai; save its weights alone with python -c "import torch; from fastai.learner import'
     " load_learner; torch.save(load_learner('{path}').model.state_dict(), 'weights.pt')\": use weights.pt."
 )
-_BARE: Final = (
-    "is a pickle that torch.save did not write: where it was created, save the state dict alone with"
-    " torch.save(network.state_dict(), 'weights.pt'), and use that file."
+_ALONE: Final = (
+    "where it was created, save the state dict alone with torch.save(network.state_dict(), 'weights.pt'), and use that"
+    " file."
 )
+_BARE: Final = f"is a pickle that torch.save did not write: {_ALONE}"
 _DEEPSPEED: Final = (
     "is a sharded DeepSpeed checkpoint; merge it with python {path}/zero_to_fp32.py {path} weights: use weights."
 )
@@ -122,7 +123,7 @@ def refuse_object(path: Path, content: object) -> None:
     called = content.called if isinstance(content, StandIn) else type(content).__name__
     if called.startswith("fastai."):
         _refuse(path, _FASTAI)
-    raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict.")
+    raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict: {_ALONE}")
 
 
 def check_folder(folder: Path, *, has_weights: bool) -> None:

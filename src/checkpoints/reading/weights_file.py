@@ -36,6 +36,8 @@ _LIKE_THESE: Final = re.compile(
     r"(hyper_?param(eter)?s|hparams|params|args|arguments|opts?|options|settings|kwargs|config|cfg|conf)(_dict)?"
 )
 
+_QUANTIZED: Final = re.compile(r"_packed_params|_fake_quant|activation_post_process")  # in names of torch.ao
+
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
@@ -76,6 +78,8 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 
 def _from_content(path: Path, content: object) -> WeightsFile:
+    if isinstance(content, list | tuple) and any(holds_tensors(fields(one)) or is_module(one) for one in content):
+        content = {str(place): one for place, one in enumerate(content)}
     if not isinstance(content, Mapping) and not is_module(content):
         refuse_object(path, content)
     said = fields(content)
@@ -85,13 +89,14 @@ def _from_content(path: Path, content: object) -> WeightsFile:
     whole = networks(content)
     attributes = {name: value for one in whole.values() for name, value in fields(one).items() if _is_public(name)}
     beside = {} if is_module(content) else {name: value for name, value in said.items() if name not in hyper_parameters}
+    layers = {name: module for prefix, network in whole.items() for name, module in modules(network, prefix)}
     return WeightsFile(
-        _checked(path, state),
+        _checked(path, state, layers),
         {name: value for held in [*hyper_parameters.values()][::-1] for name, value in held.items()},
         _elsewhere({**attributes, **beside}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
-        {name: module for prefix, network in whole.items() for name, module in modules(network, prefix)},
+        layers,
     )
 
 
@@ -155,14 +160,24 @@ def _is_network(name: object, value: object) -> bool:
     return name in NESTED and (is_module(value) or holds_tensors(fields(value)))
 
 
-def _checked(path: Path, state: Mapping[Any, Any]) -> Mapping[str, torch.Tensor]:
+def _checked(
+    path: Path, state: Mapping[Any, Any], layers: Mapping[str, StandIn] | None = None
+) -> Mapping[str, torch.Tensor]:
     tensors = {str(name): value.detach() for name, value in state.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise ModelError(f"{path} holds no tensors: it is not a checkpoint of a network.")
-    odd = [name for name, tensor in tensors.items() if _is_odd(tensor)]
+    quantized = [name for name, layer in (layers or {}).items() if ".quantized." in layer.called]
+    odd = quantized or [name for name in map(str, state) if _QUANTIZED.search(name)]
+    odd = odd or [name for name, tensor in tensors.items() if _is_odd(tensor)]
     if odd:
         raise ModelError(
             f"{path} holds sparse, quantized, complex or empty tensors ({odd[0]}): save the network in full precision."
+        )
+    if not tensors:
+        raise ModelError(f"{path} holds no tensors: it is not a checkpoint of a network.")
+    part = next((name for name, tensor in tensors.items() if type(tensor) is not torch.Tensor), None)
+    if part is not None:
+        raise ModelError(
+            f"{path} holds parts of tensors, as FSDP distributes them ({part}): save the whole ones, which"
+            " torch.distributed.checkpoint.state_dict.get_model_state_dict returns with the option full_state_dict."
         )
     return tensors
 
