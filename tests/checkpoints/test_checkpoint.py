@@ -289,9 +289,10 @@ def test_contradicting_options_are_explained(given: Given, message: str, tmp_pat
 
 def test_an_adapter_without_its_network_is_explained(tmp_path: Path) -> None:
     """The layers of PEFT are named, and what merges them."""
-    torch.save({"base_model.model.vit.layer.0.query.lora_A.weight": torch.zeros(3, 3)}, tmp_path / "adapter.bin")
-    with pytest.raises(ModelError, match=r"LoRA.*merge_and_unload"):
-        read_checkpoint(tmp_path / "adapter.bin", Given())
+    for name in ("vit.layer.0.query.lora_A.weight", "classifier.modules_to_save.default.weight"):
+        torch.save({f"base_model.model.{name}": torch.zeros(3, 3)}, tmp_path / "adapter.bin")
+        with pytest.raises(ModelError, match=r"LoRA.*merge_and_unload"):
+            read_checkpoint(tmp_path / "adapter.bin", Given())
 
 
 def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:
