@@ -11,6 +11,7 @@ from torch import nn
 
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
+from src.checkpoints.reading.measured import sign_of_values
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.stand_ins import Kind, StandIn, fields
 from src.checkpoints.reading.weights_file import WeightsFile
@@ -41,8 +42,8 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
     """Return what the ``outputs`` of a network mean, and how many classes it has.
 
     Raises:
-        ModelError: The network has one output and nothing says whether it is a probability or a regression value, or
-            the stated kind contradicts the number of outputs.
+        ModelError: Nothing says whether an output is a probability or a regression value, hyper-parameters say that the
+            outputs are none of classes, or the stated kind contradicts their number.
     """
     output = OutputSpec(kind=given.output) if given.output else _stored(file.hyper_parameters)
     if outputs > 1:
@@ -53,6 +54,13 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
                 f"{sign} suggests that an image may have several classes, or none: choose that, or just one class.",
                 Remedy("output", "multilabel"),
                 Remedy("output", "softmax"),
+            )
+        is_named = output is not None or given.labels is not None or _names(file, outputs)
+        if not is_named and (sign := sign_of_values(file)):
+            raise ModelError(
+                f"{sign} suggests that the {outputs} outputs are measured values or an embedding, which are not"
+                " supported: if each is the score of a class, name all classes.",
+                Remedy("labels"),
             )
         return output or OutputSpec(), outputs
     if output is not None and output.kind != "binary":

@@ -172,6 +172,34 @@ def test_no_sign_of_multilabel_is_no_question(said: dict[str, Any], tmp_path: Pa
     assert _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said}).output.kind == "softmax"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"loss": "mse"},
+        {"criterion": nn.MSELoss()},
+        {"head": {"loss_fn": nn.TripletMarginLoss}},
+        {"loss": {"class_path": "torch.nn.SmoothL1Loss"}},
+        {"loss": torch.nn.functional.mse_loss},
+        {"loss_name": "SupCon"},
+        {"task": "regression"},
+    ],
+)
+def test_values_that_are_no_scores_of_classes_are_asked_about(said: dict[str, Any], tmp_path: Path) -> None:
+    """Several outputs of a loss of measured values or of embeddings do not become classes that nobody named."""
+    content = {"state_dict": RESNET, "hyper_parameters": said}
+    with pytest.raises(ModelError, match="3 outputs are measured values or an embedding") as refused:
+        _read(tmp_path, content)
+    assert refused.value.remedies == (Remedy("labels"),)
+    assert _read(tmp_path, content, labels="a,b,c").labels == ("a", "b", "c")
+    assert _read(tmp_path, {**content, "class_names": ["a", "b", "c"]}).labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("said", [{"loss": "ce"}, {"distill_loss": "mse"}, {"monitor": "mae"}, {"arch": "mae"}])
+def test_other_losses_are_no_question(said: dict[str, Any], tmp_path: Path) -> None:
+    """A loss of classes, a loss beside it, a metric and a network's name say nothing."""
+    assert _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said}).labels[0] == "class 0"
+
+
 def test_contradicting_label_lists_are_asked_about(tmp_path: Path) -> None:
     """Of two lists with the names in another order, none is chosen."""
     names = {"classes": ["a", "b", "c"], "class_to_idx": {"c": 0, "b": 1, "a": 2}}
