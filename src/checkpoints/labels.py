@@ -129,10 +129,17 @@ def _from_json(path: Path) -> tuple[str, ...]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as exc:
         raise ModelError(f"{path} is not JSON: {exc}.") from exc
+    if isinstance(content, dict) and all(_is_synset(entry) for entry in content.values()):
+        content = {index: name for index, (_, name) in content.items()}
     labels = _labels_in(content)
     if labels is None:
         raise ModelError(f"{path} is neither a list of names nor a map between names and the indices 0, 1, 2, ...")
     return labels
+
+
+def _is_synset(entry: object) -> bool:
+    """Return whether ``entry`` is one of the usual imagenet_class_index.json: an identifier of WordNet and a name."""
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)  # noqa: PLR2004
 
 
 def _labels_in(content: object) -> tuple[str, ...] | None:

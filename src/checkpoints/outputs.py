@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any, Final
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
+from src.checkpoints.reading.measured import sign_of_values
 from src.checkpoints.reading.nested import walk
 from src.checkpoints.reading.stand_ins import Kind, StandIn, fields
 from src.checkpoints.reading.weights_file import WeightsFile
@@ -24,17 +26,24 @@ _EMBEDS: Final = re.compile(r"(?<![a-z])(proj(ection|ector)?|emb(ed|edding|edder
 _LOSS: Final = re.compile(r"torch\.nn\.modules\.loss\.|torchmetrics\.")
 _SIGMOID: Final = "torch.nn.modules.activation.Sigmoid"
 _TWO: Final = 2
-_SEVERAL: Final = re.compile(r"multi[-_ ]?label")
+# The word, unless it is switched off, as in a configuration stored as text.
+_SEVERAL: Final = re.compile(r"multi[-_ ]?label(?!\w*['\"]?\s*[=:]\s*(false|none|no\b|0))")
+_LAST_ACTIVATION: Final = re.compile(r"(final|output|out|last|head|classifier)_?(act|activation|nonlinearity)(_fn)?")
+_WEIGHTS_OF_SEVERAL: Final = re.compile(r"pos(itive)?_?weights?")
+_LONGEST: Final = 60  # characters shown
 # Losses of independent classes, as a name or a class; timm's own BCE, for classes that exclude each other, is bce_loss.
-_LOSS_OF_SEVERAL: Final = re.compile(r"(?:.*\.)?(?:bce|binary_?cross_?entropy)(?:_?with_?logits)?(?:_?loss)?")
+_LOSS_OF_SEVERAL: Final = re.compile(
+    r"(?:.*\.)?(?:(?:bce|binary_?cross_?entropy)(?:_?with_?logits)?(?:_?loss)?|sigmoid_?focal(?:_?loss)?"
+    r"|asymmetric_?loss(?:_?optimized)?)"
+)
 
 
 def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSpec, int]:
     """Return what the ``outputs`` of a network mean, and how many classes it has.
 
     Raises:
-        ModelError: The network has one output and nothing says whether it is a probability or a regression value, or
-            the stated kind contradicts the number of outputs.
+        ModelError: Nothing says whether an output is a probability or a regression value, hyper-parameters say that the
+            outputs are none of classes, or the stated kind contradicts their number.
     """
     output = OutputSpec(kind=given.output) if given.output else _stored(file.hyper_parameters)
     if outputs > 1:
@@ -45,6 +54,13 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
                 f"{sign} suggests that an image may have several classes, or none: choose that, or just one class.",
                 Remedy("output", "multilabel"),
                 Remedy("output", "softmax"),
+            )
+        is_named = output is not None or given.labels is not None or _names(file, outputs)
+        if not is_named and (sign := sign_of_values(file)):
+            raise ModelError(
+                f"{sign} suggests that the {outputs} outputs are measured values or an embedding, which are not"
+                " supported: if each is the score of a class, name all classes.",
+                Remedy("labels"),
             )
         return output or OutputSpec(), outputs
     if output is not None and output.kind != "binary":
@@ -109,12 +125,30 @@ def _sign_of_several(file: WeightsFile, outputs: int) -> str | None:
         if _LOSS_OF_SEVERAL.fullmatch(called.lower()) or (name == last and called == _SIGMOID):
             return f"{name}={called}"
     for name, value in walk(file.hyper_parameters, file.elsewhere):
-        said = value.called if isinstance(value, StandIn | Kind) else value
-        if (isinstance(said, str) and (_SEVERAL.search(said.lower()) or _LOSS_OF_SEVERAL.fullmatch(said.lower()))) or (
-            value is True and _SEVERAL.search(name.lower())
-        ):
+        if said := _said_of_several(name.lower(), value, outputs):
             return f"{name}={said}"
     return None
+
+
+def _said_of_several(name: str, value: object, outputs: int) -> str | None:
+    """Return the ``value`` of a hyper-parameter, shortened, if it is a sign of classes that are not exclusive."""
+    if _WEIGHTS_OF_SEVERAL.fullmatch(name) and _shape(value) == (outputs,):
+        return "..."
+    said = value.called if isinstance(value, StandIn | Kind) else value
+    if value is True and _SEVERAL.search(name):
+        return str(said)
+    if not isinstance(said, str):
+        return None
+    if _LOSS_OF_SEVERAL.fullmatch(said.lower()) or (
+        _LAST_ACTIVATION.fullmatch(name) and said.lower().rpartition(".")[2] == "sigmoid"
+    ):
+        return said
+    found = _SEVERAL.search(said.lower())
+    return shorten(said[max(0, found.start() - _LONGEST // 2) :], _LONGEST, placeholder=" ...") if found else None
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    return (len(value),) if isinstance(value, list | tuple) else tuple(getattr(value, "shape", ()))
 
 
 def _names(file: WeightsFile, count: int) -> bool:

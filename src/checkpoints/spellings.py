@@ -47,7 +47,10 @@ _BLOCK: Final = re.compile(r"_blocks\.(\d+)\.(\w+)(\..+)")
 _OF_TRANSFORMERS: Final = re.compile(
     r"embeddings\.patch_embeddings\.(projection\.)?weight|(embedder|conv_stem)\.convolution\.weight"
 )
-_OF_AN_ADAPTER: Final = ".lora_A."
+_OF_AN_ADAPTER: Final = re.compile(r"\.(lora_A|modules_to_save|base_layer)\.")
+# DenseNet before torch 0.4, as in the files of its published weights.
+_OLD_DENSE: Final = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+_ORIGINAL, _MASK = "_orig", "_mask"  # the ends of what torch.nn.utils.prune stores in place of a tensor
 # Swin as Microsoft published it, and as timm had it before 0.9: it merges patches at the end of a stage, not at the
 # beginning of the next one, and stores what follows from its size.
 _OLD_MERGE: Final = "layers.0.downsample.reduction.weight"
@@ -61,16 +64,28 @@ def respelled(file: WeightsFile) -> WeightsFile:
 
     Unknown names stay as they are.
     """
-    tensors, architecture = _respelled(file.tensors)
+    tensors, architecture = _respelled(dict(_pruned(file.tensors)))
     known = {} if architecture is None else {"architecture": architecture}
     return replace(file, tensors=tensors, hyper_parameters={**file.hyper_parameters, **known})
 
 
 def _respelled(tensors: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str | None]:
+    tensors = {_OLD_DENSE.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     if (prefix := _before(_OLD_MERGE, tensors)) is not None:
         return dict(_swin(tensors, prefix)), None
     prefix = _before(_STEM, tensors)
     return (tensors, None) if prefix is None else _efficientnet(tensors, prefix)
+
+
+def _pruned(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield ``tensors``, those of pruned layers as they compute."""
+    for name, tensor in tensors.items():
+        plain = name.removesuffix(_ORIGINAL)
+        mask = tensors.get(f"{plain}{_MASK}") if plain != name else None
+        if mask is not None and mask.shape == tensor.shape:
+            yield plain, tensor * mask
+        elif not (name.endswith(_MASK) and f"{name.removesuffix(_MASK)}{_ORIGINAL}" in tensors):
+            yield name, tensor
 
 
 def _before(end: str, names: Iterable[str]) -> str | None:
@@ -90,9 +105,9 @@ def _swin(tensors: Mapping[str, torch.Tensor], prefix: str) -> Iterator[tuple[st
 
 def explained(exc: ModelError, file: WeightsFile) -> ModelError:
     """Return ``exc``, which says that no network has the tensors of ``file``, or an error that explains the reason."""
-    if any(_OF_AN_ADAPTER in name for name in file.tensors):
+    if any(_OF_AN_ADAPTER.search(name) for name in file.tensors):
         return ModelError(
-            "The file has layers of an adapter (LoRA) of PEFT: merge them into their network with"
+            "The file has layers of an adapter of PEFT, such as LoRA: merge them into their network with"
             " network = network.merge_and_unload(), save that, and use its file or folder, or give your own class.",
             Remedy("module"),
         )

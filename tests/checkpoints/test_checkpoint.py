@@ -223,6 +223,8 @@ def test_labels_of_the_data_module_are_found(tmp_path: Path) -> None:
     for beside in (data, {"class_to_idx": {"bus": 0, "car": 1}}, {"config": {"data": {"classes": ["bus", "car"]}}}):
         torch.save({"state_dict": weights, "hyper_parameters": {"lr": 0.1}, **beside}, tmp_path / "file.ckpt")
         assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
+    torch.save({"model": {"state_dict": weights, "class_names": ["bus", "car"]}, "epoch": 3}, tmp_path / "file.ckpt")
+    assert read_checkpoint(tmp_path / "file.ckpt", Given()).labels == ("bus", "car")
 
 
 def test_attributes_of_a_whole_network_are_read(tmp_path: Path) -> None:
@@ -288,9 +290,10 @@ def test_contradicting_options_are_explained(given: Given, message: str, tmp_pat
 
 def test_an_adapter_without_its_network_is_explained(tmp_path: Path) -> None:
     """The layers of PEFT are named, and what merges them."""
-    torch.save({"base_model.model.vit.layer.0.query.lora_A.weight": torch.zeros(3, 3)}, tmp_path / "adapter.bin")
-    with pytest.raises(ModelError, match=r"LoRA.*merge_and_unload"):
-        read_checkpoint(tmp_path / "adapter.bin", Given())
+    for name in ("vit.layer.0.query.lora_A.weight", "classifier.modules_to_save.default.weight"):
+        torch.save({f"base_model.model.{name}": torch.zeros(3, 3)}, tmp_path / "adapter.bin")
+        with pytest.raises(ModelError, match=r"LoRA.*merge_and_unload"):
+            read_checkpoint(tmp_path / "adapter.bin", Given())
 
 
 def test_tensors_of_an_unknown_network_are_explained(tmp_path: Path) -> None:

@@ -145,6 +145,15 @@ def test_separate_state_dicts_are_read_together(tmp_path: Path) -> None:
         {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss()}},
         {"state_dict": RESNET, "hyper_parameters": {"criterion": nn.BCEWithLogitsLoss}},
         {"state_dict": RESNET, "hyper_parameters": {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}}},
+        {"state_dict": RESNET, "hyper_parameters": {"pos_weight": torch.ones(3)}},
+        {"state_dict": RESNET, "hyper_parameters": {"criterion": {"pos_weights": [1.0, 2.0, 3.0]}}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": "sigmoid_focal_loss"}},
+        {"state_dict": RESNET, "hyper_parameters": {"loss": "AsymmetricLoss"}},
+        {"state_dict": RESNET, "hyper_parameters": {"final_activation": "sigmoid"}},
+        {
+            "state_dict": RESNET,
+            "meta": {"cfg": "lr = 1\n" * 99 + "head = 'MultiLabelLinearClsHead'\n" + "x = 1\n" * 99},
+        },
     ],
 )
 def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Path) -> None:
@@ -152,7 +161,50 @@ def test_signs_of_multilabel_are_asked_about(more: dict[str, Any], tmp_path: Pat
     with pytest.raises(ModelError, match="may have several classes") as refused:
         _read(tmp_path, more)
     assert refused.value.remedies == (Remedy("output", "multilabel"), Remedy("output", "softmax"))
+    assert len(str(refused.value)) < 250
     assert _read(tmp_path, more, output="multilabel").output.kind == "multilabel"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"pos_weight": 2.0},
+        {"activation": "sigmoid"},
+        {"cfg": "a = 1\nmulti_label = False"},
+        {"pos_weight": torch.tensor(2.0)},
+    ],
+)
+def test_no_sign_of_multilabel_is_no_question(said: dict[str, Any], tmp_path: Path) -> None:
+    """A weight that is not per class, an activation between layers, and what is switched off say nothing."""
+    assert _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said}).output.kind == "softmax"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"loss": "mse"},
+        {"criterion": nn.MSELoss()},
+        {"head": {"loss_fn": nn.TripletMarginLoss}},
+        {"loss": {"class_path": "torch.nn.SmoothL1Loss"}},
+        {"loss": torch.nn.functional.mse_loss},
+        {"loss_name": "SupCon"},
+        {"task": "regression"},
+    ],
+)
+def test_values_that_are_no_scores_of_classes_are_asked_about(said: dict[str, Any], tmp_path: Path) -> None:
+    """Several outputs of a loss of measured values or of embeddings do not become classes that nobody named."""
+    content = {"state_dict": RESNET, "hyper_parameters": said}
+    with pytest.raises(ModelError, match="3 outputs are measured values or an embedding") as refused:
+        _read(tmp_path, content)
+    assert refused.value.remedies == (Remedy("labels"),)
+    assert _read(tmp_path, content, labels="a,b,c").labels == ("a", "b", "c")
+    assert _read(tmp_path, {**content, "class_names": ["a", "b", "c"]}).labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("said", [{"loss": "ce"}, {"distill_loss": "mse"}, {"monitor": "mae"}, {"arch": "mae"}])
+def test_other_losses_are_no_question(said: dict[str, Any], tmp_path: Path) -> None:
+    """A loss of classes, a loss beside it, a metric and a network's name say nothing."""
+    assert _read(tmp_path, {"state_dict": RESNET, "hyper_parameters": said}).labels[0] == "class 0"
 
 
 def test_contradicting_label_lists_are_asked_about(tmp_path: Path) -> None:
@@ -223,10 +275,11 @@ def _changed(place: str, layer: nn.Module) -> nn.Module:
 )
 def test_changed_layers_of_a_whole_network_are_not_overlooked(network: nn.Module, message: str, tmp_path: Path) -> None:
     """What torch.save(network) shows beside tensors, such as a removed max-pool, contradicts the library's network."""
-    torch.save(network, tmp_path / "file.pt")
-    with pytest.raises(ModelError, match=message) as refused:
-        read_checkpoint(tmp_path / "file.pt", Given(tutorial=True))
-    assert refused.value.remedies == (Remedy("module"),)
+    for content in (network, {"classifier": network, "epoch": 3}, {"model": None, "ema": network}):
+        torch.save(content, tmp_path / "file.pt")
+        with pytest.raises(ModelError, match=message.replace("whose ", r"whose [\w.]*")) as refused:
+            read_checkpoint(tmp_path / "file.pt", Given(tutorial=True))
+        assert refused.value.remedies == (Remedy("module"),)
 
 
 def test_a_whole_network_that_computes_alike_is_read(tmp_path: Path) -> None:

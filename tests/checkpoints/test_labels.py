@@ -16,6 +16,7 @@ FILES = {
     "spaces.txt": "bus \n\tfire engine\n",
     "list.json": json.dumps(["bus", "fire engine"]),
     "by_index.json": json.dumps({"1": "fire engine", "0": "bus"}),
+    "imagenet_class_index.json": json.dumps({"0": ["n02924116", "bus"], "1": ["n03345487", "fire engine"]}),
     "by_name.json": json.dumps({"fire engine": 1, "bus": 0}),
 }
 

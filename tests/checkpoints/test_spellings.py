@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.fingerprints import build_empty
@@ -86,6 +87,25 @@ def test_the_last_layer_of_pretrainedmodels_is_found(architecture: str, last: st
     found = {tuple(tensor.shape): tensor for tensor in checkpoint.network.state_dict().values()}
     last_layer = tensors[f"{last}.weight"]
     assert found[tuple(last_layer.shape)].equal(last_layer)
+
+
+def test_densenet_as_published_before_torch_0_4_is_torchvisions() -> None:
+    """Its dense layers had a number after a dot."""
+    network = build_empty("torchvision/densenet121", 3).state_dict()
+    old = {re.sub(r"(denselayer\d+\.\w+)([12])\.", r"\1.\2.", f"model.{name}"): held for name, held in network.items()}
+    assert "model.features.denseblock1.denselayer1.norm.1.weight" in old
+    assert respelled(WeightsFile(old, {})).tensors.keys() == {f"model.{name}" for name in network}
+
+
+def test_a_pruned_network_is_read_as_it_computes() -> None:
+    """Pruning leaves the original tensors with masks, which are applied."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 2))
+    for layer in network:
+        prune.random_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
+    expected = {f"{place}.{name}": getattr(network[place], name) for place in (0, 1) for name in ("weight", "bias")}
+    found = respelled(WeightsFile(network.state_dict() | {"attn_mask": torch.ones(2)}, {})).tensors
+    assert found.keys() == expected.keys() | {"attn_mask"}
+    assert all(found[name].equal(tensor) for name, tensor in expected.items())
 
 
 def test_other_names_stay_as_they_are() -> None:

@@ -127,6 +127,8 @@ def parse_reference(reference: str) -> tuple[Path, str]:
     file, _, name = reference.rpartition(":")
     if not file or not name.isidentifier() or not Path(file).is_file():
         raise ModelError(f"{reference!r} does not name a class in a file: write path/to/file.py:Class.")
+    if file.endswith(".ipynb"):
+        raise ModelError(f"{file} is a notebook: copy the class and its imports into a file, and name that one.")
     return Path(file), name
 
 

@@ -14,6 +14,7 @@ _AVERAGED: Final = re.compile(r"(?<![A-Za-z])(?:ema|swa)(?![a-z])|(?<![A-Z])(?:E
 # Lightning's callback and the hook of mmengine put the average into the state dict itself, and these beside it.
 _IN_THE_STATE_DICT: Final = ({"averaging_state"}, {"ema_state_dict", "message_hub"})
 _OF_NO_INTEREST: Final = ("state_dict", "hyper_parameters", "optimizer_states", "optimizer")
+_ONLINE: Final = "online_model"  # in the EMA of ema-pytorch, the network that it averages
 _DEEPEST: Final = 4
 
 
@@ -29,7 +30,11 @@ def averaged_tensors(content: Mapping[Any, Any], state: Mapping[Any, Any]) -> Ma
     """
     if any(beside <= content.keys() for beside in _IN_THE_STATE_DICT):
         return state
-    behind_a_prefix = {name: value for name, value in state.items() if is_averaged(str(name).rpartition(".")[0])}
+    behind_a_prefix = {
+        name: value
+        for name, value in state.items()
+        if is_averaged(str(name).rpartition(".")[0]) and _ONLINE not in str(name).split(".")
+    }
     return next(_state_dicts(content, named=False, depth=0), behind_a_prefix)
 
 

@@ -13,9 +13,10 @@ from src.errors import ModelError
 __all__ = ["Source", "read_source"]
 
 _CONFIG: Final = "config.json"
+_OF_A_LIBRARY: Final = {"architecture", "model_type"}  # timm's, transformers'; others hold a class's arguments
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 _INDEX: Final = ".index.json"  # maps each tensor to one of several files
-_KINDS: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_KINDS: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".pth.tar", ".bin")
 _SHOWN: Final = 4
 
 
@@ -42,7 +43,10 @@ def read_source(path: Path) -> Source:
     file = _joined(path) if path.name.endswith(_INDEX) else read_weights_file(path)
     if whole not in _WEIGHTS and path.suffix != ".safetensors":
         return Source(file, path.parent)
-    return Source(file, path.parent, _json(path.with_name(_CONFIG)))
+    config = _json(path.with_name(_CONFIG))
+    if config and not _OF_A_LIBRARY & config.keys():
+        file = replace(file, hyper_parameters={**config, **file.hyper_parameters})
+    return Source(file, path.parent, config)
 
 
 def _weights(folder: Path) -> Path:
@@ -52,7 +56,7 @@ def _weights(folder: Path) -> Path:
     if found is not None:
         files = [found, *sorted(folder.glob(f"{found.stem}_[0-9]*{found.suffix}"))]  # as Accelerate saves several
     else:
-        files = sorted(file for file in folder.iterdir() if file.suffix in _KINDS and file.is_file())
+        files = sorted(file for file in folder.iterdir() if file.name.endswith(_KINDS) and file.is_file())
     if len(files) == 1:
         return files[0]
     if not files:

@@ -14,6 +14,7 @@ __all__ = ["check_folder", "check_kind", "refuse_object"]
 _START: Final = 512  # bytes; enough to identify a kind
 _PICKLE: Final = b"\x80"
 _OF_TORCH: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what torch before 1.6 writes first
+_OF_OPENVINO: Final = b"<net name="
 _ONLY_KERAS: Final = "it holds no PyTorch weights: train a network on the same images with python -m src.train FOLDER."
 
 # First bytes of a file -> what it is, and what to do; {path} is its path.
@@ -41,8 +42,18 @@ _ENTRIES: Final[Mapping[str, str]] = {
     "serialized_exported_program.json": "is a program of torch.export; save its weights alone with python -c"
     " \"import torch; torch.save(torch.export.load('{path}').state_dict, 'weights.pt')\": use weights.pt.",
 }
+_COMPILED: Final = "which has no named weights: use the checkpoint that it was exported from."
 _ENDINGS: Final[Mapping[str, str]] = {
-    ".onnx": "is an ONNX model, which has no named weights: use the checkpoint that it was exported from.",
+    ".onnx": f"is an ONNX model, {_COMPILED}",
+    ".engine": f"is a TensorRT engine, {_COMPILED}",
+    ".mlmodel": f"is a Core ML model, {_COMPILED}",
+    ".msgpack": "is a model of Flax: use a checkpoint of PyTorch.",
+    ".caffemodel": "is a Caffe model: use a checkpoint of PyTorch.",
+    ".pdparams": "holds weights of PaddlePaddle: use a checkpoint of PyTorch.",
+    ".joblib": "was written by joblib, as models of scikit-learn are: use a checkpoint of PyTorch.",
+    ".npz": "is an archive of NumPy arrays: load them into their network, such as one of timm with"
+    " timm.create_model(NAME, checkpoint_path='{path}'), and use what torch.save(network.state_dict(), 'weights.pt')"
+    " writes.",
     ".tflite": "is a TensorFlow Lite model: use a checkpoint of PyTorch.",
     ".pb": "is a TensorFlow model: use a checkpoint of PyTorch.",
 }
@@ -50,10 +61,11 @@ _FASTAI: Final = (
     'is an export of fastai; save its weights alone with python -c "import torch; from fastai.learner import'
     " load_learner; torch.save(load_learner('{path}').model.state_dict(), 'weights.pt')\": use weights.pt."
 )
-_BARE: Final = (
-    "is a pickle that torch.save did not write: where it was created, save the state dict alone with"
-    " torch.save(network.state_dict(), 'weights.pt'), and use that file."
+_ALONE: Final = (
+    "where it was created, save the state dict alone with torch.save(network.state_dict(), 'weights.pt'), and use that"
+    " file."
 )
+_BARE: Final = f"is a pickle that torch.save did not write: {_ALONE}"
 _DEEPSPEED: Final = (
     "is a sharded DeepSpeed checkpoint; merge it with python {path}/zero_to_fp32.py {path} weights: use weights."
 )
@@ -66,6 +78,11 @@ _ADAPTER: Final = (
     "is a PEFT adapter, which lacks its base network: merge both with"
     " model.merge_and_unload().save_pretrained(FOLDER), and use that folder."
 )
+_UNPACKED: Final = (
+    'is a file of torch.save that was unpacked; pack it again with python -c "import pathlib, shutil; folder ='
+    " pathlib.Path('{path}').resolve(); shutil.make_archive('weights', 'zip', folder.parent, folder.name)\": use"
+    " weights.zip."
+)
 # What a folder holds -> what it is.
 _HOLDS: Final[Mapping[str, str]] = {
     "**/*_model_states.pt": _DEEPSPEED,
@@ -76,6 +93,8 @@ _HOLDS: Final[Mapping[str, str]] = {
     "saved_model.pb": _TENSORFLOW,
     "model.weights.h5": _TENSORFLOW,
     "tf_model.h5": _TENSORFLOW,
+    "data/0": _UNPACKED,
+    "*/data/0": _UNPACKED,
 }
 
 
@@ -87,14 +106,16 @@ def check_kind(path: Path) -> None:
     """
     with path.open("rb") as file:
         start = file.read(_START)
-    said = next((text for magic, text in _STARTS.items() if start.lstrip().lower().startswith(magic)), None)
+    said = f"is an OpenVINO model, {_COMPILED}" if _OF_OPENVINO in start else None
+    said = said or next((text for magic, text in _STARTS.items() if start.lstrip().lower().startswith(magic)), None)
+    said = said or _ENDINGS.get(path.suffix.lower())
     if said is None and zipfile.is_zipfile(path):
         said = _in_archive(path)
     elif said is None and tarfile.is_tarfile(path):
         said = "is a tar archive: unpack it with tar -xf {path} and name the checkpoint in it."
     elif said is None and start.startswith(_PICKLE) and not start.startswith(_OF_TORCH):
         said = _BARE
-    if said := said or _ENDINGS.get(path.suffix.lower()):
+    if said:
         _refuse(path, said)
 
 
@@ -122,7 +143,7 @@ def refuse_object(path: Path, content: object) -> None:
     called = content.called if isinstance(content, StandIn) else type(content).__name__
     if called.startswith("fastai."):
         _refuse(path, _FASTAI)
-    raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict.")
+    raise ModelError(f"{path} holds a {called} instead of a checkpoint or a state dict: {_ALONE}")
 
 
 def check_folder(folder: Path, *, has_weights: bool) -> None:
@@ -134,8 +155,8 @@ def check_folder(folder: Path, *, has_weights: bool) -> None:
         ModelError: The folder is of such a kind; the message names it, and how to convert the folder.
     """
     for pattern, text in _HOLDS.items():
-        if (text is _ADAPTER or not has_weights) and next(folder.glob(pattern), None):
-            _refuse(folder, text)
+        if (text is _ADAPTER or not has_weights) and (found := next(folder.glob(pattern), None)):
+            _refuse(found.parents[1] if text is _UNPACKED else folder, text)
 
 
 def _refuse(path: Path, text: str) -> None:

@@ -26,6 +26,8 @@ _MAX_EXPANSION: Final = 2
 _MAX_STAND_INS: Final = 2_000
 _BLOCKED: Final = re.compile(r"GLOBAL ([\w.]+) whose module \w+ is blocked")
 _OLD: Final = "persistent_load of storage"  # before 1.6, the classes of networks were stored like tensors
+_OTHER_PICKLE: Final = "Unsupported operand"
+_SUBCLASS: Final = "Tensor subclass"
 _BEFORE_THE_OBJECT: Final = 3  # pickles in a file of torch before 1.6: magic number, version, facts about the machine
 
 
@@ -107,8 +109,22 @@ def _explained(path: Path) -> Iterator[None]:
                 f"{path} names {blocked[1]}, which could run code when loaded: save the state dict alone and use that"
                 " file."
             ) from exc
+        if _OTHER_PICKLE in str(exc):
+            raise ModelError(
+                f"{path} is pickled in a way that cannot be read safely, as by cloudpickle or with pickle_protocol=4."
+                f' If you trust it, save it again, which runs what it names, with python -c "import torch; held ='
+                f" torch.load('{path}', map_location='cpu', weights_only=False); torch.save(getattr(held, 'state_dict',"
+                f" lambda: held)(), 'weights.pt')\": use weights.pt."
+            ) from exc
         what = "holds a whole network as saved by torch before 1.6" if _OLD in str(exc) else "cannot be read safely"
         raise ModelError(f"{path} {what}: save its state dict alone and use that file.") from exc
+    except TypeError as exc:
+        if _SUBCLASS not in str(exc):
+            raise
+        raise ModelError(
+            f"{path} holds tensors of another class than torch's own: save plain ones, as"
+            " {name: tensor.as_subclass(torch.Tensor) for name, tensor in network.state_dict().items()}."
+        ) from exc
     except Exception as exc:  # a damaged pickle raises anything, from EOFError to RuntimeError
         raise ModelError(f"{path} is not an intact checkpoint: it is damaged, cut off, or of another kind.") from exc
 

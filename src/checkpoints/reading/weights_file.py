@@ -1,5 +1,7 @@
 """A file with trained weights -> its tensors and metadata; nothing in it is ever run."""
 
+import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,25 +9,34 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from src.checkpoints.reading.averaged import averaged_tensors, is_averaged
+from src.checkpoints.reading.averaged import averaged_tensors
 from src.checkpoints.reading.other_kinds import check_kind, refuse_object
 from src.checkpoints.reading.pickled import read_pickled
 from src.checkpoints.reading.plain import plain
-from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, module_tensors, modules
+from src.checkpoints.reading.stand_ins import StandIn, fields, is_module, modules
+from src.checkpoints.reading.state_dicts import (
+    NESTED,
+    OF_TRAINING,
+    holds_tensors,
+    is_of_optimizer,
+    is_state_dict,
+    networks,
+    state_dict,
+)
 from src.errors import ModelError
 
 __all__ = ["WeightsFile", "read_weights_file"]
 
-_NESTED: Final = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "module")
-_HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")
-_AVERAGED_FROM: Final = "current_model_state"  # beside the average, where Lightning stores that
-_OF_TRAINING: Final = ("optimizer_states", "lr_schedulers", "callbacks", "loops", "optimizer")
-_STARTS_OF_TRAINING: Final = ("optim", "sched", *_OF_TRAINING)
-_OF_AN_OPTIMIZER: Final = "param_groups"
-_DEEPEST: Final = 4
+_HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "_hparams", "args", "config", "cfg")  # the usual keys
+_LIKE_THESE: Final = re.compile(
+    r"((model|net|network|train|training|init|exp|experiment)_?)?"
+    r"(hyper_?param(eter)?s|hparams|params|args|arguments|opts?|options|settings|kwargs|config|cfg|conf)(_dict)?"
+)
+
+_QUANTIZED: Final = re.compile(r"_packed_params|_fake_quant|activation_post_process")  # in names of torch.ao
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     if not path.is_file():
         raise ModelError(f"There is no file {path}.")
     if _is_safetensors(path):
-        return WeightsFile(_checked(path, _read_safetensors(path)), {})
+        return _read_safetensors(path)
     check_kind(path)
     content = read_pickled(path)
     try:
@@ -67,23 +78,38 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 
 def _from_content(path: Path, content: object) -> WeightsFile:
+    if isinstance(content, list | tuple) and any(holds_tensors(fields(one)) or is_module(one) for one in content):
+        content = {str(place): one for place, one in enumerate(content)}
     if not isinstance(content, Mapping) and not is_module(content):
         refuse_object(path, content)
     said = fields(content)
-    key = next((key for key in _HYPER_PARAMETERS if key in said), None)
-    state = _state_dict(content)
+    hyper_parameters = _hyper_parameters(said)
+    state = state_dict(content)
     averaged = averaged_tensors(said, state)
-    network = _whole_network(content)
-    attributes = {name: value for name, value in fields(network).items() if not str(name).startswith("_")}
-    beside = {} if is_module(content) else {name: value for name, value in said.items() if name != key}
+    whole = networks(content)
+    attributes = {name: value for one in whole.values() for name, value in fields(one).items() if _is_public(name)}
+    beside = {} if is_module(content) else {name: value for name, value in said.items() if name not in hyper_parameters}
+    layers = {name: module for prefix, network in whole.items() for name, module in modules(network, prefix)}
     return WeightsFile(
-        _checked(path, state),
-        _by_name(said.get(key)),
+        _checked(path, state, layers),
+        {name: value for held in [*hyper_parameters.values()][::-1] for name, value in held.items()},
         _elsewhere({**attributes, **beside}),
         _checked(path, averaged) if averaged else {},
         {str(name): value.called for name, value in state.items() if isinstance(value, StandIn)},
-        dict(modules(network)),
+        layers,
     )
+
+
+def _hyper_parameters(said: Mapping[Any, Any]) -> Mapping[str, Mapping[str, object]]:
+    """Return the containers of hyper-parameters in ``said`` by name, those with the usual names first."""
+    usual = [name for name in _HYPER_PARAMETERS if name in said]
+    others = [name for name in said if isinstance(name, str) and _LIKE_THESE.fullmatch(name.lower())]
+    found = {name: _by_name(said[name]) for name in (*usual, *others)}
+    return {name: held for name, held in found.items() if not (is_state_dict(held) or is_of_optimizer(held))}
+
+
+def _is_public(name: object) -> bool:
+    return not str(name).startswith("_")
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -97,73 +123,23 @@ def _has_header(path: Path) -> bool:
     return int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:] == b"{"
 
 
-def _read_safetensors(path: Path) -> Mapping[str, object]:
+def _read_safetensors(path: Path) -> WeightsFile:
     if not _has_header(path):
         check_kind(path)
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            said = file.metadata() or {}
+        return WeightsFile(_checked(path, load_file(path)), {name: _value(text) for name, text in said.items()})
     except (SafetensorError, OSError) as exc:
         raise ModelError(f"{path} is not an intact safetensors file: {exc}.") from exc
 
 
-def _state_dict(content: object, depth: int = 0) -> Mapping[Any, Any]:
-    """Return the state dict in ``content``, or several joined, whose keys then become prefixes."""
-    if is_module(content):
-        return dict(module_tensors(content))
-    said = fields(content)
-    for key in _NESTED:
-        nested = said.get(key)
-        if is_module(nested):
-            return dict(module_tensors(nested))
-        if isinstance(nested, Mapping) and any(isinstance(value, torch.Tensor) for value in nested.values()):
-            return {**_beside(said, key, nested), **nested}
-    if depth == _DEEPEST or _holds_tensors(said) or _OF_AN_OPTIMIZER in said:
-        return said
-    inside = (_state_dict(value, depth + 1) for name, value in said.items() if not _is_of_training(name))
-    return _beside(said) or next(filter(_holds_tensors, inside), said)
-
-
-def _whole_network(content: object) -> object:
-    """Return the pickled network in ``content`` whose state dict is read, or None."""
-    said = fields(content)
-    candidates = [content] if is_module(content) else [said.get(key) for key in _NESTED]
-    return next((one for one in candidates if is_module(one)), None)
-
-
-def _holds_tensors(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, torch.Tensor) for value in content.values())
-
-
-def _is_of_training(name: object) -> bool:
-    return not isinstance(name, str) or name.lower().startswith(_STARTS_OF_TRAINING)
-
-
-def _beside(
-    said: Mapping[Any, Any], key: str | None = None, known: Mapping[Any, object] | None = None
-) -> Mapping[str, torch.Tensor]:
-    """Return the tensors of state dicts and networks other than ``key``, such as a head's, with keys as prefixes.
-
-    Those whose tensors are all ``known``, such as an equal copy or a network's own head, are left out.
-    """
-    found: dict[Any, Any] = {
-        name: dict(module_tensors(value)) if is_module(value) else value
-        for name, value in said.items()
-        if name not in {key, _AVERAGED_FROM} and not is_averaged(str(name)) and not _is_of_training(name)
-    }
-    return {
-        f"{name}.{of}": tensor
-        for name, value in found.items()
-        if isinstance(value, Mapping) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
-        if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in value.values())
-        if not all(_is_among(tensor, known or {}) for tensor in value.values())
-        for of, tensor in value.items()
-    }
-
-
-def _is_among(tensor: torch.Tensor, known: Mapping[Any, object]) -> bool:
-    return any(
-        isinstance(one, torch.Tensor) and one.dtype == tensor.dtype and one.equal(tensor) for one in known.values()
-    )
+def _value(text: str) -> object:
+    """Return what ``text``, the only type of metadata in such files, says in JSON, or ``text`` itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _by_name(values: object) -> Mapping[str, object]:
@@ -175,19 +151,33 @@ def _elsewhere(said: Mapping[Any, Any]) -> Mapping[str, object]:
     kept = {
         name: value
         for name, value in said.items()
-        if (name not in {*_OF_TRAINING, *_NESTED} or isinstance(value, str)) and not isinstance(value, torch.Tensor)
+        if name not in OF_TRAINING and not isinstance(value, torch.Tensor) and not _is_network(name, value)
     }
     return _by_name(kept)
 
 
-def _checked(path: Path, state: Mapping[Any, Any]) -> Mapping[str, torch.Tensor]:
+def _is_network(name: object, value: object) -> bool:
+    return name in NESTED and (is_module(value) or holds_tensors(fields(value)))
+
+
+def _checked(
+    path: Path, state: Mapping[Any, Any], layers: Mapping[str, StandIn] | None = None
+) -> Mapping[str, torch.Tensor]:
     tensors = {str(name): value.detach() for name, value in state.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise ModelError(f"{path} holds no tensors: it is not a checkpoint of a network.")
-    odd = [name for name, tensor in tensors.items() if _is_odd(tensor)]
+    quantized = [name for name, layer in (layers or {}).items() if ".quantized." in layer.called]
+    odd = quantized or [name for name in map(str, state) if _QUANTIZED.search(name)]
+    odd = odd or [name for name, tensor in tensors.items() if _is_odd(tensor)]
     if odd:
         raise ModelError(
             f"{path} holds sparse, quantized, complex or empty tensors ({odd[0]}): save the network in full precision."
+        )
+    if not tensors:
+        raise ModelError(f"{path} holds no tensors: it is not a checkpoint of a network.")
+    part = next((name for name, tensor in tensors.items() if type(tensor) is not torch.Tensor), None)
+    if part is not None:
+        raise ModelError(
+            f"{path} holds parts of tensors, as FSDP distributes them ({part}): save the whole ones, which"
+            " torch.distributed.checkpoint.state_dict.get_model_state_dict returns with the option full_state_dict."
         )
     return tensors
 

@@ -20,6 +20,7 @@ _MEASURES: Final = frozenset(
     {"acc", "accuracy", "auc", "auroc", "best", "confmat", "confusion", "f1", "fid", "kappa", "mae", "meter", "mse"}
     | {"precision", "recall", "specificity", "aug", "augment", "augmentation", "augmentations", "cutmix", "mixup"}
 )
+_ENTROPIES: Final = frozenset({"bce", "ce", "crossentropy", "entropy", "focal", "nll", "xent"})
 _WEIGHTS: Final = frozenset({"weight", "weights"})
 _OF_CLASSES: Final = frozenset({"class", "classes", "cls", "loss", "pos"})
 _AUXILIARY: Final = {"inception_v3": ("AuxLogits",), "googlenet": ("aux1", "aux2")}
@@ -113,7 +114,8 @@ def is_of_training(name: str, tensor: torch.Tensor, body: Body) -> bool:
     if tensor.ndim <= 1:
         weighs = bool(words & _WEIGHTS) and ("." not in name or bool(words & _OF_CLASSES))
         of_classes = tensor.numel() in {1, body.num_classes} or bool(words & _OF_CLASSES)
-        return bool(words & (_LOSSES | _MEASURES)) or (weighs and of_classes and "." not in name)
+        of_loss = words & (_LOSSES | _MEASURES) or (words & _ENTROPIES and words & _WEIGHTS)
+        return bool(of_loss) or (weighs and of_classes and "." not in name)
     return bool(words & _LOSSES)
 
 

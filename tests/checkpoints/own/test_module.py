@@ -225,6 +225,13 @@ def test_an_invalid_reference_is_explained(reference: str) -> None:
         parse_reference(reference)
 
 
+def test_a_notebook_is_explained(tmp_path: Path) -> None:
+    """It is no file of Python."""
+    (tmp_path / "net.ipynb").write_text("{}")
+    with pytest.raises(ModelError, match="is a notebook: copy the class"):
+        parse_reference(f"{tmp_path}/net.ipynb:Net")
+
+
 TINY = """
 from torch import nn
 

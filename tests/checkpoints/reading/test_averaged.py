@@ -36,6 +36,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "swa_model": {"state_dict": _behind("swa_model.module.") | {"swa_model.n_averaged": torch.tensor(3)}},
     "model_ema in names": {"state_dict": _behind("model_ema.")},
     "averaged": {"state_dict": _behind("averaged_net.")},
+    "ema-pytorch": {
+        "state_dict": _behind("ema.ema_model.") | {f"ema.online_model.{name}": tensor for name, tensor in RAW.items()},
+    },
 }  # fmt: skip
 
 

@@ -4,7 +4,9 @@ import bz2
 import gzip
 import json
 import lzma
+import pickle
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -63,6 +65,12 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "m.safetensors", lambda path: path.write_text("<html lang=en>...</html>"), r"web page.*curl -L -o",
     ),
     "error of a server": ("m.pt", lambda path: path.write_text("<?xml version='1.0'?><Error/>"), "XML document"),
+    "openvino": ("m.xml", lambda path: path.write_text('<?xml version="1.0"?>\n<net name="a">'), "OpenVINO.*exported"),
+    "paddle": ("m.pdparams", lambda path: path.write_bytes(pickle.dumps({"a": [1]})), "weights of PaddlePaddle"),
+    "numpy": ("m.npz", _zipped("conv1.npy"), r"NumPy arrays.*timm\.create_model.*m\.npz"),
+    "joblib": ("m.joblib", lambda path: path.write_bytes(pickle.dumps({"a": [1]})), "scikit-learn"),
+    "flax": ("flax_model.msgpack", lambda path: path.write_bytes(b"\x81\xa6params\x80"), "Flax"),
+    "core ml": ("m.mlmodel", lambda path: path.write_bytes(b"\x08\x04"), "Core ML.*exported from"),
     "keras h5": ("m.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), r"Keras.*src\.train"),
     "keras": (
         "m.keras", _zipped("metadata.json", "config.json", "model.weights.h5"), r"Keras archive.*src\.train",
@@ -106,6 +114,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "tensorflow": (_touched("saved_model.pb", "variables/variables.index"), r"TensorFlow.*src\.train"),
     "adapter": (_touched("adapter_config.json", "adapter_model.safetensors"), r"adapter.*merge_and_unload"),
     "several": (_touched("a.ckpt", "b.ckpt"), r"contains 2 checkpoints \(a\.ckpt, b\.ckpt"),
+    "timm's script": (_touched("last.pth.tar", "args.yaml", "model_best.pth.tar"), "contains 2 checkpoints"),
     "accelerate": (_touched("model.safetensors", "model_1.safetensors"), r"2 checkpoints \(model\.saf.*, model_1\.saf"),
     "none": (_touched("readme.txt"), "contains no checkpoint"),
 }
@@ -147,11 +156,33 @@ def test_the_command_for_fsdp_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert read_source(Path("weights.pt")).file.tensors.keys() == NETWORK.state_dict().keys()
 
 
+@pytest.mark.parametrize("inner", ["", "archive"])
+def test_the_command_for_an_unpacked_file_works(inner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some systems unpack every archive that they download, also those of torch.save."""
+    torch.save(NETWORK.state_dict(), tmp_path / "file.pt")
+    shutil.unpack_archive(tmp_path / "file.pt", tmp_path / "folder", "zip")
+    (tmp_path / "folder" / "file").rename(tmp_path / "folder" / "archive")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="unpacked; pack it again") as refused:
+        read_source(tmp_path / "folder" / inner)
+    _, command = str(refused.value).split("with python ")
+    subprocess.run([sys.executable, *shlex.split(command.removesuffix(": use weights.zip."))], check=True)
+    assert read_source(tmp_path / "weights.zip").file.tensors["0.weight"].equal(NETWORK.state_dict()["0.weight"])
+
+
 def test_a_folder_with_one_checkpoint_is_read(tmp_path: Path) -> None:
     """The output folder of DeepSpeed's command, or any folder with one file, is read like the file."""
     (tmp_path / "config.yaml").touch()
     torch.save(NETWORK.state_dict(), tmp_path / "pytorch_model.bin")
     assert read_source(tmp_path).file.tensors.keys() == NETWORK.state_dict().keys()
+
+
+def test_a_config_of_no_library_holds_hyper_parameters(tmp_path: Path) -> None:
+    """PyTorchModelHubMixin stores the arguments of the class there; of a library's, its reader takes what it needs."""
+    save_file(NETWORK.state_dict(), tmp_path / "model.safetensors")
+    for config, expected in (({"classes": ["a", "b"]}, ["a", "b"]), ({"model_type": "vit", "classes": 2}, None)):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert read_source(tmp_path).file.hyper_parameters.get("classes") == expected
 
 
 @pytest.mark.parametrize("other", ["tf_model.h5", "zero_to_fp32.py", "global_step9/mp_rank_00_model_states.pt"])

@@ -3,13 +3,17 @@
 import argparse
 import io
 import pickle
+import shlex
 import struct
+import subprocess
+import sys
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -134,7 +138,12 @@ _OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(2, 3)}, "weight": {"exp_avg":
         ({"state": {"optimizers": {"SGD": _OPTIMIZER}, "model": WEIGHTS}, "rng": []}, [""]),  # Composer's
         ({"checkpoint": {"epoch": 3, "state_dict": {"model": WEIGHTS}}}, [""]),
         ({"ema_state_dict": WEIGHTS}, [""]),
+        ((WEIGHTS, {"state": {}, "param_groups": []}, 3), ["0."]),
         ({"state_dict": WEIGHTS, "head": nn.Linear(3, 2)}, ["", "head."]),
+        ({"model": nn.Linear(3, 2), "head": WEIGHTS}, ["", "head."]),
+        ({"net_state": WEIGHTS, "best_acc": torch.tensor(0.9)}, ["net_state."]),
+        ({"params": WEIGHTS, "weights": torch.ones(2)}, ["params."]),  # of the classes
+        ({"params": defaultdict(None, WEIGHTS), "best": torch.tensor(0.9)}, [""]),
         ({"state_dict": WEIGHTS, "best": {name: tensor.clone() for name, tensor in WEIGHTS.items()}}, [""]),
     ],
 )
@@ -166,6 +175,38 @@ def _sparse(file: Path) -> None:
     torch.save({"a": torch.eye(3).to_sparse()}, file)
 
 
+class Own(torch.Tensor):
+    """A tensor of a class that libraries have."""
+
+
+QUANTIZATION: Any = torch.ao.quantization  # it has no types
+NETWORK = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Linear(3, 2))
+
+
+def _quantized(file: Path) -> None:
+    torch.save(QUANTIZATION.quantize_dynamic(NETWORK, {nn.Linear}), file)
+
+
+def _quantized_state_dict(file: Path) -> None:
+    torch.save(QUANTIZATION.quantize_dynamic(NETWORK, {nn.Linear}).state_dict(), file)
+
+
+def _prepared_for_quantization(file: Path) -> None:
+    network: Any = nn.Sequential(nn.Linear(3, 2)).train()
+    network.qconfig = QUANTIZATION.get_default_qat_qconfig("fbgemm")
+    torch.save(QUANTIZATION.prepare_qat(network).state_dict(), file)
+
+
+def _distributed(file: Path) -> None:
+    parts: Any = torch.distributed
+    parts.init_process_group("gloo", init_method=f"file://{file}.init", rank=0, world_size=1)
+    try:
+        mesh = parts.device_mesh.init_device_mesh("cpu", (1,))
+        torch.save({"a.b": parts.tensor.distribute_tensor(torch.ones(2), mesh)}, file)
+    finally:
+        parts.destroy_process_group()
+
+
 def _complex(file: Path) -> None:
     torch.save({"a": torch.zeros(3, dtype=torch.complex64)}, file)
 
@@ -180,13 +221,22 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "complex": (_complex, "sparse, quantized, complex"),
     "pickle of a number": (lambda file: file.write_bytes(pickle.dumps(7)), "pickle that torch.save did not write"),
     "no tensors": (lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), "holds no tensors"),
-    "list": (_not_a_mapping, "holds a list"),
+    "list": (_not_a_mapping, r"holds a list.*torch\.save\(network\.state_dict"),
+    "quantized network": (_quantized, r"quantized.*\(1\)"),
+    "quantized layers": (_quantized_state_dict, r"quantized.*\(1\._packed"),
+    "prepared for quantization": (_prepared_for_quantization, "quantized.*fake_quant"),
+    "tensors of another class": (
+        lambda file: torch.save({"a": torch.ones(2).as_subclass(Own)}, file), "another class than torch's own: save",
+    ),
+    "distributed": (_distributed, "parts of tensors.*full_state_dict"),
+    "protocol 4": (lambda file: torch.save(WEIGHTS, file, pickle_protocol=4), "pickle_protocol=4"),
     "sparse": (_sparse, "sparse, quantized|not an intact checkpoint"),
     "zip bomb": (_bomb, "would unpack to"),
     "missing": (lambda _: None, "There is no file"),
-}
+}  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch.ao
 @pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)
 def test_a_file_that_is_not_a_checkpoint_is_explained(
     write: Callable[[Path], object], message: str, tmp_path: Path
@@ -212,6 +262,35 @@ def test_texts_of_numpy_are_plain_hyper_parameters(tmp_path: Path) -> None:
     content = {"state_dict": {"a": torch.ones(2)}, "hyper_parameters": {"classes": [np.str_("bus"), np.str_("car")]}}
     torch.save(content, tmp_path / "file.ckpt")
     assert read_weights_file(tmp_path / "file.ckpt").hyper_parameters["classes"] == ["bus", "car"]
+
+
+@pytest.mark.parametrize("key", ["model_args", "model_config", "hyperparams", "options", "opt", "train_args"])
+def test_hyper_parameters_are_found_under_every_usual_name(key: str, tmp_path: Path) -> None:
+    """They are those of a network under any name that says so; those of usual names come first."""
+    content = {"model": WEIGHTS, key: argparse.Namespace(pool="max", lr=1), "hparams": {"lr": 2}}
+    assert read_weights_file(saved(content, tmp_path)).hyper_parameters == {"pool": "max", "lr": 2}
+    optimizer = {"model": WEIGHTS, "opt": {"state": [], "hypers": []}, "params": {"0.weight": torch.ones(2)}}
+    assert read_weights_file(saved(optimizer, tmp_path)).hyper_parameters == {}
+
+
+def test_the_metadata_of_safetensors_are_hyper_parameters(tmp_path: Path) -> None:
+    """They are texts, some of them in JSON."""
+    save_file(dict(WEIGHTS), tmp_path / "x.safetensors", {"classes": '["bus", "car"]', "arch": "resnet18"})
+    found = read_weights_file(tmp_path / "x.safetensors").hyper_parameters
+    assert found == {"classes": ["bus", "car"], "arch": "resnet18"}
+
+
+def test_the_command_for_other_pickles_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that the message gives makes a file that is read."""
+    network: Any = nn.Sequential(nn.Linear(3, 2))
+    network.own = lambda: 3  # which only cloudpickle stores
+    torch.save(network, tmp_path / "file.pt", pickle_module=cloudpickle)
+    with pytest.raises(ModelError, match="as by cloudpickle") as refused:
+        read_weights_file(tmp_path / "file.pt")
+    _, command = str(refused.value).split("with python ")
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, *shlex.split(command.removesuffix(": use weights.pt."))], check=True)
+    assert read_weights_file(tmp_path / "weights.pt").tensors["0.weight"].equal(network[0].weight)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.999])

@@ -25,6 +25,8 @@ EXTRAS = {
     "step": torch.tensor(1),
     "class_weights": torch.ones(CLASSES),
     "criterion.pos_weight": torch.ones(CLASSES),
+    "cross_entropy.weight": torch.ones(CLASSES),
+    "ce.weight": torch.ones(CLASSES),
     "center_loss.centers": torch.ones(CLASSES, 512),
 }
 IMAGES = torch.randn(2, 3, 64, 64)
