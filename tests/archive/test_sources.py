@@ -86,6 +86,14 @@ def test_a_pattern_in_a_store_asks_nothing_for_each_file(monkeypatch: pytest.Mon
     assert len(asked) < 20
 
 
+def test_an_object_that_stands_for_a_folder_is_no_image(bucket: Any) -> None:
+    """The S3 console writes one, with a slash at its end, when a folder is created."""
+    for key in ("in/", "in/more/", "in/more/a.jpg"):
+        bucket.put_object(Bucket="archive", Key=key, Body=b"")
+    for archive in ("s3://archive", "s3://archive/in/", "s3://archive/**"):
+        assert addresses(archive) == ["s3://archive/in/more/a.jpg"]
+
+
 def test_what_an_earlier_run_wrote_is_not_in_the_archive(folder: Path) -> None:
     """A pattern may match the heatmaps and the histogram of the output."""
     for name in ("out/_heatmaps/00/0.PNG", "out/_summary/classes.PNG", "outer/f.PNG"):
