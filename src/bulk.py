@@ -15,14 +15,19 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 _EXIT_FAILED: Final = 2
 _EXIT_INTERRUPTED: Final = 130
+_EXIT_CODES: Final = (
+    "Exit code: 0 if every image has a row, which may be an error; 2 if the run cannot start or continue; 130 if it was"
+    " stopped. docs/guides/million-images.md describes the rows, and runs on a cluster."
+)
 _EXTRA: Final = ("ray", "pyarrow", "fsspec", "matplotlib", "tqdm")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 2 if it cannot start or continue, 130 if Ctrl-C stopped it."""
+    """Run the command; return its exit code: 0, 2 if it cannot start or continue, 130 if it was stopped."""
     options = _parser().parse_args(arguments)
     if missing := [name for name in _EXTRA if find_spec(name) is None]:
         return _failed(f"{', '.join(missing)} must be installed first: make bulk, or pip install '.[bulk]'")
+    print(f"bulk: listing {options.input} ...", file=sys.stderr)  # both the import and this may take long
     try:
         from src.archive.job import Order, carry_out  # noqa: PLC0415 - slow, and not needed for --help
 
@@ -39,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m src.bulk", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m src.bulk", description=__doc__, epilog=_EXIT_CODES)
     add = parser.add_argument
     add("input", metavar="INPUT", help="folder, pattern, list (.txt), tar or Parquet file; local, or s3://, gs://, ...")
     add("output", metavar="OUTPUT", help="folder of the Parquet files; run the same command again to continue")

@@ -1,6 +1,8 @@
 """Run the steps of the command, from its options to the finished output."""
 
 import logging
+import signal
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from src.store.bundle import Bundle
 
 __all__ = ["Order", "carry_out"]
 
+_PATIENCE: Final = 10.0  # seconds in which a cluster must answer
 _SPARE: Final = 256_000_000  # bytes of Ray's object store in addition to the model
 
 
@@ -65,7 +68,8 @@ def carry_out(order: Order, settings: Settings) -> Figures:
     done = {name for part in finished for name in part.sources}
     left = [source for source in sources if source.name not in done]
     if left:
-        with _cluster(order.ray, stored.folder) as files, Bar(left) as bar:
+        seen = sum(part.figures.images for part in finished)
+        with Bar(left, seen) as bar, _cluster(order.ray, stored.folder) as files:
             claims = Claims(output.digests()) if order.deduplicate else None
             shown = settings.model_copy(update={"api_key": None})  # which the cluster must not see
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -114,7 +118,9 @@ def _cluster(address: str | None, model: Path) -> Iterator[Any]:
     """Join the cluster, or make one of this machine; yield the files of ``model``, put where every node finds them."""
     files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
     with as_archive_error(f"Ray does not answer at {address}" if address else "Ray does not start on this machine"):
+        _check_answers(address)
         ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own prints a stack and aborts
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
@@ -123,6 +129,13 @@ def _cluster(address: str | None, model: Path) -> Iterator[Any]:
         yield ray.put(files)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Raise an error if nothing listens at ``address``, HOST:PORT: Ray would try for many minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _place(address: str | None, model_bytes: int) -> dict[str, Any]:
