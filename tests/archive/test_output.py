@@ -99,9 +99,25 @@ def test_only_the_latest_command_writes(tmp_path: Path) -> None:
     output.begin(RUN.model_copy(update={"token": "second"}))
     with pytest.raises(ArchiveError, match="Another command"):
         output.write(tables(), SOURCES, "first")
+
+    def meanwhile() -> Generator[pa.Table, None, Figures]:
+        output.begin(RUN.model_copy(update={"token": "third"}))
+        return (yield from tables())
+
+    with pytest.raises(ArchiveError, match="Another command"):
+        output.write(meanwhile(), SOURCES, "second")
     assert output.finished() == []
     output.end()
     assert {path.name for path in tmp_path.iterdir()} == {"_state"}
+
+
+def test_a_node_with_a_folder_of_its_own_is_told_apart_from_another_command(tmp_path: Path) -> None:
+    """With a local OUTPUT on a cluster, workers on other nodes would write where nobody looks."""
+    with pytest.raises(
+        ArchiveError, match=r"^Node \S+ does not see what the command has written to .* every node shares"
+    ):
+        Output(str(tmp_path / "out")).write(tables(), SOURCES, "first")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_of_another_model_or_other_options_is_refused(tmp_path: Path) -> None:
