@@ -189,7 +189,8 @@ def _row_groups(address: str) -> Iterator[Source]:
         return
     if image_column(metadata.schema.to_arrow_schema()) is None:
         raise ArchiveError(
-            f"{address} has no column that is clearly that of the images: name it {', '.join(_COLUMNS[:3])} or similar."
+            f"{address} has no column that is clearly that of the images: name it {', '.join(_COLUMNS[:3])} or similar,"
+            " or leave a file without images out by a pattern, such as '**/*.jpg'."
         )
     begin = first = rows = 0
     for group in range(metadata.num_row_groups):

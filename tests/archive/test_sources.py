@@ -166,6 +166,14 @@ def test_the_image_column_is_found_by_its_type_and_name(columns: dict[str, pa.Da
     assert image_column(pa.schema(columns)) == expected
 
 
+def test_a_table_without_images_says_how_to_leave_it_out(folder: Path) -> None:
+    """Folders of images often have a table of their labels."""
+    pq.write_table(pa.table({"file": ["b.jpg"], "label": [1]}), folder / "metadata.parquet")
+    with pytest.raises(ArchiveError, match=r"metadata.parquet has no column .* leave a file without images out"):
+        addresses(folder)
+    assert addresses(folder / "**" / "*.jpg") == [str(folder / "b.jpg")]
+
+
 def test_parts_contain_every_source_once_and_keep_all_workers_busy() -> None:
     """Few images make small parts, many make parts of up to 512; a shard is a part of its own."""
     images = [Source(str(index)) for index in range(10_000)]
