@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--targets", type=_split, default=(), metavar="A,B", help="classes to report for all images, by label or index")
     add("--model", metavar="TAG", help="model in the model store (default: IMAGE_RECOGNITION_MODEL)")
     add("--deduplicate", action="store_true", help="recognize only the first of several images with the same bytes")
+    add("--retry", action="store_true", help="process again what could not be read, was too large or failed internally")
     add("--concurrency", type=_positive, metavar="N", help="number of workers (default: one for each CPU, or each GPU)")
     add("--ray", metavar="ADDRESS", help="address of a Ray cluster (default: this machine alone)")
     return parser

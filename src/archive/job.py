@@ -20,10 +20,11 @@ from src.archive.duplicates import Claims
 from src.archive.figures import Figures
 from src.archive.output import Output, Run
 from src.archive.progress import Bar
+from src.archive.reading import UNREADABLE
 from src.archive.sources import as_text, list_sources
 from src.archive.summary import summarize
 from src.cores import usable_cores
-from src.errors import ArchiveError, as_archive_error
+from src.errors import ArchiveError, BodyTooLarge, ImageTooLarge, as_archive_error
 from src.settings import Settings
 from src.stages.predict import find_class
 from src.store import bundle
@@ -31,6 +32,7 @@ from src.store.bundle import Bundle
 
 __all__ = ["Order", "carry_out"]
 
+_MAY_PASS: Final = frozenset({UNREADABLE, BodyTooLarge.code, ImageTooLarge.code, "internal"})
 _PATIENCE: Final = 10.0  # seconds in which a cluster must answer
 _SPARE: Final = 256_000_000  # bytes of Ray's object store in addition to the model
 
@@ -46,6 +48,7 @@ class Order:
     targets: tuple[str, ...] = ()
     model: str | None = None
     deduplicate: bool = False
+    retry: bool = False
     concurrency: int | None = None
     ray: str | None = None
 
@@ -65,6 +68,8 @@ def carry_out(order: Order, settings: Settings) -> Figures:
     begun = _run(order, settings, stored)
     sources = list_sources(archive, output.address)
     finished = output.begin(begun)
+    if order.retry:
+        finished = output.remove_failed(finished, _MAY_PASS, sources)
     done = {name for part in finished for name in part.sources}
     left = [source for source in sources if source.name not in done]
     if left:

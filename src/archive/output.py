@@ -119,6 +119,23 @@ class Output:
         self._files.mv(unfinished, f"{self._root}/{_file_name(names)}")
         return part
 
+    def remove_failed(self, parts: Sequence[Part], codes: frozenset[str], sources: Sequence[Source]) -> list[Part]:
+        """Remove those of ``parts`` that have one of the errors ``codes``, to be done again; return the others.
+
+        Raises:
+            ArchiveError: One of them has a source that is not among ``sources``, and so would not be done again.
+        """
+        listed = {name for source in sources for name in (source.name, source.path)}
+        failed = [part for part in parts if codes & part.figures.errors.keys()]
+        if gone := [name for part in failed for name in part.sources if name not in listed]:
+            raise ArchiveError(
+                f"{gone[0]} is not in INPUT, but in a file of {self.address} that is to be processed again: give the"
+                " INPUT with which it was written, or use another OUTPUT and no --retry."
+            )
+        for part in failed:
+            self._files.rm_file(f"{self._root}/{_file_name(part.sources)}")
+        return [part for part in parts if not codes & part.figures.errors.keys()]
+
     def write_beside(self, name: str, content: bytes) -> str:
         """Write a file that is not a part under ``name`` with a leading underscore; return its path in the folder."""
         path = f"{self._root}/_{name}"

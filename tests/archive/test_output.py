@@ -146,6 +146,25 @@ def test_a_full_disk_at_the_start_does_not_damage_the_output(tmp_path: Path, mon
     assert output.begin(RUN) == [part]
 
 
+def test_only_parts_with_the_errors_that_may_have_passed_are_done_again(tmp_path: Path) -> None:
+    """A broken image stays broken, and the other images of its part are not recognized in vain."""
+    output, unreadable = Output(str(tmp_path)), frozenset({"unreadable"})
+    output.begin(RUN)
+    part = output.write(tables(), SOURCES, "first")
+    assert output.remove_failed([part], unreadable, SOURCES) == output.begin(RUN) == [part]
+    assert output.remove_failed([part], unreadable | {"broken_image"}, SOURCES) == output.begin(RUN) == []
+
+
+def test_no_row_is_lost_to_a_retry_of_a_part_of_the_archive(tmp_path: Path) -> None:
+    """Such as with a list of those that failed: the other images in their files would not be recognized again."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    part = output.write(tables(), SOURCES, "first")
+    with pytest.raises(ArchiveError, match="/images/0 is not in INPUT"):
+        output.remove_failed([part], frozenset({"broken_image"}), SOURCES[1:])
+    assert output.begin(RUN) == [part]
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     """Readers of the folder would take other files next to the parts for parts."""
     (tmp_path / "cat.jpg").touch()
