@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from src.archive.figures import Figures
+from src.archive.job import Order
 from src.archive.output import Part
 from src.archive.progress import Bar
 from src.archive.sources import Source
@@ -44,6 +45,46 @@ def test_invalid_options_are_refused_before_a_cluster_starts(
         with pytest.raises(SystemExit):
             main([images, output, "--concurrency", number])
         assert f"must be a whole number of at least 1, not '{number}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["1.jpg", "2.jpg", "3.jpg", "4.jpg", "out"], "arguments: 3.jpg, ... (in quotes, as in 'photos/*.jpg'"),
+        (["photos", "out", "--fast"], "arguments: --fast\n"),
+        (["", "out"], "must not be empty"),
+        (["photos", ""], "must not be empty"),
+    ],
+)
+def test_a_command_line_that_the_shell_has_changed_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    """It expands patterns, and a variable that is not set becomes nothing, which as a path is the current folder."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ("cat, dog,7", ("cat", "dog", "7")),
+        ('"tench, Tinca tinca", "goldfish",', ("tench, Tinca tinca", "goldfish")),
+        ("", ()),
+    ],
+)
+def test_a_target_may_have_commas(monkeypatch: pytest.MonkeyPatch, targets: str, expected: tuple[str, ...]) -> None:
+    """The classes of ImageNet have, in the networks of transformers."""
+    orders: list[Order] = []
+
+    def noted(order: Order, _: object) -> Figures:
+        orders.append(order)
+        return Figures()
+
+    monkeypatch.setattr("src.archive.job.carry_out", noted)
+    assert main(["images", "output", "--targets", targets]) == 0
+    assert orders[0].targets == expected
 
 
 def test_stores_and_clusters_that_cannot_be_used_are_named(
