@@ -1,6 +1,8 @@
 """Run the steps of the command, from its options to the finished output."""
 
 import logging
+import signal
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +20,11 @@ from src.archive.duplicates import Claims
 from src.archive.figures import Figures
 from src.archive.output import Output, Run
 from src.archive.progress import Bar
+from src.archive.reading import UNREADABLE
 from src.archive.sources import as_text, list_sources
 from src.archive.summary import summarize
 from src.cores import usable_cores
-from src.errors import ArchiveError, as_archive_error
+from src.errors import ArchiveError, BodyTooLarge, ImageTooLarge, as_archive_error
 from src.settings import Settings
 from src.stages.predict import find_class
 from src.store import bundle
@@ -29,6 +32,8 @@ from src.store.bundle import Bundle
 
 __all__ = ["Order", "carry_out"]
 
+_MAY_PASS: Final = frozenset({UNREADABLE, BodyTooLarge.code, ImageTooLarge.code, "internal"})
+_PATIENCE: Final = 10.0  # seconds in which a cluster must answer
 _SPARE: Final = 256_000_000  # bytes of Ray's object store in addition to the model
 
 
@@ -43,6 +48,7 @@ class Order:
     targets: tuple[str, ...] = ()
     model: str | None = None
     deduplicate: bool = False
+    retry: bool = False
     concurrency: int | None = None
     ray: str | None = None
 
@@ -62,10 +68,13 @@ def carry_out(order: Order, settings: Settings) -> Figures:
     begun = _run(order, settings, stored)
     sources = list_sources(archive, output.address)
     finished = output.begin(begun)
+    if order.retry:
+        finished = output.remove_failed(finished, _MAY_PASS, sources)
     done = {name for part in finished for name in part.sources}
     left = [source for source in sources if source.name not in done]
     if left:
-        with _cluster(order.ray, stored.folder) as files, Bar(left) as bar:
+        seen = sum(part.figures.images for part in finished)
+        with Bar(left, seen) as bar, _cluster(order.ray, stored.folder) as files:
             claims = Claims(output.digests()) if order.deduplicate else None
             shown = settings.model_copy(update={"api_key": None})  # which the cluster must not see
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -114,7 +123,9 @@ def _cluster(address: str | None, model: Path) -> Iterator[Any]:
     """Join the cluster, or make one of this machine; yield the files of ``model``, put where every node finds them."""
     files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
     with as_archive_error(f"Ray does not answer at {address}" if address else "Ray does not start on this machine"):
+        _check_answers(address)
         ray.init(log_to_driver=False, logging_level="ERROR", **_place(address, sum(map(len, files.values()))))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own prints a stack and aborts
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
@@ -123,6 +134,13 @@ def _cluster(address: str | None, model: Path) -> Iterator[Any]:
         yield ray.put(files)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Raise an error if nothing listens at ``address``, HOST:PORT: Ray would try for many minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _place(address: str | None, model_bytes: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Manage OUTPUT, a folder of Parquet files, each written atomically and with the names of its sources."""
 
 import json
+import socket
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -102,11 +103,11 @@ class Output:
         The file also stores the figures that ``tables`` returns at the end.
 
         Raises:
-            ArchiveError: Another command has taken over the folder.
+            ArchiveError: Another command has taken over the folder, or this node has another one of that name.
         """
+        self._check_is_ours(token)
         names = tuple(source.name for source in sources)
-        name = f"part-{sha256(json.dumps(names).encode()).hexdigest()[:20]}.parquet"
-        unfinished = f"{self._root}/{_UNFINISHED}/{token}-{name}"
+        unfinished = f"{self._root}/{_UNFINISHED}/{token}-{_file_name(names)}"
         self._files.makedirs(f"{self._root}/{_UNFINISHED}", exist_ok=True)
         with NamedTemporaryFile(suffix=".parquet") as file:
             with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
@@ -114,11 +115,26 @@ class Output:
                 writer.add_key_value_metadata({_KEY: part.model_dump_json()})
             file.flush()
             self._files.put_file(file.name, unfinished)
-        run = self._run()
-        if run is None or run.token != token:
-            raise ArchiveError(f"Another command has taken over {self.address}: this one stops.")
-        self._files.mv(unfinished, f"{self._root}/{name}")
+        self._check_is_ours(token)
+        self._files.mv(unfinished, f"{self._root}/{_file_name(names)}")
         return part
+
+    def remove_failed(self, parts: Sequence[Part], codes: frozenset[str], sources: Sequence[Source]) -> list[Part]:
+        """Remove those of ``parts`` that have one of the errors ``codes``, to be done again; return the others.
+
+        Raises:
+            ArchiveError: One of them has a source that is not among ``sources``, and so would not be done again.
+        """
+        listed = {name for source in sources for name in (source.name, source.path)}
+        failed = [part for part in parts if codes & part.figures.errors.keys()]
+        if gone := [name for part in failed for name in part.sources if name not in listed]:
+            raise ArchiveError(
+                f"{gone[0]} is not in INPUT, but in a file of {self.address} that is to be processed again: give the"
+                " INPUT with which it was written, or use another OUTPUT and no --retry."
+            )
+        for part in failed:
+            self._files.rm_file(f"{self._root}/{_file_name(part.sources)}")
+        return [part for part in parts if not codes & part.figures.errors.keys()]
 
     def write_beside(self, name: str, content: bytes) -> str:
         """Write a file that is not a part under ``name`` with a leading underscore; return its path in the folder."""
@@ -131,6 +147,14 @@ class Output:
         """Remove the unfinished files of interrupted commands."""
         if self._files.exists(f"{self._root}/{_UNFINISHED}"):
             self._files.rm(f"{self._root}/{_UNFINISHED}", recursive=True)
+
+    def _check_is_ours(self, token: str) -> None:
+        run = self._run()
+        if run is None:
+            node = f"Node {socket.gethostname()} does not see what the command has written to {self.address}"
+            raise ArchiveError(f"{node}: give a folder that every node shares, or one in an object store.")
+        if run.token != token:
+            raise ArchiveError(f"Another command has taken over {self.address}: this one stops.")
 
     def _parts(self) -> list[str]:
         return sorted(path for path in self._listed() if path.rsplit("/", 1)[-1].startswith("part-"))
@@ -155,6 +179,10 @@ class Output:
             return Part.model_validate_json(metadata[_KEY])
         except (KeyError, ValueError, pa.ArrowException) as exc:
             raise ArchiveError(f"{path} is damaged or was not written by this command: remove it.") from exc
+
+
+def _file_name(names: Sequence[str]) -> str:
+    return f"part-{sha256(json.dumps(names).encode()).hexdigest()[:20]}.parquet"
 
 
 def _written(tables: Generator[pa.Table, None, Figures], writer: pq.ParquetWriter) -> Figures:

@@ -12,15 +12,14 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """Progress in images; the number in a tar file is estimated from finished ones until it is done itself."""
+    """Progress in images, after ``done`` of earlier runs; the number in a tar file is estimated from finished ones."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._known = sum(source.images or 0 for source in sources)
+    def __init__(self, sources: Sequence[Source], done: int = 0) -> None:
+        self._known = done + sum(source.images or 0 for source in sources)
         self._unknown = {source.name for source in sources if source.images is None}
         self._counted: list[int] = []
-        self._bar = tqdm(
-            total=None if self._unknown else self._known, unit=" images", smoothing=0.1, dynamic_ncols=True
-        )
+        total = None if self._unknown else self._known
+        self._bar = tqdm(total=total, initial=done, unit=" images", smoothing=0.1, dynamic_ncols=True)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.spec import AbstractFileSystem
 
 from src.archive.sources import Source, as_text, image_column, is_sidecar, opened_store
 from src.errors import ArchiveError, BodyTooLarge, InvalidRequest, UnsupportedImage
@@ -77,10 +78,21 @@ def ahead(
 def _read_file(source: Source, max_bytes: int) -> Found:
     try:
         files, path = opened_store(source.address)
-        content = files.cat_file(path, start=0, end=max_bytes + 1)
+        content = _beginning(files, path, max_bytes + 1)
     except Exception as exc:  # noqa: BLE001 - each store has errors of its own
         return Found(source.path, _unreadable(exc))
     return Found(source.path, _checked(content, max_bytes))
+
+
+def _beginning(files: AbstractFileSystem, path: str, length: int) -> bytes:
+    """Return up to ``length`` bytes of a file; object stores refuse every range of an empty one."""
+    try:
+        content: bytes = files.cat_file(path, start=0, end=length)
+    except OSError:
+        if files.size(path) != 0:
+            raise
+        return b""
+    return content
 
 
 def _read_shard(source: Source, max_bytes: int) -> Iterator[Found]:

@@ -120,12 +120,12 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _addresses(archive: str) -> Iterator[str]:
     files, path = opened_store(archive)
     if files.isdir(path):
-        yield from (_address(files, one) for one in sorted(_found(files, path)) if not _is_hidden(one, path))
+        yield from (_address(files, one) for one in sorted(_found(files, path)) if not _is_no_image(one, path))
     elif not files.exists(path) and any(sign in path for sign in "*?["):
         matches = files.glob(path, detail=True)  # isdir() would look through all of a folder in a store for each match
         matched = [one for one, info in matches.items() if info["type"] != "directory"]
         begin = re.split(r"[*?[]", path, maxsplit=1)[0]
-        yield from (_address(files, one) for one in sorted(matched) if not _is_hidden(one, begin))
+        yield from (_address(files, one) for one in sorted(matched) if not _is_no_image(one, begin))
     elif PurePosixPath(path).suffix.lower() in _LISTS:
         yield from _listed(files.cat_file(path))
     elif files.exists(path):
@@ -149,9 +149,10 @@ def _found(files: AbstractFileSystem, path: str) -> list[str]:
     return found
 
 
-def _is_hidden(file: str, folder: str) -> bool:
+def _is_no_image(file: str, folder: str) -> bool:
+    """Tell whether ``file`` is hidden, metadata, or, in an object store, only stands for a folder."""
     inside = file.removeprefix(folder).lstrip("/")
-    return is_sidecar(file) or any(part.startswith(".") for part in inside.split("/"))
+    return file.endswith("/") or is_sidecar(file) or any(part.startswith(".") for part in inside.split("/"))
 
 
 def _listed(content: bytes) -> Iterator[str]:
@@ -188,7 +189,8 @@ def _row_groups(address: str) -> Iterator[Source]:
         return
     if image_column(metadata.schema.to_arrow_schema()) is None:
         raise ArchiveError(
-            f"{address} has no column that is clearly that of the images: name it {', '.join(_COLUMNS[:3])} or similar."
+            f"{address} has no column that is clearly that of the images: name it {', '.join(_COLUMNS[:3])} or similar,"
+            " or leave a file without images out by a pattern, such as '**/*.jpg'."
         )
     begin = first = rows = 0
     for group in range(metadata.num_row_groups):

@@ -74,6 +74,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of a mock S3 server with two buckets."""
     import boto3  # noqa: PLC0415 - an optional package
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - the same
+    from s3fs import S3FileSystem  # noqa: PLC0415 - the same
 
     server = ThreadedMotoServer("127.0.0.1", port=0)
     server.start()
@@ -86,6 +87,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # of another test, whose server is gone
     client = boto3.client("s3")
     for name in ("archive", "answers"):
         client.create_bucket(Bucket=name)

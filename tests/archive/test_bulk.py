@@ -57,15 +57,20 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_rows_match_the_pipeline_and_a_second_run_adds_new_images(cluster: Any, tiny: str, tmp_path: Path) -> None:
-    """A folder becomes one row per image, with the service's answer, or an error if the image is damaged."""
+    """A folder becomes one row per image, with the service's answer, or an error if the image is damaged.
+
+    With ``--retry`` the part with an image that could not be read is done again, and no other.
+    """
     images, output = tmp_path / "images", tmp_path / "output"
     write_images(images / "one", range(40), broken=[7])
     (images / "one" / "labels.json").write_text("{}")
+    (images / "one" / "late.jpg").symlink_to(tmp_path / "late.jpg")
     command = [str(images), str(output), "--model", tiny, "--ray", cluster.address, "--heatmaps", "--targets", "blue,0"]
     bulk(*command)
     found = rows(output)
-    assert len(found) == 40
+    assert len(found) == 41
     assert found["000007.jpg"]["error_code"] == "broken_image"
+    assert found["late.jpg"]["error_code"] == "unreadable"
     stored = bundle.load(tiny)
     pipeline = Pipeline(stored.manifest, start(stored.folder, stored.manifest, threads=1), DecodeLimits())
     for index in (0, 1, 2, 39):
@@ -81,9 +86,12 @@ def test_rows_match_the_pipeline_and_a_second_run_adds_new_images(cluster: Any, 
     assert {path.name for path in output.iterdir() if not path.name.startswith("part-")} == {"_state", "_summary"}
     before = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
     write_images(images / "two", range(40, 60))
-    bulk(*command)
-    assert len(rows(output)) == 60
-    assert before.items() <= {path: path.stat().st_mtime_ns for path in output.glob("part-*")}.items()
+    (tmp_path / "late.jpg").write_bytes(image_file(0))
+    bulk(*command, "--retry")
+    assert len(rows(output)) == 61
+    assert rows(output)["late.jpg"]["label"] == "red"
+    after = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
+    assert len(before.items() - after.items()) == 1
 
 
 def test_shards_are_read_from_an_object_store_and_rows_written_to_it(bucket: Any, tiny: str, tmp_path: Path) -> None:

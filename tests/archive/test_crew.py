@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from src.archive.assignment import Assignment, Crew
 from src.archive.crew import finish
 from src.archive.duplicates import Claims
 from src.archive.figures import Figures
+from src.archive.job import _cluster
 from src.archive.output import Output, Part
 from src.archive.rows import Answer, table
 from src.archive.sources import Source
@@ -71,6 +73,17 @@ def test_an_image_that_kills_every_worker_becomes_an_error(
     rows = [row for part in tmp_path.glob("part-*") for row in pq.read_table(part).to_pylist()]
     assert sorted(row["path"] for row in rows) == sorted(source.name for source in sources)
     assert [(row["path"], row["error_code"]) for row in rows if row["error_code"]] == [("deadly", "internal")]
+
+
+def test_sigterm_stops_a_run_like_ctrl_c(cluster: Any, tmp_path: Path) -> None:
+    """Ray would print a stack and abort; schedulers and ``timeout`` send it."""
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt), _cluster(cluster.address, tmp_path):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, own)
+    assert not ray.is_initialized()
 
 
 def test_the_register_of_duplicates_is_on_the_node_of_the_command(cluster: Any) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.archive.conftest import image_file, write_images
+from tests.archive.test_reading import write_tar
 from tests.places import ROOT
 
 GUIDE = (ROOT / "docs" / "guides" / "million-images.md").read_text(encoding="utf-8")
@@ -40,8 +41,8 @@ def count_rows(bucket: Any) -> int:
 
 
 def test_the_commands_of_the_guide(bucket: Any, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those for a folder and a store work as printed, and the Python lines read the results."""
-    folder, store, *_ = COMMANDS
+    """Those for a folder, a store and, but for the model, shards work as printed; the Python lines read the results."""
+    folder, store, shards, *_ = COMMANDS
     write_images(tmp_path / "photos" / "more", range(3))
     for name, index in (("a", 0), ("b", 1), ("c", 1)):
         bucket.put_object(Bucket="archive", Key=f"{name}.jpg", Body=image_file(index))
@@ -54,3 +55,8 @@ def test_the_commands_of_the_guide(bucket: Any, tiny: str, tmp_path: Path, monke
     assert sorted(variables["answers"]["label"].to_pylist()) == ["blue", "green", "red"]
     run(store)
     assert count_rows(bucket) == 3
+    (tmp_path / "shards").mkdir()
+    write_tar(tmp_path / "shards" / "0.tar", {"0.jpg": image_file(0)})
+    run(shards.replace("pets:latest", tiny).replace("tabby,tiger cat", "red,blue"))
+    (row,) = pq.read_table(tmp_path / "heat").to_pylist()
+    assert [one["class"] for one in row["targets"]] == ["red", "blue"]

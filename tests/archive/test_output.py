@@ -99,9 +99,25 @@ def test_only_the_latest_command_writes(tmp_path: Path) -> None:
     output.begin(RUN.model_copy(update={"token": "second"}))
     with pytest.raises(ArchiveError, match="Another command"):
         output.write(tables(), SOURCES, "first")
+
+    def meanwhile() -> Generator[pa.Table, None, Figures]:
+        output.begin(RUN.model_copy(update={"token": "third"}))
+        return (yield from tables())
+
+    with pytest.raises(ArchiveError, match="Another command"):
+        output.write(meanwhile(), SOURCES, "second")
     assert output.finished() == []
     output.end()
     assert {path.name for path in tmp_path.iterdir()} == {"_state"}
+
+
+def test_a_node_with_a_folder_of_its_own_is_told_apart_from_another_command(tmp_path: Path) -> None:
+    """With a local OUTPUT on a cluster, workers on other nodes would write where nobody looks."""
+    with pytest.raises(
+        ArchiveError, match=r"^Node \S+ does not see what the command has written to .* every node shares"
+    ):
+        Output(str(tmp_path / "out")).write(tables(), SOURCES, "first")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_of_another_model_or_other_options_is_refused(tmp_path: Path) -> None:
@@ -127,6 +143,25 @@ def test_a_full_disk_at_the_start_does_not_damage_the_output(tmp_path: Path, mon
         patch.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", full)
         with pytest.raises(ArchiveError, match="No space left"):
             output.begin(RUN)
+    assert output.begin(RUN) == [part]
+
+
+def test_only_parts_with_the_errors_that_may_have_passed_are_done_again(tmp_path: Path) -> None:
+    """A broken image stays broken, and the other images of its part are not recognized in vain."""
+    output, unreadable = Output(str(tmp_path)), frozenset({"unreadable"})
+    output.begin(RUN)
+    part = output.write(tables(), SOURCES, "first")
+    assert output.remove_failed([part], unreadable, SOURCES) == output.begin(RUN) == [part]
+    assert output.remove_failed([part], unreadable | {"broken_image"}, SOURCES) == output.begin(RUN) == []
+
+
+def test_no_row_is_lost_to_a_retry_of_a_part_of_the_archive(tmp_path: Path) -> None:
+    """Such as with a list of those that failed: the other images in their files would not be recognized again."""
+    output = Output(str(tmp_path))
+    output.begin(RUN)
+    part = output.write(tables(), SOURCES, "first")
+    with pytest.raises(ArchiveError, match="/images/0 is not in INPUT"):
+        output.remove_failed([part], frozenset({"broken_image"}), SOURCES[1:])
     assert output.begin(RUN) == [part]
 
 

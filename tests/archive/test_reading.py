@@ -4,6 +4,7 @@ import os
 import tarfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,6 +53,14 @@ def test_files_are_read_in_order_and_unreadable_ones_become_errors(tmp_path: Pat
     assert images[99].content == b"99"
     assert isinstance(images[50].content, Refusal)
     assert "raise IMAGE_RECOGNITION_MAX_BODY_BYTES" in images[50].content.message
+
+
+def test_an_empty_object_in_a_store_is_read_like_an_empty_file(bucket: Any) -> None:
+    """S3 refuses every range of it; were it unreadable, many of them would end the run."""
+    for key in ("0.jpg", "1.jpg"):
+        bucket.put_object(Bucket="archive", Key=key, Body=key.encode() * int(key[0]))
+    images = read(list_sources("s3://archive"), MAX_BYTES)
+    assert [one.content for one in images] == [b"", b"1.jpg"]
 
 
 def test_a_tar_file_yields_its_images_and_an_error_where_it_is_truncated(tmp_path: Path) -> None:

@@ -86,6 +86,14 @@ def test_a_pattern_in_a_store_asks_nothing_for_each_file(monkeypatch: pytest.Mon
     assert len(asked) < 20
 
 
+def test_an_object_that_stands_for_a_folder_is_no_image(bucket: Any) -> None:
+    """The S3 console writes one, with a slash at its end, when a folder is created."""
+    for key in ("in/", "in/more/", "in/more/a.jpg"):
+        bucket.put_object(Bucket="archive", Key=key, Body=b"")
+    for archive in ("s3://archive", "s3://archive/in/", "s3://archive/**"):
+        assert addresses(archive) == ["s3://archive/in/more/a.jpg"]
+
+
 def test_what_an_earlier_run_wrote_is_not_in_the_archive(folder: Path) -> None:
     """A pattern may match the heatmaps and the histogram of the output."""
     for name in ("out/_heatmaps/00/0.PNG", "out/_summary/classes.PNG", "outer/f.PNG"):
@@ -156,6 +164,14 @@ def test_small_row_groups_are_combined_and_cover_a_parquet_file(tmp_path: Path) 
 def test_the_image_column_is_found_by_its_type_and_name(columns: dict[str, pa.DataType], expected: str | None) -> None:
     """There is no result if several columns could be it."""
     assert image_column(pa.schema(columns)) == expected
+
+
+def test_a_table_without_images_says_how_to_leave_it_out(folder: Path) -> None:
+    """Folders of images often have a table of their labels."""
+    pq.write_table(pa.table({"file": ["b.jpg"], "label": [1]}), folder / "metadata.parquet")
+    with pytest.raises(ArchiveError, match=r"metadata.parquet has no column .* leave a file without images out"):
+        addresses(folder)
+    assert addresses(folder / "**" / "*.jpg") == [str(folder / "b.jpg")]
 
 
 def test_parts_contain_every_source_once_and_keep_all_workers_busy() -> None:
