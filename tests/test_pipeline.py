@@ -30,6 +30,7 @@ from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
+from tests.files import saved
 from tests.places import PACKAGED_PHOTOS
 
 GREY, RED = (90, 90, 90), (230, 30, 30)
@@ -105,9 +106,7 @@ class Patch:
         """Return the picture as a PNG that a camera stored in this EXIF orientation."""
         exif = Image.Exif()
         exif[0x0112] = orientation
-        buffer = BytesIO()
-        Image.fromarray(np.ascontiguousarray(STORED[orientation](self.pixels))).save(buffer, "PNG", exif=exif)
-        return buffer.getvalue()
+        return saved(Image.fromarray(np.ascontiguousarray(STORED[orientation](self.pixels))), exif=exif)
 
 
 def random_patch(rng: np.random.Generator, resize: int | tuple[int, int]) -> Patch:
@@ -196,11 +195,10 @@ def test_without_explanation_there_is_no_picture(patch_file: bytes) -> None:
 
 def test_a_large_image_does_not_wait_for_the_network() -> None:
     """Beside the input of the network, at most the pixels of the answer are kept: none without a heatmap."""
-    file = BytesIO()
-    Image.new("RGB", (3000, 2000)).save(file, "PNG")
+    file = saved(Image.new("RGB", (3000, 2000)))
     pipeline = red_pipeline()
     for gradcam, least, most in ((True, 600 * 400 * 3, 600 * 400 * 3 + 100_000), (False, 0, 100_000)):
-        seen = pipeline.see(file.getvalue(), Options(gradcam=gradcam, max_side=600))
+        seen = pipeline.see(file, Options(gradcam=gradcam, max_side=600))
         assert least < len(pickle.dumps(seen)) < most
 
 
@@ -277,12 +275,11 @@ def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
 
 def test_a_large_photo_is_decoded_whole_on_request(rng: np.random.Generator) -> None:
     """With exact=True the network's input is torchvision's for a JPEG that would be decoded at a reduced size, too."""
-    buffer = BytesIO()
-    Image.fromarray(rng.integers(0, 256, (900, 1200, 3), np.uint8)).save(buffer, "JPEG")
-    with Image.open(buffer) as image:
+    file = saved(Image.fromarray(rng.integers(0, 256, (900, 1200, 3), np.uint8)), "JPEG")
+    with Image.open(BytesIO(file)) as image:
         resize = transforms.Compose([transforms.Resize(110), transforms.CenterCrop(CROP)])
         expected = np.asarray(resize(image.convert("RGB")))
-    exact, fast = (replace(red_pipeline(), exact=exact).pixels(buffer.getvalue()) for exact in (True, False))
+    exact, fast = (replace(red_pipeline(), exact=exact).pixels(file) for exact in (True, False))
     assert np.array_equal(exact, expected)
     assert not np.array_equal(fast, expected)
 
@@ -297,10 +294,9 @@ def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side
     for name in ("JPEG", "PNG"):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, name, exif=exif, compress_level=1, quality=95)
+        file = saved(Image.fromarray(pixels), name, exif=exif, compress_level=1, quality=95)
         options = Options(heatmaps=True, max_side=max_side, top_k=2, format=ImageFormat.PNG)
-        answers.append(red_pipeline().recognize(buffer.getvalue(), options))
+        answers.append(red_pipeline().recognize(file, options))
     small, whole = answers
     assert (small.width, small.height, small.box) == (whole.width, whole.height, whole.box)
     assert abs(small.prediction.top[0].percent - whole.prediction.top[0].percent) < 0.5
@@ -323,10 +319,9 @@ def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> 
     text = PngInfo()
     text.add_text("SECRET", "SECRET")
     options = {"exif": exif, "icc_profile": b"SECRET" * 50, "xmp": b"<SECRET/>", "comment": b"SECRET", "pnginfo": text}
-    file = BytesIO()
-    Image.new("RGB", (64, 64), RED).save(file, name, **{key: options[key] for key in METADATA_OF[name]})
-    assert b"SECRET" in file.getvalue()
-    explanation = red_pipeline().recognize(file.getvalue(), Options(format=image_format)).explanation
+    file = saved(Image.new("RGB", (64, 64), RED), name, **{key: options[key] for key in METADATA_OF[name]})
+    assert b"SECRET" in file
+    explanation = red_pipeline().recognize(file, Options(format=image_format)).explanation
     assert explanation is not None
     assert b"SECRET" not in explanation.image
     with Image.open(BytesIO(explanation.image)) as answer:

@@ -24,6 +24,7 @@ from PIL import Image, ImageCms
 from torch import nn
 from torchvision import transforms
 
+from tests.files import saved
 from tests.places import PACKAGED_PHOTOS, SHARED_DATA
 from tests.serving import Server, start_server
 
@@ -361,10 +362,9 @@ def test_an_address_with_a_slash_behind_it_is_none(client: httpx.Client) -> None
 @pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
 def test_the_returned_picture_has_a_limit(client: httpx.Client, image_format: str) -> None:
     """However long a side is asked for, and whatever the format could hold, 4,096 pixels are returned."""
-    file = BytesIO()
-    Image.new("RGB", (20, 20_000)).save(file, "PNG")
+    file = saved(Image.new("RGB", (20, 20_000)))
     fields = {"format": image_format, "max_side": "20000", "target": "0"}
-    answer = client.post("/image_recognition_file", files={"img": file.getvalue()}, data=fields).json()
+    answer = client.post("/image_recognition_file", files={"img": file}, data=fields).json()
     with Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) as returned:
         assert returned.size == (4, 4096)
 

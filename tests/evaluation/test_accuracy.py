@@ -1,6 +1,5 @@
 """Checking a model on labeled images."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 from src.errors import ModelError
 from src.evaluation.accuracy import Evaluation, evaluate, save_plot
 from src.evaluation.observations import Observations, observe
+from tests.files import saved
 from tests.test_pipeline import red_pipeline
 
 RED, BLUE = (230, 30, 30), (30, 30, 230)
@@ -17,9 +17,7 @@ RED, BLUE = (230, 30, 30), (30, 30, 230)
 
 def image(color: tuple[int, int, int]) -> bytes:
     """Return an image of one color."""
-    buffer = BytesIO()
-    Image.new("RGB", (120, 120), color).save(buffer, "PNG")
-    return buffer.getvalue()
+    return saved(Image.new("RGB", (120, 120), color))
 
 
 def dataset(folder: Path, **classes: list[bytes]) -> Path:

@@ -1,6 +1,5 @@
 """Checking a multi-label model."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,10 @@ from PIL import Image
 from src.errors import ModelError
 from src.evaluation.multilabel import MultilabelEvaluation, average_precision, best_threshold, evaluate_table
 from src.evaluation.observations import Observations
+from src.options import Options
 from src.pipeline import Pipeline
 from src.stages.output_spec import OutputSpec
+from tests.files import saved
 from tests.test_pipeline import red_pipeline
 
 RED, BLUE, BLACK, VIOLET = (230, 30, 30), (30, 30, 230), (0, 0, 0), (200, 0, 200)
@@ -60,12 +61,9 @@ def test_images_that_cannot_be_read_may_lie_anywhere(tmp_path: Path) -> None:
 
 def test_each_class_has_its_own_threshold() -> None:
     """A class counts as seen above its own threshold; the top classes do not depend on the thresholds."""
-    buffer = BytesIO()
-    Image.new("RGB", (96, 96), BLACK).save(buffer, "PNG")
-    from src.options import Options  # noqa: PLC0415
-
+    black = saved(Image.new("RGB", (96, 96), BLACK))
     for thresholds, seen in ((None, ()), ((0.4, 0.5), ("red",)), ((0.4, 0.4), ("red", "blue"))):
-        prediction = multilabel_pipeline(thresholds).recognize(buffer.getvalue(), Options(gradcam=False)).prediction
+        prediction = multilabel_pipeline(thresholds).recognize(black, Options(gradcam=False)).prediction
         assert prediction.seen == seen
         assert prediction.other is None
         assert [score.percent for score in prediction.top] == [50.0, 50.0]

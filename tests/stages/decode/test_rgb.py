@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from src.stages.decode import accepted_formats
+from tests.hostile import chunk
 from tests.stages.decode.making import (
     GRAYS,
     LIMITS,
     QUADRANTS,
-    chunk,
     decoded,
     expected_quadrants,
     gray_row,
