@@ -2,7 +2,6 @@
 
 import atexit
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -257,20 +256,6 @@ def test_mistakes_are_found_before_the_picture_is_decoded() -> None:
         red_pipeline().recognize(b"no picture", Options(target=0, versus=0))
     with pytest.raises(InvalidRequest):
         red_pipeline().recognize(b"no picture", Options(top_k=3))
-
-
-def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
-    """Pictures recognized by eight threads at once are answered as one after the other, byte for byte."""
-    pipeline = red_pipeline()
-    files = [random_patch(rng, 110).file(1) for _ in range(32)]
-
-    def recognize(data: bytes) -> tuple[object, bytes]:
-        recognition = pipeline.recognize(data, Options())
-        assert recognition.explanation is not None
-        return recognition.prediction, recognition.explanation.image
-
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
 
 
 def test_a_large_photo_is_decoded_whole_on_request(rng: np.random.Generator) -> None:

@@ -90,12 +90,6 @@ def test_a_folder_without_readable_images_is_explained(tmp_path: Path) -> None:
         evaluate(red_pipeline(), dataset(tmp_path, red=[b"no image"]))
 
 
-def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
-    """The error names the folder."""
-    with pytest.raises(ModelError, match="nowhere"):
-        evaluate(red_pipeline(), tmp_path / "nowhere")
-
-
 def test_the_confusion_is_plotted(tmp_path: Path) -> None:
     """The file is a large image that is not blank."""
     evaluation = evaluate(red_pipeline(), dataset(tmp_path, red=[image(RED)], blue=[image(RED)]))
