@@ -55,15 +55,18 @@ def noise(rng: np.random.Generator, mean: tuple[int, int, int] = (120, 120, 120)
     return saved(Image.fromarray(pixels))
 
 
+def observations(draft: Draft, folder: Path, rng: np.random.Generator) -> Observations:
+    """Return what the model makes of 60 gray images, which are written to ``folder``."""
+    files = [folder / f"{number}.png" for number in range(60)]
+    for file in files:
+        file.write_bytes(noise(rng))
+    return observe(pipeline(draft), files, folder)
+
+
 @pytest.fixture
 def seen(draft: Draft, tmp_path: Path, rng: np.random.Generator) -> Observations:
     """What it makes of 60 gray images."""
-    files = [tmp_path / f"{number}.png" for number in range(60)]
-    for file in files:
-        file.write_bytes(noise(rng))
-    observed = observe(pipeline(draft), files)
-    assert observed is not None
-    return observed
+    return observations(draft, tmp_path, rng)
 
 
 def carried(draft: Draft, seen: Observations) -> Carried:

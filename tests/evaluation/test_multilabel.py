@@ -130,7 +130,7 @@ def test_thresholds_are_learned_from_enough_images() -> None:
         ("file,red,blue\nred.png,1,yes\n", "does not have a 0 or 1"),
         ("file,red,red\nred.png,1,1\n", "a class twice"),
         ("file,red,green\nred.png,1,1\n", "has the classes red, green, but the model has red, blue"),
-        ("file,red,blue\nnowhere.png,1,1\n", "none of its images"),
+        ("file,red,blue\nnowhere.png,1,1\n", "none of its 1 images"),
     ],
 )
 def test_a_table_that_cannot_be_checked_is_explained(text: str, message: str, tmp_path: Path) -> None:
