@@ -4,8 +4,6 @@ import base64
 import gzip
 import json
 import socket
-import struct
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
@@ -25,6 +23,7 @@ from torch import nn
 from torchvision import transforms
 
 from tests.files import saved
+from tests.hostile import png
 from tests.places import PACKAGED_PHOTOS, SHARED_DATA
 from tests.serving import Server, start_server
 
@@ -295,14 +294,6 @@ def test_threads_do_not_disturb_each_other(client: httpx.Client) -> None:
     assert together == alone * 4
 
 
-def _png_header(width: int, height: int) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100)))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-
-
 WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"img": None}, 400, "invalid_request", "img"),
     ({"img": 7}, 400, "invalid_request", "img"),
@@ -316,7 +307,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"img": ""}, 400, "invalid_base64", "empty"),
     ({"img": "a picture!"}, 400, "invalid_base64", "not base64"),
     ({"img": "http://127.0.0.1/cat.jpg"}, 400, "invalid_base64", "never fetched"),
-    ({"img": b64(_png_header(9000, 9000))}, 413, "image_too_large", "9000 x 9000"),
+    ({"img": b64(png(9000, 9000, bytes(100)))}, 413, "image_too_large", "9000 x 9000"),
     ({"img": b64(b"%PDF-1.7")}, 415, "unsupported_image", "JPEG"),
     ({"img": b64(CAT.read_bytes()[:5000])}, 422, "broken_image", "damaged PNG"),
 ]
