@@ -3,22 +3,16 @@
 import struct
 import zlib
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from itertools import repeat
 from typing import Any, Final
 
 from PIL import Image
 
+from tests.files import saved
+
 __all__ = ["HOSTILE", "bmp", "box", "chunk", "gif", "jpeg", "png", "riff", "segment", "tiff"]
 
 _ROOM: Final = 14_000_000  # bytes: 20 MB of base64 hold 15 MB
-
-
-def saved(image: Image.Image, name: str, **options: Any) -> bytes:
-    """Return ``image`` as a file of the format ``name``."""
-    file = BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

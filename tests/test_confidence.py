@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from src.stages.output_spec import OutputSpec
 from src.store.bundle import Bundle
 from src.store.files import FAMILIARITY, checked_manifest
 from tests.api.test_endpoints import answered, endpoints, request
+from tests.files import saved
 from tests.test_service import b64
 
 LAYOUT = Path(__file__).parent / "store" / "layout_3"
@@ -51,21 +51,22 @@ def pipeline(draft: Draft) -> Pipeline:
 
 def noise(rng: np.random.Generator, mean: tuple[int, int, int] = (120, 120, 120)) -> bytes:
     """Return an image of noise around this color."""
-    buffer = BytesIO()
     pixels = rng.normal(mean, 25, (20, 20, 3)).clip(0, 255).astype(np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return saved(Image.fromarray(pixels))
+
+
+def observations(draft: Draft, folder: Path, rng: np.random.Generator) -> Observations:
+    """Return what the model makes of 60 gray images, which are written to ``folder``."""
+    files = [folder / f"{number}.png" for number in range(60)]
+    for file in files:
+        file.write_bytes(noise(rng))
+    return observe(pipeline(draft), files, folder)
 
 
 @pytest.fixture
 def seen(draft: Draft, tmp_path: Path, rng: np.random.Generator) -> Observations:
     """What it makes of 60 gray images."""
-    files = [tmp_path / f"{number}.png" for number in range(60)]
-    for file in files:
-        file.write_bytes(noise(rng))
-    observed = observe(pipeline(draft), files)
-    assert observed is not None
-    return observed
+    return observations(draft, tmp_path, rng)
 
 
 def carried(draft: Draft, seen: Observations) -> Carried:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from src.stages.decoded_image import DecodedImage
 from src.stages.transform import transform
 from src.store.bundle import Bundle
 from tests.api.test_endpoints import answered, endpoints, request
+from tests.files import saved
 from tests.oracles import whole_backward
 from tests.test_service import b64
 
@@ -80,12 +80,6 @@ def _photo(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (8, 9, 3), np.uint8)).resize((90, 70), Image.Resampling.BICUBIC)
 
 
-def _png(photo: Image.Image) -> bytes:
-    buffer = BytesIO()
-    photo.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _prepared(stored: Stored, photo: Image.Image) -> torch.Tensor:
     """Prepare ``photo`` as a training with torchvision does."""
     if "gray" in stored.kind:
@@ -109,7 +103,7 @@ def _expected(stored: Stored, photo: Image.Image) -> list[float]:
 
 def _answer(stored: Stored, photo: Image.Image, runtime: str) -> dict[str, Any]:
     routes = endpoints(stored.pipeline(runtime))
-    body = json.dumps({"img": b64(_png(photo)), "top_k": len(stored.drafted.manifest.labels)}).encode()
+    body = json.dumps({"img": b64(saved(photo)), "top_k": len(stored.drafted.manifest.labels)}).encode()
     answer: dict[str, Any] = json.loads(bytes(answered(routes.json, request(body)).body))
     return answer
 

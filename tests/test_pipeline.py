@@ -1,8 +1,7 @@
-"""The stages joined: where the heat lands in the returned picture, and what the options do."""
+"""The stages joined: where the heat lands in the returned image, and what the options do."""
 
 import atexit
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,13 +29,14 @@ from src.runtimes.select import start
 from src.stages.decode import DecodeLimits
 from src.stages.features import FeatureLayout
 from src.stages.input_spec import InputSpec
+from tests.files import saved
 from tests.places import PACKAGED_PHOTOS
 
 GREY, RED = (90, 90, 90), (230, 30, 30)
 CROP, CELL = 96, 8
 # Heat alone, in colors whose brightness rises with the heat: the brightest pixel is the hottest.
 HEAT_ALONE = Options(alpha=1, colormap=Colormap.INFERNO, format=ImageFormat.PNG, target="red")
-# EXIF orientation -> what a camera that writes it does to the upright picture, as numpy operations on (H, W, 3).
+# EXIF orientation -> what a camera that writes it does to the upright image, as numpy operations on (H, W, 3).
 STORED = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -84,7 +84,7 @@ def _spec(resize: int | tuple[int, int]) -> InputSpec:
 
 @cache
 def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipeline:
-    """Return the pipeline of the red network; it sees the center 96 x 96 of a picture resized to 110."""
+    """Return the pipeline of the red network; it sees the center 96 x 96 of an image resized to 110."""
     verified = _red_draft()
     manifest = verified.manifest.model_copy(update={"input": _spec(resize)})
     running = start(verified.folder, manifest, **{"threads": 1, "runtime": "torch", **options})
@@ -93,7 +93,7 @@ def red_pipeline(resize: int | tuple[int, int] = 110, **options: Any) -> Pipelin
 
 @dataclass(frozen=True)
 class Patch:
-    """An upright picture, gray but for one red patch: columns x0 to x1, rows y0 to y1."""
+    """An upright image, gray but for one red patch: columns x0 to x1, rows y0 to y1."""
 
     pixels: NDArray[np.uint8]
     x0: int
@@ -102,16 +102,14 @@ class Patch:
     y1: int
 
     def file(self, orientation: int) -> bytes:
-        """Return the picture as a PNG that a camera stored in this EXIF orientation."""
+        """Return the image as a PNG that a camera stored in this EXIF orientation."""
         exif = Image.Exif()
         exif[0x0112] = orientation
-        buffer = BytesIO()
-        Image.fromarray(np.ascontiguousarray(STORED[orientation](self.pixels))).save(buffer, "PNG", exif=exif)
-        return buffer.getvalue()
+        return saved(Image.fromarray(np.ascontiguousarray(STORED[orientation](self.pixels))), exif=exif)
 
 
 def random_patch(rng: np.random.Generator, resize: int | tuple[int, int]) -> Patch:
-    """Return a patch of random place and size within the box, in a picture of random size, 1:3 to 3:1.
+    """Return a patch of random place and size within the box, in an image of random size, 1:3 to 3:1.
 
     It is at least two cells wide and high, so that one cell lies wholly on it and the peak of the map must, too.
     """
@@ -130,9 +128,9 @@ def random_patch(rng: np.random.Generator, resize: int | tuple[int, int]) -> Pat
     return Patch(pixels, x0, y0, x1, y1)
 
 
-def brightest(picture: bytes) -> tuple[float, float, tuple[int, int]]:
-    """Return x and y of the center of the brightest pixel of an encoded picture, and its size."""
-    image = Image.open(BytesIO(picture))
+def brightest(file: bytes) -> tuple[float, float, tuple[int, int]]:
+    """Return x and y of the center of the brightest pixel of an encoded image, and its size."""
+    image = Image.open(BytesIO(file))
     brightness = np.asarray(image.convert("RGB"), dtype=int).sum(axis=2)
     y, x = np.unravel_index(brightness.argmax(), brightness.shape)
     return float(x) + 0.5, float(y) + 0.5, image.size
@@ -143,7 +141,7 @@ def brightest(picture: bytes) -> tuple[float, float, tuple[int, int]]:
 def test_the_heat_lands_on_what_the_network_saw(
     orientation: int, resize: int | tuple[int, int], rng: np.random.Generator
 ) -> None:
-    """The hottest pixel of the returned picture lies on the patch that the network answers to, wherever that is."""
+    """The hottest pixel of the returned image lies on the patch that the network answers to, wherever that is."""
     pipeline = red_pipeline(resize)
     for max_side in (4096, 4096, 4096, 150, 77):
         patch = random_patch(rng, resize)
@@ -172,7 +170,7 @@ def test_the_heat_is_centered_on_the_patch(resize: int | tuple[int, int], rng: n
 
 
 def test_a_red_patch_outside_the_box_is_not_seen() -> None:
-    """What lies outside the box has no influence, and the picture there is returned as it is."""
+    """What lies outside the box has no influence, and the image there is returned as it is."""
     pixels = np.full((110, 330, 3), GREY, np.uint8)
     pixels[:, :60] = RED
     recognition = red_pipeline().recognize(Patch(pixels, 0, 0, 60, 110).file(1), HEAT_ALONE)
@@ -183,11 +181,11 @@ def test_a_red_patch_outside_the_box_is_not_seen() -> None:
 
 @pytest.fixture
 def patch_file(rng: np.random.Generator) -> bytes:
-    """A picture with a red patch."""
+    """An image with a red patch."""
     return random_patch(rng, 110).file(1)
 
 
-def test_without_explanation_there_is_no_picture(patch_file: bytes) -> None:
+def test_without_explanation_there_is_no_image(patch_file: bytes) -> None:
     """gradcam=false answers the classes alone."""
     recognition = red_pipeline().recognize(patch_file, Options(gradcam=False))
     assert recognition.explanation is None
@@ -196,11 +194,10 @@ def test_without_explanation_there_is_no_picture(patch_file: bytes) -> None:
 
 def test_a_large_image_does_not_wait_for_the_network() -> None:
     """Beside the input of the network, at most the pixels of the answer are kept: none without a heatmap."""
-    file = BytesIO()
-    Image.new("RGB", (3000, 2000)).save(file, "PNG")
+    file = saved(Image.new("RGB", (3000, 2000)))
     pipeline = red_pipeline()
     for gradcam, least, most in ((True, 600 * 400 * 3, 600 * 400 * 3 + 100_000), (False, 0, 100_000)):
-        seen = pipeline.see(file.getvalue(), Options(gradcam=gradcam, max_side=600))
+        seen = pipeline.see(file, Options(gradcam=gradcam, max_side=600))
         assert least < len(pickle.dumps(seen)) < most
 
 
@@ -216,7 +213,7 @@ def test_a_score_without_a_derivative_has_an_empty_heatmap(method: Method) -> No
 
 
 def test_heatmaps_are_those_of_the_listed_classes(patch_file: bytes) -> None:
-    """heatmaps=true gives one map for each listed class, in their order, with or without the picture."""
+    """heatmaps=true gives one map for each listed class, in their order, with or without the image."""
     recognition = red_pipeline().recognize(patch_file, Options(gradcam=False, heatmaps=True))
     assert [score.label for score in recognition.prediction.top] == ["red", "blue"]
     assert [bool(heat.any()) for heat in recognition.heatmaps] == [True, False]
@@ -249,40 +246,25 @@ def test_a_class_against_itself_is_refused(patch_file: bytes, target: str | int 
         red_pipeline().recognize(patch_file, Options(target=target, versus="red"))
 
 
-def test_mistakes_are_found_before_the_picture_is_decoded() -> None:
-    """A wrong target or number of classes is refused even where the picture is broken as well."""
+def test_mistakes_are_found_before_the_image_is_decoded() -> None:
+    """A wrong target or number of classes is refused even where the image is broken as well."""
     with pytest.raises(UnknownClass):
-        red_pipeline().recognize(b"no picture", Options(target="green"))
+        red_pipeline().recognize(b"no image", Options(target="green"))
     with pytest.raises(UnknownClass):
-        red_pipeline().recognize(b"no picture", Options(versus=2))
+        red_pipeline().recognize(b"no image", Options(versus=2))
     with pytest.raises(InvalidRequest):
-        red_pipeline().recognize(b"no picture", Options(target=0, versus=0))
+        red_pipeline().recognize(b"no image", Options(target=0, versus=0))
     with pytest.raises(InvalidRequest):
-        red_pipeline().recognize(b"no picture", Options(top_k=3))
-
-
-def test_eight_threads_give_what_one_gives(rng: np.random.Generator) -> None:
-    """Pictures recognized by eight threads at once are answered as one after the other, byte for byte."""
-    pipeline = red_pipeline()
-    files = [random_patch(rng, 110).file(1) for _ in range(32)]
-
-    def recognize(data: bytes) -> tuple[object, bytes]:
-        recognition = pipeline.recognize(data, Options())
-        assert recognition.explanation is not None
-        return recognition.prediction, recognition.explanation.image
-
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(recognize, files)) == [recognize(data) for data in files]
+        red_pipeline().recognize(b"no image", Options(top_k=3))
 
 
 def test_a_large_photo_is_decoded_whole_on_request(rng: np.random.Generator) -> None:
     """With exact=True the network's input is torchvision's for a JPEG that would be decoded at a reduced size, too."""
-    buffer = BytesIO()
-    Image.fromarray(rng.integers(0, 256, (900, 1200, 3), np.uint8)).save(buffer, "JPEG")
-    with Image.open(buffer) as image:
+    file = saved(Image.fromarray(rng.integers(0, 256, (900, 1200, 3), np.uint8)), "JPEG")
+    with Image.open(BytesIO(file)) as image:
         resize = transforms.Compose([transforms.Resize(110), transforms.CenterCrop(CROP)])
         expected = np.asarray(resize(image.convert("RGB")))
-    exact, fast = (replace(red_pipeline(), exact=exact).pixels(buffer.getvalue()) for exact in (True, False))
+    exact, fast = (replace(red_pipeline(), exact=exact).pixels(file) for exact in (True, False))
     assert np.array_equal(exact, expected)
     assert not np.array_equal(fast, expected)
 
@@ -297,36 +279,34 @@ def test_a_large_photo_is_answered_as_the_whole_of_it(orientation: int, max_side
     for name in ("JPEG", "PNG"):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, name, exif=exif, compress_level=1, quality=95)
+        file = saved(Image.fromarray(pixels), name, exif=exif, compress_level=1, quality=95)
         options = Options(heatmaps=True, max_side=max_side, top_k=2, format=ImageFormat.PNG)
-        answers.append(red_pipeline().recognize(buffer.getvalue(), options))
+        answers.append(red_pipeline().recognize(file, options))
     small, whole = answers
     assert (small.width, small.height, small.box) == (whole.width, whole.height, whole.box)
     assert abs(small.prediction.top[0].percent - whole.prediction.top[0].percent) < 0.5
     for one, other in zip(small.heatmaps, whole.heatmaps, strict=True):
         np.testing.assert_allclose(one, other, atol=0.02)
     explanations = [answer.explanation for answer in answers if answer.explanation]
-    pictures = [Image.open(BytesIO(explanation.image)) for explanation in explanations]
-    assert max(pictures[0].size) == min(max_side, 2000)
-    assert pictures[0].size == pictures[1].size
-    assert np.abs(np.asarray(pictures[0]).astype(int) - np.asarray(pictures[1])).mean() < 2
+    images = [Image.open(BytesIO(explanation.image)) for explanation in explanations]
+    assert max(images[0].size) == min(max_side, 2000)
+    assert images[0].size == images[1].size
+    assert np.abs(np.asarray(images[0]).astype(int) - np.asarray(images[1])).mean() < 2
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_nothing_but_pixels_comes_back(name: str, image_format: ImageFormat) -> None:
-    """Position, camera, profile, texts: no metadata of the file is in the returned picture."""
+    """Position, camera, profile, texts: no metadata of the file is in the returned image."""
     exif = Image.Exif()
     exif[0x010E] = "SECRET camera"
     exif.get_ifd(0x8825)[0x001D] = "SECRET day"
     text = PngInfo()
     text.add_text("SECRET", "SECRET")
     options = {"exif": exif, "icc_profile": b"SECRET" * 50, "xmp": b"<SECRET/>", "comment": b"SECRET", "pnginfo": text}
-    file = BytesIO()
-    Image.new("RGB", (64, 64), RED).save(file, name, **{key: options[key] for key in METADATA_OF[name]})
-    assert b"SECRET" in file.getvalue()
-    explanation = red_pipeline().recognize(file.getvalue(), Options(format=image_format)).explanation
+    file = saved(Image.new("RGB", (64, 64), RED), name, **{key: options[key] for key in METADATA_OF[name]})
+    assert b"SECRET" in file
+    explanation = red_pipeline().recognize(file, Options(format=image_format)).explanation
     assert explanation is not None
     assert b"SECRET" not in explanation.image
     with Image.open(BytesIO(explanation.image)) as answer:

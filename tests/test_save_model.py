@@ -162,13 +162,6 @@ def test_a_check_needs_no_writable_folder(tmp_path: Path, capsys: pytest.Capture
     assert shown[1] == f"not plotted   {tmp_path / 'missing' / 'plot.png'}: No such file or directory"
 
 
-def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A typing error ends with exit code 2 and the usage."""
-    with pytest.raises(SystemExit, match="2"):
-        save_model.main(["--nmae", "x"])
-    assert "usage:" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("numbers", ["0.5,0.5", "123,117,104", "0.5,0.5,0.5,0.5", "red"])
 def test_means_are_one_share_or_three(numbers: str, capsys: pytest.CaptureFixture[str]) -> None:
     """All but one number or three from 0 to 1 is refused before any work: 0 to 255 would be wrong without a word."""

@@ -4,8 +4,6 @@ import base64
 import gzip
 import json
 import socket
-import struct
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
@@ -24,6 +22,8 @@ from PIL import Image, ImageCms
 from torch import nn
 from torchvision import transforms
 
+from tests.files import saved
+from tests.hostile import png
 from tests.places import PACKAGED_PHOTOS, SHARED_DATA
 from tests.serving import Server, start_server
 
@@ -42,7 +42,7 @@ def b64(data: bytes) -> str:
 
 
 def ask(client: httpx.Client, **fields: Any) -> dict[str, Any]:
-    """Return the answer to a JSON request that must succeed, with exact decimals; the picture is the cat by default."""
+    """Return the answer to a JSON request that must succeed, with exact decimals; the image is the cat by default."""
     response = client.post("/image_recognition", json={"img": b64(CAT.read_bytes())} | fields)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = json.loads(response.text, parse_float=Decimal)
@@ -120,7 +120,7 @@ def test_percentages_sum_to_one_hundred(client: httpx.Client, top_k: int) -> Non
 
 
 def test_an_answer_has_the_fields_of_the_contract(client: httpx.Client) -> None:
-    """An answer has every field of the contract and no other, and its picture is a JPEG of the right size."""
+    """An answer has every field of the contract and no other, and its image is a JPEG of the right size."""
     answer = ask(client)
     tag = client.get("/model").json()["model"]
     told = {"success", "result", "detail", "other", "confidence", "gradcam", "explained", "image", "model"}
@@ -141,19 +141,19 @@ def test_an_answer_has_the_fields_of_the_contract(client: httpx.Client) -> None:
         [float(side) for side in answer["image"]["box"]], [93.958, 18.75, 357.042, 281.25], atol=0.001
     )
     assert answer["model"] == tag
-    picture = Image.open(BytesIO(base64.b64decode(answer["gradcam"])))
-    assert (picture.format, picture.size) == ("JPEG", (451, 300))
+    image = Image.open(BytesIO(base64.b64decode(answer["gradcam"])))
+    assert (image.format, image.size) == ("JPEG", (451, 300))
 
 
 def test_options_are_obeyed(client: httpx.Client) -> None:
     """Target, format, size, strength and colors are those asked for."""
     plain = ask(client, alpha=0, format="png", max_side=200, target="goldfish")
     heated = ask(client, alpha=1, format="png", max_side=200, target=1, colormap="viridis")
-    pictures = [Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) for answer in (plain, heated)]
-    assert [(picture.format, picture.size) for picture in pictures] == [("PNG", (200, 133))] * 2
+    images = [Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) for answer in (plain, heated)]
+    assert [(image.format, image.size) for image in images] == [("PNG", (200, 133))] * 2
     assert plain["explained"] == heated["explained"] | {"class": "goldfish"}
-    inside = np.asarray(pictures[1])[40:100, 80:120].astype(int)
-    assert np.abs(inside - np.asarray(pictures[0])[40:100, 80:120]).max() > 50
+    inside = np.asarray(images[1])[40:100, 80:120].astype(int)
+    assert np.abs(inside - np.asarray(images[0])[40:100, 80:120]).max() > 50
     assert ask(client, gradcam=False)["gradcam"] is None
     assert ask(client, gradcam=False)["explained"] is None
 
@@ -169,7 +169,7 @@ def test_raw_heatmaps_are_given_for_every_listed_class(client: httpx.Client) -> 
 
 @pytest.mark.parametrize("spelling", ["standard", "urlsafe", "data url", "lines"])
 def test_every_spelling_of_base64_is_understood(client: httpx.Client, spelling: str) -> None:
-    """The same picture in another spelling gets the same answer."""
+    """The same image in another spelling gets the same answer."""
     data = CAT.read_bytes()
     img = {
         "standard": b64(data),
@@ -225,14 +225,14 @@ def test_a_compressed_request_is_answered_like_a_plain_one(client: httpx.Client,
     assert client.post(path, content=body, headers=headers).json() == client.send(plain).json()
 
 
-def test_a_batch_answers_each_picture_in_order(client: httpx.Client) -> None:
-    """Each picture of a batch gets its own answer or error, in order; a bad one does not fail its neighbors."""
-    pictures = [b64(CAT.read_bytes()), "!", b64(PACKAGED_PHOTOS[1].read_bytes()), b64(b"GIF89a broken"), b64(b"text")]
-    response = client.post("/image_recognition_batch", json={"imgs": pictures, "top_k": 2})
+def test_a_batch_answers_each_image_in_order(client: httpx.Client) -> None:
+    """Each image of a batch gets its own answer or error, in order; a bad one does not fail its neighbors."""
+    images = [b64(CAT.read_bytes()), "!", b64(PACKAGED_PHOTOS[1].read_bytes()), b64(b"GIF89a broken"), b64(b"text")]
+    response = client.post("/image_recognition_batch", json={"imgs": images, "top_k": 2})
     body = json.loads(response.text, parse_float=Decimal)
     assert (response.status_code, body["success"], len(body["results"])) == (200, True, 5)
     assert body["results"][0] == ask(client, top_k=2)
-    assert body["results"][2] == ask(client, img=pictures[2], top_k=2)
+    assert body["results"][2] == ask(client, img=images[2], top_k=2)
     codes = [result["error"]["code"] for result in body["results"] if not result["success"]]
     assert codes == ["invalid_base64", "broken_image", "unsupported_image"]
 
@@ -294,14 +294,6 @@ def test_threads_do_not_disturb_each_other(client: httpx.Client) -> None:
     assert together == alone * 4
 
 
-def _png_header(width: int, height: int) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100)))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-
-
 WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"img": None}, 400, "invalid_request", "img"),
     ({"img": 7}, 400, "invalid_request", "img"),
@@ -313,9 +305,9 @@ WRONG_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"target": "catt"}, 400, "unknown_class", "GET /model|did you mean"),
     ({"target": 1000}, 400, "unknown_class", "0 to 999"),
     ({"img": ""}, 400, "invalid_base64", "empty"),
-    ({"img": "a picture!"}, 400, "invalid_base64", "not base64"),
+    ({"img": "an image!"}, 400, "invalid_base64", "not base64"),
     ({"img": "http://127.0.0.1/cat.jpg"}, 400, "invalid_base64", "never fetched"),
-    ({"img": b64(_png_header(9000, 9000))}, 413, "image_too_large", "9000 x 9000"),
+    ({"img": b64(png(9000, 9000, bytes(100)))}, 413, "image_too_large", "9000 x 9000"),
     ({"img": b64(b"%PDF-1.7")}, 415, "unsupported_image", "JPEG"),
     ({"img": b64(CAT.read_bytes()[:5000])}, 422, "broken_image", "damaged PNG"),
 ]
@@ -359,12 +351,11 @@ def test_an_address_with_a_slash_behind_it_is_none(client: httpx.Client) -> None
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
-def test_the_returned_picture_has_a_limit(client: httpx.Client, image_format: str) -> None:
+def test_the_returned_image_has_a_limit(client: httpx.Client, image_format: str) -> None:
     """However long a side is asked for, and whatever the format could hold, 4,096 pixels are returned."""
-    file = BytesIO()
-    Image.new("RGB", (20, 20_000)).save(file, "PNG")
+    file = saved(Image.new("RGB", (20, 20_000)))
     fields = {"format": image_format, "max_side": "20000", "target": "0"}
-    answer = client.post("/image_recognition_file", files={"img": file.getvalue()}, data=fields).json()
+    answer = client.post("/image_recognition_file", files={"img": file}, data=fields).json()
     with Image.open(BytesIO(base64.b64decode(answer["gradcam"]))) as returned:
         assert returned.size == (4, 4096)
 
@@ -381,7 +372,7 @@ def test_a_body_that_is_too_large_is_refused(client: httpx.Client, path: str, *,
 
 
 def test_a_batch_is_limited(client: httpx.Client) -> None:
-    """More than 64 pictures, or none, are refused."""
+    """More than 64 images, or none, are refused."""
     for imgs in ([], ["x"] * 65):
         assert error(client.post("/image_recognition_batch", json={"imgs": imgs}), 400)[0] == "invalid_request"
 
@@ -402,7 +393,7 @@ def test_a_wrong_method_is_answered_in_the_one_shape(client: httpx.Client) -> No
 
 
 def test_mistakes_leave_no_traceback_in_the_log(client: httpx.Client, server: Server) -> None:
-    """Mistakes of senders are no faults of the service: the log shows no traceback and no picture."""
+    """Mistakes of senders are no faults of the service: the log shows no traceback and no image."""
     before = len(server.log)
     for fields, *_ in WRONG_FIELDS:
         client.post("/image_recognition", json={"img": "SECRET!"} | fields)

@@ -49,8 +49,7 @@ class Worker:
         self._assignment = assignment
         self._output = Output(assignment.output)
         self._threads = ThreadPoolExecutor(assignment.crew.threads)
-        run = assignment.run
-        self._options = Options(gradcam=run.heatmap_files, heatmaps=run.heatmaps)
+        self._options = Options(gradcam=assignment.run.heatmap_files, heatmaps=assignment.run.heatmaps)
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, str]:
         """Process the sources in ``row``; return the part as JSON, or the fault that ends the run."""
@@ -119,17 +118,14 @@ class Worker:
         if isinstance(content, Refusal):
             return Answer(found.path, None, content, 0.0)
         began, digest = time.perf_counter(), hashlib.sha256(content).hexdigest()
-        if first := self._duplicate(digest, found.path):
+        claims = self._assignment.claims
+        if claims and (first := claims.earlier(digest, found.path)):
             return Answer(found.path, digest, first, time.perf_counter() - began)
         outcome = _tried(lambda: self._pipeline.see(content, self._options))
         seconds = time.perf_counter() - began
         if isinstance(outcome, Seen):
             return _Begun(found.path, digest, outcome, seconds)
         return Answer(found.path, digest, outcome, seconds)
-
-    def _duplicate(self, digest: str, path: str) -> str | None:
-        claims = self._assignment.claims
-        return claims.earlier(digest, path) if claims else None
 
     def _recognized(self, group: "Sequence[_Begun | Answer]") -> Iterator[Answer]:
         """Yield the answers of ``group``, whose images run through the network one right after the other.

@@ -92,9 +92,7 @@ def evaluate(pipeline: Pipeline, folder: Path) -> Evaluation:
     if not labeled or unknown:
         what = f"the model has no class {unknown[0]!r}" if unknown else "it has no images"
         raise ModelError(f"{folder} cannot be checked: {what}. It needs one folder of images per class.")
-    observed = observe(pipeline, [file for _, file in labeled])
-    if observed is None:
-        raise ModelError(f"{folder} cannot be checked: none of its {len(labeled)} images can be decoded.")
+    observed = observe(pipeline, [file for _, file in labeled], folder)
     labels = pipeline.manifest.labels
     confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
     shown = [labeled[place][0] for place in observed.places]

@@ -86,9 +86,7 @@ def evaluate_table(pipeline: Pipeline, file: Path) -> MultilabelEvaluation:
     """
     labels = pipeline.manifest.labels
     rows = matching_table(file, labels).rows
-    observed = observe(pipeline, [image for image, _ in rows])
-    if observed is None:
-        raise ModelError(f"{file} cannot be checked: none of its images can be decoded.")
+    observed = observe(pipeline, [image for image, _ in rows], file)
     output = pipeline.manifest.output
     percents = output.percents(observed.logits)
     targets = np.array([rows[place][1] for place in observed.places], bool)

@@ -41,11 +41,11 @@ class Observations:
         return chosen
 
 
-def observe(pipeline: Pipeline, files: Sequence[Path]) -> Observations | None:
-    """Run every image of ``files`` through ``pipeline``; return None if none of them can be decoded.
+def observe(pipeline: Pipeline, files: Sequence[Path], source: Path) -> Observations:
+    """Run every image of ``files``, which come from ``source``, through ``pipeline``.
 
     Raises:
-        ModelError: The network returns logits that are not finite.
+        ModelError: None of them can be decoded, or the network returns logits that are not finite.
     """
     places, logits, features, digests, skipped = [], [], [], [], []
     for place, file in enumerate(tqdm(files, unit="image", desc="checking")):
@@ -62,5 +62,5 @@ def observe(pipeline: Pipeline, files: Sequence[Path]) -> Observations | None:
         features.append(evaluation.pooled)
         digests.append(hashlib.sha256(data).digest())
     if not places:
-        return None
+        raise ModelError(f"{source} cannot be checked: none of its {len(files)} images can be decoded.")
     return Observations(tuple(places), np.stack(logits), np.stack(features), tuple(digests), tuple(skipped))

@@ -48,12 +48,10 @@ def on_half(heat: NDArray[np.float32], *, left: bool) -> tuple[float, float]:
     """
     share = np.clip(heat.shape[1] / 2 - np.arange(heat.shape[1]), 0, 1)
     share = share if left else share[::-1]
-    total = float(heat.sum(dtype=np.float64))
-    if not total:
+    if not heat.any():
         return 0.0, 0.0
-    return float(share[(heat == heat.max()).nonzero()[1]].mean()), float(
-        heat.sum(axis=0, dtype=np.float64) @ share
-    ) / total
+    columns, hottest = heat.sum(axis=0, dtype=np.float64), (heat == heat.max()).nonzero()[1]
+    return float(share[hottest].mean()), float(columns @ share / columns.sum())
 
 
 def play(pipeline: Pipeline, known: Sequence[Known]) -> dict[Method, Pointing]:

@@ -3,10 +3,10 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb
 from pathlib import Path
 from typing import Any, Final
 
+from scipy.special import bdtrc
 from tqdm import tqdm
 
 from src.errors import Remedy, RequestError
@@ -124,7 +124,7 @@ def compare_preparations(
     best, found = max(outcomes, key=lambda outcome: sum(outcome[1]))
     gained = sum(now and not before for before, now in zip(own, found, strict=True))
     lost = sum(before and not now for before, now in zip(own, found, strict=True))
-    chance = _at_least(gained, gained + lost)
+    chance = float(bdtrc(gained - 1, gained + lost, 0.5))  # that a fair coin shows heads at least this often
     return Comparison(len(sample), best, 100 * (gained - lost) / len(sample), chance < _CHANCE / len(tried))
 
 
@@ -137,9 +137,3 @@ def _right(pipeline: Pipeline, sample: Sequence[Case], bar: "tqdm[Any]") -> list
         except (RequestError, OSError, FloatingPointError):  # the last: its logits are not finite
             outcomes.append(False)
     return outcomes
-
-
-def _at_least(heads: int, tosses: int) -> float:
-    """Return the probability that a fair coin shows at least this many ``heads``."""
-    ways: int = sum(comb(tosses, count) for count in range(heads, tosses + 1))
-    return ways / 2.0**tosses

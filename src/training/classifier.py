@@ -14,14 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from src.checkpoints.carried import KEY, Carried
 from src.checkpoints.network import RGB, build
+from src.training.batches import Batch
 
 __all__ = ["Classifier", "head_names"]
 
 _WARM_UP: Final = 0.1  # share of all steps
 _FINAL_RATE: Final = 0.01  # share of the learning rate
 _NORMS: Final = (nn.modules.batchnorm._BatchNorm,)  # noqa: SLF001 - the only common base of the batch norms
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Classifier(pl.LightningModule):

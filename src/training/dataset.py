@@ -95,12 +95,13 @@ class Split:
 
 
 def read_dataset(source: Path, spec: InputSpec) -> Dataset:
-    """Read the images of a folder per class or of a CSV of labels, and resize them according to ``spec``, uncropped.
+    """Read the images of a folder per class, at any depth, or of a CSV, and resize them by ``spec``, uncropped.
 
     Hidden files and folders are ignored; files that cannot be read as images are listed as skipped.
 
     Raises:
-        ModelError: The folder or CSV does not exist, it has too few classes, or a class has no images.
+        ModelError: The folder or CSV does not exist, it has too few classes, its folders are parts of a dataset instead
+            of classes, or a class has no images.
     """
     return _read_table(source, spec) if source.is_file() else _read_folder(source, spec)
 
@@ -112,9 +113,7 @@ def _read_table(file: Path, spec: InputSpec) -> Dataset:
             f"{file} has a single class, {table.labels[0]}: add another one, or put the images with and without it into"
             " two folders, and name the folder with these."
         )
-    outcomes = _read_all([(path, tuple(map(float, marks))) for path, marks in table.rows], spec)
-    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
-    skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
+    images, skipped = _read_all([(path, tuple(map(float, marks))) for path, marks in table.rows], spec)
     dataset = Dataset(table.labels, images, skipped, "multilabel")
     if dataset.alike:
         raise ModelError(
@@ -130,12 +129,6 @@ def _unreadable(skipped: Sequence[Skipped]) -> str:
 
 
 def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
-    """Read all images in ``folder``/<class>/, at any depth.
-
-    Raises:
-        ModelError: The folder does not exist, it has fewer than two classes, its folders are parts of a dataset instead
-            of classes, or a class has no images.
-    """
     classes = class_folders(folder)
     if len(classes) < _MIN_CLASSES:
         raise ModelError(
@@ -149,9 +142,8 @@ def _read_folder(folder: Path, spec: InputSpec) -> Dataset:
         )
     if odd := [entry for entry in classes if entry.name != entry.name.encode(errors="replace").decode()]:
         raise ModelError(f"The name of the folder {odd[0]}, a class, is not UTF-8: rename it.")
-    outcomes = _read_all([(file, label) for label, entry in enumerate(classes) for file in image_files(entry)], spec)
-    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
-    skipped = tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
+    files = [(file, label) for label, entry in enumerate(classes) for file in image_files(entry)]
+    images, skipped = _read_all(files, spec)
     there = {image.label for image in images}
     if empty := [entry for label, entry in enumerate(classes) if label not in there]:
         raise ModelError(
@@ -192,14 +184,18 @@ def split(dataset: Dataset, fraction: float, seed: int) -> Split:
     return Split(training, tuple(image for image in dataset.images if image.digest in aside))
 
 
-def _read_all(files: Sequence[tuple[Path, Label]], spec: InputSpec) -> list[LabeledImage | Skipped]:
+def _read_all(
+    files: Sequence[tuple[Path, Label]], spec: InputSpec
+) -> tuple[tuple[LabeledImage, ...], tuple[Skipped, ...]]:
     """Read ``files`` with their labels, in order, by threads: decoding and resizing release the GIL."""
     pool = ThreadPoolExecutor(usable_cores(), "reading")
     try:
-        outcomes = pool.map(partial(_read, spec=spec), *zip(*files, strict=True)) if files else ()
-        return list(tqdm(outcomes, "reading", len(files), unit=" images"))
+        coming = pool.map(partial(_read, spec=spec), *zip(*files, strict=True)) if files else ()
+        outcomes = list(tqdm(coming, "reading", len(files), unit=" images"))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for all of them
+    images = tuple(outcome for outcome in outcomes if isinstance(outcome, LabeledImage))
+    return images, tuple(outcome for outcome in outcomes if isinstance(outcome, Skipped))
 
 
 def _read(file: Path, label: Label, spec: InputSpec) -> LabeledImage | Skipped:

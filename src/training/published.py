@@ -51,7 +51,7 @@ def _of_torchvision(architecture: str, num_classes: int) -> nn.Module:
     stored = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
     network = build(architecture, num_classes)
     own = network.state_dict()
-    fitting = {name: stored[name] for name, tensor in own.items() if _fits(stored.get(name), tensor)}
+    fitting = {name: stored[name] for name in own.keys() & stored.keys() if stored[name].shape == own[name].shape}
     if others := [name for name in own if name not in fitting and own[name].shape[:1] != (num_classes,)]:
         raise ModelError(
             f"The published weights of {architecture} do not fit this network ({others[0]} differs): start from random"
@@ -59,10 +59,6 @@ def _of_torchvision(architecture: str, num_classes: int) -> nn.Module:
         )
     network.load_state_dict(own | fitting)
     return network
-
-
-def _fits(stored: torch.Tensor | None, tensor: torch.Tensor) -> bool:
-    return stored is not None and stored.shape == tensor.shape
 
 
 def first_layers(network: nn.Module, image: torch.Tensor) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import httpx
 import pytest
 from PIL import Image
 
 from src.api.schemas.answers import ErrorResponse
+from tests.files import saved
 from tests.places import PACKAGED_PHOTOS
 from tests.serving import Server, running_server
 
@@ -270,9 +270,7 @@ def test_a_connection_can_be_reused(hasty: Server) -> None:
 
 def test_overload_is_refused_and_waiting_ends(hasty: Server) -> None:
     """With a full queue, the next request gets 429; a long wait ends with 504; then requests are answered again."""
-    buffer = BytesIO()
-    Image.new("RGB", (7000, 7000)).save(buffer, "PNG")
-    request = {"img": base64.b64encode(buffer.getvalue()).decode(), "gradcam": False}
+    request = {"img": base64.b64encode(saved(Image.new("RGB", (7000, 7000)))).decode(), "gradcam": False}
 
     def post(_: int) -> httpx.Response:
         return httpx.post(f"{hasty.url}/image_recognition", json=request, timeout=60)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from save_model import save_model
 from src.stages.input_spec import InputSpec
+from tests.files import saved
 
 _MISSING = [name for name in ("ray", "pyarrow", "s3fs", "moto") if find_spec(name) is None]
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
@@ -44,9 +45,7 @@ def image_file(index: int, side: int = 40) -> bytes:
     rng = np.random.default_rng(index)
     pixels = rng.integers(0, 100, (side, side, 3), np.uint8)
     pixels[..., index % 3] += 130
-    content = BytesIO()
-    Image.fromarray(pixels).save(content, "JPEG")
-    return content.getvalue()
+    return saved(Image.fromarray(pixels), "JPEG")
 
 
 def write_images(folder: Path, indices: Sequence[int], broken: Sequence[int] = ()) -> None:

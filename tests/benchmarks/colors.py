@@ -6,7 +6,6 @@ cameras write it; and in the same file without the profile, as seen by a decoder
 
 import argparse
 from collections.abc import Iterator
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from src.runtimes.select import start
 from src.stages.decode import DecodeLimits, decode_image
 from src.stages.decode.cicp import profile_of
 from tests.benchmarks.stored import stored_for
+from tests.files import saved
 
 _SPACES = {"Display P3": (12, 13), "BT.2020": (9, 13)}  # primaries and transfer, by their numbers in H.273
 _OPTIONS = Options(gradcam=False, top_k=1)
@@ -87,9 +87,7 @@ def _to_xyz(space: str) -> NDArray[np.float64]:
 
 def make_file(photo: Image.Image, profile: bytes | None = None) -> bytes:
     """Return the photo as a PNG file, with the ``profile`` if given."""
-    buffer = BytesIO()
-    photo.save(buffer, "PNG", compress_level=1, **({"icc_profile": profile} if profile else {}))
-    return buffer.getvalue()
+    return saved(photo, "PNG", compress_level=1, **({"icc_profile": profile} if profile else {}))
 
 
 def _answer(pipeline: Pipeline, file: bytes) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from src.stages.decode.cicp import profile_of
+from tests.files import saved
 from tests.places import PACKAGED_PHOTOS
 
 __all__ = ["HD", "HUGE", "SMALL", "PhotoSet", "in_display_p3", "make_photos", "resized_photo"]
@@ -83,11 +83,12 @@ def _resized(source: Path, size: tuple[int, int]) -> Image.Image:
 
 def _of_small_file(image: Image.Image) -> bytes:
     """Return ``image`` as the JPEG file closest in size to small photos on the web."""
-    return min((_jpeg(image, quality) for quality in range(10, 96, 2)), key=lambda file: abs(len(file) - _SMALL_BYTES))
+    files = (saved(image, "JPEG", quality=quality) for quality in range(10, 96, 2))
+    return min(files, key=lambda file: abs(len(file) - _SMALL_BYTES))
 
 
 def _of_camera(image: Image.Image) -> bytes:
-    return _jpeg(_detailed(image), _QUALITY)
+    return saved(_detailed(image), "JPEG", quality=_QUALITY)
 
 
 def _detailed(image: Image.Image) -> Image.Image:
@@ -115,9 +116,3 @@ def _contrast(image: Image.Image) -> NDArray[np.float32]:
     square = np.asarray(Image.fromarray(np.square(np.asarray(gray))).resize(coarse, Image.Resampling.BOX))
     deviation = np.sqrt(np.maximum(square - np.square(mean), 4)).astype(np.float32)
     return np.asarray(Image.fromarray(deviation).resize(image.size, Image.Resampling.BILINEAR))
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()

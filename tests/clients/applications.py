@@ -31,7 +31,6 @@ from src.checkpoints.given import Given
 from src.checkpoints.network import build
 from src.conversion.draft import Draft, draft
 from src.conversion.verify import Agreement, Verification
-from src.evaluation.observations import observe
 from src.pipeline import Pipeline
 from src.runtimes.select import start
 from src.saving.learning import take_over
@@ -41,7 +40,7 @@ from src.stages.learned import Calibration, Range
 from src.store.bundle import Bundle
 from src.store.files import checked_manifest
 from tests.serving import free_port
-from tests.test_confidence import LAYOUT, carried, noise, pipeline
+from tests.test_confidence import LAYOUT, carried, observations
 
 TINY: Final = "timm/test_resnet"
 KEY: Final = "correct-horse-battery-staple"
@@ -120,13 +119,7 @@ def learned(folder: Path) -> Draft:
     model = folder / "model"
     shutil.copytree(LAYOUT, model)
     plain = Draft(model, checked_manifest(model), Verification(0, 0), Agreement(0, 0))
-    files = [folder / f"{number}.png" for number in range(60)]
-    rng = np.random.default_rng(0)
-    for file in files:
-        file.write_bytes(noise(rng))
-    observed = observe(pipeline(plain), files)
-    assert observed is not None
-    said = carried(plain, observed)
+    said = carried(plain, observations(plain, folder, np.random.default_rng(0)))
     assert said.learned is not None
     ranges = (Range(said=0.6, right=0.62, images=30), Range(said=0.9, right=0.88, images=25))
     calibration = Calibration(folds=5, error_before=0.08, error_after=0.02, reliability=ranges)

@@ -1,6 +1,5 @@
 """Checking a multi-label model."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,10 @@ from PIL import Image
 from src.errors import ModelError
 from src.evaluation.multilabel import MultilabelEvaluation, average_precision, best_threshold, evaluate_table
 from src.evaluation.observations import Observations
+from src.options import Options
 from src.pipeline import Pipeline
 from src.stages.output_spec import OutputSpec
+from tests.files import saved
 from tests.test_pipeline import red_pipeline
 
 RED, BLUE, BLACK, VIOLET = (230, 30, 30), (30, 30, 230), (0, 0, 0), (200, 0, 200)
@@ -60,12 +61,9 @@ def test_images_that_cannot_be_read_may_lie_anywhere(tmp_path: Path) -> None:
 
 def test_each_class_has_its_own_threshold() -> None:
     """A class counts as seen above its own threshold; the top classes do not depend on the thresholds."""
-    buffer = BytesIO()
-    Image.new("RGB", (96, 96), BLACK).save(buffer, "PNG")
-    from src.options import Options  # noqa: PLC0415
-
+    black = saved(Image.new("RGB", (96, 96), BLACK))
     for thresholds, seen in ((None, ()), ((0.4, 0.5), ("red",)), ((0.4, 0.4), ("red", "blue"))):
-        prediction = multilabel_pipeline(thresholds).recognize(buffer.getvalue(), Options(gradcam=False)).prediction
+        prediction = multilabel_pipeline(thresholds).recognize(black, Options(gradcam=False)).prediction
         assert prediction.seen == seen
         assert prediction.other is None
         assert [score.percent for score in prediction.top] == [50.0, 50.0]
@@ -132,7 +130,7 @@ def test_thresholds_are_learned_from_enough_images() -> None:
         ("file,red,blue\nred.png,1,yes\n", "does not have a 0 or 1"),
         ("file,red,red\nred.png,1,1\n", "a class twice"),
         ("file,red,green\nred.png,1,1\n", "has the classes red, green, but the model has red, blue"),
-        ("file,red,blue\nnowhere.png,1,1\n", "none of its images"),
+        ("file,red,blue\nnowhere.png,1,1\n", "none of its 1 images"),
     ],
 )
 def test_a_table_that_cannot_be_checked_is_explained(text: str, message: str, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import cache
-from io import BytesIO
 from typing import Any, Final
 
 import imagecodecs
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from src.stages.decode import accepted_formats
+from tests.files import saved
 from tests.hostile import bmp, chunk, png
 
 __all__ = ["Seeds", "make_seeds"]
@@ -62,12 +62,12 @@ def _files(name: str) -> Iterator[bytes]:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
     for mode, options in _MODES[name]:
-        yield _saved(_image(mode), name, **options)
+        yield saved(_image(mode), name, **options)
     if name not in {"GIF", "BMP"}:
-        yield _saved(_image("RGB"), name, exif=exif.tobytes())
+        yield saved(_image("RGB"), name, exif=exif.tobytes())
     if name in _ANIMATED:
         frames = [_image("RGB"), _image("RGB").rotate(90)]
-        yield _saved(_image("RGB"), name, save_all=True, append_images=frames)
+        yield saved(_image("RGB"), name, save_all=True, append_images=frames)
     if name == "JPEG":
         yield bytes(imagecodecs.jpeg8_encode(np.asarray(_image("RGB")), lossless=True))
     if name == "BMP":
@@ -87,9 +87,3 @@ def _image(mode: str) -> Image.Image:
         dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
         return Image.fromarray((np.asarray(image.convert("L")) * 257.0).astype(dtype))
     return image.convert("P").convert(mode) if mode == "PA" else image.convert("RGB").convert(mode)
-
-
-def _saved(image: Image.Image, name: str, **options: Any) -> bytes:
-    file = BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()

@@ -4,8 +4,6 @@ import asyncio
 import base64
 import json
 import random
-import struct
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +15,7 @@ import psutil
 
 from tests.benchmarks.photos import SMALL, make_photos, resized_photo
 from tests.benchmarks.progress import say
+from tests.hostile import png
 from tests.serving import Server
 from tests.soak.load import BROKEN, Client, request_bytes
 from tests.soak.overload import json_body
@@ -49,7 +48,7 @@ def _kinds() -> list[Kind]:
     small = make_photos(SMALL).files
     one = small[0]
     good = json_body(one)
-    bomb = base64.b64encode(_png_header(30_000, 30_000)).decode()
+    bomb = base64.b64encode(png(30_000, 30_000, bytes(100))).decode()
     batch = {"imgs": [base64.b64encode(file).decode() for file in small[:2]] + ["!"]}
     ok, refused = frozenset({200}), frozenset({400})
     left = frozenset({BROKEN})
@@ -84,13 +83,6 @@ def _json(body: bytes) -> bytes:
 
 def _form(file: bytes) -> bytes:
     return b'--x\r\nContent-Disposition: form-data; name="img"; filename="a"\r\n\r\n' + file + b"\r\n--x--\r\n"
-
-
-def _png_header(width: int, height: int) -> bytes:
-    parts = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(100)))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
-    )
 
 
 @dataclass

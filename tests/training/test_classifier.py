@@ -6,7 +6,6 @@ from torch import nn
 
 from src.checkpoints.inputs.published import published_input
 from src.checkpoints.network import build
-from src.errors import ModelError
 from src.training.classifier import Classifier
 
 TINY = "timm/test_resnet"
@@ -105,12 +104,6 @@ def test_the_head_learns_fastest_and_only_matrices_decay() -> None:
             assert group["lr"] == pytest.approx(0.01 if name.startswith("fc.") else 0.001)
             assert group["weight_decay"] == (0.5 if parameter.ndim > 1 else 0.0)
     assert seen == set(names.values())
-
-
-def test_an_unknown_architecture_is_refused() -> None:
-    """The error is the one that building a network raises."""
-    with pytest.raises(ModelError, match="There is no network"):
-        Classifier(architecture="timm/nothing", labels=("a", "b"), input={})
 
 
 def test_each_class_of_a_multi_label_network_is_learned_separately() -> None:

@@ -146,9 +146,9 @@ def test_equal_images_stay_on_one_side(folder: Path, seed: int) -> None:
     """Copies of a file, and of its pixels in another format or class, are never on both sides."""
     original = folder / "a" / "0.png"
     (folder / "a" / "copy.png").write_bytes(original.read_bytes())
-    with Image.open(original) as picture:
-        picture.save(folder / "a" / "same.bmp")
-        picture.save(folder / "b" / "in another class.png", compress_level=0)
+    with Image.open(original) as image:
+        image.save(folder / "a" / "same.bmp")
+        image.save(folder / "b" / "in another class.png", compress_level=0)
     copies = {original, folder / "a" / "copy.png", folder / "a" / "same.bmp", folder / "b" / "in another class.png"}
     training, validation = names(read_dataset(folder, SPEC), seed)
     assert copies <= training or copies <= validation

@@ -2,7 +2,6 @@
 
 import struct
 import zlib
-from io import BytesIO
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -11,6 +10,8 @@ from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, decode_image
+from tests import files
+from tests.hostile import chunk
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -106,9 +107,7 @@ def saved(image: Image.Image, name: str, orientation: int = 1, **options: Any) -
         exif = Image.Exif()
         exif[0x0112] = orientation
         options["exif"] = exif.tobytes()
-    file = BytesIO()
-    image.save(file, name, **{**OPTIONS.get(name, {}), **options})
-    return file.getvalue()
+    return files.saved(image, name, **OPTIONS.get(name, {}) | options)
 
 
 def with_damaged_exif(name: str, damage: bytes) -> bytes:
@@ -127,11 +126,6 @@ def with_damaged_exif(name: str, damage: bytes) -> bytes:
 def noise() -> Image.Image:
     """Return an image that no format can compress much."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """Return a PNG chunk."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(width: int, height: int, bits: int, color: int, chunks: bytes, rows: bytes) -> bytes:  # noqa: PLR0913, PLR0917

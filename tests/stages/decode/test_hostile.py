@@ -3,7 +3,6 @@
 import struct
 import zlib
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decode.formats import avif
 from tests.cost import cost_of
+from tests.files import saved
 from tests.hostile import HOSTILE, bmp, chunk, gif, jpeg, png, segment
 
 LIMITS = DecodeLimits()
@@ -30,13 +30,6 @@ HARMLESS = {
     "webp: 100,000 frames",
     "webp: a million unknown chunks",
 }
-
-
-def saved(image: Image.Image, name: str, **options: Any) -> bytes:
-    """Return ``image`` as a file of the format ``name``."""
-    file = BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
 
 
 def shades(width: int, height: int, mode: str = "RGB") -> Image.Image:

@@ -2,7 +2,6 @@
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -14,6 +13,7 @@ from PIL import Image, ImageCms
 
 from src.stages.decode import DecodeLimits, Enough, accepted_formats, cicp, decode_image, icc
 from tests.cost import cost_of
+from tests.files import saved
 from tests.hostile import chunk
 from tests.places import PACKAGED_PHOTOS
 
@@ -66,13 +66,6 @@ def in_space(pixels: npt.NDArray[np.uint8], corners: Corners, curve: Any = srgb_
     """Return an image whose values mean in the other space what ``pixels`` mean in sRGB."""
     light = linear(pixels) @ (np.linalg.inv(to_xyz(corners)) @ to_xyz(SRGB)).T
     return Image.fromarray(np.rint(curve(np.clip(light, 0, 1)) * 255).astype(np.uint8))
-
-
-def saved(image: Image.Image, name: str, **options: Any) -> bytes:
-    """Return ``image`` as a file."""
-    file = BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
 
 
 def shown(data: bytes, enough: Enough | None = None) -> npt.NDArray[np.int16]:

@@ -180,14 +180,6 @@ def test_broken_collection(path: Path) -> None:
 
 
 @needs_shared
-@pytest.mark.parametrize("path", sorted((SHARED / "broken" / "pngsuite").glob("*.png")), ids=lambda path: path.name)
-def test_png_suite(path: Path) -> None:
-    """PngSuite's valid files are decoded and its invalid ones (x...) are refused."""
-    result = outcome(path.read_bytes())
-    assert (result is None) == path.name.startswith("x")
-
-
-@needs_shared
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("shape", ["Landscape", "Portrait"])
 def test_orientation_collection(shape: str, orientation: int) -> None:

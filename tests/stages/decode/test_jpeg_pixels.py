@@ -14,6 +14,7 @@ from PIL import Image
 from src.errors import BrokenImage, UnsupportedImage
 from src.stages.decode import DecodeLimits, Enough, decode_image
 from src.stages.decode.formats import jpeg, jpeg_rest
+from tests.files import saved
 from tests.hostile import segment
 from tests.places import PACKAGED_PHOTOS
 
@@ -32,9 +33,7 @@ def photo(number: int = 0, width: int = 320, mode: str = "RGB", **options: Any) 
     """Return a photo as a JPEG file."""
     with Image.open(PACKAGED_PHOTOS[number % len(PACKAGED_PHOTOS)]) as image:
         small = image.convert(mode).resize((width, width * image.height // image.width))
-    file = BytesIO()
-    small.save(file, "JPEG", **options)
-    return file.getvalue()
+    return saved(small, "JPEG", **options)
 
 
 def pixels(data: bytes, enough: Enough | None = None) -> np.ndarray[Any, Any]:
@@ -68,11 +67,10 @@ def test_the_smallest_images_are_decoded_whole(mode: str) -> None:
     """Sizes at which a reduced image has as many pixels as the full one do not confuse the decoder."""
     rng = np.random.default_rng(0)
     for width, height in product(range(1, 10), repeat=2):
-        file = BytesIO()
         noise = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
-        noise.save(file, "JPEG", quality=95)
-        with Image.open(BytesIO(file.getvalue())) as image:
-            assert np.array_equal(pixels(file.getvalue()), np.asarray(image.convert("RGB")))
+        file = saved(noise, "JPEG", quality=95)
+        with Image.open(BytesIO(file)) as image:
+            assert np.array_equal(pixels(file), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("factors", [0x11, 0x12, 0x21, 0x22, 0x13, 0x31, 0x14, 0x41, 0x24, 0x42])

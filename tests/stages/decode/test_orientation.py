@@ -1,11 +1,10 @@
 """Images are turned upright by EXIF only."""
 
-from io import BytesIO
-
 import pytest
 from PIL import Image, PngImagePlugin
 
 from src.stages.decode import DecodeLimits, accepted_formats, decode_image
+from tests.files import saved
 from tests.hostile import chunk, png
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
@@ -31,10 +30,9 @@ def test_an_orientation_in_xmp_is_ignored(name: str, orientation: int | None) ->
         options["exif"] = exif.tobytes()
     if name == "TIFF" and orientation is not None:
         options = {"tiffinfo": {700: XMP, 0x0112: orientation}}
-    file = BytesIO()
-    image.save(file, name, **options)
-    result = decode_image(file.getvalue(), DecodeLimits()).raster
-    assert b"tiff:Orientation" in file.getvalue()
+    file = saved(image, name, **options)
+    result = decode_image(file, DecodeLimits()).raster
+    assert b"tiff:Orientation" in file
     assert result.size == (32, 16)
     assert (result.convert("L").getpixel((4, 8)) > 128) == (orientation == 3)  # type: ignore[operator] # of one band
 

@@ -1,13 +1,12 @@
 """Large JPEG files are decoded at half, a quarter or an eighth of their size if that is enough."""
 
-from io import BytesIO
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from src.errors import BrokenImage
 from src.stages.decode import DecodeLimits, Enough, decode_image
+from tests.files import saved
 
 LIMITS = DecodeLimits()
 
@@ -18,9 +17,7 @@ def _file(width: int, height: int, name: str = "JPEG", orientation: int = 1, mod
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    buffer = BytesIO()
-    image.save(buffer, name, quality=95, exif=exif)
-    return buffer.getvalue()
+    return saved(image, name, quality=95, exif=exif)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from PIL import Image
 
 from src.errors import UnsupportedImage
 from src.stages.decode import accepted_formats
+from tests.hostile import chunk
 from tests.stages.decode.making import (
     GRAYS,
     LIMITS,
     QUADRANTS,
-    chunk,
     decoded,
     expected_quadrants,
     gray_row,

@@ -1,7 +1,6 @@
 """GIF: a first frame that does not cover the canvas."""
 
 import struct
-from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 from src.errors import ImageTooLarge
 from src.stages.decode import DecodeLimits, decode_image
+from tests.files import saved
 
 LIMITS: Final = DecodeLimits()
 SHADES: Final = np.arange(35, dtype=np.uint8).reshape(7, 5)
@@ -21,9 +21,8 @@ def gif(  # noqa: PLR0913 - as many things are written in its header
     """Return a GIF of ``width`` x ``height`` pixels with one frame of 5 x 7 pixels in 35 reds; color 0 is no white."""
     image = Image.fromarray(SHADES).convert("P")
     image.putpalette(bytes(value for shade in range(256) for value in (5 * shade % 256, 20, 30)))
-    file, options = BytesIO(), {} if transparent is None else {"transparency": transparent}
-    image.save(file, "GIF", interlace=interlace, optimize=False, **options)
-    data = bytearray(file.getvalue())
+    options = {} if transparent is None else {"transparency": transparent}
+    data = bytearray(saved(image, "GIF", interlace=interlace, optimize=False, **options))
     struct.pack_into("<HH", data, 6, width, height)
     struct.pack_into("<HH", data, data.index(b",", 13 + (3 << (data[10] & 7) + 1)) + 1, left, top)
     return bytes(data)

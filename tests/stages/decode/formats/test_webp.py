@@ -8,7 +8,8 @@ from PIL import Image
 
 from src.errors import BrokenImage
 from src.stages.decode import DecodeLimits, decode_image
-from tests.hostile import riff, saved
+from tests.files import saved
+from tests.hostile import riff
 
 
 @pytest.mark.parametrize("flags", [0x02, 0x12])
