@@ -41,11 +41,11 @@ __all__ = ["check", "results_file"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BIG_INPUT: Final = 512  # pixels; one image of this size is enough
-_NAME: Final = "every-architecture"
 _LABELS: Final = tuple(f"class {index}" for index in range(CLASSES))
 # Their last tokens are transposed in memory, so the mean of those restored from a map is summed in another order.
 _SUMMED_IN_ANOTHER_ORDER: Final = {"timm/resmlp_12_224", "timm/test_vit_relpos", "timm/vit_relpos_small_patch16_224"}
 _SECONDS: Final = 420
+_VERSION: Final = "1"  # BentoML cannot store a version while another of the same name is being deleted
 
 
 def check(architecture: str, *, alone: bool = True, stored: bool = True) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _steps(architecture: str, *, stored: bool) -> tuple[Callable[[str], None], .
 
 def results_file(architecture: str) -> Path:
     """Return the file next to the model store with the results of ``architecture``."""
-    return Path(os.environ["BENTOML_HOME"]) / f"{_version(architecture)}.json"
+    return Path(os.environ["BENTOML_HOME"]) / f"{_name(architecture)}.json"
 
 
 def _note(architecture: str, **found: object) -> None:
@@ -152,7 +152,7 @@ def _store(architecture: str, network: nn.Module, spec: InputSpec, captured: Cal
     np.save(_expected(architecture), 100 * logits.softmax(0).numpy())
     checkpoint = Checkpoint(architecture, _LABELS, spec, network)
     with patch.object(drafting, "capture", captured), drafting.draft(checkpoint) as verified:  # it is captured already
-        bundle.store(verified.folder, verified.manifest, _NAME, _version(architecture))
+        bundle.store(verified.folder, verified.manifest, _name(architecture), _VERSION)
     _note(
         architecture, stored=max(verified.agreement.probability, verified.agreement.heat), head=verified.manifest.head
     )
@@ -160,7 +160,7 @@ def _store(architecture: str, network: nn.Module, spec: InputSpec, captured: Cal
 
 def _check_served(architecture: str) -> None:
     """Serve the stored network, compare its answer, and delete it from the store."""
-    tag = f"{_NAME}:{_version(architecture)}"
+    tag = f"{_name(architecture)}:{_VERSION}"
     try:
         stored = bundle.load(tag)
         running = start(stored.folder, stored.manifest, threads=1, device="cpu")
@@ -191,5 +191,5 @@ def _expected(architecture: str) -> Path:
     return results_file(architecture).with_suffix(".npy")
 
 
-def _version(architecture: str) -> str:
+def _name(architecture: str) -> str:
     return re.sub(r"\W+", "-", architecture)

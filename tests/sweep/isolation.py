@@ -18,6 +18,7 @@ def run_alone(check: Callable[[str], None], argument: str, seconds: float) -> No
     process.start()
     try:
         process.join(seconds)
+        assert not process.is_alive(), f"{argument} took longer than {seconds:.0f} s"
     finally:
         process.kill()
     assert process.exitcode == 0, f"{argument} failed with exit code {process.exitcode}: see standard error"
