@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import gc
+import socket
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import bentoml
-from bentoml.exceptions import NotFound
+from bentoml.exceptions import BentoMLException, NotFound
 from bentoml.images import Image
 from bentoml.models import BentoModel
 from yaml import YAMLError
@@ -38,6 +39,7 @@ configure_logs(SETTINGS.log_format)
 # Dependencies of two packages that must not be installed here; pyproject.toml has the same overrides, and the reasons.
 NEVER: Final = ' ; sys_platform == \\"never\\"'
 OVERRIDES: Final = f"override-dependencies = ['flask{NEVER}', 'openvino-telemetry{NEVER}']"
+PORT: Final = 8000
 IMAGE: Final = Image(
     base_image="python:3.11-slim",
     python_version="3.11",
@@ -123,7 +125,7 @@ class OwnApplication(bentoml.Service[Any]):
 @bentoml.service(
     name="image_recognition",
     image=IMAGE,
-    http={"port": 8000},
+    http={"port": PORT},
     service_class=OwnApplication,
     metrics={"enabled": False},  # /metrics is ours
     envs=[
@@ -141,9 +143,10 @@ class ImageRecognition:
 
     @bentoml.on_deployment
     @staticmethod
-    def check_model() -> None:
-        """Refuse a model that cannot be served, in one sentence, before the server starts."""
+    def check_start() -> None:
+        """Refuse a model that cannot be served, and a port that is in use, in one sentence before the server starts."""
         _check_served(ImageRecognition)
+        _check_port()
 
     def __init__(self) -> None:
         from src.api.schemas.model import ModelResponse
@@ -206,3 +209,18 @@ def _endpoints(service: bentoml.Service[ImageRecognition]) -> Endpoints:
 def _check_served(service: bentoml.Service[ImageRecognition]) -> None:
     if service.bento is not None:  # BentoML has only resolved the packed model, without our checks
         StoredNetwork(_served_tag(service)).resolve()
+
+
+def _check_port() -> None:
+    """Refuse a port that cannot be used; BentoML itself would end in a traceback."""
+    import click
+
+    command = click.get_current_context(silent=True)
+    options = command.params if command else {}
+    host, port = options.get("host") or "", options.get("port") or PORT
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as exc:
+        raise BentoMLException(
+            f"The service cannot listen on port {port} ({exc.strerror}): choose another with --port."
+        ) from exc

@@ -56,9 +56,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(target: str, folder: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Server:
-    """Start ``bentoml serve TARGET`` in ``cwd`` on a free port; its log goes to ``folder``."""
-    port = free_port()
+def start_server(
+    target: str, folder: Path, environment: Mapping[str, str] | None = None, cwd: Path = ROOT, port: int | None = None
+) -> Server:
+    """Start ``bentoml serve TARGET`` in ``cwd`` on ``port``, by default a free one; its log goes to ``folder``."""
+    port = port or free_port()
     log_file = folder / "server.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(

@@ -470,3 +470,12 @@ def test_a_wrong_setting_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert started.process.wait(timeout=60) != 0
     assert started.log.startswith("IMAGE_RECOGNITION_THREADS is wrong (")
     assert len(started.log.strip().splitlines()) == 1
+
+
+def test_a_port_in_use_is_refused_in_one_sentence(server: Server, tmp_path: Path) -> None:
+    """A second service on the same port ends with what to do, without a traceback."""
+    port = int(server.url.rpartition(":")[2])
+    started = start_server("service:ImageRecognition", tmp_path, port=port)
+    assert started.process.wait(timeout=60) != 0
+    assert f"cannot listen on port {port} (Address already in use): choose another with --port." in started.log
+    assert len(started.log.strip().splitlines()) == 1
