@@ -106,8 +106,8 @@ def started(drafted: Draft) -> Started:
 def test_a_network_is_converted_with_its_head(drafted: Draft, started: Started) -> None:
     """The network is converted for OpenVINO, and its head gets a closed form if it has one."""
     assert (drafted.manifest.runtime, drafted.manifest.head) == NETWORKS[drafted.manifest.architecture]
-    assert _start(drafted).name == started("openvino").name == "openvino"
-    assert started("torch").name == "torch"
+    assert _start(drafted).graphs.name == started("openvino").graphs.name == "openvino"
+    assert started("torch").graphs.name == "torch"
 
 
 def test_a_model_says_whether_its_map_is_complete(drafted: Draft) -> None:
@@ -163,10 +163,10 @@ def test_both_runtimes_match_the_original_network(drafted: Draft, started: Start
 def test_auto_uses_bf16_if_a_check_found_it_harmless(drafted: Draft, taken: Any, *, found: bool | None) -> None:
     """Without that evidence, on a CPU without bf16, or in another runtime, the precision is fp32."""
     manifest = drafted.manifest.model_copy(update={"bf16": found})
-    on_this_cpu = _start(drafted, precision=taken).precision
-    assert start(drafted.folder, manifest, threads=1, device="cpu", precision="auto").precision == on_this_cpu
+    on_this_cpu = _start(drafted, precision=taken).graphs.precision
+    assert start(drafted.folder, manifest, threads=1, device="cpu", precision="auto").graphs.precision == on_this_cpu
     by_torch = start(drafted.folder, manifest, threads=1, device="cpu", runtime="torch", precision="auto")
-    assert by_torch.precision == "fp32"
+    assert by_torch.graphs.precision == "fp32"
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
@@ -316,7 +316,7 @@ def test_a_network_whose_conversion_differs_stays_in_torch(monkeypatch: pytest.M
         assert sorted(file.name for file in verified.folder.iterdir()) == [
             *("closed_form.safetensors", "gradient.pt2", "manifest.json", "network.pt2", "weights.safetensors"),
         ]
-        assert _start(verified).name == "torch"
+        assert _start(verified).graphs.name == "torch"
         with pytest.raises(ModelError, match=r"cannot run in OpenVINO \(In openvino the network answers differently"):
             _start(verified, runtime="openvino")
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from src.errors import BrokenImage
 from src.stages.decode import DecodeLimits, accepted_formats, decode_image
-from tests.hostile import box, saved
+from tests.files import saved
+from tests.hostile import box
 
 LIMITS: Final = DecodeLimits()
 LOSSY: Final = [name for name in ("WEBP", "AVIF", "HEIF") if name in accepted_formats()]

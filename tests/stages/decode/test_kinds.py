@@ -9,7 +9,8 @@ from PIL import Image
 
 from src.errors import BrokenImage, ImageTooLarge, UnsupportedImage
 from src.stages.decode import DecodeLimits, accepted_formats, decode_image, kinds
-from tests.hostile import bmp, saved
+from tests.files import saved
+from tests.hostile import bmp
 
 LIMITS: Final = DecodeLimits()
 
@@ -124,9 +125,9 @@ def test_a_file_that_was_turned_into_text_is_named(name: str) -> None:
         with pytest.raises(UnsupportedImage, match="with text before it"):
             decode_image(before + data, LIMITS)
     if name in {"JPEG", "PNG"}:  # the others begin with letters
-        for text in (data.decode(errors="replace"), data.decode("latin-1")):
+        for read in (data.decode(errors="replace"), data.decode("latin-1")):
             with pytest.raises(UnsupportedImage, match="read as text"):
-                decode_image(text.encode(), LIMITS)
+                decode_image(read.encode(), LIMITS)
 
 
 @pytest.mark.parametrize(
