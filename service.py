@@ -219,7 +219,9 @@ def _check_port() -> None:
     options = command.params if command else {}
     host, port = options.get("host") or "", options.get("port") or PORT
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
     except OSError as exc:
         raise BentoMLException(
             f"The service cannot listen on port {port} ({exc.strerror}): choose another with --port."
