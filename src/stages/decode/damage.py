@@ -1,4 +1,4 @@
-"""Signs of damage that decoders of arithmetic-coded pixels do not report: they decode whatever bytes there are."""
+"""Signs of damage that decoders do not report: they decode whatever bytes there are."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,8 @@ from typing import Final
 __all__ = ["AS_TEXT", "check_coded", "check_continued", "was_text"]
 
 AS_TEXT: Final = "its line ends were converted, as if it were text"
-# Of interrupted downloads and failing disks, whose pieces have at least 512 bytes. Encoders write at most 44 zeros.
+# Of interrupted downloads and failing disks: at least 512 bytes. Encoders write at most 44 zeros; that of WebP writes
+# up to 57,000 where the image is plain, because its code does not adapt.
 _HOLES: Final = (bytes(500), b"\xff" * 500)
 _HEAD_BYTES: Final = 32
 # Those in text, such as XMP's, may well all follow a carriage return.
@@ -26,7 +27,7 @@ def was_text(data: bytes) -> bool:
 
 
 def check_coded(data: bytes, pieces: Iterable[tuple[int, int]]) -> None:
-    """Refuse arithmetic-coded pixels with a hole: such codes do not repeat a byte for long.
+    """Refuse pixels in AVIF's or HEIC's adaptive arithmetic code with a hole: it does not repeat a byte for long.
 
     Args:
         data: The file.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from src.stages.decode.damage import check_coded
+from src.stages.decode.damage import check_continued
 from src.stages.decode.formats.scan import Scan
 
 __all__ = ["scan"]
@@ -15,7 +15,7 @@ _OPACITY: Final = 0x10
 _FIRST_CHUNK: Final = 12
 _HEAD_BYTES: Final = 8  # of the file and of a chunk: kind and size
 _PIXELS: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH", b"ANMF"})
-_ARITHMETIC: Final = b"VP8 "  # the lossless kind may be zeros for long
+_LOSSY: Final = b"VP8 "
 _MOST_CHUNKS: Final = 100
 _MOST_MISSING: Final = 65_536  # bytes
 _HELD: Final = 12.0  # two canvases and the frame, 4 bytes each; libwebp bounds the rest by the canvas
@@ -27,12 +27,14 @@ def scan(data: bytes) -> Scan:
     Zeros replace what is missing at the end, unless it is pixels: browsers show such an image, too.
 
     Raises:
-        ValueError: A stretch of the pixels is missing.
+        ValueError: The file begins again in the middle of its pixels.
     """
     missing = _HEAD_BYTES + _size(data, 0) - len(data)
     if 0 < missing <= _MOST_MISSING and not _lacks_pixels(data):
         data += bytes(missing)
-    check_coded(data, ((start, end) for kind, start, end in _chunks(data) if kind == _ARITHMETIC))
+    for kind, start, end in _chunks(data):
+        if kind == _LOSSY:
+            check_continued(data, start, end)
     flags = data[_FLAGS] if data[_EXTENDED] == b"VP8X" and len(data) > _FLAGS else 0
     if flags & _ANIMATED and not flags & _OPACITY:
         data = data[:_FLAGS] + bytes([flags | _OPACITY]) + data[_FLAGS + 1 :]
