@@ -12,7 +12,7 @@ from torchvision.models import ResNet50_Weights
 
 from src.checkpoints.checkpoint import read_checkpoint
 from src.checkpoints.given import Given, Note
-from src.checkpoints.inputs.published import TUTORIAL, published_input
+from src.checkpoints.inputs.published import TUTORIAL, USUAL, published_input
 from src.checkpoints.inputs.said import said_normalization
 from src.checkpoints.network import build
 from src.checkpoints.reading.weights_file import read_weights_file
@@ -369,6 +369,23 @@ def test_mean_and_std_in_the_hyper_parameters_are_those_of_images(
 def test_a_std_of_255_without_a_mean_is_in_levels() -> None:
     """Hyper-parameters that only divide values from 0 to 255 by 255 do not divide those from 0 to 1 once more."""
     assert said_normalization({"mean": [0, 0, 0], "std": [255, 255, 255]}) == {"mean": (0, 0, 0), "std": (1, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mean": [103.939, 116.779, 123.68], "std": [1, 1, 1]},
+        {"mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12, 58.395]},
+        {"mean": [0.406, 0.456, 0.485], "std": [0.225, 0.224, 0.229]},
+    ],
+)
+def test_a_mean_from_blue_to_red_is_not_applied_from_red_to_blue(said: dict[str, Any], tmp_path: Path) -> None:
+    """Networks of Caffe and OpenCV take blue first: their answers would be wrong without a word."""
+    file = lightning(tmp_path, **said)
+    with pytest.raises(ModelError, match=r"order blue, green, red.*give your own class") as refused:
+        read_checkpoint(file, Given())
+    assert [remedy.field for remedy in refused.value.remedies] == ["module", "mean", "std"]
+    assert read_checkpoint(file, Given(input={"mean": USUAL.mean, "std": USUAL.std})).input.mean == USUAL.mean
 
 
 @pytest.mark.parametrize("said", [{"img_size": 128}, {"data": {"image_size": (128, 128)}}])

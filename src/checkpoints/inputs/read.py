@@ -1,6 +1,7 @@
 """How images are prepared for a network: as the user, the file or the network's library says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import sub
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from src.stages.input_spec import InputSpec
 
 __all__ = ["all_said", "read_input", "settled_fields"]
 
+_NEAR: Final = 0.01  # of 1: Caffe's mean is (123.7, 116.8, 103.9) of 255
 _OF_THE_TUTORIAL: Final = "torchvision/alexnet"
 _PREPARED: Final = (Remedy("resize"), Remedy("crop"), Remedy("mean"), Remedy("std"))
 
@@ -47,6 +49,8 @@ def read_input(
         spec = _checked_input(spec.model_dump() | per_channel(normalization, spec.channels))
         source += f", with mean and std from {normalized} in the file"
         is_known = True
+    if "mean" not in (given.input or {}) and not architecture.startswith(ARCHITECTURE_PREFIX):
+        _check_colors(spec.mean)
     spec, guessed = for_channels(spec, channels, published=not is_known)
     if guessed and not {"mean", "std"} <= (given.input or {}).keys():
         source += f"; mean and std for gray images are not known, so assumed as {USUAL_OF_GRAY:g}"
@@ -103,6 +107,19 @@ def _checked_input(fields: Mapping[str, Any]) -> InputSpec:
     except ValidationError as exc:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}" for fault in exc.errors())
         raise ModelError(f"Images cannot be prepared like this: {faults}.") from exc
+
+
+def _check_colors(mean: Sequence[float]) -> None:
+    """Refuse ImageNet's mean from blue to red, as Caffe and OpenCV have it: images are red, green and blue."""
+    if len(mean) == len(USUAL.mean) and max(map(abs, map(sub, mean, reversed(USUAL.mean)))) < _NEAR:
+        raise ModelError(
+            "The file has ImageNet's mean in the order blue, green, red, so the network seems to take images in it, but"
+            " gets red, green, blue: give your own class, which swaps them. If it takes red, green, blue, set mean and"
+            " std.",
+            Remedy("module"),
+            Remedy("mean"),
+            Remedy("std"),
+        )
 
 
 def settled_fields(file: WeightsFile, given: Given) -> set[str]:
