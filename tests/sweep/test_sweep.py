@@ -14,12 +14,12 @@ from tests.sweep.table import table
 
 STORED = [
     "torchvision/squeezenet1_1",  # no linear layer
-    "timm/test_convnext",  # a norm after the pooling
-    "timm/test_mambaout",  # channels last
+    "timm/test_mambaout",  # channels last, a norm after the pooling
 ]
 QUICK = [
     *STORED,
     "timm/test_byobnet",
+    "timm/test_convnext",
     "timm/test_efficientnet",
     "timm/test_efficientnet_gn",
     "timm/test_efficientnet_ln",
