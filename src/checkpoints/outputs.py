@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from textwrap import shorten
 from typing import Any, Final
 
 import torch
@@ -11,9 +10,8 @@ from torch import nn
 
 from src.checkpoints.given import Given
 from src.checkpoints.labels import stored_labels
-from src.checkpoints.reading.measured import sign_of_values
 from src.checkpoints.reading.nested import walk
-from src.checkpoints.reading.stand_ins import Kind, StandIn, fields
+from src.checkpoints.reading.output_signs import sign_of_several, sign_of_values
 from src.checkpoints.reading.weights_file import WeightsFile
 from src.errors import ModelError, Remedy
 from src.stages.output_spec import OutputSpec
@@ -23,19 +21,7 @@ __all__ = ["TwoClasses", "check_that_it_classifies", "one_score_per_class", "rea
 _CLASSES: Final = re.compile(r"(num|n|nb|number_of|no_of)_?(target_)?(class|classes|labels)")
 _EMBEDDING: Final = re.compile(r"(emb|feat|latent|proj)")
 _EMBEDS: Final = re.compile(r"(?<![a-z])(proj(ection|ector)?|emb(ed|edding|edder)?|bottleneck|neck)(?![a-z])")
-_LOSS: Final = re.compile(r"torch\.nn\.modules\.loss\.|torchmetrics\.")
-_SIGMOID: Final = "torch.nn.modules.activation.Sigmoid"
 _TWO: Final = 2
-# The word, unless it is switched off, as in a configuration stored as text.
-_SEVERAL: Final = re.compile(r"multi[-_ ]?label(?!\w*['\"]?\s*[=:]\s*(false|none|no\b|0))")
-_LAST_ACTIVATION: Final = re.compile(r"(final|output|out|last|head|classifier)_?(act|activation|nonlinearity)(_fn)?")
-_WEIGHTS_OF_SEVERAL: Final = re.compile(r"pos(itive)?_?weights?")
-_LONGEST: Final = 60  # characters shown
-# Losses of independent classes, as a name or a class; timm's own BCE, for classes that exclude each other, is bce_loss.
-_LOSS_OF_SEVERAL: Final = re.compile(
-    r"(?:.*\.)?(?:(?:bce|binary_?cross_?entropy)(?:_?with_?logits)?(?:_?loss)?|sigmoid_?focal(?:_?loss)?"
-    r"|asymmetric_?loss(?:_?optimized)?)"
-)
 
 
 def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSpec, int]:
@@ -49,7 +35,7 @@ def read_output(file: WeightsFile, given: Given, outputs: int) -> tuple[OutputSp
     if outputs > 1:
         if output is not None and output.kind == "binary":
             raise ModelError(f"The network has {outputs} outputs, but binary means one: omit it, or use multilabel.")
-        if output is None and (sign := _sign_of_several(file, outputs)):
+        if output is None and (sign := sign_of_several(file, outputs)):
             raise ModelError(
                 f"{sign} suggests that an image may have several classes, or none: choose that, or just one class.",
                 Remedy("output", "multilabel"),
@@ -112,43 +98,6 @@ def _stored(hyper_parameters: Mapping[str, Any]) -> OutputSpec | None:
         return OutputSpec.model_validate(dict(stored))
     except ValidationError:
         return None
-
-
-def _sign_of_several(file: WeightsFile, outputs: int) -> str | None:
-    """Return the sign in ``file`` of classes that are not exclusive: weights of a binary loss, or a hyper-parameter."""
-    for name, tensor in file.tensors.items():
-        if name.rpartition(".")[2] == "pos_weight" and tensor.numel() == outputs:
-            return name
-    leaves = {name: one.called for name, one in file.modules.items() if not fields(one)["_modules"]}
-    last = next((name for name in reversed(leaves) if not _LOSS.match(leaves[name])), None)
-    for name, called in leaves.items():
-        if _LOSS_OF_SEVERAL.fullmatch(called.lower()) or (name == last and called == _SIGMOID):
-            return f"{name}={called}"
-    for name, value in walk(file.hyper_parameters, file.elsewhere):
-        if said := _said_of_several(name.lower(), value, outputs):
-            return f"{name}={said}"
-    return None
-
-
-def _said_of_several(name: str, value: object, outputs: int) -> str | None:
-    """Return the ``value`` of a hyper-parameter, shortened, if it is a sign of classes that are not exclusive."""
-    if _WEIGHTS_OF_SEVERAL.fullmatch(name) and _shape(value) == (outputs,):
-        return "..."
-    said = value.called if isinstance(value, StandIn | Kind) else value
-    if value is True and _SEVERAL.search(name):
-        return str(said)
-    if not isinstance(said, str):
-        return None
-    if _LOSS_OF_SEVERAL.fullmatch(said.lower()) or (
-        _LAST_ACTIVATION.fullmatch(name) and said.lower().rpartition(".")[2] == "sigmoid"
-    ):
-        return said
-    found = _SEVERAL.search(said.lower())
-    return shorten(said[max(0, found.start() - _LONGEST // 2) :], _LONGEST, placeholder=" ...") if found else None
-
-
-def _shape(value: object) -> tuple[int, ...]:
-    return (len(value),) if isinstance(value, list | tuple) else tuple(getattr(value, "shape", ()))
 
 
 def _names(file: WeightsFile, count: int) -> bool:
